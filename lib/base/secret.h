@@ -1,0 +1,26 @@
+/* lib/base/secret.h: random bytes, constant-time comparison, wiped memory, password hashes. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/err.h"
+
+void secret_random(void *p, size_t n);  /* getrandom; failure aborts */
+char *secret_random_hex(size_t bytes);  /* caller owns; 2 characters a byte */
+/* n characters of URL-safe base64 alphabet; caller owns. */
+char *secret_random_text(size_t n);
+bool secret_equal(const char *a, const char *b); /* constant time in the length of a */
+void secret_wipe(void *p, size_t n);
+void secret_free(char *take_s); /* wipes a string, then frees it; NULL is fine */
+
+/* Hex SHA-256 into out (65 bytes). */
+void secret_sha256_hex(const void *p, size_t n, char out[65]);
+/* HMAC-SHA-256 into out (32 bytes). */
+void secret_hmac(const void *key, size_t key_n, const void *p, size_t n, uint8_t out[32]);
+
+/* argon2id, 19 MiB, t = 2, p = 1 (OWASP), encoded form. Blocks some 20 ms: on a worker only.
+ * Caller owns. */
+char *secret_password_hash(const char *password, struct err *e);
+bool secret_password_verify(const char *encoded, const char *password);

@@ -1,0 +1,57 @@
+/* lib/http/http_client.h: outgoing HTTP calls: libcurl's multi interface on the loop. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/err.h"
+#include "lib/base/str.h"
+
+struct loop;
+struct http_client;
+struct http_call;
+
+struct http_client *http_client_new(struct loop *l);
+void http_client_free(struct http_client *take_c); /* cancels all calls */
+
+/* Fills p with up to n body bytes. Returns the count, 0 at the end, or HTTP_CALL_PAUSE: then call
+ * http_call_resume when there is more. HTTP_CALL_ABORT fails the call. */
+enum { HTTP_CALL_PAUSE = -1, HTTP_CALL_ABORT = -2 };
+typedef ssize_t http_call_read_fn(struct http_call *c, char *p, size_t n, void *arg);
+typedef void http_call_head_fn(struct http_call *c, int status, void *arg);
+/* Return false to pause reading until http_call_resume (the bytes come again). */
+typedef bool http_call_data_fn(struct http_call *c, const char *p, size_t n, void *arg);
+/* Once. e NULL: the whole answer came; status and, without on_data, the body (borrowed). The call
+ * is gone when this returns. */
+typedef void http_call_end_fn(struct http_call *c, int status, struct str body, const struct err *e,
+    void *arg);
+
+struct http_call_opts {
+	const char *method; /* NULL: GET */
+	const char *url;    /* http(s)://host/path, or "unix:/path/of/socket:/url/path" */
+	const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
+	const char *bearer;         /* token, or NULL */
+	const char *user, *password; /* Basic, or NULL */
+	const void *body;            /* copied; or read */
+	size_t body_n;
+	http_call_read_fn *read; /* streamed request body (chunked) */
+	http_call_head_fn *on_head;
+	http_call_data_fn *on_data; /* streamed answer; NULL: collected up to body_max */
+	size_t body_max;            /* default 16 MiB */
+	int64_t connect_timeout_ms; /* default 10 s */
+	int64_t timeout_ms;         /* whole call; 0 = none */
+	int64_t idle_timeout_ms;    /* without a byte; 0 = none */
+	const char *ca_file, *cert_file, *key_file;
+};
+
+/* All borrowed for the call. on_end comes later, never inside. NULL: ERR_INVALID (url). */
+struct http_call *http_call_start(struct http_client *c, const struct http_call_opts *o,
+    http_call_end_fn *on_end, void *arg, struct err *e) MUST_CHECK;
+void http_call_resume(struct http_call *c);
+void http_call_cancel(struct http_call *take_c); /* no callback after it; NULL is fine */
+
+/* Does one call and waits for it, on a loop of its own: for the command line. Returns the status
+ * or -1; body is appended to out. on_data (may be NULL) sees the answer as it comes. */
+int http_call_wait(const struct http_call_opts *o, struct buf *out, void *arg, struct err *e) MUST_CHECK;

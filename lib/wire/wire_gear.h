@@ -1,0 +1,159 @@
+/* lib/wire/wire_gear.h: what the broker tells a node (gears, instances, deployments) and what the
+ * node reports. Types and tables; no I/O. Sent as JSON lines of the node feed (doc/protocol.md). */
+#pragma once
+
+#include "lib/codec/codec.h"
+
+struct wire_limits { /* of a gear profile */
+	int64_t memory_mb;
+	int64_t cpu_percent; /* quota, 100 = one core */
+	int64_t cpu_shares;
+	int64_t pids;
+	int64_t disk_mb;
+	int64_t files;
+};
+DECLARE_CODEC(wire_limits, struct wire_limits)
+
+struct wire_var {
+	char *name;
+	char *value;
+};
+DECLARE_CODEC(wire_var, struct wire_var)
+struct wire_var_list {
+	struct wire_var *v;
+	size_t n;
+};
+
+/* A cartridge in a gear; the code is found in the node's catalogue by name, version, cart_version. */
+struct wire_gear_cart {
+	char *name;         /* "nodejs" */
+	char *version;      /* "18" */
+	char *cart_version; /* "0.1.0" */
+	char *vendor;       /* "pinion" */
+	bool is_web;
+};
+DECLARE_CODEC(wire_gear_cart, struct wire_gear_cart)
+struct wire_gear_cart_list {
+	struct wire_gear_cart *v;
+	size_t n;
+};
+
+enum wire_want { WIRE_WANT_PRESENT, WIRE_WANT_STOPPED, WIRE_WANT_GONE };
+extern const struct codec_name wire_want_names[]; /* present stopped gone */
+
+/* kind "gear"; key = uuid. want=gone is the tombstone: destroy, then report gone. */
+struct wire_gear {
+	char *uuid;
+	char *app_id;
+	char *app_name;
+	char *domain;
+	char *gear_name; /* app name for the head gear, else the uuid */
+	char *app_dns;   /* app-domain.suffix */
+	char *gear_dns;
+	char *profile;
+	struct wire_limits limits;
+	struct wire_gear_cart_list cartridges; /* configure order */
+	struct wire_var_list env;              /* user variables */
+	char *secret_token;
+	char *deployment_branch;
+	bool auto_deploy;
+	int64_t keep_deployments;
+	int64_t env_rev; /* changes with env */
+	int want;        /* enum wire_want */
+};
+DECLARE_CODEC(wire_gear, struct wire_gear)
+
+/* Digests ("sha256:…") of extracted layers in the node's content-addressed store; "" = none. */
+struct wire_layers {
+	char *app;  /* app-root/runtime/repo */
+	char *deps; /* dependencies, build-dependencies */
+	char *rest; /* what the build wrote elsewhere */
+};
+DECLARE_CODEC(wire_layers, struct wire_layers)
+
+/* How the web process starts, chosen by the build. */
+struct wire_start {
+	char *kind;    /* "hook", "procfile", "package", "usual", "cartridge" */
+	char *command; /* for the cartridge's start script (PINION_START_COMMAND); "" = its own way */
+	char *why;     /* a sentence for the build output */
+};
+DECLARE_CODEC(wire_start, struct wire_start)
+
+/* kind "instance"; key = id. The unit of running: one container of a gear for one deployment. */
+struct wire_instance {
+	char *id; /* "<first 8 of gear uuid>-<6 hex>", unique for ever */
+	char *gear;
+	char *app_id;
+	char *deployment_id;
+	struct wire_layers layers;
+	struct wire_start start;
+	char *release;     /* command run once before the switch, in the head gear's new instance; "" */
+	bool runs_release; /* this instance is the one that runs it */
+	char *health_path; /* "" = a TCP connect is enough, else GET must answer 2xx/3xx/401 */
+	int64_t start_timeout_s; /* until ready; default 60 */
+	int64_t stop_timeout_s;  /* SIGTERM … SIGKILL; default 30 */
+	int64_t generation;      /* raised by each change of want */
+	int want;                /* present: run; stopped: stop and keep nothing running; gone: remove */
+};
+DECLARE_CODEC(wire_instance, struct wire_instance)
+
+enum wire_instance_state {
+	WIRE_INSTANCE_NEW,      /* nothing done yet */
+	WIRE_INSTANCE_STARTING, /* container made, start script or readiness under way */
+	WIRE_INSTANCE_READY,    /* answers on address:port */
+	WIRE_INSTANCE_FAILED,   /* gave up (a start that failed); reason and log_tail say why */
+	WIRE_INSTANCE_CRASHED,  /* was ready, ended; the node starts it again with backoff */
+	WIRE_INSTANCE_STOPPING,
+	WIRE_INSTANCE_STOPPED,
+	WIRE_INSTANCE_GONE, /* nothing is left of it */
+};
+extern const struct codec_name wire_instance_state_names[];
+
+/* Reported by the node. */
+struct wire_instance_status {
+	char *id;
+	char *gear;
+	int64_t generation; /* of the spec that it answers */
+	int state;          /* enum wire_instance_state */
+	char *address;      /* "100.64.0.7" when ready */
+	int64_t port;       /* on that address, 8080 */
+	char *reason;       /* "exited with status 1 after 0.3 s", "never listened on a port within 60 s",
+	                       "GET /health answered 500" */
+	struct str_list log_tail; /* last lines of its output, when failed */
+	struct str_list notes;    /* lines for the pusher: "listens on port 3000 instead of $PORT" */
+	int64_t started_ms;       /* Unix time in ms */
+	int64_t restarts;
+};
+DECLARE_CODEC(wire_instance_status, struct wire_instance_status)
+struct wire_instance_status_list {
+	struct wire_instance_status *v;
+	size_t n;
+};
+
+struct wire_gear_status {
+	char *uuid;
+	char *state;  /* "ready", "failed", "gone" */
+	char *reason; /* when failed */
+	int64_t disk_used_kb;
+};
+DECLARE_CODEC(wire_gear_status, struct wire_gear_status)
+struct wire_gear_status_list {
+	struct wire_gear_status *v;
+	size_t n;
+};
+
+/* POST /internal/node/report */
+struct wire_report {
+	char *node;
+	struct wire_gear_status_list gears;
+	struct wire_instance_status_list instances;
+	bool full; /* all that the node has: what it does not name does not exist there */
+};
+DECLARE_CODEC(wire_report, struct wire_report)
+
+/* kind "layers"; key = app id: digests that must be kept for that application's deployments. */
+struct wire_keep {
+	char *app_id;
+	struct str_list digests;
+};
+DECLARE_CODEC(wire_keep, struct wire_keep)
