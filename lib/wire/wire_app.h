@@ -1,0 +1,145 @@
+/* lib/wire/wire_app.h: records of applications, deployments, builds and environment variables as
+ * the store holds them. Spec is written by the API, status by the controllers of the broker. */
+#pragma once
+
+#include "lib/codec/codec.h"
+#include "lib/wire/wire_gear.h"
+#include "lib/wire/wire_node.h"
+
+/* What is wanted. */
+struct wire_app_spec {
+	bool running;           /* start/stop */
+	bool deleted;           /* tombstone: the controller removes everything, then the record */
+	int64_t gears;          /* number of web gears */
+	char *deployment;       /* id of the deployment that is to run; "" = none yet */
+	int64_t restart_gen;    /* raised by restart */
+	int64_t env_rev;        /* raised by a change of variables that is to roll the app */
+	bool replace;           /* rollout: replace (cannot run twice on its data) */
+};
+DECLARE_CODEC(wire_app_spec, struct wire_app_spec)
+
+/* What is. */
+struct wire_app_status {
+	char *deployment; /* that the route serves; "" = none */
+	char *phase;      /* "idle", "rolling", "stopping", "stopped", "deleting" */
+	int64_t restart_gen;
+	int64_t env_rev;
+	char *failure; /* of the last rollout; "" = it went well */
+};
+DECLARE_CODEC(wire_app_status, struct wire_app_status)
+
+struct wire_app { /* key: store_key_app(domain, name) */
+	char *id; /* 24 hex; the head gear's uuid is the same */
+	char *name;
+	char *domain;
+	char *owner; /* login that pays: the domain's owner */
+	int64_t created_at;
+	struct wire_gear_cart_list cartridges;
+	char *profile;
+	bool scalable;
+	char *initial_git_url; /* NULL = template */
+	char *deployment_branch;
+	bool branch_by_user; /* set by the user; else the first pushed main or master decides */
+	bool auto_deploy;
+	int64_t keep_deployments;
+	char *deployment_type; /* git, binary */
+	char *health_path;
+	int64_t stop_timeout_s;
+	int64_t request_timeout_s;
+	int64_t start_timeout_s;
+	char *secret_token;
+	bool pushed; /* has a history of its own; until then fetch serves the template */
+	struct wire_app_spec spec;
+	struct wire_app_status status;
+	char *extra;
+};
+DECLARE_CODEC(wire_app, struct wire_app)
+
+struct wire_env { /* key: store_key_env(app id) */
+	struct wire_var_list vars;
+	char *extra;
+};
+DECLARE_CODEC(wire_env, struct wire_env)
+
+struct wire_times {
+	double *v;
+	size_t n;
+};
+
+/* One activation of a deployment. */
+struct wire_activation {
+	int64_t at_ms; /* Unix time in ms */
+};
+DECLARE_CODEC(wire_activation, struct wire_activation)
+struct wire_activation_list {
+	struct wire_activation *v;
+	size_t n;
+};
+
+struct wire_deployment { /* key: store_key_deployment(app id, id) */
+	char *id; /* 8 hex */
+	char *app_id;
+	char *ref;
+	char *sha1; /* whole */
+	int64_t created_at;
+	bool hot_deploy;
+	bool force_clean_build;
+	bool is_template;
+	char *image;
+	struct wire_layers layers;
+	char *deps_key;
+	struct wire_start start;
+	char *release;
+	char *health_path;
+	struct wire_activation_list activations;
+	char *extra;
+};
+DECLARE_CODEC(wire_deployment, struct wire_deployment)
+
+struct wire_ref {
+	char *name; /* refs/heads/main */
+	char *oid;
+};
+DECLARE_CODEC(wire_ref, struct wire_ref)
+struct wire_ref_list {
+	struct wire_ref *v;
+	size_t n;
+};
+/* Git refs are a record of the store; the bare repository on disk is brought up to it. */
+struct wire_refs { /* key: store_key_refs(app id) */
+	struct wire_ref_list refs;
+	char *head; /* symbolic HEAD: refs/heads/master */
+	char *extra;
+};
+DECLARE_CODEC(wire_refs, struct wire_refs)
+
+struct wire_build { /* key: store_key_build(app id, id) */
+	char *id;
+	char *app_id;
+	char *deployment_id;
+	char *ref;
+	char *sha1;
+	char *state; /* "queued", "building", "rolling", "done", "failed" */
+	char *reason;
+	char *node;
+	int64_t created_at;
+	char *extra;
+};
+DECLARE_CODEC(wire_build, struct wire_build)
+
+/* An instance with what the broker knows of it. key: store_key_instance(node, id). */
+struct wire_instance_record {
+	struct wire_instance spec;
+	bool retired;       /* off the route; waits for the drain, then want = gone */
+	int64_t retired_ms; /* Unix time in ms */
+	int64_t route_rev;  /* revision that took it off the route */
+	char *extra;
+};
+DECLARE_CODEC(wire_instance_record, struct wire_instance_record)
+
+struct wire_node_record { /* key: store_key_node(id) */
+	struct wire_node_facts facts;
+	int64_t first_seen;
+	char *extra;
+};
+DECLARE_CODEC(wire_node_record, struct wire_node_record)

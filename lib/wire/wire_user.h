@@ -1,0 +1,43 @@
+/* lib/wire/wire_user.h: records of users, tokens and domains as the store holds them. What the
+ * public API shows of them is broker/api_reply's affair. Times are Unix seconds, UTC. */
+#pragma once
+
+#include "lib/codec/codec.h"
+
+struct wire_user { /* key: store_key_user(login) */
+	char *id;            /* 24 hex */
+	char *login;
+	char *password_hash; /* argon2id, encoded; NULL = no password login */
+	bool is_admin;
+	int64_t created_at;
+	int64_t max_gears;
+	int64_t max_domains;
+	struct str_list gear_sizes;
+	int64_t consumed_gears; /* counted inside the transactions that make and remove gears */
+	int64_t domains;        /* likewise */
+	int64_t auth_rev;       /* raised by a change of password: forgets remembered passwords */
+	char *extra;
+};
+DECLARE_CODEC(wire_user, struct wire_user)
+
+struct wire_token { /* key: store_key_token(hex SHA-256 of the token) */
+	char *id;
+	char *login;
+	char *note;
+	char *scopes; /* space-separated */
+	int64_t created_at;
+	int64_t expires_at;
+	char *extra;
+};
+DECLARE_CODEC(wire_token, struct wire_token)
+
+struct wire_domain { /* key: store_key_domain(name) */
+	char *id;
+	char *name;
+	char *owner; /* login */
+	int64_t created_at;
+	struct str_list allowed_gear_sizes;
+	int64_t apps; /* number of applications */
+	char *extra;
+};
+DECLARE_CODEC(wire_domain, struct wire_domain)
