@@ -1,0 +1,49 @@
+/* broker/broker.h: what the parts of the broker share: made by broker_main, passed as a pointer. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct auth;
+struct build_queue;
+struct catalog;
+struct http_client;
+struct loop;
+struct node_link;
+struct repo_store;
+struct rollout;
+struct store;
+struct watch_feed;
+struct worker;
+
+struct broker_conf {
+	char *data;          /* directory: store/, git/ */
+	char *listen;        /* public API and git: ADDR:PORT */
+	char *internal;      /* unix:/path of the endpoint for nodes and routers */
+	char *hook_socket;   /* unix:/path */
+	char *hook_program;  /* pinion-hook */
+	char *node_token_file, *router_token_file, *broker_token_file;
+	char *cartridges;    /* directory of the catalogue */
+	char *app_domain;    /* apps.localhost */
+	char *router_url;    /* what app_url begins with: http://HOST:PORT; the host part is replaced */
+	char *public_url;    /* of the API as users see it; NULL: from the request's Host */
+	char *admin_password_file; /* makes the user "admin" with this password at first start */
+	int64_t ready_fd;    /* >= 0: a JSON line once it serves */
+	int64_t max_gears;   /* default of new users */
+	int64_t keep_deployments;
+};
+
+struct broker {
+	struct broker_conf conf;
+	struct loop *loop;
+	struct worker *worker;
+	struct store *store;
+	struct http_client *client;
+	struct auth *auth;
+	struct catalog *catalog;
+	struct repo_store *repos;
+	struct node_link *nodes;
+	struct watch_feed *feeds;
+	struct build_queue *builds;
+	struct rollout *rollout;
+};
