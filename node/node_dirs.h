@@ -1,0 +1,33 @@
+/* node/node_dirs.h: where everything of a node lies on disk, and the tag in the names that it gives
+ * to things of the kernel (cgroups, veths, tables), so that two nodes can share a machine. */
+#pragma once
+
+#include "lib/base/err.h"
+
+struct node_dirs {
+	char *data;   /* --data: DIR/node */
+	char *run;    /* --run: sockets, run-time state; gone after a reboot is fine */
+	char *gears;  /* DATA/gears: UUID.json, UUID.img, UUID/ (the volume, mounted) */
+	char *layers; /* DATA/layers/<64 hex>: content-addressed layers, paths relative to a home */
+	char *scratch;    /* DATA/scratch: uppers of builders; same file system as layers */
+	char *aside;      /* DATA/aside: volumes that nobody claimed, kept 7 days */
+	char *cartridges; /* --cartridges: source trees of the stock cartridges */
+	char *stack;      /* --stack: stacks/host, with usr/ */
+	char *inst;       /* RUN/inst/<id>: bundle and state of a container */
+	char *netns;      /* RUN/netns/<id> */
+	char *libexec;    /* directory of pinion-spawn, pinion-init, pinion-resolver */
+	char *tag;        /* 8 hex digits, of the real path of data */
+};
+
+/* Makes the directories (data and run 0711, what must not be read by gears 0700) and fills out. */
+int node_dirs_init(struct node_dirs *out, const char *data, const char *run, const char *cartridges,
+    const char *stack, const char *libexec, struct err *e) MUST_CHECK;
+void node_dirs_fini(struct node_dirs *d);
+
+/* Paths; the caller owns them. */
+char *node_dirs_gear(const struct node_dirs *d, const char *uuid);    /* GEARS/UUID */
+char *node_dirs_layer(const struct node_dirs *d, const char *digest); /* "sha256:…" */
+char *node_dirs_instance(const struct node_dirs *d, const char *id);  /* RUN/inst/ID */
+char *node_dirs_cgroup(const struct node_dirs *d, const char *uuid, const char *id);
+/* "/pinion/TAG/UUID/ID", below each controller's mount; id NULL: the gear's, both NULL: the node's
+ */
