@@ -1,0 +1,30 @@
+/* node/resolver_link.h: the node's side of pinion-resolver: hands it each instance's DNS sockets
+ * and writes the names it answers. Blocking, short (a Unix socket with a deadline); thread-safe: no
+ * state but the path. */
+#pragma once
+
+#include "lib/base/err.h"
+#include "lib/base/str.h"
+
+enum { RESOLVER_PORT = 53 };
+#define RESOLVER_ADDRESS "127.0.0.53"
+
+/* Gives the resolver listening on path the two sockets (borrowed) of an instance and the app whose
+ * names it sees. Known already: replaced. ERR_BUSY: no resolver answers there (start it, try
+ * again). */
+int resolver_link_add(const char *path, const char *instance, const char *app, int udp_fd,
+    int tcp_fd, struct err *e) MUST_CHECK;
+/* Unknown is fine. */
+int resolver_link_remove(const char *path, const char *instance, struct err *e) MUST_CHECK;
+/* Instances whose sockets it holds: after a restart of either side, give it the others. */
+int resolver_link_list(const char *path, struct str_list *out, struct err *e) MUST_CHECK;
+
+/* One name that the instances of an app may resolve. */
+struct resolver_name {
+	const char *app;
+	const char *name;    /* lower case, without a dot at the end */
+	const char *address; /* IPv4 */
+};
+/* Replaces the resolver's table (a file it watches), whole. */
+int resolver_link_names(
+    const char *file, const struct resolver_name *v, size_t n, struct err *e) MUST_CHECK;
