@@ -1,0 +1,164 @@
+#include "lib/wire/wire_gear.h"
+
+enum {
+	ID_MAX = 64,
+	UUID_MAX = 64,
+	HOST_MAX = 255,
+	WORD_MAX = 64,
+	CART_NAME_MAX = 128,
+	DIGEST_MAX = 128,
+	COMMAND_MAX = 8192,
+	PATH_LEN_MAX = 1024,
+	REASON_MAX = 4096,
+	VALUE_MAX = 65536,
+	VARS_MAX = 1000,
+	CARTRIDGES_MAX = 64,
+	LINES_MAX = 1000,
+	ITEMS_MAX = 100000,
+	DIGESTS_MAX = 10000,
+	SECONDS_MAX = 86400,
+};
+
+const struct codec_name wire_want_names[] = {
+	{ "present", WIRE_WANT_PRESENT },
+	{ "stopped", WIRE_WANT_STOPPED },
+	{ "gone", WIRE_WANT_GONE },
+	{ NULL, 0 },
+};
+
+const struct codec_name wire_instance_state_names[] = {
+	{ "new", WIRE_INSTANCE_NEW },
+	{ "starting", WIRE_INSTANCE_STARTING },
+	{ "ready", WIRE_INSTANCE_READY },
+	{ "failed", WIRE_INSTANCE_FAILED },
+	{ "crashed", WIRE_INSTANCE_CRASHED },
+	{ "stopping", WIRE_INSTANCE_STOPPING },
+	{ "stopped", WIRE_INSTANCE_STOPPED },
+	{ "gone", WIRE_INSTANCE_GONE },
+	{ NULL, 0 },
+};
+
+static const struct codec_field limits_fields[] = {
+	CODEC_INT(struct wire_limits, memory_mb, 0, INT32_MAX, 0),
+	CODEC_INT(struct wire_limits, cpu_percent, 0, 100000, 0),
+	CODEC_INT(struct wire_limits, cpu_shares, 0, 262144, 0),
+	CODEC_INT(struct wire_limits, pids, 0, 4194304, 0),
+	CODEC_INT(struct wire_limits, disk_mb, 0, INT32_MAX, 0),
+	CODEC_INT(struct wire_limits, files, 0, INT32_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_limits, struct wire_limits, limits_fields)
+
+static const struct codec_field var_fields[] = {
+	CODEC_STR(struct wire_var, name, 128, CODEC_REQUIRED),
+	CODEC_STR(struct wire_var, value, VALUE_MAX, CODEC_SECRET),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_var, struct wire_var, var_fields)
+
+static const struct codec_field cart_fields[] = {
+	CODEC_STR(struct wire_gear_cart, name, CART_NAME_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_gear_cart, version, WORD_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_gear_cart, cart_version, WORD_MAX, 0),
+	CODEC_STR(struct wire_gear_cart, vendor, WORD_MAX, 0),
+	CODEC_BOOL(struct wire_gear_cart, is_web, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_gear_cart, struct wire_gear_cart, cart_fields)
+
+static const struct codec_field gear_fields[] = {
+	CODEC_STR(struct wire_gear, uuid, UUID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_gear, app_id, ID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_gear, app_name, 32, CODEC_REQUIRED),
+	CODEC_STR(struct wire_gear, domain, 16, CODEC_REQUIRED),
+	CODEC_STR(struct wire_gear, gear_name, UUID_MAX, 0),
+	CODEC_STR(struct wire_gear, app_dns, HOST_MAX, 0),
+	CODEC_STR(struct wire_gear, gear_dns, HOST_MAX, 0),
+	CODEC_STR(struct wire_gear, profile, WORD_MAX, 0),
+	CODEC_OBJ(struct wire_gear, limits, &wire_limits_codec, 0),
+	CODEC_LIST(struct wire_gear, cartridges, &wire_gear_cart_codec, CARTRIDGES_MAX, 0),
+	CODEC_LIST(struct wire_gear, env, &wire_var_codec, VARS_MAX, 0),
+	CODEC_STR(struct wire_gear, secret_token, 256, CODEC_SECRET),
+	CODEC_STR(struct wire_gear, deployment_branch, 256, 0),
+	CODEC_BOOL(struct wire_gear, auto_deploy, 0),
+	CODEC_INT(struct wire_gear, keep_deployments, 0, 1000, 0),
+	CODEC_INT(struct wire_gear, env_rev, 0, INT64_MAX, 0),
+	CODEC_ENUM(struct wire_gear, want, wire_want_names, CODEC_REQUIRED),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_gear, struct wire_gear, gear_fields)
+
+static const struct codec_field layers_fields[] = {
+	CODEC_STR(struct wire_layers, app, DIGEST_MAX, 0),
+	CODEC_STR(struct wire_layers, deps, DIGEST_MAX, 0),
+	CODEC_STR(struct wire_layers, rest, DIGEST_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_layers, struct wire_layers, layers_fields)
+
+static const struct codec_field start_fields[] = {
+	CODEC_STR(struct wire_start, kind, WORD_MAX, 0),
+	CODEC_STR(struct wire_start, command, COMMAND_MAX, 0),
+	CODEC_STR(struct wire_start, why, REASON_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_start, struct wire_start, start_fields)
+
+static const struct codec_field instance_fields[] = {
+	CODEC_STR(struct wire_instance, id, ID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_instance, gear, UUID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_instance, app_id, ID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_instance, deployment_id, ID_MAX, 0),
+	CODEC_OBJ(struct wire_instance, layers, &wire_layers_codec, 0),
+	CODEC_OBJ(struct wire_instance, start, &wire_start_codec, 0),
+	CODEC_STR(struct wire_instance, release, COMMAND_MAX, 0),
+	CODEC_BOOL(struct wire_instance, runs_release, 0),
+	CODEC_STR(struct wire_instance, health_path, PATH_LEN_MAX, 0),
+	CODEC_INT(struct wire_instance, start_timeout_s, 0, SECONDS_MAX, 0),
+	CODEC_INT(struct wire_instance, stop_timeout_s, 0, SECONDS_MAX, 0),
+	CODEC_INT(struct wire_instance, generation, 0, INT64_MAX, 0),
+	CODEC_ENUM(struct wire_instance, want, wire_want_names, CODEC_REQUIRED),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_instance, struct wire_instance, instance_fields)
+
+static const struct codec_field instance_status_fields[] = {
+	CODEC_STR(struct wire_instance_status, id, ID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_instance_status, gear, UUID_MAX, CODEC_REQUIRED),
+	CODEC_INT(struct wire_instance_status, generation, 0, INT64_MAX, 0),
+	CODEC_ENUM(struct wire_instance_status, state, wire_instance_state_names, CODEC_REQUIRED),
+	CODEC_STR(struct wire_instance_status, address, 64, 0),
+	CODEC_INT(struct wire_instance_status, port, 0, 65535, 0),
+	CODEC_STR(struct wire_instance_status, reason, REASON_MAX, 0),
+	CODEC_STRS(struct wire_instance_status, log_tail, LINES_MAX, CODEC_OMIT_NULL),
+	CODEC_STRS(struct wire_instance_status, notes, LINES_MAX, CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_instance_status, started_ms, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_instance_status, restarts, 0, INT64_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_instance_status, struct wire_instance_status, instance_status_fields)
+
+static const struct codec_field gear_status_fields[] = {
+	CODEC_STR(struct wire_gear_status, uuid, UUID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_gear_status, state, WORD_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_gear_status, reason, REASON_MAX, 0),
+	CODEC_INT(struct wire_gear_status, disk_used_kb, 0, INT64_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_gear_status, struct wire_gear_status, gear_status_fields)
+
+static const struct codec_field report_fields[] = {
+	CODEC_STR(struct wire_report, node, ID_MAX, CODEC_REQUIRED),
+	CODEC_LIST(struct wire_report, gears, &wire_gear_status_codec, ITEMS_MAX, 0),
+	CODEC_LIST(struct wire_report, instances, &wire_instance_status_codec, ITEMS_MAX, 0),
+	CODEC_BOOL(struct wire_report, full, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_report, struct wire_report, report_fields)
+
+static const struct codec_field keep_fields[] = {
+	CODEC_STR(struct wire_keep, app_id, ID_MAX, CODEC_REQUIRED),
+	CODEC_STRS(struct wire_keep, digests, DIGESTS_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_keep, struct wire_keep, keep_fields)

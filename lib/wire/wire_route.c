@@ -1,0 +1,44 @@
+#include "lib/wire/wire_route.h"
+
+enum {
+	ID_MAX = 64,
+	HOST_MAX = 255,
+	ENDPOINTS_MAX = 10000,
+	DRAINING_MAX = 100000,
+	SECONDS_MAX = 86400,
+};
+
+const struct codec_name wire_route_state_names[] = {
+	{ "live", WIRE_ROUTE_LIVE },
+	{ "stopped", WIRE_ROUTE_STOPPED },
+	{ "empty", WIRE_ROUTE_EMPTY },
+	{ NULL, 0 },
+};
+
+static const struct codec_field endpoint_fields[] = {
+	CODEC_STR(struct wire_endpoint, id, ID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_endpoint, address, 64, CODEC_REQUIRED),
+	CODEC_INT(struct wire_endpoint, port, 1, 65535, CODEC_REQUIRED),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_endpoint, struct wire_endpoint, endpoint_fields)
+
+static const struct codec_field route_fields[] = {
+	CODEC_STR(struct wire_route, host, HOST_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_route, app_id, ID_MAX, 0),
+	CODEC_STR(struct wire_route, app, 32, 0),
+	CODEC_STR(struct wire_route, domain, 16, 0),
+	CODEC_ENUM(struct wire_route, state, wire_route_state_names, CODEC_REQUIRED),
+	CODEC_LIST(struct wire_route, endpoints, &wire_endpoint_codec, ENDPOINTS_MAX, 0),
+	CODEC_INT(struct wire_route, timeout_s, 0, SECONDS_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_route, struct wire_route, route_fields)
+
+static const struct codec_field router_report_fields[] = {
+	CODEC_STR(struct wire_router_report, router, ID_MAX, CODEC_REQUIRED),
+	CODEC_INT(struct wire_router_report, revision, 0, INT64_MAX, 0),
+	CODEC_STRS(struct wire_router_report, draining, DRAINING_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_router_report, struct wire_router_report, router_report_fields)
