@@ -1,0 +1,8 @@
+/* broker/api.h: the public REST API under /broker/rest: routes, versions, who, and which handler. */
+#pragma once
+
+struct broker;
+struct http_req;
+
+/* Takes the request; answers it, now or later. */
+void api_handle(struct broker *b, struct http_req *r);

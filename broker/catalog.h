@@ -1,0 +1,41 @@
+/* broker/catalog.h: the cartridges of conf.cartridges: what may be installed, by which names. Also
+ * the gear profiles. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/base/err.h"
+#include "lib/wire/wire_cart.h"
+#include "lib/wire/wire_gear.h"
+
+struct catalog;
+
+struct catalog_cart {
+	struct wire_cart cart;
+	char *id;        /* 24 hex, from name and version: the same after every start */
+	char *full_name; /* "nodejs-20" */
+	bool is_web;
+};
+
+/* Scans dir (blocks: at start). A cartridge that cannot be read is logged and left out. An absent
+ * directory is an empty catalogue. */
+struct catalog *catalog_new(const char *dir, struct err *e);
+void catalog_free(struct catalog *take_c);
+
+/* In the order of the listing: base name, version descending. */
+size_t catalog_count(const struct catalog *c);
+const struct catalog_cart *catalog_at(const struct catalog *c, size_t i);
+
+/* By full name, base name (newest version; `vendor-name-version` too) or id, in any case.
+ * ERR_NOT_FOUND: lists the names there are; ERR_CONFLICT: several match. */
+const struct catalog_cart *catalog_find(const struct catalog *c, const char *name, struct err *e);
+/* By what an application's record holds. */
+const struct catalog_cart *catalog_of(const struct catalog *c, const struct wire_gear_cart *g);
+/* What an application's record holds of it; to: zeroed. */
+void catalog_gear_cart(const struct catalog_cart *cc, struct wire_gear_cart *to);
+
+/* Limits of a gear profile ("small", …), or NULL. */
+const struct wire_limits *catalog_profile(const char *name);
+/* NULL after the last. */
+const char *catalog_profile_name(size_t i);
