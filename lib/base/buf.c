@@ -1,0 +1,232 @@
+#include "lib/base/buf.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/mem.h"
+
+void
+buf_fini(struct buf *b)
+{
+	free(b->p);
+	*b = (struct buf){ 0 };
+}
+
+void
+buf_clear(struct buf *b)
+{
+	buf_truncate(b, 0);
+}
+
+void
+buf_reserve(struct buf *b, size_t more)
+{
+	size_t want = b->n + more + 1;
+
+	assert(want > b->n);
+	if (want <= b->cap)
+		return;
+	size_t cap = b->cap < 64 ? 64 : b->cap;
+	while (cap < want)
+		cap += cap / 2 + 1;
+	b->p = xreallocarray(b->p, cap, 1);
+	b->cap = cap;
+	b->p[b->n] = '\0';
+}
+
+void
+buf_add(struct buf *b, const void *p, size_t n)
+{
+	buf_reserve(b, n);
+	if (n > 0)
+		memcpy(b->p + b->n, p, n);
+	b->n += n;
+	b->p[b->n] = '\0';
+}
+
+void
+buf_adds(struct buf *b, const char *s)
+{
+	buf_add(b, s, strlen(s));
+}
+
+void
+buf_addc(struct buf *b, char c)
+{
+	buf_add(b, &c, 1);
+}
+
+void
+buf_addstr(struct buf *b, struct str s)
+{
+	buf_add(b, s.p, s.n);
+}
+
+void
+buf_addf(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	buf_reserve(b, 128);
+	va_start(ap, fmt);
+	n = vsnprintf(b->p + b->n, b->cap - b->n, fmt, ap);
+	va_end(ap);
+	assert(n >= 0);
+	if ((size_t)n >= b->cap - b->n) {
+		b->p[b->n] = '\0';
+		buf_reserve(b, (size_t)n);
+		va_start(ap, fmt);
+		n = vsnprintf(b->p + b->n, b->cap - b->n, fmt, ap);
+		va_end(ap);
+	}
+	b->n += (size_t)n;
+}
+
+void
+buf_drop(struct buf *b, size_t n)
+{
+	assert(n <= b->n);
+	if (n == 0)
+		return;
+	memmove(b->p, b->p + n, b->n - n);
+	buf_truncate(b, b->n - n);
+}
+
+void
+buf_truncate(struct buf *b, size_t n)
+{
+	assert(n <= b->n);
+	b->n = n;
+	if (b->p != NULL)
+		b->p[n] = '\0';
+}
+
+int
+buf_add_max(struct buf *b, const void *p, size_t n, size_t max, struct err *e)
+{
+	if (b->n > max || n > max - b->n)
+		return err_set(e, ERR_LIMIT, NULL, "more than %zu bytes", max);
+	buf_add(b, p, n);
+	return 0;
+}
+
+/* Length of the valid UTF-8 sequence at p, 0 if there is none. */
+static size_t
+utf8_len(const unsigned char *p, size_t n)
+{
+	size_t len = p[0] < 0x80   ? 1
+	             : p[0] < 0xc2 ? 0
+	             : p[0] < 0xe0 ? 2
+	             : p[0] < 0xf0 ? 3
+	             : p[0] < 0xf5 ? 4
+	                           : 0;
+
+	if (len == 0 || len > n)
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return len;
+}
+
+bool
+str_is_utf8(const char *s, size_t n)
+{
+	const unsigned char *p = (const unsigned char *)s;
+
+	while (n > 0) {
+		size_t len = utf8_len(p, n);
+
+		if (len == 0)
+			return false;
+		p += len;
+		n -= len;
+	}
+	return true;
+}
+
+static void
+add_json_control(struct buf *b, unsigned char c)
+{
+	static const char names[] = "btn fr"; /* 8, 9, 10, -, 12, 13 */
+
+	if (c >= 8 && c <= 13 && c != 11) {
+		buf_addc(b, '\\');
+		buf_addc(b, names[c - 8]);
+	} else {
+		buf_addf(b, "\\u%04x", c);
+	}
+}
+
+void
+buf_add_json_strn(struct buf *b, const char *s, size_t n)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	size_t from = 0, i = 0;
+
+	buf_addc(b, '"');
+	while (i < n) {
+		size_t len = utf8_len(p + i, n - i);
+
+		if (len > 0 && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\') {
+			i += len;
+			continue;
+		}
+		buf_add(b, s + from, i - from);
+		if (len == 0) {
+			buf_adds(b, "\xef\xbf\xbd");
+		} else if (p[i] < 0x20) {
+			add_json_control(b, p[i]);
+		} else {
+			buf_addc(b, '\\');
+			buf_addc(b, (char)p[i]);
+		}
+		from = ++i;
+	}
+	buf_add(b, s + from, i - from);
+	buf_addc(b, '"');
+}
+
+void
+buf_add_json_str(struct buf *b, const char *s)
+{
+	if (s == NULL)
+		buf_adds(b, "null");
+	else
+		buf_add_json_strn(b, s, strlen(s));
+}
+
+void
+buf_add_url(struct buf *b, const char *s)
+{
+	for (; *s != '\0'; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+		    strchr("-._~", c) != NULL)
+			buf_addc(b, (char)c);
+		else
+			buf_addf(b, "%%%02X", c);
+	}
+}
+
+char *
+buf_steal(struct buf *b)
+{
+	char *p = b->p == NULL ? xstrdup("") : b->p;
+
+	*b = (struct buf){ 0 };
+	return p;
+}
+
+struct str
+buf_str(const struct buf *b)
+{
+	return (struct str){ b->p == NULL ? "" : b->p, b->n };
+}

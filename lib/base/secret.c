@@ -1,0 +1,129 @@
+#include "lib/base/secret.h"
+
+#include <argon2.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "lib/base/mem.h"
+
+enum { ARGON_T = 2, ARGON_M_KIB = 19456, ARGON_P = 1, SALT_SIZE = 16, HASH_SIZE = 32 };
+
+void
+secret_random(void *p, size_t n)
+{
+	unsigned char *at = p;
+
+	while (n > 0) {
+		ssize_t got = getrandom(at, n, 0);
+
+		if (got <= 0)
+			abort();
+		at += got;
+		n -= (size_t)got;
+	}
+}
+
+static char *
+to_hex(const unsigned char *p, size_t n, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < n; i++) {
+		out[2 * i] = digits[p[i] >> 4];
+		out[2 * i + 1] = digits[p[i] & 15];
+	}
+	out[2 * n] = '\0';
+	return out;
+}
+
+char *
+secret_random_hex(size_t bytes)
+{
+	AUTO(free_ptr) unsigned char *raw = xmalloc(bytes);
+
+	secret_random(raw, bytes);
+	return to_hex(raw, bytes, xmalloc(2 * bytes + 1));
+}
+
+char *
+secret_random_text(size_t n)
+{
+	static const char alphabet[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	char *out = xmalloc(n + 1);
+
+	secret_random(out, n);
+	for (size_t i = 0; i < n; i++)
+		out[i] = alphabet[(unsigned char)out[i] & 63];
+	out[n] = '\0';
+	return out;
+}
+
+bool
+secret_equal(const char *a, const char *b)
+{
+	size_t n = strlen(a), m = strlen(b);
+	unsigned char differ = n == m ? 0 : 1;
+
+	for (size_t i = 0; i < n; i++)
+		differ |= (unsigned char)(a[i] ^ b[m == 0 ? 0 : i % m]);
+	return differ == 0;
+}
+
+void
+secret_wipe(void *p, size_t n)
+{
+	explicit_bzero(p, n);
+}
+
+void
+secret_free(char *take_s)
+{
+	if (take_s == NULL)
+		return;
+	secret_wipe(take_s, strlen(take_s));
+	free(take_s);
+}
+
+void
+secret_sha256_hex(const void *p, size_t n, char out[65])
+{
+	unsigned char md[EVP_MAX_MD_SIZE];
+	unsigned len = 0;
+
+	if (EVP_Digest(p, n, md, &len, EVP_sha256(), NULL) != 1)
+		abort();
+	(void)to_hex(md, 32, out);
+}
+
+void
+secret_hmac(const void *key, size_t key_n, const void *p, size_t n, uint8_t out[32])
+{
+	unsigned len = 32;
+
+	if (HMAC(EVP_sha256(), key, (int)key_n, p, n, out, &len) == NULL)
+		abort();
+}
+
+char *
+secret_password_hash(const char *password, struct err *e)
+{
+	unsigned char salt[SALT_SIZE];
+	char encoded[256];
+
+	secret_random(salt, sizeof salt);
+	if (argon2id_hash_encoded(ARGON_T, ARGON_M_KIB, ARGON_P, password, strlen(password), salt,
+	        sizeof salt, HASH_SIZE, encoded, sizeof encoded) != ARGON2_OK) {
+		(void)err_set(e, ERR_BUG, "password", "cannot be hashed");
+		return NULL;
+	}
+	return xstrdup(encoded);
+}
+
+bool
+secret_password_verify(const char *encoded, const char *password)
+{
+	return argon2id_verify(encoded, password, strlen(password)) == ARGON2_OK;
+}
