@@ -10,8 +10,11 @@ struct catalog;
 struct http_client;
 struct loop;
 struct node_link;
+struct push_http;
+struct push_set;
 struct repo_store;
 struct rollout;
+struct router_link;
 struct store;
 struct watch_feed;
 struct worker;
@@ -31,6 +34,9 @@ struct broker_conf {
 	int64_t ready_fd;    /* >= 0: a JSON line once it serves */
 	int64_t max_gears;   /* default of new users */
 	int64_t keep_deployments;
+	int64_t pack_max_mb; /* of one push */
+	bool log_json;
+	char *log_level;
 };
 
 struct broker {
@@ -46,4 +52,7 @@ struct broker {
 	struct watch_feed *feeds;
 	struct build_queue *builds;
 	struct rollout *rollout;
+	struct router_link *routers;
+	struct push_set *pushes;
+	struct push_http *git;
 };

@@ -17,10 +17,12 @@ struct build_source {
 	const char *app_id;
 	const char *ref;  /* refs/heads/main, a tag or sha as given; NULL with is_template */
 	const char *sha1; /* whole object id; NULL with is_template */
-	const char *git_dir; /* where the objects are read from (quarantine over: the repository) */
-	bool is_template;    /* the web cartridge's template/ */
-	bool moves_ref;      /* the ref is moved to sha1 in the transaction of the switch (a push) */
+	bool is_template; /* the web cartridge's template/ */
+	bool moves_ref;   /* the ref is moved to sha1 in the transaction of the switch (a push) */
+	const char *old_sha1; /* with moves_ref: what the ref must still be; NULL: it must not exist */
 	bool force_clean, hot_deploy;
+	const char *login;   /* who asks; decides which submodules may be read */
+	const char *git_url; /* of the repository, for submodules' relative URLs; may be NULL */
 };
 
 typedef void build_line_fn(const char *line, void *arg); /* for the pusher, without newline */

@@ -128,6 +128,8 @@ static const struct codec_field build_fields[] = {
 	CODEC_STR(struct wire_build, state, 16, 0),
 	CODEC_STR(struct wire_build, reason, REASON_MAX, 0),
 	CODEC_STR(struct wire_build, node, ID_MAX, 0),
+	CODEC_BOOL(struct wire_build, moves_ref, 0),
+	CODEC_STR(struct wire_build, old_sha1, OID_MAX, 0),
 	CODEC_INT(struct wire_build, created_at, 0, INT64_MAX, 0),
 	CODEC_EXTRA(struct wire_build, extra),
 	CODEC_END,
@@ -136,9 +138,11 @@ DEFINE_CODEC(wire_build, struct wire_build, build_fields)
 
 static const struct codec_field instance_record_fields[] = {
 	CODEC_OBJ(struct wire_instance_record, spec, &wire_instance_codec, CODEC_REQUIRED),
+	CODEC_INT(struct wire_instance_record, restart_gen, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_instance_record, env_rev, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_instance_record, created_ms, 0, INT64_MAX, 0),
 	CODEC_BOOL(struct wire_instance_record, retired, 0),
 	CODEC_INT(struct wire_instance_record, retired_ms, 0, INT64_MAX, 0),
-	CODEC_INT(struct wire_instance_record, route_rev, 0, INT64_MAX, 0),
 	CODEC_EXTRA(struct wire_instance_record, extra),
 	CODEC_END,
 };

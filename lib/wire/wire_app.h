@@ -122,6 +122,8 @@ struct wire_build { /* key: store_key_build(app id, id) */
 	char *state; /* "queued", "building", "rolling", "done", "failed" */
 	char *reason;
 	char *node;
+	bool moves_ref;   /* the switch moves ref from old_sha1 to sha1 */
+	char *old_sha1;   /* "" = the ref did not exist */
 	int64_t created_at;
 	char *extra;
 };
@@ -130,9 +132,12 @@ DECLARE_CODEC(wire_build, struct wire_build)
 /* An instance with what the broker knows of it. key: store_key_instance(node, id). */
 struct wire_instance_record {
 	struct wire_instance spec;
-	bool retired;       /* off the route; waits for the drain, then want = gone */
-	int64_t retired_ms; /* Unix time in ms */
-	int64_t route_rev;  /* revision that took it off the route */
+	int64_t restart_gen; /* of the app's spec that it was made for */
+	int64_t env_rev;     /* likewise */
+	int64_t created_ms;  /* Unix time in ms */
+	bool retired;        /* off the route (by the revision of this record); waits for the drain,
+	                        then want = gone */
+	int64_t retired_ms;  /* Unix time in ms */
 	char *extra;
 };
 DECLARE_CODEC(wire_instance_record, struct wire_instance_record)
