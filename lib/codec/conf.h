@@ -12,7 +12,7 @@ enum conf_kind { CONF_END, CONF_STR, CONF_INT, CONF_BOOL, CONF_STRS };
 
 struct conf_item {
 	enum conf_kind kind;
-	const char *name; /* option --name; file key name; environment PINION_<PROGRAM>_<NAME> */
+	const char *name; /* option --name; file key name; environment <PROGRAM>_<NAME>, upper case, "_" for "-" */
 	size_t offset;
 	int64_t min, max;
 	const char *dflt; /* as text; NULL = none */
