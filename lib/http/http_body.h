@@ -8,9 +8,9 @@
 
 struct http_body {
 	enum http_framing framing;
-	int64_t left;    /* bytes of the body or of the chunk */
-	int state;       /* of the chunk parser */
-	size_t line;     /* bytes of the present chunk line or trailer section */
+	int64_t left; /* bytes of the body or of the chunk */
+	int state;    /* of the chunk parser */
+	size_t line;  /* bytes of the present chunk line or trailer section */
 };
 
 enum http_body_result {
@@ -22,5 +22,5 @@ enum http_body_result {
 void http_body_init(struct http_body *b, const struct http_head *h);
 /* Consumes from p[0..n): *used bytes were taken, of which out (a slice of p) is body data (may be
  * empty). Call again until all is used or DONE. Trailers are bounded and dropped. */
-enum http_body_result http_body_next(struct http_body *b, const char *p, size_t n, size_t *used,
-    struct str *out);
+enum http_body_result http_body_next(
+    struct http_body *b, const char *p, size_t n, size_t *used, struct str *out);

@@ -25,14 +25,14 @@ typedef void http_call_head_fn(struct http_call *c, int status, void *arg);
 typedef bool http_call_data_fn(struct http_call *c, const char *p, size_t n, void *arg);
 /* Once. e NULL: the whole answer came; status and, without on_data, the body (borrowed). The call
  * is gone when this returns. */
-typedef void http_call_end_fn(struct http_call *c, int status, struct str body, const struct err *e,
-    void *arg);
+typedef void http_call_end_fn(
+    struct http_call *c, int status, struct str body, const struct err *e, void *arg);
 
 struct http_call_opts {
-	const char *method; /* NULL: GET */
-	const char *url;    /* http(s)://host/path, or "unix:/path/of/socket:/url/path" */
-	const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
-	const char *bearer;         /* token, or NULL */
+	const char *method;          /* NULL: GET */
+	const char *url;             /* http(s)://host/path, or "unix:/path/of/socket:/url/path" */
+	const char *const *headers;  /* "Name: value", NULL-terminated, or NULL */
+	const char *bearer;          /* token, or NULL */
 	const char *user, *password; /* Basic, or NULL */
 	const void *body;            /* copied; or read */
 	size_t body_n;
@@ -54,4 +54,5 @@ void http_call_cancel(struct http_call *take_c); /* no callback after it; NULL i
 
 /* Does one call and waits for it, on a loop of its own: for the command line. Returns the status
  * or -1; body is appended to out. on_data (may be NULL) sees the answer as it comes. */
-int http_call_wait(const struct http_call_opts *o, struct buf *out, void *arg, struct err *e) MUST_CHECK;
+int http_call_wait(
+    const struct http_call_opts *o, struct buf *out, void *arg, struct err *e) MUST_CHECK;

@@ -29,15 +29,16 @@ struct http_head {
 	bool keep_alive;
 	bool expect_continue;
 	bool upgrade; /* Connection: upgrade with an Upgrade header */
-	struct str host; /* of absolute-form target or the Host header; lower case is the caller's */
-	size_t size;     /* bytes of the head, blank line included */
+	struct str
+	    host;    /* of absolute-form target or the Host header; lower case is the caller's */
+	size_t size; /* bytes of the head, blank line included */
 };
 
 enum http_head_result {
 	HTTP_HEAD_OK,
-	HTTP_HEAD_MORE, /* incomplete */
-	HTTP_HEAD_BAD,  /* 400 */
-	HTTP_HEAD_LARGE, /* more headers than HTTP_HEADERS_MAX: 431 */
+	HTTP_HEAD_MORE,        /* incomplete */
+	HTTP_HEAD_BAD,         /* 400 */
+	HTTP_HEAD_LARGE,       /* more headers than HTTP_HEADERS_MAX: 431 */
 	HTTP_HEAD_UNSUPPORTED, /* unknown transfer coding: 501, or version: 505 */
 };
 
@@ -45,10 +46,11 @@ enum http_head_result {
  * slow sender costs no rescans. Slices in out point into p. Refused: bare CR, NUL, obs-fold,
  * space before the colon, Content-Length with Transfer-Encoding, differing or malformed lengths,
  * chunked not last, several Host headers, a missing one in HTTP/1.1. */
-enum http_head_result http_head_request(const char *p, size_t n, size_t from, struct http_head *out);
+enum http_head_result http_head_request(
+    const char *p, size_t n, size_t from, struct http_head *out);
 /* request_method decides about the body (HEAD; CONNECT). */
-enum http_head_result http_head_response(const char *p, size_t n, size_t from,
-    struct str request_method, struct http_head *out);
+enum http_head_result http_head_response(
+    const char *p, size_t n, size_t from, struct str request_method, struct http_head *out);
 /* First header of that name (ASCII case-insensitive), or {NULL,0}. */
 struct str http_head_get(const struct http_head *h, const char *name);
 /* true if a comma list header holds the token. */

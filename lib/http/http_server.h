@@ -27,11 +27,11 @@ struct http_server_opts {
 typedef void http_handler_fn(struct http_req *r, void *arg);
 
 /* opts NULL: defaults. handler runs once the head is there; it must arrange for an answer. */
-struct http_server *http_server_new(struct loop *l, const struct http_server_opts *opts,
-    http_handler_fn *handler, void *arg);
+struct http_server *http_server_new(
+    struct loop *l, const struct http_server_opts *opts, http_handler_fn *handler, void *arg);
 /* "127.0.0.1:8000", "[::1]:0", "unix:/path" (replaces a dead socket file; mode for unix). */
-int http_server_listen(struct http_server *s, const char *address, mode_t mode, struct err *e)
-    MUST_CHECK;
+int http_server_listen(
+    struct http_server *s, const char *address, mode_t mode, struct err *e) MUST_CHECK;
 /* Serves an already listening socket (owned from now on). */
 int http_server_listen_fd(struct http_server *s, int take_fd, struct err *e) MUST_CHECK;
 /* Port of the last TCP listener. */
@@ -71,8 +71,8 @@ void http_req_on_close(struct http_req *r, http_close_fn *fn, void *arg);
 
 /* headers: "Name: value" strings, NULL-terminated, or NULL. Content-Length, Date and Connection
  * are the server's. Body is copied. */
-void http_req_reply(struct http_req *r, int status, const char *const *headers, const void *body,
-    size_t n);
+void http_req_reply(
+    struct http_req *r, int status, const char *const *headers, const void *body, size_t n);
 void http_req_reply_text(struct http_req *r, int status, const char *fmt, ...) PRINTF(3, 4);
 /* A streamed answer: begin, write…, end. Chunked for HTTP/1.1. */
 void http_req_begin(struct http_req *r, int status, const char *const *headers);

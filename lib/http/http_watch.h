@@ -1,4 +1,5 @@
-/* lib/http/http_watch.h: JSON lines without end: a sender on the server's side, a resuming client. */
+/* lib/http/http_watch.h: JSON lines without end: a sender on the server's side, a resuming client.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -23,10 +24,11 @@ int http_lines_feed(struct http_lines *l, const char *p, size_t n, size_t max, h
 void http_lines_fini(struct http_lines *l);
 
 struct http_watch_opts {
-	const char *url;    /* as http_call_opts; "%" PRId64 is not expanded: from is added as ?from= */
+	const char
+	    *url; /* as http_call_opts; "%" PRId64 is not expanded: from is added as ?from= */
 	const char *bearer;
-	int64_t from;            /* first revision wanted; 0: a snapshot first */
-	int64_t silence_ms;      /* reconnect when nothing (not even a blank line) came; default 15 s */
+	int64_t from;       /* first revision wanted; 0: a snapshot first */
+	int64_t silence_ms; /* reconnect when nothing (not even a blank line) came; default 15 s */
 };
 /* line: one JSON object. Returning -1 drops the connection and resumes. */
 typedef int http_watch_line_fn(struct str line, void *arg);
