@@ -1,4 +1,4 @@
-/* node/limits.h: cgroups of gears and instances: /pinion-TAG/<gear>/<instance> in every hierarchy.
+/* node/limits.h: cgroups of gears and instances: /pinion/TAG/<gear>/<instance> in every hierarchy.
  * Knows cgroup v1, v2 and both mixed (v1 controllers beside a v2 mount for the core files), found
  * in /proc/self/mountinfo. All calls block, none for long but _remove; thread-safe (no state). */
 #pragma once
@@ -41,13 +41,13 @@ struct limits_group {
 };
 
 /* mountinfo NULL: /proc/self/mountinfo; a test gives a file that describes plain directories.
- * Remounts favordynmods (a failure is only logged), makes /pinion-TAG, enables controllers. */
+ * Remounts favordynmods (a failure is only logged), makes /pinion/TAG, enables controllers. */
 struct limits *limits_open(const char *tag, const char *mountinfo, struct err *e) MUST_CHECK
     NONNULL(1, 3);
 void limits_close(struct limits *take_l);
 DEFINE_AUTO(struct limits *, limits_close)
 
-/* Path for cgroupsPath of the OCI config: "/pinion-TAG/<gear>/<instance>"; caller owns. */
+/* Path for cgroupsPath of the OCI config: "/pinion/TAG/<gear>/<instance>"; caller owns. */
 char *limits_path(const struct limits *l, struct limits_group g);
 /* "v1", "hybrid" or "v2". */
 const char *limits_layout(const struct limits *l);

@@ -1,8 +1,8 @@
 /* node/net.h: network of the instances: a namespace each, a routed veth /32, one nftables table for
  * the node, NAT inside the namespace to the port an application really listens on.
  *
- * All that belongs to one node instance carries its tag (3 hex digits: the number of its /20 of
- * 100.64.0.0/10): interfaces `pnTAG…`, table `inet pinion_TAG`, cgroups `/pinion-TAG`. So several
+ * All that belongs to one node carries its tag (node_dirs.h): interfaces `pnTAG…`, table
+ * `inet pinion_TAG`. Its addresses are a /20 of 100.64.0.0/10, locked machine-wide. So several
  * nodes share one machine, and what one left behind can be found and removed.
  *
  * All calls block (0.5 ms, nft a little more): for workers or the start. Thread-safe. */
@@ -21,6 +21,7 @@ enum { NET_PORT = 8080, NET_ADDRESS_MAX = 16, NET_NAME_MAX = 64 };
 struct net;
 
 struct net_opts {
+	const char *tag;       /* 1..8 lower-case hex digits */
 	const char *run_dir;   /* namespaces are bound at RUN/netns/<instance>; absolute */
 	const char *state_dir; /* remembers the block in STATE/net-block over reboots; absolute */
 	const char *lock_dir;  /* of the blocks, machine-wide; NULL: /run/pinion/blocks */
@@ -55,7 +56,8 @@ DEFINE_AUTO(struct net *, net_close)
  * --keep-gears, and for tests. Then still net_close. */
 int net_destroy_all(struct net *n, struct err *e) MUST_CHECK;
 
-const char *net_tag(const struct net *n); /* "00a"; borrowed */
+/* First address of the block: what connections of this machine to instances come from; borrowed. */
+const char *net_host_address(const struct net *n);
 
 /* Makes the namespace with lo, eth0, address and default route, the host route, the rules'
  * elements. Instances of the same app reach one another; app "" or NULL: alone (builders).

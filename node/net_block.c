@@ -1,0 +1,225 @@
+#include "node/net_block.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+enum { FILE_MAX = 8192, BASE = 0x64400000 /* 100.64.0.0 */ };
+
+static int
+remembered(const char *state_dir)
+{
+	AUTO(free) char *path = file_join(state_dir, "net-block");
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	struct err e = { 0 };
+	int64_t n;
+
+	if (file_read(path, 64, &b, &e) < 0 || b.n == 0)
+		return -1;
+	if (b.p[b.n - 1] == '\n')
+		buf_truncate(&b, b.n - 1);
+	return str_to_i64(buf_str(&b), 0, NET_BLOCK_COUNT - 1, NULL, &n, &e) < 0 ? -1 : (int)n;
+}
+
+static int
+remember(const char *state_dir, int number, struct err *e)
+{
+	AUTO(free) char *path = file_join(state_dir, "net-block");
+	char text[16];
+	int n = snprintf(text, sizeof text, "%d\n", number);
+
+	return file_replace(path, text, (size_t)n, 0600, e);
+}
+
+/* Locks the file and makes sure that it is still the one at path. 1: locked, 0: another's. */
+static int
+lock_path(const char *path, int *out, struct err *e)
+{
+	AUTO(file_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct stat a, b;
+
+	if (fd < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "cannot open %s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? 0 :
+					      err_set(e, ERR_SYSTEM, NULL, "cannot lock %s", path);
+	if (fstat(fd, &a) < 0 || stat(path, &b) < 0 || a.st_ino != b.st_ino)
+		return 0;
+	*out = fd;
+	fd = -1;
+	return 1;
+}
+
+/* "TAG STATE-DIRECTORY". */
+static void
+read_owner(const char *path, char tag[16], char **out_state)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	struct err e = { 0 };
+	struct str head, rest;
+
+	*out_state = NULL;
+	tag[0] = '\0';
+	if (file_read(path, FILE_MAX, &b, &e) < 0 || b.n == 0)
+		return;
+	rest = str_cut(buf_str(&b), ' ', &head);
+	if (rest.p == NULL || head.n == 0 || head.n >= 16 || rest.n < 2)
+		return;
+	memcpy(tag, head.p, head.n);
+	tag[head.n] = '\0';
+	*out_state = xstrndup(rest.p, rest.n - 1);
+}
+
+static int
+write_owner(int fd, const char *tag, const char *state_dir, struct err *e)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+
+	buf_addf(&b, "%s %s\n", tag, state_dir);
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, b.p, b.n, 0) != (ssize_t)b.n)
+		return err_set(e, ERR_SYSTEM, NULL, "cannot write a block's lock file");
+	return 0;
+}
+
+/* Does an address of this machine (another overlay network, say) lie in the block? */
+static bool
+is_used_by_host(int number, const struct ifaddrs *list)
+{
+	for (; list != NULL; list = list->ifa_next) {
+		struct sockaddr_in sin;
+
+		if (list->ifa_addr == NULL || list->ifa_addr->sa_family != AF_INET)
+			continue;
+		memcpy(&sin, list->ifa_addr, sizeof sin);
+		if ((ntohl(sin.sin_addr.s_addr) & ~(uint32_t)(NET_BLOCK_SIZE - 1)) ==
+		    (uint32_t)BASE + (uint32_t)number * NET_BLOCK_SIZE)
+			return true;
+	}
+	return false;
+}
+
+struct attempt {
+	const char *lock_dir, *state_dir, *tag;
+	const struct ifaddrs *addresses;
+	bool is_ours; /* it is the one remembered */
+};
+
+/* 1: out is filled; 0: not this one. */
+static int
+try_block(const struct attempt *a, int number, struct net_block *out, struct err *e)
+{
+	AUTO(free) char *path = xasprintf("%s/%04d", a->lock_dir, number);
+	AUTO(free) char *state = NULL;
+	AUTO(file_close) int fd = -1;
+	char tag[16];
+	bool is_mine;
+	int rc = lock_path(path, &fd, e);
+
+	if (rc < 0)
+		return -1;
+	read_owner(path, tag, &state);
+	is_mine = state != NULL && strcmp(state, a->state_dir) == 0;
+	if (rc == 0 && is_mine && a->is_ours)
+		return err_set(e, ERR_BUSY, NULL, "another process runs a node on %s", state);
+	if (rc == 0)
+		return 0;
+	if (!is_mine && state != NULL && remembered(state) == number)
+		return 0;
+	if (!is_mine && state == NULL && is_used_by_host(number, a->addresses)) {
+		(void)unlink(path);
+		return 0;
+	}
+	if (write_owner(fd, a->tag, a->state_dir, e) < 0)
+		return -1;
+	*out = (struct net_block){ .number = number, .lock_fd = fd, .path = STEAL(path) };
+	fd = -1;
+	if (state != NULL && strcmp(tag, a->tag) != 0)
+		memcpy(out->stale_tag, tag, sizeof tag);
+	return 1;
+}
+
+static int
+claim(struct attempt *a, struct net_block *out, struct err *e)
+{
+	int number = remembered(a->state_dir), rc = 0, i;
+	uint32_t first = 5381;
+	const char *p;
+
+	a->is_ours = true;
+	if (number >= 0)
+		rc = try_block(a, number, out, e);
+	a->is_ours = false;
+	for (p = a->state_dir; *p != '\0'; p++)
+		first = first * 33 + (unsigned char)*p;
+	for (i = 0; rc == 0 && i < NET_BLOCK_COUNT; i++)
+		rc = try_block(a, (int)((first + (uint32_t)i) % NET_BLOCK_COUNT), out, e);
+	if (rc == 0)
+		return err_set(e, ERR_LIMIT, NULL, "all %d address blocks are taken: see %s",
+		    NET_BLOCK_COUNT, a->lock_dir);
+	return rc < 0 ? -1 : 0;
+}
+
+int
+net_block_claim(const char *lock_dir, const char *state_dir, const char *tag, struct net_block *out,
+    struct err *e)
+{
+	struct attempt a = { .lock_dir = lock_dir, .state_dir = state_dir, .tag = tag };
+	struct net_block b = { .lock_fd = -1 };
+	struct ifaddrs *addresses = NULL;
+	int rc;
+
+	if (file_mkdirs(lock_dir, 0755, e) < 0 || file_mkdirs(state_dir, 0700, e) < 0)
+		return -1;
+	(void)getifaddrs(&addresses);
+	a.addresses = addresses;
+	rc = claim(&a, &b, e);
+	freeifaddrs(addresses);
+	if (rc < 0)
+		return -1;
+	if (remember(state_dir, b.number, e) < 0) {
+		net_block_release(&b, state_dir);
+		return -1;
+	}
+	*out = b;
+	return 0;
+}
+
+void
+net_block_fini(struct net_block *b)
+{
+	file_close(b->lock_fd);
+	b->lock_fd = -1;
+	free(b->path);
+	b->path = NULL;
+}
+
+void
+net_block_release(struct net_block *b, const char *state_dir)
+{
+	AUTO(free) char *state = file_join(state_dir, "net-block");
+
+	(void)unlink(state);
+	if (b->path != NULL)
+		(void)unlink(b->path);
+	net_block_fini(b);
+}
+
+uint32_t
+net_block_address(const struct net_block *b, int i)
+{
+	return htonl((uint32_t)BASE + (uint32_t)b->number * NET_BLOCK_SIZE + (uint32_t)i);
+}

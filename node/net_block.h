@@ -1,0 +1,28 @@
+/* node/net_block.h: a /20 of 100.64.0.0/10 for this node, by a lock file that all nodes of the
+ * machine know. */
+#pragma once
+
+#include <stdint.h>
+
+#include "lib/base/err.h"
+
+enum { NET_BLOCK_COUNT = 1024, NET_BLOCK_SIZE = 4096 };
+
+struct net_block {
+	int number;
+	int lock_fd; /* owned; held while the daemon lives */
+	char *path;  /* owned; of the lock file */
+	char stale_tag[16]; /* of the dead node that had it before, whose remains are to go; or "" */
+};
+
+/* The block that STATE/net-block remembers if it is still ours, else a free one, which is then
+ * remembered. A block is another's while that one's state says so, alive or not (its instances may
+ * be). ERR_BUSY: a living process has this state directory; ERR_LIMIT: none is free. */
+int net_block_claim(const char *lock_dir, const char *state_dir, const char *tag,
+    struct net_block *out, struct err *e) MUST_CHECK;
+/* Gives it back for others. */
+void net_block_release(struct net_block *b, const char *state_dir);
+void net_block_fini(struct net_block *b); /* closes; the block stays ours */
+
+/* i-th address of the block, network byte order. */
+uint32_t net_block_address(const struct net_block *b, int i);

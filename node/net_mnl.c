@@ -1,0 +1,338 @@
+#include "node/net_mnl.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+struct net_mnl {
+	struct mnl_socket *s; /* owned */
+	unsigned port, seq;
+	char out[4096];
+};
+
+void
+net_mnl_close(struct net_mnl *take_m)
+{
+	if (take_m == NULL)
+		return;
+	if (take_m->s != NULL)
+		(void)mnl_socket_close(take_m->s);
+	free(take_m);
+}
+
+struct net_mnl *
+net_mnl_open(struct err *e)
+{
+	AUTO(net_mnl_close) struct net_mnl *m = xcalloc(1, sizeof *m);
+
+	m->s = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	if (m->s == NULL || mnl_socket_bind(m->s, 0, MNL_SOCKET_AUTOPID) < 0) {
+		(void)err_set(e, ERR_SYSTEM, NULL, "cannot open a netlink socket");
+		return NULL;
+	}
+	m->port = mnl_socket_get_portid(m->s);
+	return STEAL(m);
+}
+
+static struct nlmsghdr *
+start(struct net_mnl *m, uint16_t type, uint16_t flags)
+{
+	struct nlmsghdr *h = mnl_nlmsg_put_header(m->out);
+
+	h->nlmsg_type = type;
+	h->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
+	h->nlmsg_seq = ++m->seq;
+	return h;
+}
+
+static struct ifinfomsg *
+start_link(struct net_mnl *m, uint16_t type, uint16_t flags, int index, struct nlmsghdr **out)
+{
+	struct ifinfomsg *i;
+
+	*out = start(m, type, (uint16_t)(NLM_F_ACK | flags));
+	i = mnl_nlmsg_put_extra_header(*out, sizeof *i);
+	i->ifi_family = AF_UNSPEC;
+	i->ifi_index = index;
+	return i;
+}
+
+/* Sends what is in m->out and waits for its end; cb sees each part of a dump. Returns errno. */
+static int
+talk(struct net_mnl *m, const struct nlmsghdr *h, mnl_cb_t cb, void *arg)
+{
+	char in[32768] __attribute__((aligned(NLMSG_ALIGNTO)));
+	ssize_t n;
+	int rc;
+
+	if (mnl_socket_sendto(m->s, h, h->nlmsg_len) < 0)
+		return errno;
+	do {
+		n = mnl_socket_recvfrom(m->s, in, sizeof in);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno;
+		rc = mnl_cb_run(in, (size_t)n, m->seq, m->port, cb, arg);
+	} while (n < 0 || rc > 0);
+	return rc < 0 ? errno : 0;
+}
+
+static int
+ask(struct net_mnl *m, const struct nlmsghdr *h, const char *what, struct err *e)
+{
+	int rc = talk(m, h, NULL, NULL);
+
+	if (rc == 0)
+		return 0;
+	errno = rc;
+	return err_set(e, ERR_SYSTEM, NULL, "cannot %s", what);
+}
+
+/* No IPv6 address makes itself: the rules drop IPv6, and duplicate detection costs time. */
+static void
+put_no_ipv6(struct nlmsghdr *h)
+{
+	struct nlattr *af = mnl_attr_nest_start(h, IFLA_AF_SPEC);
+	struct nlattr *v6 = mnl_attr_nest_start(h, AF_INET6);
+
+	mnl_attr_put_u8(h, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+	mnl_attr_nest_end(h, v6);
+	mnl_attr_nest_end(h, af);
+}
+
+static void
+put_side(struct nlmsghdr *h, const char *name, const uint8_t mac[6])
+{
+	mnl_attr_put_strz(h, IFLA_IFNAME, name);
+	mnl_attr_put(h, IFLA_ADDRESS, 6, mac);
+	mnl_attr_put_u32(h, IFLA_NUM_TX_QUEUES, 1);
+	mnl_attr_put_u32(h, IFLA_NUM_RX_QUEUES, 1);
+}
+
+int
+net_mnl_add_veth(struct net_mnl *m, const struct net_mnl_veth *v, struct err *e)
+{
+	struct nlmsghdr *h;
+	struct ifinfomsg *i = start_link(m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, &h);
+	struct nlattr *info, *data, *peer;
+
+	i->ifi_flags = i->ifi_change = IFF_UP;
+	put_side(h, v->name, v->mac);
+	mnl_attr_put_u32(h, IFLA_GROUP, v->group);
+	put_no_ipv6(h);
+	info = mnl_attr_nest_start(h, IFLA_LINKINFO);
+	mnl_attr_put_strz(h, IFLA_INFO_KIND, "veth");
+	data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
+	peer = mnl_attr_nest_start(h, VETH_INFO_PEER);
+	(void)mnl_nlmsg_put_extra_header(h, sizeof *i);
+	put_side(h, "eth0", v->peer_mac);
+	mnl_attr_put_u32(h, IFLA_NET_NS_FD, (uint32_t)v->ns_fd);
+	mnl_attr_nest_end(h, peer);
+	mnl_attr_nest_end(h, data);
+	mnl_attr_nest_end(h, info);
+	return ask(m, h, "make a veth pair", e);
+}
+
+int
+net_mnl_set_alias(struct net_mnl *m, int index, const char *alias, struct err *e)
+{
+	struct nlmsghdr *h;
+
+	(void)start_link(m, RTM_NEWLINK, 0, index, &h);
+	mnl_attr_put_str(h, IFLA_IFALIAS, alias);
+	return ask(m, h, "name a link", e);
+}
+
+int
+net_mnl_set_up(struct net_mnl *m, int index, struct err *e)
+{
+	struct nlmsghdr *h;
+	struct ifinfomsg *i = start_link(m, RTM_NEWLINK, 0, index, &h);
+
+	i->ifi_flags = i->ifi_change = IFF_UP;
+	if (index > 1) /* not lo: ::1 stays */
+		put_no_ipv6(h);
+	return ask(m, h, "set a link up", e);
+}
+
+int
+net_mnl_delete(struct net_mnl *m, int index, struct err *e)
+{
+	struct nlmsghdr *h;
+	int rc;
+
+	(void)start_link(m, RTM_DELLINK, 0, index, &h);
+	rc = talk(m, h, NULL, NULL);
+	if (rc == 0 || rc == ENODEV)
+		return 0;
+	errno = rc;
+	return err_set(e, ERR_SYSTEM, NULL, "cannot delete a link");
+}
+
+int
+net_mnl_delete_group(struct net_mnl *m, uint32_t group, struct err *e)
+{
+	struct nlmsghdr *h;
+	int rc;
+
+	(void)start_link(m, RTM_DELLINK, 0, 0, &h);
+	mnl_attr_put_u32(h, IFLA_GROUP, group);
+	rc = talk(m, h, NULL, NULL);
+	if (rc == 0 || rc == ENODEV)
+		return 0;
+	errno = rc;
+	return err_set(e, ERR_SYSTEM, NULL, "cannot delete the links of group %u", group);
+}
+
+static struct nlmsghdr *
+address_message(struct net_mnl *m, uint16_t type, uint16_t flags, int index, uint32_t address)
+{
+	struct nlmsghdr *h = start(m, type, (uint16_t)(NLM_F_ACK | flags));
+	struct ifaddrmsg *a = mnl_nlmsg_put_extra_header(h, sizeof *a);
+
+	a->ifa_family = AF_INET;
+	a->ifa_prefixlen = 32;
+	a->ifa_index = (uint32_t)index;
+	mnl_attr_put_u32(h, IFA_LOCAL, address);
+	mnl_attr_put_u32(h, IFA_ADDRESS, address);
+	return h;
+}
+
+int
+net_mnl_add_address(struct net_mnl *m, int index, uint32_t address, struct err *e)
+{
+	struct nlmsghdr *h =
+	    address_message(m, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, index, address);
+
+	return ask(m, h, "add an address", e);
+}
+
+int
+net_mnl_delete_address(struct net_mnl *m, int index, uint32_t address, struct err *e)
+{
+	int rc = talk(m, address_message(m, RTM_DELADDR, 0, index, address), NULL, NULL);
+
+	if (rc == 0 || rc == EADDRNOTAVAIL || rc == ENODEV)
+		return 0;
+	errno = rc;
+	return err_set(e, ERR_SYSTEM, NULL, "cannot delete an address");
+}
+
+int
+net_mnl_add_neighbour(
+    struct net_mnl *m, int index, uint32_t address, const uint8_t mac[6], struct err *e)
+{
+	struct nlmsghdr *h = start(m, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE);
+	struct ndmsg *n = mnl_nlmsg_put_extra_header(h, sizeof *n);
+
+	n->ndm_family = AF_INET;
+	n->ndm_ifindex = index;
+	n->ndm_state = NUD_PERMANENT;
+	mnl_attr_put_u32(h, NDA_DST, address);
+	mnl_attr_put(h, NDA_LLADDR, 6, mac);
+	return ask(m, h, "add a neighbour", e);
+}
+
+static struct rtmsg *
+start_route(struct net_mnl *m, struct nlmsghdr **out)
+{
+	struct rtmsg *r;
+
+	*out = start(m, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE);
+	r = mnl_nlmsg_put_extra_header(*out, sizeof *r);
+	r->rtm_family = AF_INET;
+	r->rtm_table = RT_TABLE_MAIN;
+	r->rtm_protocol = RTPROT_STATIC;
+	r->rtm_type = RTN_UNICAST;
+	return r;
+}
+
+int
+net_mnl_add_host_route(
+    struct net_mnl *m, int index, uint32_t to, uint32_t source, struct err *e)
+{
+	struct nlmsghdr *h;
+	struct rtmsg *r = start_route(m, &h);
+
+	r->rtm_dst_len = 32;
+	r->rtm_scope = RT_SCOPE_LINK;
+	mnl_attr_put_u32(h, RTA_DST, to);
+	mnl_attr_put_u32(h, RTA_PREFSRC, source);
+	mnl_attr_put_u32(h, RTA_OIF, (uint32_t)index);
+	return ask(m, h, "add a host route", e);
+}
+
+int
+net_mnl_add_default_route(struct net_mnl *m, int index, uint32_t gateway, struct err *e)
+{
+	struct nlmsghdr *h;
+	struct rtmsg *r = start_route(m, &h);
+
+	r->rtm_flags = RTNH_F_ONLINK;
+	r->rtm_scope = RT_SCOPE_UNIVERSE;
+	mnl_attr_put_u32(h, RTA_GATEWAY, gateway);
+	mnl_attr_put_u32(h, RTA_OIF, (uint32_t)index);
+	return ask(m, h, "add the default route", e);
+}
+
+int
+net_mnl_index(const struct net_mnl *m, const char *name)
+{
+	struct ifreq r = { 0 };
+
+	if (strlen(name) >= sizeof r.ifr_name)
+		return 0;
+	memcpy(r.ifr_name, name, strlen(name) + 1);
+	/* Any socket answers for the namespace that it was made in. */
+	return ioctl(mnl_socket_get_fd(m->s), SIOCGIFINDEX, &r) < 0 ? 0 : r.ifr_ifindex;
+}
+
+struct each {
+	net_mnl_link_fn *fn;
+	void *arg;
+};
+
+static int
+on_link(const struct nlmsghdr *h, void *arg)
+{
+	const struct each *ea = arg;
+	const struct ifinfomsg *i = mnl_nlmsg_get_payload(h);
+	struct net_mnl_link l = { .index = i->ifi_index };
+	const struct nlattr *a;
+
+	if (h->nlmsg_type != RTM_NEWLINK)
+		return MNL_CB_OK;
+	mnl_attr_for_each(a, h, sizeof *i)
+	{
+		if (mnl_attr_get_type(a) == IFLA_IFNAME)
+			l.name = mnl_attr_get_str(a);
+		else if (mnl_attr_get_type(a) == IFLA_IFALIAS)
+			l.alias = mnl_attr_get_str(a);
+	}
+	if (l.name != NULL)
+		ea->fn(&l, ea->arg);
+	return MNL_CB_OK;
+}
+
+int
+net_mnl_each_link(struct net_mnl *m, net_mnl_link_fn *fn, void *arg, struct err *e)
+{
+	struct each ea = { fn, arg };
+	struct nlmsghdr *h = start(m, RTM_GETLINK, NLM_F_DUMP);
+	struct ifinfomsg *i = mnl_nlmsg_put_extra_header(h, sizeof *i);
+	int rc;
+
+	i->ifi_family = AF_UNSPEC;
+	rc = talk(m, h, on_link, &ea);
+	if (rc == 0)
+		return 0;
+	errno = rc;
+	return err_set(e, ERR_SYSTEM, NULL, "cannot list the links");
+}

@@ -1,0 +1,294 @@
+#include "node/net_rules.h"
+
+#include <arpa/inet.h>
+#include <nftables/libnftables.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* libnftables keeps some state for the whole process. */
+static pthread_mutex_t nft_lock = PTHREAD_MUTEX_INITIALIZER;
+
+struct net_rules {
+	struct nft_ctx *nft; /* owned; guarded by nft_lock */
+	char *tag;           /* owned */
+};
+
+/* No host, link-local, private, multicast or reserved address by way of the world. */
+static const char denied[] = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, "
+			     "172.16.0.0/12, 192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, "
+			     "224.0.0.0/3";
+
+static struct nft_ctx *
+nft_open(struct err *e)
+{
+	struct nft_ctx *nft = nft_ctx_new(NFT_CTX_DEFAULT);
+
+	if (nft == NULL || nft_ctx_buffer_output(nft) != 0 || nft_ctx_buffer_error(nft) != 0) {
+		(void)err_set(e, ERR_SYSTEM, NULL, "cannot set up nftables");
+		if (nft != NULL)
+			nft_ctx_free(nft);
+		return NULL;
+	}
+	return nft;
+}
+
+/* With nft_lock. */
+static int
+nft_run(struct nft_ctx *nft, const char *text, const char *what, struct err *e)
+{
+	const char *why;
+	size_t n;
+
+	if (nft_run_cmd_from_buffer(nft, text) == 0)
+		return 0;
+	why = nft_ctx_get_error_buffer(nft);
+	n = strcspn(why, "\n");
+	(void)err_set(e, ERR_SYSTEM, NULL, "cannot %s by nftables: %.*s", what, (int)n, why);
+	e->sys = 0;
+	return -1;
+}
+
+static void
+add_members(const struct net_rules_member *v, size_t n, const char *set, struct buf *out)
+{
+	size_t i, written = 0;
+
+	for (i = 0; i < n; i++) {
+		bool is_src = strcmp(set, "src") == 0, is_app = strcmp(set, "app") == 0;
+
+		if (!is_src && v[i].group == 0)
+			continue;
+		buf_adds(out, written++ == 0 ? "    elements = { " : ", ");
+		if (is_src)
+			buf_addf(out, "\"%s\" . %s", v[i].veth, v[i].address);
+		else
+			buf_addf(
+			    out, "\"%s\" %s %u", v[i].veth, is_app ? ":" : ".", v[i].group);
+	}
+	if (written > 0)
+		buf_adds(out, " }\n");
+}
+
+static void
+add_sets(const struct str_list *allow, const struct net_rules_member *v, size_t n, struct buf *out)
+{
+	size_t i;
+
+	buf_adds(out, "  set src { type ifname . ipv4_addr\n");
+	add_members(v, n, "src", out);
+	buf_adds(out, "  }\n  map app { type ifname : mark\n");
+	add_members(v, n, "app", out);
+	buf_adds(out, "  }\n  set member { type ifname . mark\n");
+	add_members(v, n, "member", out);
+	buf_addf(out,
+	    "  }\n  set deny4 { type ipv4_addr\n    flags interval\n    elements = { %s }\n  }\n"
+	    "  set allow4 { type ipv4_addr\n    flags interval\n    auto-merge\n",
+	    denied);
+	for (i = 0; allow != NULL && i < allow->n; i++)
+		buf_addf(out, "%s%s", i == 0 ? "    elements = { " : ", ", allow->v[i]);
+	if (allow != NULL && allow->n > 0)
+		buf_adds(out, " }\n");
+	buf_adds(out, "  }\n");
+}
+
+/* An interface is ours by its prefix; `app` gives the mark of who sends, `member` holds to whom it
+ * may send. The mark lives within one chain. */
+static const char chains[] =
+    "  chain raw { type filter hook prerouting priority raw; policy accept;\n"
+    "    iifname \"@*\" meta nfproto ipv6 drop\n"
+    "    iifname \"@*\" iifname . ip saddr != @src drop\n"
+    "  }\n"
+    "  chain input { type filter hook input priority filter; policy accept;\n"
+    "    iifname \"@*\" ct state established,related accept\n"
+    "    iifname \"@*\" reject with icmpx type admin-prohibited\n"
+    "  }\n"
+    "  chain forward { type filter hook forward priority filter; policy accept;\n"
+    "    oifname \"@*\" goto inward\n"
+    "    iifname \"@*\" goto outward\n"
+    "  }\n"
+    "  chain inward {\n"
+    "    meta nfproto ipv6 drop\n"
+    "    ct state established,related accept\n"
+    "    iifname != \"@*\" drop\n"
+    "    meta mark set 0\n"
+    "    meta mark set iifname map @app\n"
+    "    oifname . meta mark @member accept\n"
+    "    meta mark set 0\n"
+    "    reject with icmpx type admin-prohibited\n"
+    "  }\n"
+    "  chain outward {\n"
+    "    ct state established,related accept\n"
+    "    ip daddr @allow4 accept\n"
+    "    ip daddr @deny4 reject with icmpx type admin-prohibited\n"
+    "    fib daddr type != unicast drop\n"
+    "    accept\n"
+    "  }\n"
+    "  chain after { type nat hook postrouting priority srcnat; policy accept;\n"
+    "    iifname \"@*\" oifname != \"@*\" masquerade\n"
+    "  }\n";
+
+void
+net_rules_text(const char *tag, const struct str_list *allow, const struct net_rules_member *v,
+    size_t n, struct buf *out)
+{
+	const char *p, *at;
+
+	buf_addf(out, "table inet pinion_%s\ndelete table inet pinion_%s\ntable inet pinion_%s {\n",
+	    tag, tag, tag);
+	add_sets(allow, v, n, out);
+	for (p = chains; (at = strstr(p, "\"@*\"")) != NULL; p = at + 4) {
+		buf_add(out, p, (size_t)(at - p));
+		buf_addf(out, "\"pn%s*\"", tag);
+	}
+	buf_adds(out, p);
+	buf_adds(out, "}\n");
+}
+
+static int
+check_range(const char *s, size_t i, struct err *e)
+{
+	struct in_addr a;
+	struct str host, bits = str_cut(str_of(s), '/', &host);
+	char text[INET_ADDRSTRLEN];
+	int64_t n = 32;
+
+	if (host.n < sizeof text) {
+		memcpy(text, host.p, host.n);
+		text[host.n] = '\0';
+		if (inet_pton(AF_INET, text, &a) == 1 &&
+		    (bits.p == NULL || str_to_i64(bits, 1, 32, NULL, &n, e) == 0))
+			return 0;
+	}
+	memset(e, 0, sizeof *e);
+	(void)err_set(e, ERR_INVALID, NULL, "is no IPv4 range, such as 10.1.0.0/16: %.40s", s);
+	return err_field(e, "allow[%zu]", i);
+}
+
+struct net_rules *
+net_rules_open(const char *tag, const struct str_list *allow, const struct net_rules_member *v,
+    size_t n, struct err *e)
+{
+	AUTO(net_rules_close) struct net_rules *r = xcalloc(1, sizeof *r);
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+	size_t i;
+	int rc;
+
+	for (i = 0; allow != NULL && i < allow->n; i++) {
+		if (check_range(allow->v[i], i, e) < 0)
+			return NULL;
+	}
+	r->tag = xstrdup(tag);
+	net_rules_text(tag, allow, v, n, &text);
+	pthread_mutex_lock(&nft_lock);
+	r->nft = nft_open(e);
+	rc = r->nft == NULL ? -1 : nft_run(r->nft, text.p, "load the rules", e);
+	pthread_mutex_unlock(&nft_lock);
+	return rc < 0 ? NULL : STEAL(r);
+}
+
+void
+net_rules_close(struct net_rules *take_r)
+{
+	if (take_r == NULL)
+		return;
+	if (take_r->nft != NULL) {
+		pthread_mutex_lock(&nft_lock);
+		nft_ctx_free(take_r->nft);
+		pthread_mutex_unlock(&nft_lock);
+	}
+	free(take_r->tag);
+	free(take_r);
+}
+
+static void
+element_text(const struct net_rules *r, const char *verb, const struct net_rules_member *m,
+    struct buf *out)
+{
+	buf_addf(out, "%s element inet pinion_%s src { \"%s\" . %s }\n", verb, r->tag, m->veth,
+	    m->address);
+	if (m->group == 0)
+		return;
+	buf_addf(out, "%s element inet pinion_%s app { \"%s\" : %u }\n", verb, r->tag, m->veth,
+	    m->group);
+	buf_addf(out, "%s element inet pinion_%s member { \"%s\" . %u }\n", verb, r->tag, m->veth,
+	    m->group);
+}
+
+static int
+run_locked(struct net_rules *r, const char *text, const char *what, struct err *e)
+{
+	int rc;
+
+	pthread_mutex_lock(&nft_lock);
+	rc = nft_run(r->nft, text, what, e);
+	pthread_mutex_unlock(&nft_lock);
+	return rc;
+}
+
+int
+net_rules_add(struct net_rules *r, const struct net_rules_member *m, struct err *e)
+{
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+
+	element_text(r, "add", m, &text);
+	return run_locked(r, text.p, "admit an instance", e);
+}
+
+int
+net_rules_remove(struct net_rules *r, const struct net_rules_member *m, struct err *e)
+{
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+
+	/* Added first: a transaction that deletes what is absent would fail. */
+	element_text(r, "add", m, &text);
+	element_text(r, "delete", m, &text);
+	return run_locked(r, text.p, "remove an instance's rules", e);
+}
+
+static int
+run_once(const char *text, const char *what, struct err *e)
+{
+	struct nft_ctx *nft;
+	int rc;
+
+	pthread_mutex_lock(&nft_lock);
+	nft = nft_open(e);
+	rc = nft == NULL ? -1 : nft_run(nft, text, what, e);
+	if (nft != NULL)
+		nft_ctx_free(nft);
+	pthread_mutex_unlock(&nft_lock);
+	return rc;
+}
+
+int
+net_rules_delete_table(const char *tag, struct err *e)
+{
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+
+	buf_addf(&text, "table inet pinion_%s\ndelete table inet pinion_%s\n", tag, tag);
+	return run_once(text.p, "remove the rules", e);
+}
+
+int
+net_rules_set_forward(const struct net_rules_forward *f, struct err *e)
+{
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+
+	buf_adds(&text, "table ip pinion\ndelete table ip pinion\n");
+	if (f->to != NULL || f->port != f->from) {
+		const char *to = f->to != NULL ? f->to : f->address;
+
+		buf_addf(&text,
+		    "table ip pinion {\n"
+		    "  chain pre { type nat hook prerouting priority dstnat; policy accept;\n"
+		    "    ip daddr %s tcp dport %d dnat to %s:%d\n"
+		    "  }\n"
+		    "  chain out { type nat hook output priority -100; policy accept;\n"
+		    "    ip daddr %s tcp dport %d dnat to %s:%d\n"
+		    "  }\n"
+		    "}\n",
+		    f->address, f->from, to, f->port, f->address, f->from, to, f->port);
+	}
+	return run_once(text.p, "set a translation", e);
+}
