@@ -55,8 +55,8 @@ lock_path(const char *path, int *out, struct err *e)
 	if (fd < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "cannot open %s", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? 0 :
-					      err_set(e, ERR_SYSTEM, NULL, "cannot lock %s", path);
+		return errno == EWOULDBLOCK ? 0
+		                            : err_set(e, ERR_SYSTEM, NULL, "cannot lock %s", path);
 	if (fstat(fd, &a) < 0 || stat(path, &b) < 0 || a.st_ino != b.st_ino)
 		return 0;
 	*out = fd;

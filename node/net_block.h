@@ -12,7 +12,8 @@ struct net_block {
 	int number;
 	int lock_fd; /* owned; held while the daemon lives */
 	char *path;  /* owned; of the lock file */
-	char stale_tag[16]; /* of the dead node that had it before, whose remains are to go; or "" */
+	char
+	    stale_tag[16]; /* of the dead node that had it before, whose remains are to go; or "" */
 };
 
 /* The block that STATE/net-block remembers if it is still ours, else a free one, which is then

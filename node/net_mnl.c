@@ -255,8 +255,7 @@ start_route(struct net_mnl *m, struct nlmsghdr **out)
 }
 
 int
-net_mnl_add_host_route(
-    struct net_mnl *m, int index, uint32_t to, uint32_t source, struct err *e)
+net_mnl_add_host_route(struct net_mnl *m, int index, uint32_t to, uint32_t source, struct err *e)
 {
 	struct nlmsghdr *h;
 	struct rtmsg *r = start_route(m, &h);

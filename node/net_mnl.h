@@ -30,15 +30,16 @@ int net_mnl_delete_group(struct net_mnl *m, uint32_t group, struct err *e) MUST_
 
 /* Addresses are in network byte order. Existing entries are replaced. */
 int net_mnl_add_address(struct net_mnl *m, int index, uint32_t address, struct err *e) MUST_CHECK;
-int net_mnl_delete_address(struct net_mnl *m, int index, uint32_t address, struct err *e) MUST_CHECK;
-int net_mnl_add_neighbour(struct net_mnl *m, int index, uint32_t address, const uint8_t mac[6],
-    struct err *e) MUST_CHECK;
+int net_mnl_delete_address(
+    struct net_mnl *m, int index, uint32_t address, struct err *e) MUST_CHECK;
+int net_mnl_add_neighbour(
+    struct net_mnl *m, int index, uint32_t address, const uint8_t mac[6], struct err *e) MUST_CHECK;
 /* To one host on the link, from the source address. */
-int net_mnl_add_host_route(struct net_mnl *m, int index, uint32_t to, uint32_t source,
-    struct err *e) MUST_CHECK;
+int net_mnl_add_host_route(
+    struct net_mnl *m, int index, uint32_t to, uint32_t source, struct err *e) MUST_CHECK;
 /* Default by a gateway that need not be on a network of the link. */
-int net_mnl_add_default_route(struct net_mnl *m, int index, uint32_t gateway, struct err *e)
-    MUST_CHECK;
+int net_mnl_add_default_route(
+    struct net_mnl *m, int index, uint32_t gateway, struct err *e) MUST_CHECK;
 
 /* Index of a link in the socket's namespace; 0: there is none. */
 int net_mnl_index(const struct net_mnl *m, const char *name);

@@ -100,7 +100,8 @@ net_ns_open(const char *path, struct err *e)
 int
 net_ns_unbind(const char *path, struct err *e)
 {
-	/* Several bindings may lie upon each other; ours is one. Detached: open fds keep it busy. */
+	/* Several bindings may lie upon each other; ours is one. Detached: open fds keep it busy.
+	 */
 	while (net_ns_is_bound(path)) {
 		if (umount2(path, MNT_DETACH) < 0)
 			return err_set(e, ERR_SYSTEM, NULL, "cannot unmount %s", path);

@@ -16,8 +16,8 @@ struct net_rules {
 
 /* No host, link-local, private, multicast or reserved address by way of the world. */
 static const char denied[] = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, "
-			     "172.16.0.0/12, 192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, "
-			     "224.0.0.0/3";
+                             "172.16.0.0/12, 192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, "
+                             "224.0.0.0/3";
 
 static struct nft_ctx *
 nft_open(struct err *e)
@@ -63,8 +63,7 @@ add_members(const struct net_rules_member *v, size_t n, const char *set, struct 
 		if (is_src)
 			buf_addf(out, "\"%s\" . %s", v[i].veth, v[i].address);
 		else
-			buf_addf(
-			    out, "\"%s\" %s %u", v[i].veth, is_app ? ":" : ".", v[i].group);
+			buf_addf(out, "\"%s\" %s %u", v[i].veth, is_app ? ":" : ".", v[i].group);
 	}
 	if (written > 0)
 		buf_adds(out, " }\n");
@@ -202,8 +201,8 @@ net_rules_close(struct net_rules *take_r)
 }
 
 static void
-element_text(const struct net_rules *r, const char *verb, const struct net_rules_member *m,
-    struct buf *out)
+element_text(
+    const struct net_rules *r, const char *verb, const struct net_rules_member *m, struct buf *out)
 {
 	buf_addf(out, "%s element inet pinion_%s src { \"%s\" . %s }\n", verb, r->tag, m->veth,
 	    m->address);

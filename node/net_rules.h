@@ -11,15 +11,16 @@
 
 struct net_rules; /* the host side; made in the host's namespace; thread-safe */
 
-/* An instance as the rules see it. group: instances with the same one reach each other; 0: alone. */
+/* An instance as the rules see it. group: instances with the same one reach each other; 0: alone.
+ */
 struct net_rules_member {
 	const char *veth;
 	const char *address;
 	uint32_t group;
 };
 
-/* Loads the whole table with its members in one transaction in place of what was there. allow: private
- * ranges that may be reached. ERR_INVALID: a range that is none. */
+/* Loads the whole table with its members in one transaction in place of what was there. allow:
+ * private ranges that may be reached. ERR_INVALID: a range that is none. */
 struct net_rules *net_rules_open(const char *tag, const struct str_list *allow,
     const struct net_rules_member *v, size_t n, struct err *e) MUST_CHECK;
 void net_rules_close(struct net_rules *take_r); /* the table stays */
@@ -27,8 +28,8 @@ DEFINE_AUTO(struct net_rules *, net_rules_close)
 
 int net_rules_add(struct net_rules *r, const struct net_rules_member *m, struct err *e) MUST_CHECK;
 /* The member as it was added. Absent is fine. */
-int net_rules_remove(struct net_rules *r, const struct net_rules_member *m, struct err *e)
-    MUST_CHECK;
+int net_rules_remove(
+    struct net_rules *r, const struct net_rules_member *m, struct err *e) MUST_CHECK;
 /* Removes a node's table, also another's that is dead. Absent is fine. */
 int net_rules_delete_table(const char *tag, struct err *e) MUST_CHECK;
 
