@@ -108,6 +108,16 @@ write_sysctl(const char *path, const char *value, struct err *e)
 	return 0;
 }
 
+/* No IPv6 address makes itself: the rules drop IPv6, and detection of duplicates costs time. */
+static int
+disable_ipv6(const char *link, struct err *e)
+{
+	char path[96];
+
+	(void)snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/addr_gen_mode", link);
+	return access(path, F_OK) < 0 ? 0 : write_sysctl(path, "1", e);
+}
+
 /* --- one instance --- */
 
 struct inner {
@@ -121,7 +131,7 @@ make_inner(void *arg, struct err *e)
 	struct inner *in = arg;
 	AUTO(net_mnl_close) struct net_mnl *mnl = net_mnl_open(e);
 
-	if (mnl == NULL || net_mnl_set_up(mnl, 1, e) < 0 ||
+	if (mnl == NULL || net_mnl_set_up(mnl, 1, e) < 0 || disable_ipv6("default", e) < 0 ||
 	    write_sysctl("/proc/sys/net/ipv4/conf/all/route_localnet", "1", e) < 0 ||
 	    write_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0", e) < 0)
 		return -1;
@@ -154,7 +164,8 @@ link_host(struct net *n, int i, struct net_mnl_veth *v, struct err *e)
 	index = net_mnl_index(n->mnl, v->name);
 	if (index == 0)
 		return err_set(e, ERR_BUG, NULL, "no link %s after making it", v->name);
-	if (net_mnl_add_neighbour(n->mnl, index, address, v->peer_mac, e) < 0 ||
+	if (disable_ipv6(v->name, e) < 0 || net_mnl_set_up(n->mnl, index, e) < 0 ||
+	    net_mnl_add_neighbour(n->mnl, index, address, v->peer_mac, e) < 0 ||
 	    net_mnl_add_host_route(n->mnl, index, address, source, e) < 0)
 		return -1;
 	return 0;
@@ -186,13 +197,11 @@ member_of(const struct net *n, int i, const struct slot *s, char veth[16],
 }
 
 static int
-set_alias(
-    struct net *n, int i, const struct slot *s, const struct net_rules_member *m, struct err *e)
+set_alias(struct net *n, const struct slot *s, const struct net_rules_member *m, struct err *e)
 {
 	char alias[256];
 	int rc, index;
 
-	(void)i;
 	(void)snprintf(alias, sizeof alias, "%s %s %s", s->instance,
 	    s->app[0] == '\0' ? "-" : s->app, m->address);
 	pthread_mutex_lock(&n->lock);
@@ -228,7 +237,7 @@ build(struct net *n, int i, const struct slot *s, const char *path, struct err *
 	pthread_mutex_unlock(&n->lock);
 	if (rc < 0 || link_inner(n, i, mnl, &v, e) < 0 || net_rules_add(n->rules, &m, e) < 0)
 		return -1;
-	return set_alias(n, i, s, &m, e);
+	return set_alias(n, s, &m, e);
 }
 
 static void
@@ -495,7 +504,8 @@ make_socket(void *arg, struct err *e)
 	AUTO(file_close) int fd = socket(AF_INET, j->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int on = 1;
 
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
+	if (fd < 0 || (j->type == SOCK_STREAM &&
+	                  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0))
 		return err_set(e, ERR_SYSTEM, NULL, "cannot make a socket");
 	if (bind(fd, (const struct sockaddr *)&j->to, sizeof j->to) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "cannot bind port %d", ntohs(j->to.sin_port));

@@ -201,6 +201,9 @@ net_block_claim(const char *lock_dir, const char *state_dir, const char *tag, st
 void
 net_block_fini(struct net_block *b)
 {
+	/* Unlocked by name: a child between fork and exec shares the description. */
+	if (b->lock_fd >= 0)
+		(void)flock(b->lock_fd, LOCK_UN);
 	file_close(b->lock_fd);
 	b->lock_fd = -1;
 	free(b->path);

@@ -95,18 +95,6 @@ ask(struct net_mnl *m, const struct nlmsghdr *h, const char *what, struct err *e
 	return err_set(e, ERR_SYSTEM, NULL, "cannot %s", what);
 }
 
-/* No IPv6 address makes itself: the rules drop IPv6, and duplicate detection costs time. */
-static void
-put_no_ipv6(struct nlmsghdr *h)
-{
-	struct nlattr *af = mnl_attr_nest_start(h, IFLA_AF_SPEC);
-	struct nlattr *v6 = mnl_attr_nest_start(h, AF_INET6);
-
-	mnl_attr_put_u8(h, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
-	mnl_attr_nest_end(h, v6);
-	mnl_attr_nest_end(h, af);
-}
-
 static void
 put_side(struct nlmsghdr *h, const char *name, const uint8_t mac[6])
 {
@@ -120,18 +108,16 @@ int
 net_mnl_add_veth(struct net_mnl *m, const struct net_mnl_veth *v, struct err *e)
 {
 	struct nlmsghdr *h;
-	struct ifinfomsg *i = start_link(m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, &h);
 	struct nlattr *info, *data, *peer;
 
-	i->ifi_flags = i->ifi_change = IFF_UP;
+	(void)start_link(m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, &h);
 	put_side(h, v->name, v->mac);
 	mnl_attr_put_u32(h, IFLA_GROUP, v->group);
-	put_no_ipv6(h);
 	info = mnl_attr_nest_start(h, IFLA_LINKINFO);
 	mnl_attr_put_strz(h, IFLA_INFO_KIND, "veth");
 	data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
 	peer = mnl_attr_nest_start(h, VETH_INFO_PEER);
-	(void)mnl_nlmsg_put_extra_header(h, sizeof *i);
+	(void)mnl_nlmsg_put_extra_header(h, sizeof(struct ifinfomsg));
 	put_side(h, "eth0", v->peer_mac);
 	mnl_attr_put_u32(h, IFLA_NET_NS_FD, (uint32_t)v->ns_fd);
 	mnl_attr_nest_end(h, peer);
@@ -157,8 +143,6 @@ net_mnl_set_up(struct net_mnl *m, int index, struct err *e)
 	struct ifinfomsg *i = start_link(m, RTM_NEWLINK, 0, index, &h);
 
 	i->ifi_flags = i->ifi_change = IFF_UP;
-	if (index > 1) /* not lo: ::1 stays */
-		put_no_ipv6(h);
 	return ask(m, h, "set a link up", e);
 }
 
@@ -299,22 +283,27 @@ struct each {
 };
 
 static int
+on_link_attr(const struct nlattr *a, void *arg)
+{
+	struct net_mnl_link *l = arg;
+
+	if (mnl_attr_get_type(a) == IFLA_IFNAME)
+		l->name = mnl_attr_get_str(a);
+	else if (mnl_attr_get_type(a) == IFLA_IFALIAS)
+		l->alias = mnl_attr_get_str(a);
+	return MNL_CB_OK;
+}
+
+static int
 on_link(const struct nlmsghdr *h, void *arg)
 {
 	const struct each *ea = arg;
 	const struct ifinfomsg *i = mnl_nlmsg_get_payload(h);
 	struct net_mnl_link l = { .index = i->ifi_index };
-	const struct nlattr *a;
 
 	if (h->nlmsg_type != RTM_NEWLINK)
 		return MNL_CB_OK;
-	mnl_attr_for_each(a, h, sizeof *i)
-	{
-		if (mnl_attr_get_type(a) == IFLA_IFNAME)
-			l.name = mnl_attr_get_str(a);
-		else if (mnl_attr_get_type(a) == IFLA_IFALIAS)
-			l.alias = mnl_attr_get_str(a);
-	}
+	(void)mnl_attr_parse(h, sizeof *i, on_link_attr, &l);
 	if (l.name != NULL)
 		ea->fn(&l, ea->arg);
 	return MNL_CB_OK;

@@ -13,7 +13,7 @@ struct net_mnl *net_mnl_open(struct err *e) MUST_CHECK;
 void net_mnl_close(struct net_mnl *take_m);
 DEFINE_AUTO(struct net_mnl *, net_mnl_close)
 
-/* A veth pair: the host side up and in this namespace, the peer named eth0, made in ns_fd. */
+/* A veth pair: one side in this namespace, the peer named eth0, made in ns_fd. Both down. */
 struct net_mnl_veth {
 	const char *name;
 	uint8_t mac[6], peer_mac[6];

@@ -1,0 +1,623 @@
+/* Networks of instances with real namespaces, links and rules, under a tag of this process. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "lib/base/file.h"
+#include "node/net.h"
+#include "node/net_block.h"
+#include "node/net_mnl.h"
+#include "node/net_ns.h"
+#include "node/net_rules.h"
+
+struct world {
+	char dir[64], tag[16], run[80], state[80];
+	struct net *net;
+	struct str_list allow;
+};
+
+static void
+check(int rc, const struct err *e)
+{
+	if (rc < 0)
+		fail_msg("%s (%s)", e->text, err_name(e->code));
+}
+
+static void
+open_net(struct world *w)
+{
+	struct net_opts o = {
+		.tag = w->tag, .run_dir = w->run, .state_dir = w->state, .allow = &w->allow
+	};
+	struct err e = { 0 };
+
+	w->net = net_open(&o, &e);
+	if (w->net == NULL)
+		fail_msg("%s", e.text);
+}
+
+static int
+setup(void **state)
+{
+	struct world *w = xcalloc(1, sizeof *w);
+	static unsigned count;
+
+	(void)snprintf(w->dir, sizeof w->dir, "/tmp/test-net-XXXXXX");
+	if (mkdtemp(w->dir) == NULL)
+		return -1;
+	(void)snprintf(
+	    w->tag, sizeof w->tag, "%06x%x", (unsigned)getpid() & 0xffffffU, count++ & 0xfU);
+	(void)snprintf(w->run, sizeof w->run, "%s/run", w->dir);
+	(void)snprintf(w->state, sizeof w->state, "%s/state", w->dir);
+	*state = w;
+	open_net(w);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct world *w = *state;
+	struct err e = { 0 };
+	int rc = w->net == NULL ? 0 : net_destroy_all(w->net, &e);
+
+	net_close(w->net);
+	str_list_fini(&w->allow);
+	if (file_remove_tree(w->dir, &e) < 0)
+		rc = -1;
+	free(w);
+	return rc;
+}
+
+static struct net_link
+attach(struct world *w, const char *instance, const char *app)
+{
+	struct net_link l = { 0 };
+	struct err e = { 0 };
+
+	check(net_attach(w->net, instance, app, &l, &e), &e);
+	return l;
+}
+
+/* --- processes inside --- */
+
+static struct sockaddr_in
+make_address(const char *address, int port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+
+	assert_int_equal(inet_pton(AF_INET, address, &a.sin_addr), 1);
+	return a;
+}
+
+static void
+enter(struct world *w, const char *instance)
+{
+	char path[256];
+	int fd;
+
+	(void)snprintf(path, sizeof path, "%s/netns/%s", w->run, instance);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+		_exit(99);
+	(void)close(fd);
+}
+
+/* Answers each connection with the peer's address. */
+static void
+serve(int fd)
+{
+	for (;;) {
+		struct sockaddr_in peer;
+		socklen_t n = sizeof peer;
+		char text[INET_ADDRSTRLEN] = "";
+		int c = accept(fd, (struct sockaddr *)&peer, &n);
+
+		if (c < 0)
+			_exit(1);
+		(void)inet_ntop(AF_INET, &peer.sin_addr, text, sizeof text);
+		if (write(c, text, strlen(text)) < 0)
+			_exit(1);
+		(void)close(c);
+	}
+}
+
+/* A listening server in the instance (NULL: here); ready when it returns. */
+static pid_t
+start_server(struct world *w, const char *instance, const char *address, int port)
+{
+	struct sockaddr_in a = make_address(address, port);
+	int ready[2], on = 1;
+	char c = 0;
+	pid_t pid;
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int fd;
+
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (instance != NULL)
+			enter(w, instance);
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+		if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 8) < 0 ||
+		    write(ready[1], "x", 1) != 1)
+			_exit(1);
+		serve(fd);
+	}
+	(void)close(ready[1]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	(void)close(ready[0]);
+	return pid;
+}
+
+static void
+stop(pid_t pid)
+{
+	(void)kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* Connects and reads the answer; 0 or errno. */
+static int
+connect_here(const char *address, int port, char out[INET_ADDRSTRLEN], int timeout_ms)
+{
+	struct sockaddr_in a = make_address(address, port);
+	AUTO(file_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	int error = 0;
+	socklen_t n = sizeof error;
+	ssize_t got;
+
+	if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0 && errno != EINPROGRESS)
+		return errno;
+	if (poll(&p, 1, timeout_ms) != 1)
+		return ETIMEDOUT;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 || error != 0)
+		return error;
+	p.events = POLLIN;
+	if (poll(&p, 1, timeout_ms) != 1)
+		return ETIMEDOUT;
+	got = read(fd, out, INET_ADDRSTRLEN - 1);
+	if (got < 0)
+		return errno;
+	out[got] = '\0';
+	return 0;
+}
+
+static int
+connect_from(struct world *w, const char *instance, const char *address, int port)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		char peer[INET_ADDRSTRLEN];
+
+		enter(w, instance);
+		_exit(connect_here(address, port, peer, 1000));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* --- tests --- */
+
+static void
+host_reaches_instance(void **state)
+{
+	struct world *w = *state;
+	struct net_link l = attach(w, "a0-1", "app1");
+	pid_t pid = start_server(w, "a0-1", "0.0.0.0", 8080);
+	char peer[INET_ADDRSTRLEN] = "";
+
+	assert_int_equal(connect_here(l.address, 8080, peer, 5000), 0);
+	assert_string_equal(peer, net_host_address(w->net));
+	stop(pid);
+}
+
+static void
+attach_twice_gives_the_same(void **state)
+{
+	struct world *w = *state;
+	struct net_link a = attach(w, "a0-1", "app1"), b = attach(w, "a0-1", "app1");
+	struct net_link c = attach(w, "a0-2", "app1");
+
+	assert_string_equal(a.address, b.address);
+	assert_string_not_equal(a.address, c.address);
+}
+
+static void
+forward_reaches_what_listens(void **state)
+{
+	static const struct {
+		const char *address, *to;
+		int port;
+	} cases[] = {
+		{ "127.0.0.1", "127.0.0.1", 3000 },
+		{ "127.0.250.1", "127.0.250.1", 8080 },
+		{ "0.0.0.0", NULL, 5000 },
+		{ "0.0.0.0", NULL, 80 },
+		{ "127.0.0.1", "127.0.0.1", 8080 },
+		{ "0.0.0.0", NULL, 8080 },
+	};
+	struct world *w = *state;
+	struct net_link l = attach(w, "a0-1", "app1");
+	struct err e = { 0 };
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(cases); i++) {
+		pid_t pid = start_server(w, "a0-1", cases[i].address, cases[i].port);
+		char peer[INET_ADDRSTRLEN] = "";
+		int rc;
+
+		check(net_forward(w->net, "a0-1", cases[i].to, cases[i].port, &e), &e);
+		rc = connect_here(l.address, 8080, peer, 5000);
+		stop(pid);
+		if (rc != 0)
+			fail_msg("case %zu: %s", i, strerror(rc));
+		assert_string_equal(peer, net_host_address(w->net));
+	}
+	assert_int_equal(net_forward(w->net, "none", NULL, 80, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+}
+
+static void
+only_its_application_is_reached(void **state)
+{
+	struct world *w = *state;
+	struct net_link b, c;
+	pid_t pb, pc;
+
+	(void)attach(w, "a0-1", "app1");
+	b = attach(w, "b0-1", "app1");
+	c = attach(w, "c0-1", "app2");
+	(void)attach(w, "d0-1", NULL);
+	(void)attach(w, "d0-2", NULL);
+	pb = start_server(w, "b0-1", "0.0.0.0", 8080);
+	pc = start_server(w, "c0-1", "0.0.0.0", 8080);
+	assert_int_equal(connect_from(w, "a0-1", b.address, 8080), 0);
+	assert_int_not_equal(connect_from(w, "a0-1", c.address, 8080), 0);
+	assert_int_not_equal(connect_from(w, "c0-1", b.address, 8080), 0);
+	assert_int_not_equal(connect_from(w, "d0-1", b.address, 8080), 0);
+	stop(pb);
+	stop(pc);
+}
+
+static void
+host_is_not_reached(void **state)
+{
+	struct world *w = *state;
+	pid_t pid;
+
+	(void)attach(w, "a0-1", "app1");
+	pid = start_server(w, NULL, net_host_address(w->net), 18080);
+	assert_int_not_equal(connect_from(w, "a0-1", net_host_address(w->net), 18080), 0);
+	stop(pid);
+	pid = start_server(w, NULL, "0.0.0.0", 18081);
+	assert_int_not_equal(connect_from(w, "a0-1", net_host_address(w->net), 18081), 0);
+	assert_int_not_equal(connect_from(w, "a0-1", "169.254.1.1", 18081), 0);
+	stop(pid);
+}
+
+/* --- the world outside: a namespace behind a link of its own --- */
+
+struct outside {
+	struct net_mnl *mnl;
+	int ns, veth;
+	char path[128], name[16];
+};
+
+static uint32_t
+ip(const char *s)
+{
+	struct in_addr a;
+
+	assert_int_equal(inet_pton(AF_INET, s, &a), 1);
+	return a.s_addr;
+}
+
+static int
+open_inner(void *arg, struct err *e)
+{
+	struct net_mnl **m = arg;
+
+	*m = net_mnl_open(e);
+	return *m == NULL ? -1 : net_mnl_set_up(*m, 1, e);
+}
+
+static void
+make_outside(struct world *w, struct outside *o)
+{
+	struct net_mnl_veth v = { .mac = { 2, 1 }, .peer_mac = { 2, 2 }, .group = 0 };
+	struct net_mnl *in = NULL;
+	struct err e = { 0 };
+	int i;
+
+	(void)snprintf(o->path, sizeof o->path, "%s/outside", w->dir);
+	(void)snprintf(o->name, sizeof o->name, "px%s", w->tag);
+	v.name = o->name;
+	o->mnl = net_mnl_open(&e);
+	o->ns = net_ns_make(o->path, open_inner, &in, &e);
+	check(o->ns, &e);
+	v.ns_fd = o->ns;
+	check(net_mnl_add_veth(o->mnl, &v, &e), &e);
+	o->veth = net_mnl_index(o->mnl, o->name);
+	check(net_mnl_set_up(o->mnl, o->veth, &e), &e);
+	i = net_mnl_index(in, "eth0");
+	check(net_mnl_add_address(o->mnl, o->veth, ip("203.0.113.9"), &e), &e);
+	check(net_mnl_add_address(in, i, ip("203.0.113.1"), &e), &e);
+	check(net_mnl_add_address(in, i, ip("10.77.0.1"), &e), &e);
+	check(net_mnl_add_address(in, i, ip("10.78.0.1"), &e), &e);
+	check(net_mnl_set_up(in, i, &e), &e);
+	check(net_mnl_add_neighbour(in, i, ip("203.0.113.9"), v.mac, &e), &e);
+	check(net_mnl_add_default_route(in, i, ip("203.0.113.9"), &e), &e);
+	check(net_mnl_add_neighbour(o->mnl, o->veth, ip("203.0.113.1"), v.peer_mac, &e), &e);
+	check(net_mnl_add_neighbour(o->mnl, o->veth, ip("10.77.0.1"), v.peer_mac, &e), &e);
+	check(net_mnl_add_neighbour(o->mnl, o->veth, ip("10.78.0.1"), v.peer_mac, &e), &e);
+	check(
+	    net_mnl_add_host_route(o->mnl, o->veth, ip("203.0.113.1"), ip("203.0.113.9"), &e), &e);
+	check(net_mnl_add_host_route(o->mnl, o->veth, ip("10.77.0.1"), ip("203.0.113.9"), &e), &e);
+	check(net_mnl_add_host_route(o->mnl, o->veth, ip("10.78.0.1"), ip("203.0.113.9"), &e), &e);
+	net_mnl_close(in);
+}
+
+static void
+remove_outside(struct outside *o)
+{
+	struct err e = { 0 };
+
+	check(net_mnl_delete(o->mnl, o->veth, &e), &e);
+	check(net_ns_unbind(o->path, &e), &e);
+	(void)close(o->ns);
+	net_mnl_close(o->mnl);
+}
+
+static void
+the_world_is_reached_but_no_private_range(void **state)
+{
+	struct world *w = *state;
+	struct outside o;
+	struct err e = { 0 };
+	struct sockaddr_in a = make_address("0.0.0.0", 7000);
+	int world, private, allowed;
+	pid_t pid;
+	char c;
+	int ready[2];
+
+	net_close(w->net);
+	str_list_add(&w->allow, "10.78.0.0/16");
+	open_net(w);
+	(void)attach(w, "a0-1", "app1");
+	make_outside(w, &o);
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		int fd;
+
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (setns(o.ns, CLONE_NEWNET) < 0)
+			_exit(1);
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 8) < 0 ||
+		    write(ready[1], "x", 1) != 1)
+			_exit(1);
+		serve(fd);
+	}
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	(void)close(ready[0]);
+	(void)close(ready[1]);
+	world = connect_from(w, "a0-1", "203.0.113.1", 7000);
+	private = connect_from(w, "a0-1", "10.77.0.1", 7000);
+	allowed = connect_from(w, "a0-1", "10.78.0.1", 7000);
+	stop(pid);
+	remove_outside(&o);
+	assert_int_equal(world, 0);
+	assert_int_not_equal(private, 0);
+	assert_int_equal(allowed, 0);
+	w->net = (net_close(w->net), NULL);
+	str_list_fini(&w->allow);
+	str_list_add(&w->allow, "10.78.0.0/33");
+	w->net = net_open(
+	    &(struct net_opts){
+	        .tag = w->tag, .run_dir = w->run, .state_dir = w->state, .allow = &w->allow },
+	    &e);
+	assert_null(w->net);
+	assert_int_equal(e.code, ERR_INVALID);
+	assert_string_equal(e.field, "allow[0]");
+	str_list_fini(&w->allow);
+	open_net(w);
+}
+
+static void
+a_new_daemon_adopts(void **state)
+{
+	struct world *w = *state;
+	struct net_link a = attach(w, "a0-1", "app1"), b = attach(w, "b0-1", "app1"), again;
+	pid_t pid = start_server(w, "b0-1", "127.0.0.1", 3000);
+	char peer[INET_ADDRSTRLEN];
+	struct err e = { 0 };
+
+	check(net_forward(w->net, "b0-1", "127.0.0.1", 3000, &e), &e);
+	net_close(w->net);
+	assert_int_equal(connect_here(b.address, 8080, peer, 5000), 0);
+	open_net(w);
+	assert_int_equal(connect_here(b.address, 8080, peer, 5000), 0);
+	assert_int_equal(connect_from(w, "a0-1", b.address, 8080), 0);
+	again = attach(w, "a0-1", "app1");
+	assert_string_equal(a.address, again.address);
+	again = attach(w, "c0-1", "app1");
+	assert_int_equal(connect_from(w, "c0-1", b.address, 8080), 0);
+	check(net_forward(w->net, "b0-1", NULL, 8080, &e), &e);
+	assert_int_not_equal(connect_here(b.address, 8080, peer, 5000), 0);
+	stop(pid);
+}
+
+static void
+half_made_ones_are_removed(void **state)
+{
+	struct world *w = *state;
+	AUTO(free) char *orphan = net_ns_path(w->net, "lost-1");
+	AUTO_FINI(net_link_list_fini) struct net_link_list list = { 0 };
+	AUTO(net_mnl_close) struct net_mnl *in = NULL;
+	AUTO(file_close) int ns = -1;
+	struct net_link a = attach(w, "a0-1", "app1");
+	struct err e = { 0 };
+
+	ns = net_ns_make(orphan, open_inner, &in, &e);
+	check(ns, &e);
+	{
+		AUTO(free) char *path = net_ns_path(w->net, "a0-1");
+
+		/* As after a kill between the two. */
+		check(net_ns_unbind(path, &e), &e);
+	}
+	net_close(w->net);
+	open_net(w);
+	check(net_list(w->net, &list, &e), &e);
+	assert_int_equal(list.n, 0);
+	(void)a;
+}
+
+static void
+detach_frees_address_and_link(void **state)
+{
+	struct world *w = *state;
+	struct net_link a = attach(w, "a0-1", "app1");
+	AUTO(net_mnl_close) struct net_mnl *m = NULL;
+	struct err e = { 0 };
+	int i;
+
+	check(net_detach(w->net, "a0-1", &e), &e);
+	check(net_detach(w->net, "a0-1", &e), &e);
+	m = net_mnl_open(&e);
+	assert_non_null(m);
+	for (i = 0; i < 1000 && net_mnl_index(m, a.veth) != 0; i++)
+		(void)usleep(5000); /* the kernel's own time */
+	assert_int_equal(net_mnl_index(m, a.veth), 0);
+	assert_string_not_equal(attach(w, "a0-2", "app1").address, a.address);
+}
+
+static void
+sockets_are_made_inside(void **state)
+{
+	struct world *w = *state;
+	AUTO(file_close) int tcp = -1;
+	AUTO(file_close) int udp = -1;
+	struct err e = { 0 };
+
+	(void)attach(w, "a0-1", "app1");
+	tcp = net_socket(w->net, "a0-1", SOCK_STREAM, "127.0.0.53", 53, &e);
+	check(tcp, &e);
+	udp = net_socket(w->net, "a0-1", SOCK_DGRAM, "127.0.0.53", 53, &e);
+	check(udp, &e);
+	assert_int_equal(net_socket(w->net, "a0-1", SOCK_DGRAM, "127.0.0.53", 53, &e), -1);
+	e = (struct err){ 0 };
+	assert_int_equal(net_socket(w->net, "b0-1", SOCK_DGRAM, "127.0.0.53", 53, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+}
+
+static void
+two_nodes_share_a_machine(void **state)
+{
+	struct world *w = *state;
+	struct world *other;
+	struct net_link a, b;
+	pid_t pid;
+	char peer[INET_ADDRSTRLEN];
+
+	assert_int_equal(setup((void **)&other), 0);
+	a = attach(w, "a0-1", "app1");
+	b = attach(other, "a0-1", "app1");
+	assert_string_not_equal(a.address, b.address);
+	pid = start_server(other, "a0-1", "0.0.0.0", 8080);
+	assert_int_equal(connect_here(b.address, 8080, peer, 5000), 0);
+	assert_int_not_equal(connect_from(w, "a0-1", b.address, 8080), 0);
+	stop(pid);
+	assert_int_equal(teardown((void **)&other), 0);
+}
+
+static void
+a_second_daemon_is_refused(void **state)
+{
+	struct world *w = *state;
+	struct net_opts o = { .tag = w->tag, .run_dir = w->run, .state_dir = w->state };
+	struct err e = { 0 };
+
+	assert_null(net_open(&o, &e));
+	assert_int_equal(e.code, ERR_BUSY);
+}
+
+static void
+a_dead_nodes_block_is_cleaned(void **state)
+{
+	struct world *w = *state;
+	AUTO(net_mnl_close) struct net_mnl *m = NULL;
+	struct net_link a = attach(w, "a0-1", "app1");
+	char locks[128], number[160];
+	struct net_block b = { 0 };
+	struct err e = { 0 };
+
+	/* Its data directory is removed while nobody runs it: the next one on that block cleans. */
+	(void)snprintf(locks, sizeof locks, "%s/locks", w->dir);
+	check(net_block_claim(locks, w->state, "dead", &b, &e), &e);
+	(void)snprintf(number, sizeof number, "%s/net-block", w->state);
+	net_block_fini(&b);
+	assert_int_equal(unlink(number), 0);
+	check(net_block_claim(locks, w->state, "beef", &b, &e), &e);
+	assert_string_equal(b.stale_tag, "dead");
+	net_block_fini(&b);
+	/* Not another's whose state still names it. */
+	(void)snprintf(number, sizeof number, "%s/other", w->dir);
+	check(net_block_claim(locks, number, "cafe", &b, &e), &e);
+	assert_string_equal(b.stale_tag, "");
+	net_block_release(&b, number);
+	m = net_mnl_open(&e);
+	assert_int_not_equal(net_mnl_index(m, a.veth), 0);
+	/* teardown releases the real block by its own path */
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(host_reaches_instance, setup, teardown),
+		cmocka_unit_test_setup_teardown(attach_twice_gives_the_same, setup, teardown),
+		cmocka_unit_test_setup_teardown(forward_reaches_what_listens, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_its_application_is_reached, setup, teardown),
+		cmocka_unit_test_setup_teardown(host_is_not_reached, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    the_world_is_reached_but_no_private_range, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_new_daemon_adopts, setup, teardown),
+		cmocka_unit_test_setup_teardown(half_made_ones_are_removed, setup, teardown),
+		cmocka_unit_test_setup_teardown(detach_frees_address_and_link, setup, teardown),
+		cmocka_unit_test_setup_teardown(sockets_are_made_inside, setup, teardown),
+		cmocka_unit_test_setup_teardown(two_nodes_share_a_machine, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_second_daemon_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_dead_nodes_block_is_cleaned, setup, teardown),
+	};
+
+	if (geteuid() != 0) {
+		puts("1..0 # skipped: needs root");
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
