@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
@@ -44,6 +45,7 @@ struct http_call_opts {
 	int64_t timeout_ms;         /* whole call; 0 = none */
 	int64_t idle_timeout_ms;    /* without a byte; 0 = none */
 	const char *ca_file, *cert_file, *key_file;
+	bool use_proxy; /* that of the environment (http_proxy …), but for loopback hosts */
 };
 
 /* All borrowed for the call. on_end comes later, never inside. NULL: ERR_INVALID (url). */
@@ -53,6 +55,7 @@ void http_call_resume(struct http_call *c);
 void http_call_cancel(struct http_call *take_c); /* no callback after it; NULL is fine */
 
 /* Does one call and waits for it, on a loop of its own: for the command line. Returns the status
- * or -1; body is appended to out. on_data (may be NULL) sees the answer as it comes. */
+ * or -1; the body is appended to out. read, on_head and on_data of o get arg; on_data sees a
+ * streamed answer as it comes, but that of a status of 400 and more goes to out all the same. */
 int http_call_wait(
     const struct http_call_opts *o, struct buf *out, void *arg, struct err *e) MUST_CHECK;

@@ -13,7 +13,8 @@ struct http_req;
 struct loop;
 struct http_watch;
 
-/* Splits a byte stream into lines; zero-initialise. Lines above max are ERR_LIMIT. */
+/* Splits a byte stream into lines, without their ends (LF or CRLF); empty ones are left out.
+ * Zero-initialise. Lines above max are ERR_LIMIT. */
 struct http_lines {
 	char *p; /* owned */
 	size_t n, cap;
@@ -36,7 +37,8 @@ typedef int http_watch_line_fn(struct str line, void *arg);
 typedef void http_watch_state_fn(bool connected, const struct err *e, void *arg);
 typedef int64_t http_watch_from_fn(void *arg);
 
-/* Connects, and connects again with backoff (50 ms … 2 s, jittered) for ever. */
+/* For the first call from is that of o, then that of from() (NULL: o's again).
+ * Connects, and connects again with backoff (50 ms … 2 s, jittered) for ever. */
 struct http_watch *http_watch_start(struct loop *l, struct http_client *c,
     const struct http_watch_opts *o, http_watch_from_fn *from, http_watch_line_fn *on_line,
     http_watch_state_fn *on_state, void *arg);
