@@ -15,17 +15,18 @@
 #include "lib/base/str.h"
 #include "lib/loop/child.h"
 #include "lib/wire/wire_gear.h"
+#include "node/container_ids.h"
 
+struct limits;
 struct loop;
 struct node_dirs;
 struct worker;
 struct container;
 struct container_host; /* what all containers of a node share */
 
-enum { CONTAINER_UID = 1000, CONTAINER_IDS = 65536 };
-
 struct container_host_opts {
 	const struct node_dirs *dirs; /* borrowed for the host's life */
+	const struct limits *limits;  /* borrowed for the host's life */
 	const char *runtime;          /* OCI runtime: a path, or a name on PATH ("crun") */
 	const char *seccomp; /* containers-common's seccomp.json; NULL: where Debian has it */
 };
@@ -61,10 +62,11 @@ struct container_spec {
 	struct wire_limits limits;
 	struct wire_var_list env; /* of PID 1; HOME, PATH are the caller's affair */
 	char *hostname;
-	struct str_list hosts; /* further lines of /etc/hosts */
-	struct str_list args;  /* PID 1's; args.v[0] is normally "/run/pinion/init" */
-	struct str_list notes; /* "key=value", kept for adoption: container_note */
-	bool is_builder;       /* home owned by the user and unlocked; cgroup marked as a build */
+	struct str_list hosts;      /* further lines of /etc/hosts */
+	struct str_list home_links; /* other gears' uuids that are links to this home */
+	struct str_list args;       /* PID 1's; args.v[0] is normally "/run/pinion/init" */
+	struct str_list notes;      /* "key=value", kept for adoption: container_note */
+	bool is_builder; /* home owned by the user and unlocked; cgroup marked as a build */
 };
 void container_spec_fini(struct container_spec *s);
 void container_spec_bind(

@@ -1,5 +1,4 @@
-/* node/node_dirs.h: where everything of a node lies on disk, and the tag in the names that it gives
- * to things of the kernel (cgroups, veths, tables), so that two nodes can share a machine. */
+/* node/node_dirs.h: where everything of a node lies on disk. */
 #pragma once
 
 #include "lib/base/err.h"
@@ -16,7 +15,6 @@ struct node_dirs {
 	char *inst;       /* RUN/inst/<id>: bundle and state of a container */
 	char *netns;      /* RUN/netns/<id> */
 	char *libexec;    /* directory of pinion-spawn, pinion-init, pinion-resolver */
-	char *tag;        /* 8 hex digits, of the real path of data */
 };
 
 /* Makes the directories (data and run 0711, what must not be read by gears 0700) and fills out. */
@@ -28,6 +26,3 @@ void node_dirs_fini(struct node_dirs *d);
 char *node_dirs_gear(const struct node_dirs *d, const char *uuid);    /* GEARS/UUID */
 char *node_dirs_layer(const struct node_dirs *d, const char *digest); /* "sha256:…" */
 char *node_dirs_instance(const struct node_dirs *d, const char *id);  /* RUN/inst/ID */
-char *node_dirs_cgroup(const struct node_dirs *d, const char *uuid, const char *id);
-/* "/pinion/TAG/UUID/ID", below each controller's mount; id NULL: the gear's, both NULL: the node's
- */

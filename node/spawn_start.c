@@ -1,0 +1,217 @@
+#include "node/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/base/fault.h"
+
+enum { PATH_SIZE = 4096, LOG_TAIL = 2048 };
+
+static long
+now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000L + t.tv_nsec / 1000;
+}
+
+int
+spawn_join(const struct spawn_order *o, struct err *e)
+{
+	for (int i = 0; i < o->cgroup_n; i++) {
+		if (write(o->cgroups[i], "0", 1) < 0)
+			return err_set(e, ERR_SYSTEM, NULL, "enter the cgroup");
+		close(o->cgroups[i]);
+	}
+	return 0;
+}
+
+/* A mount namespace of our own; what is mounted here dies with us or lives on in the container. */
+static int
+leave_host(const struct spawn_order *o, struct err *e)
+{
+	if (unshare(CLONE_NEWNS) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "make a mount namespace");
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "make / private");
+	if (o->hide[0] != '\0' && umount2(o->hide, MNT_DETACH) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "take away %s", o->hide);
+	return 0;
+}
+
+static int
+write_bundle(const struct spawn_order *o, struct err *e)
+{
+	char path[PATH_SIZE];
+	size_t n = strlen(o->config);
+	bool ok;
+	int fd;
+
+	if (mkdir(o->bundle, 0700) < 0 && errno != EEXIST)
+		return err_set(e, ERR_SYSTEM, NULL, "mkdir %s", o->bundle);
+	snprintf(path, sizeof path, "%s/config.json", o->bundle);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ok = fd >= 0 && write(fd, o->config, n) == (ssize_t)n;
+	if (!ok)
+		(void)err_set(e, ERR_SYSTEM, NULL, "write %s", path);
+	if (fd >= 0)
+		close(fd);
+	return ok ? 0 : -1;
+}
+
+/* The instance holds these three as long as it lives, so they must be nobody's pipe. */
+static void
+set_stdio(const char *log)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int out = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+
+	dup2(null, 0);
+	dup2(out < 0 ? null : out, 1);
+	dup2(out < 0 ? null : out, 2);
+}
+
+/* In the child: `RUNTIME --root R run -d --pid-file P -b BUNDLE ID`. */
+static void
+exec_runtime(const struct spawn_order *o, const char *log)
+{
+	char pid_file[PATH_SIZE];
+	const char *argv[16];
+	struct err e = { 0 };
+	int n = 0;
+
+	snprintf(pid_file, sizeof pid_file, "%s/pid", o->bundle);
+	argv[n++] = o->runtime;
+	argv[n++] = "--root";
+	argv[n++] = o->runtime_root;
+	if (o->cgroup_manager[0] != '\0') {
+		argv[n++] = "--cgroup-manager";
+		argv[n++] = o->cgroup_manager;
+	}
+	argv[n++] = "run";
+	argv[n++] = "-d";
+	argv[n++] = "--pid-file";
+	argv[n++] = pid_file;
+	argv[n++] = "-b";
+	argv[n++] = o->bundle;
+	argv[n++] = o->id;
+	argv[n] = NULL;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	set_stdio(log);
+	if (spawn_join(o, &e) < 0) {
+		fprintf(stderr, "%s\n", e.text);
+		_exit(SPAWN_EXIT_FAILED);
+	}
+	execv(o->runtime, (char *const *)argv);
+	fprintf(stderr, "cannot run %s: %s\n", o->runtime, strerror(errno));
+	_exit(SPAWN_EXIT_FAILED);
+}
+
+/* Puts the last bytes of the file into text. */
+static void
+read_tail(const char *path, char text[LOG_TAIL])
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	ssize_t n = 0;
+
+	if (size > 0)
+		n = pread(fd, text, LOG_TAIL - 1, size > LOG_TAIL - 1 ? size - (LOG_TAIL - 1) : 0);
+	text[n < 0 ? 0 : n] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
+static int
+run_runtime(const struct spawn_order *o, struct err *e)
+{
+	char log[PATH_SIZE], text[LOG_TAIL];
+	int status;
+	pid_t pid;
+
+	snprintf(log, sizeof log, "%s/start.log", o->bundle);
+	pid = fork();
+	if (pid < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "fork");
+	if (pid == 0)
+		exec_runtime(o, log);
+	for (int i = 0; i < o->cgroup_n; i++)
+		close(o->cgroups[i]);
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR)
+			return err_set(e, ERR_SYSTEM, NULL, "wait for %s", o->runtime);
+	}
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	read_tail(log, text);
+	errno = 0;
+	return err_set(e, ERR_SYSTEM, NULL, "%s failed: %s", o->runtime,
+	    text[0] == '\0' ? "it said nothing" : text);
+}
+
+static long
+read_pid(const struct spawn_order *o)
+{
+	char path[PATH_SIZE], text[LOG_TAIL];
+
+	snprintf(path, sizeof path, "%s/pid", o->bundle);
+	read_tail(path, text);
+	return strtol(text, NULL, 10);
+}
+
+int
+spawn_delete(const struct spawn_order *o)
+{
+	const char *argv[12] = { o->runtime, "--root", o->runtime_root };
+	struct err e = { 0 };
+	int n = 3;
+
+	if (o->cgroup_manager[0] != '\0') {
+		argv[n++] = "--cgroup-manager";
+		argv[n++] = o->cgroup_manager;
+	}
+	if (leave_host(o, &e) < 0) {
+		fprintf(stderr, "%s\n", e.text);
+		return SPAWN_EXIT_FAILED;
+	}
+	argv[n++] = "delete";
+	argv[n++] = "-f";
+	argv[n++] = o->id;
+	argv[n] = NULL;
+	execv(o->runtime, (char *const *)argv);
+	fprintf(stderr, "cannot run %s: %s\n", o->runtime, strerror(errno));
+	return SPAWN_EXIT_FAILED;
+}
+
+int
+spawn_start(const struct spawn_order *o)
+{
+	long begin = now_us(), mounted;
+	struct err e = { 0 };
+
+	if (write_bundle(o, &e) < 0 || leave_host(o, &e) < 0 || spawn_mount_all(o, &e) < 0) {
+		fprintf(stderr, "%s\n", e.text);
+		return SPAWN_EXIT_FAILED;
+	}
+	fault_point("spawn_mounted");
+	mounted = now_us();
+	if (run_runtime(o, &e) < 0) {
+		fprintf(stderr, "%s\n", e.text);
+		return SPAWN_EXIT_FAILED;
+	}
+	fault_point("spawn_ran");
+	printf("%ld %ld %ld\n", read_pid(o), mounted - begin, now_us() - mounted);
+	return 0;
+}
