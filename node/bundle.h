@@ -1,0 +1,16 @@
+/* node/bundle.h: the OCI config of a container. Pure. */
+#pragma once
+
+#include "lib/base/buf.h"
+
+struct container_spec;
+
+struct bundle {
+	const struct container_spec *spec;
+	const char *rootfs;   /* directory the helper mounts the root on */
+	const char *cgroup;   /* cgroupsPath */
+	const char *seccomp;  /* JSON object */
+};
+
+/* Appends config.json (runtime-spec 1.0.2). */
+void bundle_write(const struct bundle *b, struct buf *out);

@@ -1,0 +1,51 @@
+/* node/container_host.h: what all containers of a node share; inside of the container modules. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/err.h"
+#include "lib/loop/child.h"
+#include "node/limits.h"
+#include "node/stack.h"
+
+struct container_clean; /* a cleaning under way */
+struct container_entry;
+struct container_spec;
+struct loop;
+struct node_dirs;
+struct worker;
+
+struct container_host {
+	struct loop *loop;             /* borrowed */
+	struct worker *worker;         /* borrowed */
+	const struct node_dirs *dirs;  /* borrowed */
+	const struct limits *limits;   /* borrowed */
+	struct stack stack;
+	char *runtime;      /* owned, absolute */
+	char *runtime_root; /* owned: RUN/crun */
+	bool is_crun;
+	char *seccomp;      /* owned: JSON */
+	char *spawn;        /* owned: path of pinion-spawn */
+	char *init;         /* owned: path of pinion-init */
+	struct container_clean *cleans; /* owned list: under way */
+	char *stage;        /* owned: a directory of the host that the helper covers for itself */
+};
+
+/* The order of `pinion-spawn start`. */
+void container_order_start(const struct container_host *h, const struct container_spec *s,
+    struct buf *out);
+/* … and of `enter`; id and gear: the container's. */
+void container_order_enter(const struct container_host *h, const char *id, const char *gear,
+    const struct container_entry *entry, struct buf *out);
+void container_order_delete(const struct container_host *h, const char *id, struct buf *out);
+
+/* Runs pinion-spawn MODE with the order; extra: fds given as SPAWN_FIRST_FD and on, of which the
+ * last cgroups->n are cgroup.procs. opts: what else the child needs (argv, env, pass_fds are set
+ * here). */
+struct child *container_spawn(const struct container_host *h, const char *mode, struct buf *order,
+    int pidfd, const struct limits_entry *cgroups, struct child_opts *opts, child_out_fn *on_out,
+    child_end_fn *on_end, void *arg, struct err *e);
+
+/* Ends all cleanings without a word: for the end of the host. */
+void container_clean_abort_all(struct container_host *h);

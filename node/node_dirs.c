@@ -1,0 +1,97 @@
+#include "node/node_dirs.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+
+void
+node_dirs_fini(struct node_dirs *d)
+{
+	char **all[] = { &d->data, &d->run, &d->gears, &d->layers, &d->scratch, &d->aside,
+		&d->cartridges, &d->stack, &d->inst, &d->netns, &d->libexec };
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		free(*all[i]);
+		*all[i] = NULL;
+	}
+}
+
+/* The directory, made with that mode, as an absolute path without links. */
+static char *
+make_real(const char *path, mode_t mode, struct err *e)
+{
+	char *real;
+
+	if (file_mkdirs(path, mode, e) < 0)
+		return NULL;
+	real = realpath(path, NULL);
+	if (real == NULL)
+		(void)err_set(e, ERR_SYSTEM, NULL, "resolve %s", path);
+	return real;
+}
+
+static char *
+real_or_same(const char *path)
+{
+	char *real = path == NULL ? NULL : realpath(path, NULL);
+
+	return real != NULL ? real : xstrdup(path == NULL ? "" : path);
+}
+
+/* DIR/NAME, made; closed to all but root, for what lies below carries ids of containers. */
+static char *
+make_below(const char *dir, const char *name, struct err *e)
+{
+	AUTO(free) char *path = file_join(dir, name);
+
+	return file_mkdirs(path, 0700, e) < 0 ? NULL : STEAL(path);
+}
+
+int
+node_dirs_init(struct node_dirs *out, const char *data, const char *run, const char *cartridges,
+    const char *stack, const char *libexec, struct err *e)
+{
+	AUTO_FINI(node_dirs_fini) struct node_dirs d = {
+		.cartridges = real_or_same(cartridges),
+		.stack = real_or_same(stack),
+		.libexec = real_or_same(libexec),
+	};
+
+	if ((d.data = make_real(data, 0711, e)) == NULL ||
+	    (d.run = make_real(run, 0711, e)) == NULL ||
+	    (d.gears = make_below(d.data, "gears", e)) == NULL ||
+	    (d.layers = make_below(d.data, "layers", e)) == NULL ||
+	    (d.scratch = make_below(d.data, "scratch", e)) == NULL ||
+	    (d.aside = make_below(d.data, "aside", e)) == NULL ||
+	    (d.inst = make_below(d.run, "inst", e)) == NULL)
+		return -1;
+	d.netns = file_join(d.run, "netns");
+	*out = d;
+	d = (struct node_dirs){ 0 };
+	return 0;
+}
+
+char *
+node_dirs_gear(const struct node_dirs *d, const char *uuid)
+{
+	return file_join(d->gears, uuid);
+}
+
+char *
+node_dirs_layer(const struct node_dirs *d, const char *digest)
+{
+	const char *hex = strchr(digest, ':');
+
+	return file_join(d->layers, hex == NULL ? digest : hex + 1);
+}
+
+char *
+node_dirs_instance(const struct node_dirs *d, const char *id)
+{
+	return file_join(d->inst, id);
+}
