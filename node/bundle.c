@@ -21,7 +21,8 @@ static const char mounts[] =
 static const char paths[] =
     "\"maskedPaths\":[\"/proc/acpi\",\"/proc/asound\",\"/proc/kcore\",\"/proc/keys\","
     "\"/proc/latency_stats\",\"/proc/sched_debug\",\"/proc/scsi\",\"/proc/sysrq-trigger\","
-    "\"/proc/timer_list\",\"/proc/timer_stats\",\"/sys/dev/block\",\"/sys/devices/virtual/powercap\","
+    "\"/proc/timer_list\",\"/proc/timer_stats\",\"/sys/dev/block\",\"/sys/devices/virtual/"
+    "powercap\","
     "\"/sys/firmware\",\"/sys/fs/selinux\"],"
     "\"readonlyPaths\":[\"/proc/bus\",\"/proc/fs\",\"/proc/irq\",\"/proc/sys\"],";
 
@@ -34,7 +35,8 @@ static const char no_capabilities[] =
 static void
 add_process(const struct container_spec *s, struct buf *out)
 {
-	buf_addf(out, "\"process\":{\"terminal\":false,\"user\":{\"uid\":%d,\"gid\":%d,\"umask\":63},",
+	buf_addf(out,
+	    "\"process\":{\"terminal\":false,\"user\":{\"uid\":%d,\"gid\":%d,\"umask\":63},",
 	    CONTAINER_UID, CONTAINER_UID);
 	buf_adds(out, "\"args\":[");
 	for (size_t i = 0; i < s->args.n; i++) {
@@ -87,9 +89,9 @@ add_linux(const struct bundle *b, struct buf *out)
 		buf_add_json_str(out, s->netns);
 	}
 	for (int i = 0; i < 2; i++)
-		buf_addf(out, "%s\"%cidMappings\":[{\"containerID\":0,\"hostID\":%" PRId64
-		              ",\"size\":%d}]",
-		    i == 0 ? "}]," : ",", "ug"[i], s->uid_base, CONTAINER_IDS);
+		buf_addf(out,
+		    "%s\"%cidMappings\":[{\"containerID\":0,\"hostID\":%" PRId64 ",\"size\":%d}]",
+		    i == 0 ? "}]," : ",", "ug"[i], s -> uid_base, CONTAINER_IDS);
 	buf_adds(out, ",\"cgroupsPath\":");
 	buf_add_json_str(out, b->cgroup);
 	buf_addf(out, ",%s\"seccomp\":%s}", paths, b->seccomp);

@@ -7,9 +7,9 @@ struct container_spec;
 
 struct bundle {
 	const struct container_spec *spec;
-	const char *rootfs;   /* directory the helper mounts the root on */
-	const char *cgroup;   /* cgroupsPath */
-	const char *seccomp;  /* JSON object */
+	const char *rootfs;  /* directory the helper mounts the root on */
+	const char *cgroup;  /* cgroupsPath */
+	const char *seccomp; /* JSON object */
 };
 
 /* Appends config.json (runtime-spec 1.0.2). */

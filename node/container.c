@@ -26,11 +26,12 @@ struct container {
 	char *id, *gear;             /* owned */
 	struct str_list notes;
 	pid_t pid;
-	int pidfd;              /* owned; -1 */
-	struct loop_io *pid_io; /* owned: tells the end */
-	struct worker_job *job; /* of the start */
-	struct child *spawn;    /* owned: of the start */
-	struct buf order;       /* of the start */
+	int pidfd;                     /* owned; -1 */
+	struct loop_io *pid_io;        /* owned: tells the end */
+	struct worker_job *job;        /* of the start */
+	struct child *spawn;           /* owned: of the start */
+	struct buf order;              /* of the start */
+	struct container_clean *clean; /* borrowed: after a start that failed */
 	container_started_fn *on_started;
 	void *started_arg;
 	container_end_fn *on_end;
@@ -94,8 +95,8 @@ check_spec(const struct container_spec *s, struct err *e)
 	size_t n = s->id == NULL ? 0 : strlen(s->id);
 
 	if (n == 0 || n > ID_MAX || strspn(s->id, "abcdefghijklmnopqrstuvwxyz0123456789-") != n)
-		return err_set(e, ERR_INVALID, "id",
-		    "must be 1 to %d of a-z, 0-9 and -, is \"%s\"", ID_MAX, n == 0 ? "" : s->id);
+		return err_set(e, ERR_INVALID, "id", "must be 1 to %d of a-z, 0-9 and -, is \"%s\"",
+		    ID_MAX, n == 0 ? "" : s->id);
 	if (s->gear == NULL || s->gear[0] == '\0' || strchr(s->gear, '/') != NULL)
 		return err_set(e, ERR_INVALID, "gear", "must be the gear's uuid");
 	if (s->lowers.n == 0 || s->lowers.n > SPAWN_LOWERS_MAX)
@@ -132,6 +133,7 @@ container_free(struct container *take_c)
 	if (take_c == NULL)
 		return;
 	worker_detach(take_c->job);
+	container_clean_detach(take_c->clean);
 	child_free(take_c->spawn);
 	loop_io_cancel(take_c->pid_io);
 	file_close(take_c->pidfd);
@@ -253,7 +255,8 @@ run_start(void *job)
 	if (limits_make(j->host->limits, g, &j->limits, &j->e) < 0)
 		return;
 	fault_point("container_cgroups");
-	(void)(limits_entry_open(j->host->limits, g, &j->cgroups, &j->e) + 0);
+	if (limits_entry_open(j->host->limits, g, &j->cgroups, &j->e) < 0)
+		j->cgroups = (struct limits_entry){ 0 };
 }
 
 static void
@@ -262,6 +265,7 @@ on_cleaned(const struct err *e, void *arg)
 	struct container *c = arg;
 
 	(void)e;
+	c->clean = NULL;
 	c->on_started(c, &c->failed, c->started_arg);
 }
 
@@ -270,8 +274,9 @@ static void
 fail_start(struct container *c, const struct err *e)
 {
 	c->failed = *e;
-	log_warn("container_failed", LOG_STR("gear", c->gear), LOG_STR("container", c->id), LOG_ERR(e));
-	container_clean(c->host, c->gear, c->id, on_cleaned, c);
+	log_warn(
+	    "container_failed", LOG_STR("gear", c->gear), LOG_STR("container", c->id), LOG_ERR(e));
+	c->clean = container_clean_start(c->host, c->gear, c->id, on_cleaned, c);
 }
 
 static void
@@ -319,8 +324,8 @@ done_start(void *job)
 	if (e.code == ERR_NONE && j->cgroups.n > SPAWN_FDS_MAX - 1)
 		(void)err_set(&e, ERR_LIMIT, NULL, "too many cgroup hierarchies");
 	if (e.code == ERR_NONE)
-		c->spawn = container_spawn(c->host, "start", &c->order, -1, &j->cgroups, &o, NULL,
-		    on_spawned, c, &e);
+		c->spawn = container_spawn(
+		    c->host, "start", &c->order, -1, &j->cgroups, &o, NULL, on_spawned, c, &e);
 	buf_fini(&c->order);
 	free_start(j);
 	if (c->spawn == NULL)
@@ -457,15 +462,16 @@ done_adopt(void *job)
 		str_list_copy(&c->notes, &j->notes);
 		watch(c, j->pid, j->pidfd);
 		j->pidfd = -1;
-		log_info("container_adopted", LOG_STR("gear", j->gear), LOG_STR("container", j->id));
+		log_info(
+		    "container_adopted", LOG_STR("gear", j->gear), LOG_STR("container", j->id));
 	}
 	j->fn(c, j->arg);
 	free_adopt(j);
 }
 
 void
-container_adopt(struct container_host *h, const char *gear, const char *id,
-    container_adopted_fn *fn, void *arg)
+container_adopt(
+    struct container_host *h, const char *gear, const char *id, container_adopted_fn *fn, void *arg)
 {
 	struct adopt_job *j = xcalloc(1, sizeof *j);
 
@@ -543,8 +549,8 @@ run_kill(void *job)
 	struct kill_job *j = job;
 	struct err e = { 0 };
 
-	if (limits_kill(j->limits,
-	        (struct limits_group){ .gear = j->gear, .instance = j->id }, &e) < 0)
+	if (limits_kill(
+	        j->limits, (struct limits_group){ .gear = j->gear, .instance = j->id }, &e) < 0)
 		log_warn("container_kill_failed", LOG_STR("container", j->id), LOG_ERR(&e));
 }
 

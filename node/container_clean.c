@@ -94,8 +94,9 @@ run_kill(void *job)
 	AUTO(free) char *state = file_join(j->host->runtime_root, j->id);
 
 	j->has_state = file_exists(state);
-	if (limits_kill(j->host->limits, g, &j->e) == 0)
-		(void)(limits_wait_empty(j->host->limits, g, EMPTY_MS, &j->e) + 0);
+	if (limits_kill(j->host->limits, g, &j->e) < 0 ||
+	    limits_wait_empty(j->host->limits, g, EMPTY_MS, &j->e) < 0)
+		return;
 	fault_point("clean_killed");
 }
 
@@ -115,7 +116,9 @@ run_remove(void *job)
 	if (file_remove_tree(state, &j->e) < 0 || file_remove_tree(scratch, &j->e) < 0)
 		return;
 	fault_point("clean_state");
-	(void)(file_remove_tree(bundle, &j->e) + 0);
+	if (file_remove_tree(bundle, &j->e) < 0)
+		return;
+	fault_point("clean_bundle");
 }
 
 static void
@@ -166,8 +169,8 @@ start_delete(struct container_clean *c)
 	struct err e = { 0 };
 
 	container_order_delete(c->host, c->id, &order);
-	c->child = container_spawn(
-	    c->host, "delete", &order, -1, NULL, &o, NULL, on_deleted, c, &e);
+	c->child =
+	    container_spawn(c->host, "delete", &order, -1, NULL, &o, NULL, on_deleted, c, &e);
 	if (c->child == NULL)
 		start_remove(c);
 }
@@ -188,9 +191,9 @@ done_kill(void *job)
 		start_remove(c);
 }
 
-void
-container_clean(struct container_host *h, const char *gear, const char *id, container_gone_fn *fn,
-    void *arg)
+struct container_clean *
+container_clean_start(
+    struct container_host *h, const char *gear, const char *id, container_gone_fn *fn, void *arg)
 {
 	struct container_clean *c = xcalloc(1, sizeof *c);
 
@@ -206,4 +209,19 @@ container_clean(struct container_host *h, const char *gear, const char *id, cont
 		h->cleans->prev = c;
 	h->cleans = c;
 	c->job = worker_submit(h->worker, run_kill, done_kill, free_job, new_job(c));
+	return c;
+}
+
+void
+container_clean_detach(struct container_clean *c)
+{
+	if (c != NULL)
+		c->fn = NULL;
+}
+
+void
+container_clean(
+    struct container_host *h, const char *gear, const char *id, container_gone_fn *fn, void *arg)
+{
+	(void)container_clean_start(h, gear, id, fn, arg);
 }

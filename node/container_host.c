@@ -78,7 +78,8 @@ find_stage(const struct node_dirs *d, struct err *e)
 			return xstrdup(candidates[i]);
 	}
 	(void)err_set(e, ERR_SYSTEM, "data",
-	    "one of /mnt, /srv, /media, /opt must exist and hold neither data nor programs of ours");
+	    "one of /mnt, /srv, /media, /opt must exist and hold neither data nor programs of "
+	    "ours");
 	return NULL;
 }
 

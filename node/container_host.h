@@ -6,35 +6,31 @@
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 #include "lib/loop/child.h"
+#include "node/container.h"
 #include "node/limits.h"
 #include "node/stack.h"
 
 struct container_clean; /* a cleaning under way */
-struct container_entry;
-struct container_spec;
 struct loop;
-struct node_dirs;
-struct worker;
-
 struct container_host {
-	struct loop *loop;             /* borrowed */
-	struct worker *worker;         /* borrowed */
-	const struct node_dirs *dirs;  /* borrowed */
-	const struct limits *limits;   /* borrowed */
+	struct loop *loop;            /* borrowed */
+	struct worker *worker;        /* borrowed */
+	const struct node_dirs *dirs; /* borrowed */
+	const struct limits *limits;  /* borrowed */
 	struct stack stack;
 	char *runtime;      /* owned, absolute */
 	char *runtime_root; /* owned: RUN/crun */
 	bool is_crun;
-	char *seccomp;      /* owned: JSON */
-	char *spawn;        /* owned: path of pinion-spawn */
-	char *init;         /* owned: path of pinion-init */
+	char *seccomp;                  /* owned: JSON */
+	char *spawn;                    /* owned: path of pinion-spawn */
+	char *init;                     /* owned: path of pinion-init */
 	struct container_clean *cleans; /* owned list: under way */
-	char *stage;        /* owned: a directory of the host that the helper covers for itself */
+	char *stage; /* owned: a directory of the host that the helper covers for itself */
 };
 
 /* The order of `pinion-spawn start`. */
-void container_order_start(const struct container_host *h, const struct container_spec *s,
-    struct buf *out);
+void container_order_start(
+    const struct container_host *h, const struct container_spec *s, struct buf *out);
 /* … and of `enter`; id and gear: the container's. */
 void container_order_enter(const struct container_host *h, const char *id, const char *gear,
     const struct container_entry *entry, struct buf *out);
@@ -47,5 +43,9 @@ struct child *container_spawn(const struct container_host *h, const char *mode, 
     int pidfd, const struct limits_entry *cgroups, struct child_opts *opts, child_out_fn *on_out,
     child_end_fn *on_end, void *arg, struct err *e);
 
+/* container_clean with a handle, for who may die before its end. */
+struct container_clean *container_clean_start(
+    struct container_host *h, const char *gear, const char *id, container_gone_fn *fn, void *arg);
+void container_clean_detach(struct container_clean *c); /* fn is not called; NULL is fine */
 /* Ends all cleanings without a word: for the end of the host. */
 void container_clean_abort_all(struct container_host *h);

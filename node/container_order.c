@@ -55,14 +55,15 @@ static void
 put_files(struct buf *out, const struct container_spec *s)
 {
 	AUTO_FINI(buf_fini) struct buf hosts = { 0 };
-	AUTO(free) char *passwd = xasprintf("root:x:0:0:root:/root:/usr/sbin/nologin\n"
-	    "%s:x:%d:%d:OpenShift guest:/var/lib/openshift/%s/:/bin/bash\n"
-	    "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n"
-	    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+	AUTO(free)
+	char *passwd = xasprintf("root:x:0:0:root:/root:/usr/sbin/nologin\n"
+	                         "%s:x:%d:%d:OpenShift guest:/var/lib/openshift/%s/:/bin/bash\n"
+	                         "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n"
+	                         "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
 	    s->gear, CONTAINER_UID, CONTAINER_UID, s->gear);
-	AUTO(free) char *group = xasprintf(
-	    "root:x:0:\ntty:x:5:\n%s:x:%d:\nwww-data:x:33:\nnogroup:x:65534:\n", s->gear,
-	    CONTAINER_UID);
+	AUTO(free)
+	char *group = xasprintf("root:x:0:\ntty:x:5:\n%s:x:%d:\nwww-data:x:33:\nnogroup:x:65534:\n",
+	    s->gear, CONTAINER_UID);
 	const char *name = s->hostname == NULL ? s->id : s->hostname;
 	AUTO(free) char *hostname = xasprintf("%s\n", name);
 
@@ -79,11 +80,11 @@ put_files(struct buf *out, const struct container_spec *s)
 static void
 put_bind(struct buf *out, const struct container_spec *s, const struct container_bind *b)
 {
-	AUTO(free) char *target = b->target[0] == '~'
-	                              ? xasprintf("/var/lib/openshift/%s%s", s->gear, b->target + 1)
-	                              : xstrdup(b->target);
-	AUTO(free) char *flags =
-	    xasprintf("%s%s", b->ro ? "ro" : "rw", b->idmapped ? "+ids" : "");
+	AUTO(free)
+	char *target =
+	    b->target[0] == '~' ? xasprintf("/var/lib/openshift/%s%s", s->gear, b->target + 1)
+	                        : xstrdup(b->target);
+	AUTO(free) char *flags = xasprintf("%s%s", b->ro ? "ro" : "rw", b->idmapped ? "+ids" : "");
 
 	put(out, "bind", flags);
 	put(out, "source", b->source);
@@ -97,8 +98,9 @@ container_order_start(
 	AUTO(free) char *bundle_dir = node_dirs_instance(h->dirs, s->id);
 	AUTO(free) char *rootfs = file_join(h->stage, "rootfs");
 	AUTO(free) char *home = xasprintf("/var/lib/openshift/%s", s->gear);
-	AUTO(free) char *cgroup = limits_path(
-	    h->limits, (struct limits_group){ .gear = s->gear, .instance = s->id });
+	AUTO(free)
+	char *cgroup =
+	    limits_path(h->limits, (struct limits_group){ .gear = s->gear, .instance = s->id });
 	AUTO_FINI(buf_fini) struct buf config = { 0 };
 	const struct bundle b = {
 		.spec = s, .rootfs = rootfs, .cgroup = cgroup, .seccomp = h->seccomp

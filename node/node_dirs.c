@@ -56,7 +56,8 @@ int
 node_dirs_init(struct node_dirs *out, const char *data, const char *run, const char *cartridges,
     const char *stack, const char *libexec, struct err *e)
 {
-	AUTO_FINI(node_dirs_fini) struct node_dirs d = {
+	AUTO_FINI(node_dirs_fini)
+	struct node_dirs d = {
 		.cartridges = real_or_same(cartridges),
 		.stack = real_or_same(stack),
 		.libexec = real_or_same(libexec),

@@ -30,10 +30,28 @@ static const struct arch_name arch_names[] = {
 /* Allowed by the profile because the kernel asks for capabilities, which a user namespace of the
  * gear's own would give it. EPERM. */
 static const char *const refused[] = {
-	"add_key", "bpf", "fsconfig", "fsmount", "fsopen", "fspick", "io_uring_enter",
-	"io_uring_register", "io_uring_setup", "keyctl", "mount", "mount_setattr", "move_mount",
-	"open_tree", "perf_event_open", "pivot_root", "request_key", "setns", "umount", "umount2",
-	"unshare", "userfaultfd",
+	"add_key",
+	"bpf",
+	"fsconfig",
+	"fsmount",
+	"fsopen",
+	"fspick",
+	"io_uring_enter",
+	"io_uring_register",
+	"io_uring_setup",
+	"keyctl",
+	"mount",
+	"mount_setattr",
+	"move_mount",
+	"open_tree",
+	"perf_event_open",
+	"pivot_root",
+	"request_key",
+	"setns",
+	"umount",
+	"umount2",
+	"unshare",
+	"userfaultfd",
 };
 
 static const char clone_rules[] =
@@ -173,8 +191,8 @@ seccomp_convert(struct str profile, const char *arch, struct buf *out, struct er
 		return err_set(e, ERR_INVALID, "defaultAction",
 		    "the profile must be an allow list: its default action must refuse");
 	if (codec_type(rules) != CODEC_ARRAY || codec_count(rules) > RULES_MAX)
-		return err_set(e, ERR_INVALID, "syscalls", "must be a list of at most %d rules",
-		    RULES_MAX);
+		return err_set(
+		    e, ERR_INVALID, "syscalls", "must be a list of at most %d rules", RULES_MAX);
 	buf_adds(out, "{\"defaultAction\":");
 	buf_add_json_str(out, action);
 	buf_addf(out, ",\"defaultErrnoRet\":%lld,",
@@ -205,7 +223,8 @@ seccomp_load(const char *path, struct err *e)
 	}
 	if (path == NULL) {
 		(void)err_set(e, ERR_NOT_FOUND, "seccomp",
-		    "no seccomp profile: install golang-github-containers-common, or name one by --seccomp");
+		    "no seccomp profile: install golang-github-containers-common, or name one by "
+		    "--seccomp");
 		return NULL;
 	}
 	if (uname(&u) < 0 || file_read(path, PROFILE_MAX, &text, e) < 0 ||

@@ -8,7 +8,8 @@
 #include "lib/base/str.h"
 
 /* arch: as uname -m ("x86_64", "aarch64"). Appends to out; ERR_INVALID names what is wrong. */
-int seccomp_convert(struct str profile, const char *arch, struct buf *out, struct err *e) MUST_CHECK;
+int seccomp_convert(
+    struct str profile, const char *arch, struct buf *out, struct err *e) MUST_CHECK;
 
 /* Reads path, or when NULL the first that exists of Debian's and our own copy; converts for this
  * machine. Caller owns. Blocks. */

@@ -1,7 +1,7 @@
 /* node/spawn.h: inside of pinion-spawn, the small root program between the daemon and the OCI
  * runtime: makes a container's mounts in a mount namespace of its own and runs the runtime
- * (`start`, `delete`), or enters a container and runs a program there (`enter`). One short-lived process a
- * call, libc only; the order comes as "key\0value\0…" on fd 3. */
+ * (`start`, `delete`), or enters a container and runs a program there (`enter`). One short-lived
+ * process a call, libc only; the order comes as "key\0value\0…" on fd 3. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,8 +11,8 @@
 #include "lib/base/err.h"
 
 enum {
-	SPAWN_ORDER_FD = 3,     /* memfd: the order */
-	SPAWN_FIRST_FD = 4,     /* enter: pidfd of PID 1, then the cgroup.procs; start: these only */
+	SPAWN_ORDER_FD = 3, /* memfd: the order */
+	SPAWN_FIRST_FD = 4, /* enter: pidfd of PID 1, then the cgroup.procs; start: these only */
 	SPAWN_LOWERS_MAX = 128, /* of an overlay: its options fit one page */
 	SPAWN_BINDS_MAX = 64,
 	SPAWN_FILES_MAX = 16,

@@ -21,7 +21,7 @@ enum {
 	EXIT_CANNOT_RUN = 126,
 	EXIT_NOT_FOUND = 127,
 	ENTER_NAMESPACES = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC |
-	    CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP,
+	                   CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP,
 };
 
 /* The runtime leaves the compiled filter beside its state: an array of struct sock_filter. */

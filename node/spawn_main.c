@@ -1,5 +1,5 @@
-/* pinion-spawn start|enter|delete, with the order on fd 3 (node/spawn.h). Exit code 125: ours, the reason
- * is on stderr. */
+/* pinion-spawn start|enter|delete, with the order on fd 3 (node/spawn.h). Exit code 125: ours, the
+ * reason is on stderr. */
 #include "node/spawn.h"
 
 #include <stdio.h>

@@ -109,7 +109,8 @@ clone_tree(const char *source, unsigned long attrs, int userns, struct err *e)
 	}
 	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr) < 0) {
 		(void)err_set(e, ERR_SYSTEM, NULL,
-		    "map the ids of %s (its file system must support idmapped mounts: ext4, xfs, btrfs)",
+		    "map the ids of %s (its file system must support idmapped mounts: ext4, xfs, "
+		    "btrfs)",
 		    source);
 		close(fd);
 		return -1;
@@ -216,8 +217,8 @@ bind_one(struct mounter *m, const struct spawn_bind *b, struct err *e)
 	at = open_target(m->root, b->target, S_ISDIR(st.st_mode), e);
 	if (at < 0)
 		return -1;
-	tree = clone_tree(
-	    b->source, b->ro ? MOUNT_ATTR_RDONLY : 0, b->idmapped ? m->userns : -1, e);
+	tree =
+	    clone_tree(b->source, b->ro ? MOUNT_ATTR_RDONLY : 0, b->idmapped ? m->userns : -1, e);
 	rc = tree < 0 ? -1 : attach(tree, at, b->target, e);
 	close(at);
 	return rc;
@@ -281,14 +282,29 @@ struct root_entry {
 	mode_t mode;
 };
 static const struct root_entry root_entries[] = {
-	{ "usr", NULL, 0755 }, { "etc", NULL, 0755 }, { "proc", NULL, 0555 },
-	{ "dev", NULL, 0755 }, { "sys", NULL, 0555 }, { "tmp", NULL, 01777 },
-	{ "run", NULL, 0755 }, { "run/pinion", NULL, 0755 }, { "var", NULL, 0755 },
-	{ "var/lib", NULL, 0755 }, { "var/lib/openshift", NULL, 0755 }, { "root", NULL, 0700 },
-	{ "mnt", NULL, 0755 }, { "srv", NULL, 0755 }, { "home", NULL, 0755 },
-	{ "bin", "usr/bin", 0 }, { "sbin", "usr/sbin", 0 }, { "lib", "usr/lib", 0 },
-	{ "lib32", "usr/lib32", 0 }, { "lib64", "usr/lib64", 0 }, { "libx32", "usr/libx32", 0 },
-	{ "var/tmp", "../tmp", 0 }, { "var/run", "../run", 0 },
+	{ "usr", NULL, 0755 },
+	{ "etc", NULL, 0755 },
+	{ "proc", NULL, 0555 },
+	{ "dev", NULL, 0755 },
+	{ "sys", NULL, 0555 },
+	{ "tmp", NULL, 01777 },
+	{ "run", NULL, 0755 },
+	{ "run/pinion", NULL, 0755 },
+	{ "var", NULL, 0755 },
+	{ "var/lib", NULL, 0755 },
+	{ "var/lib/openshift", NULL, 0755 },
+	{ "root", NULL, 0700 },
+	{ "mnt", NULL, 0755 },
+	{ "srv", NULL, 0755 },
+	{ "home", NULL, 0755 },
+	{ "bin", "usr/bin", 0 },
+	{ "sbin", "usr/sbin", 0 },
+	{ "lib", "usr/lib", 0 },
+	{ "lib32", "usr/lib32", 0 },
+	{ "lib64", "usr/lib64", 0 },
+	{ "libx32", "usr/libx32", 0 },
+	{ "var/tmp", "../tmp", 0 },
+	{ "var/run", "../run", 0 },
 };
 
 static int
@@ -332,8 +348,8 @@ mount_home(struct mounter *m, struct err *e)
 		snprintf(name, sizeof name, "m/%d", i);
 		if (stage_tree(m, m->o->lowers[i], name, MOUNT_ATTR_RDONLY, e) < 0)
 			return -1;
-		n += snprintf(options + n, sizeof options - (size_t)n, "%s%s", i > 0 ? ":" : "",
-		    name);
+		n += snprintf(
+		    options + n, sizeof options - (size_t)n, "%s%s", i > 0 ? ":" : "", name);
 	}
 	snprintf(parent, sizeof parent, "%.*s", (int)(upper - m->o->upper), m->o->upper);
 	if (stage_tree(m, parent, "m/up", 0, e) < 0)
@@ -404,7 +420,8 @@ own_home(struct mounter *m, struct err *e)
 static int
 make_stage(struct mounter *m, struct err *e)
 {
-	if (mount("tmpfs", m->o->stage, "tmpfs", MOUNT_NOSUID | MOUNT_NODEV, "mode=755,size=4m") < 0)
+	if (mount("tmpfs", m->o->stage, "tmpfs", MOUNT_NOSUID | MOUNT_NODEV, "mode=755,size=4m") <
+	    0)
 		return err_set(e, ERR_SYSTEM, NULL, "mount a tmpfs on %s", m->o->stage);
 	m->stage = open(m->o->stage, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (m->stage < 0)
