@@ -85,6 +85,16 @@ static const struct codec_field datum_fields[] = {
 };
 DEFINE_CODEC(wire_cart_datum, struct wire_cart_datum, datum_fields)
 
+static const struct codec_field pinion_fields[] = {
+	CODEC_BOOL(struct wire_cart_pinion, is_given, 0),
+	CODEC_STRS(struct wire_cart_pinion, actions, LIST_MAX, 0),
+	CODEC_STRS(struct wire_cart_pinion, dependency_files, LIST_MAX, 0),
+	CODEC_STRS(struct wire_cart_pinion, dependency_paths, LIST_MAX, 0),
+	CODEC_STRS(struct wire_cart_pinion, build_variables, LIST_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_cart_pinion, struct wire_cart_pinion, pinion_fields)
+
 static const struct codec_field cart_fields[] = {
 	CODEC_STR(struct wire_cart, name, WIRE_CART_NAME_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_cart, short_name, WIRE_CART_NAME_MAX, CODEC_REQUIRED),
@@ -120,6 +130,7 @@ static const struct codec_field cart_fields[] = {
 	CODEC_LIST(struct wire_cart, help_topics, &wire_cart_datum_codec, LIST_MAX, 0),
 	CODEC_STRS(struct wire_cart, metrics, LIST_MAX, 0),
 	CODEC_STR(struct wire_cart, id, WORD_MAX, CODEC_OMIT_NULL),
+	CODEC_OBJ(struct wire_cart, pinion, &wire_cart_pinion_codec, 0),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_cart, struct wire_cart, cart_fields)
@@ -585,6 +596,37 @@ read_help(const struct codec_value *v, struct wire_cart *c, struct err *e)
 	return 0;
 }
 
+/* Paths of the repository that neither leave it nor begin with a '/'. */
+static int
+check_inside(const struct str_list *l, const char *key, struct err *e)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (l->v[i][0] == '/' || strstr(l->v[i], "..") != NULL)
+			return err_set(
+			    e, ERR_INVALID, key, "must hold paths inside the repository");
+	}
+	return 0;
+}
+
+static int
+read_pinion(const struct codec_value *v, struct wire_cart_pinion *p, struct err *e)
+{
+	if (expect(v, CODEC_OBJECT, "Pinion", e) < 0)
+		return -1;
+	p->is_given = codec_type(v) == CODEC_OBJECT;
+	if (read_strs(codec_get(v, "Actions"), "Actions", false, &p->actions, e) < 0 ||
+	    read_strs(codec_get(v, "Dependency-Files"), "Dependency-Files", false,
+	        &p->dependency_files, e) < 0 ||
+	    read_strs(codec_get(v, "Dependency-Paths"), "Dependency-Paths", false,
+	        &p->dependency_paths, e) < 0 ||
+	    read_strs(codec_get(v, "Build-Variables"), "Build-Variables", false,
+	        &p->build_variables, e) < 0 ||
+	    check_inside(&p->dependency_files, "Dependency-Files", e) < 0 ||
+	    check_inside(&p->dependency_paths, "Dependency-Paths", e) < 0)
+		return err_field(e, "Pinion");
+	return 0;
+}
+
 /* "1.2.3" is numeric; else v2 takes 0.0.0. */
 static bool
 is_dotted(const char *s)
@@ -776,6 +818,7 @@ read_all(const struct codec_value *doc, const char *version, struct wire_cart *c
 	    read_groups(find(&s, "Group-Overrides"), c, e) < 0 ||
 	    read_cart_data(find(&s, "Cart-Data"), c, e) < 0 ||
 	    read_help(find(&s, "Help-Topics"), c, e) < 0 ||
+	    read_pinion(find(&s, "Pinion"), &c->pinion, e) < 0 ||
 	    read_bool(find(&s, "Install-Build-Required"), "Install-Build-Required",
 	        &c->install_build_required, e) < 0 ||
 	    read_bool(find(&s, "Obsolete"), "Obsolete", &c->is_obsolete, e) < 0)

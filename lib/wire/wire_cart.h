@@ -94,6 +94,16 @@ struct wire_cart_datum_list {
 	size_t n;
 };
 
+/* The `Pinion` map of a manifest, unknown to v2: what lets work be skipped. */
+struct wire_cart_pinion {
+	bool is_given;           /* without it: every action is called, nothing is reused */
+	struct str_list actions; /* control actions that do anything */
+	struct str_list dependency_files; /* in the repository: part of the dependency key */
+	struct str_list dependency_paths; /* in the repository: go into the dependency layer */
+	struct str_list build_variables;  /* names, or PREFIX_*: part of the key */
+};
+DECLARE_CODEC(wire_cart_pinion, struct wire_cart_pinion)
+
 /* One cartridge at one software version, overrides applied. Strings are never NULL but where said.
  */
 struct wire_cart {
@@ -118,6 +128,7 @@ struct wire_cart {
 	struct wire_cart_datum_list cart_data, help_topics;
 	struct str_list metrics;
 	char *id; /* or NULL */
+	struct wire_cart_pinion pinion;
 };
 DECLARE_CODEC(wire_cart, struct wire_cart)
 
