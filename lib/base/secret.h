@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "lib/base/err.h"
+#include "lib/base/mem.h"
 
 void secret_random(void *p, size_t n);  /* getrandom; failure aborts */
 char *secret_random_hex(size_t bytes);  /* caller owns; 2 characters a byte */
@@ -14,6 +15,7 @@ char *secret_random_text(size_t n);
 bool secret_equal(const char *a, const char *b); /* constant time in the length of a */
 void secret_wipe(void *p, size_t n);
 void secret_free(char *take_s); /* wipes a string, then frees it; NULL is fine */
+DEFINE_AUTO(char *, secret_free)
 
 /* Hex SHA-256 into out (65 bytes). */
 void secret_sha256_hex(const void *p, size_t n, char out[65]);

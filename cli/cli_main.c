@@ -1,0 +1,27 @@
+#include <signal.h>
+#include <string.h>
+
+#include "cli/cmd.h"
+#include "cli/up_view.h"
+
+int
+main(int argc, char **argv)
+{
+	static const struct cmd *const tables[] = {
+		cmd_account_table,
+		cmd_app_table,
+		cmd_deploy_table,
+		cmd_env_table,
+		cmd_git_table,
+		cmd_log_table,
+		cmd_admin_table,
+		cmd_up_table,
+		NULL,
+	};
+
+	/* Not a command: what `pinion up` runs between fork and exec. */
+	if (argc > 1 && strcmp(argv[1], "up-view") == 0)
+		return up_view_main(argc, argv);
+	(void)signal(SIGPIPE, SIG_IGN);
+	return cmd_main(tables, argc, argv);
+}

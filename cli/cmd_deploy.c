@@ -1,0 +1,127 @@
+/* Deployments: list, roll back, deploy a ref. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/api_client.h"
+#include "cli/cmd.h"
+#include "cli/output.h"
+#include "lib/base/mem.h"
+
+static int
+get_deployments(const struct cmd_line *l, const char *app, struct api_reply *out, struct err *e)
+{
+	AUTO(free) char *path = xasprintf("%s/deployments", app);
+
+	return api_call(l, "GET", path, NULL, out, e);
+}
+
+static int
+run_list(const struct cmd_line *l, struct err *e)
+{
+	static const struct output_column columns[] = {
+		{ "ID", "id" },
+		{ "COMMIT", "sha1" },
+		{ "REF", "ref" },
+		{ "BUILT", "created_at" },
+		{ "ACTIVE SINCE", "activations" },
+		{ NULL, NULL },
+	};
+	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO(free) char *app = api_app_path(l, cmd_arg(l, 0), e);
+
+	if (app == NULL || get_deployments(l, app, &r, e) < 0)
+		return -1;
+	output_table(l, r.data, columns);
+	return 0;
+}
+
+/* id NULL: the one before. */
+static int
+activate(const struct cmd_line *l, const char *app, const char *id, struct err *e)
+{
+	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO(free) char *path = xasprintf("%s/events", app);
+	AUTO_FINI(buf_fini) struct buf body = { 0 };
+
+	if (id == NULL) {
+		buf_adds(&body, "{\"event\":\"rollback\"}");
+	} else {
+		buf_adds(&body, "{\"event\":\"activate\",\"deployment_id\":");
+		buf_add_json_str(&body, id);
+		buf_addc(&body, '}');
+	}
+	if (api_call(l, "POST", path, body.p, &r, e) < 0)
+		return -1;
+	if (cmd_has(l, "json"))
+		output_object(l, r.data, NULL);
+	output_note(l, "%s%s serves.", id == NULL ? "The deployment before" : "Deployment ",
+	    id == NULL ? "" : id);
+	return 0;
+}
+
+/* `rollback [APP] [ID]`: inside a clone an id of 8 hex digits alone means its app. */
+static int
+run_rollback(const struct cmd_line *l, struct err *e)
+{
+	const char *name = cmd_arg(l, 0);
+	const char *id = cmd_arg(l, 1);
+
+	if (id == NULL && name != NULL && str_is_hex(name, 8)) {
+		id = name;
+		name = NULL;
+	}
+	AUTO(free) char *app = api_app_path(l, name, e);
+	if (app == NULL)
+		return -1;
+	return activate(l, app, id, e);
+}
+
+/* `deploy [APP] REF` */
+static int
+run_deploy(const struct cmd_line *l, struct err *e)
+{
+	bool has_app = l->args.n == 2;
+	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO_FINI(buf_fini) struct buf body = { 0 };
+	AUTO(free) char *app = api_app_path(l, has_app ? cmd_arg(l, 0) : NULL, e);
+
+	if (app == NULL)
+		return -1;
+	AUTO(free) char *path = xasprintf("%s/deployments", app);
+	buf_adds(&body, "{\"ref\":");
+	buf_add_json_str(&body, cmd_arg(l, has_app ? 1 : 0));
+	buf_addf(&body, ",\"hot_deploy\":%s,\"force_clean_build\":%s}",
+	    cmd_has(l, "hot-deploy") ? "true" : "false",
+	    cmd_has(l, "force-clean-build") ? "true" : "false");
+	if (api_call(l, "POST", path, body.p, &r, e) < 0)
+		return -1;
+	if (cmd_has(l, "json"))
+		output_object(l, r.data, NULL);
+	const char *id = codec_string(codec_get(r.data, "id"));
+	output_note(l, "Deployment %s serves.", id == NULL ? "" : id);
+	return 0;
+}
+
+static const struct cmd_option app_options[] = {
+	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
+	{ "domain", 'd', "NAME", "its domain" },
+	{ NULL, 0, NULL, NULL },
+};
+static const struct cmd_option deploy_options[] = {
+	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
+	{ "domain", 'd', "NAME", "its domain" },
+	{ "hot-deploy", 0, NULL, "do not stop the application" },
+	{ "force-clean-build", 0, NULL, "build without cached dependencies" },
+	{ NULL, 0, NULL, NULL },
+};
+
+const struct cmd cmd_deploy_table[] = {
+	{ "deployments", "[APP]", 0, 1, "list the deployments that are kept", app_options, run_list,
+	    false },
+	{ "rollback", "[APP] [ID]", 0, 2,
+	    "serve an earlier deployment again\n\nWithout ID: the one that was active before.",
+	    app_options, run_rollback, false },
+	{ "deploy", "[APP] REF", 1, 2, "build and serve a branch, tag or commit that was pushed",
+	    deploy_options, run_deploy, false },
+	{ 0 },
+};

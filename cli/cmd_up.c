@@ -1,0 +1,466 @@
+/* `pinion up`: broker, node and router on one machine. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cmd.h"
+#include "cli/up_daemon.h"
+#include "cli/up_dirs.h"
+#include "cli/up_view.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/secret.h"
+#include "lib/base/where.h"
+#include "lib/codec/codec.h"
+#include "lib/http/http_client.h"
+#include "lib/loop/loop.h"
+
+enum {
+	BROKER,
+	NODE,
+	ROUTER,
+	DAEMONS,
+	GRACE_MS = 10000,
+	GEARS_GRACE_MS = 120000, /* stop timeouts of gears are theirs to keep */
+};
+
+struct up {
+	struct loop *loop;
+	struct http_client *client;
+	struct up_dirs dirs;
+	struct up_daemon *daemons[DAEMONS]; /* owned */
+	char *listen;                       /* owned; with the port once it is known */
+	char *router_listen;                /* owned */
+	const char *domain;
+	const char *ready_file; /* NULL: none */
+	char *cartridges, *stacks;
+	char *programs[DAEMONS];
+	char *hook;
+	bool is_ready[DAEMONS];
+	bool keeps_gears, is_stopping, is_announced, stops_rest;
+};
+
+/* --- what each daemon is started with --- */
+
+static void
+add(struct str_list *l, const char *name, char *take_value)
+{
+	str_list_add(l, name);
+	str_list_take(l, take_value);
+}
+
+static void
+add_user(struct str_list *l, struct up_user u)
+{
+	add(l, "--user", xasprintf("%u:%u", u.uid, u.gid));
+	str_list_add(l, "--");
+}
+
+static void
+view_argv(struct str_list *l)
+{
+	str_list_add(l, "/proc/self/exe");
+	str_list_add(l, "up-view");
+}
+
+static char *
+in_view(const char *name)
+{
+	return file_join(UP_VIEW_DIR, name);
+}
+
+static char *
+broker_socket(const struct up *u)
+{
+	return xasprintf("unix:%s/internal.sock", u->dirs.run_broker);
+}
+
+static char *
+router_url(const struct up *u)
+{
+	return xasprintf("http://%s", u->router_listen);
+}
+
+static void
+broker_argv(struct str_list *l, void *arg)
+{
+	const struct up *u = arg;
+
+	view_argv(l);
+	up_view_bind(l, u->dirs.broker, "data", true);
+	up_view_bind(l, u->dirs.secrets, "secrets", false);
+	up_view_bind(l, u->dirs.admin_password, "admin-password", false);
+	up_view_bind(l, u->cartridges, "cartridges", false);
+	up_view_bind(l, u->programs[BROKER], "pinion-broker", false);
+	up_view_bind(l, u->hook, "pinion-hook", false);
+	add_user(l, u->dirs.broker_user);
+	str_list_take(l, in_view("pinion-broker"));
+	add(l, "--data", in_view("data"));
+	add(l, "--listen", xstrdup(u->listen));
+	add(l, "--internal", broker_socket(u));
+	add(l, "--hook-socket", xasprintf("unix:%s/hook.sock", u->dirs.run_broker));
+	add(l, "--hook-program", in_view("pinion-hook"));
+	add(l, "--node-token-file", in_view("secrets/node.token"));
+	add(l, "--router-token-file", in_view("secrets/router.token"));
+	add(l, "--broker-token-file", in_view("secrets/broker.token"));
+	add(l, "--admin-password-file", in_view("admin-password"));
+	add(l, "--cartridges", in_view("cartridges"));
+	add(l, "--app-domain", xstrdup(u->domain));
+	add(l, "--router-url", router_url(u));
+	add(l, "--ready-fd", xstrdup("3"));
+}
+
+static void
+node_argv(struct str_list *l, void *arg)
+{
+	const struct up *u = arg;
+
+	str_list_add(l, u->programs[NODE]);
+	add(l, "--id", xstrdup("local"));
+	add(l, "--data", xstrdup(u->dirs.node));
+	add(l, "--run", xstrdup(u->dirs.run));
+	add(l, "--broker", broker_socket(u));
+	add(l, "--token-file", file_join(u->dirs.secrets, "node.token"));
+	add(l, "--broker-token-file", file_join(u->dirs.secrets, "broker.token"));
+	add(l, "--stream", xasprintf("unix:%s/node.sock", u->dirs.run));
+	add(l, "--cartridges", xstrdup(u->cartridges));
+	add(l, "--stack", file_join(u->stacks, "host"));
+	add(l, "--ready-fd", xstrdup("3"));
+}
+
+static void
+router_argv(struct str_list *l, void *arg)
+{
+	const struct up *u = arg;
+
+	view_argv(l);
+	up_view_bind(l, u->dirs.router, "data", true);
+	up_view_bind(l, u->dirs.secrets, "secrets", false);
+	up_view_bind(l, u->programs[ROUTER], "pinion-router", false);
+	add_user(l, u->dirs.router_user);
+	str_list_take(l, in_view("pinion-router"));
+	add(l, "--id", xstrdup("local"));
+	add(l, "--http", xstrdup(u->router_listen));
+	add(l, "--feed", broker_socket(u));
+	add(l, "--token-file", in_view("secrets/router.token"));
+	add(l, "--state-dir", in_view("data"));
+	add(l, "--ready-fd", xstrdup("3"));
+}
+
+/* --- ready --- */
+
+/* ADDR:PORT with the port that was found. */
+static void
+set_port(char **address, int64_t port)
+{
+	char *colon = strrchr(*address, ':');
+
+	if (port <= 0 || colon == NULL)
+		return;
+	char *with = xasprintf("%.*s:%" PRId64, (int)(colon - *address), *address, port);
+	free(*address);
+	*address = with;
+}
+
+static int64_t
+ready_port(const char *line)
+{
+	struct err e = { 0 };
+	struct codec_value *v = codec_parse(line, strlen(line), &e);
+	int64_t port = codec_int(codec_get(v, "port"), 0);
+
+	if (port == 0)
+		port = codec_int(codec_get(v, "http"), 0);
+	if (v != NULL)
+		codec_value_free(v);
+	return port;
+}
+
+static void
+write_ready_file(const struct up *u)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	struct err e = { 0 };
+
+	if (u->ready_file == NULL)
+		return;
+	buf_addf(&b,
+	    "{\"broker_url\":\"http://%s\",\"router_url\":\"http://%s\",\"domain\":", u->listen,
+	    u->router_listen);
+	buf_add_json_str(&b, u->domain);
+	buf_adds(&b, ",\"admin_user\":\"admin\",\"admin_password_file\":");
+	buf_add_json_str(&b, u->dirs.admin_password);
+	buf_adds(&b, "}\n");
+	if (file_replace_fast(u->ready_file, b.p, b.n, 0644, &e) < 0)
+		log_error("ready_file_failed", LOG_ERR(&e));
+}
+
+static void
+announce(struct up *u)
+{
+	for (int i = 0; i < DAEMONS; i++)
+		if (!u->is_ready[i])
+			return;
+	if (u->is_announced || u->is_stopping)
+		return;
+	u->is_announced = true;
+	write_ready_file(u);
+	(void)printf("Pinion serves.\n  API and git  http://%s\n  applications "
+	             "http://NAME-DOMAIN.%s, at %s\n"
+	             "  log in       pinion login http://%s --user admin --password-file %s\n"
+	             "  stop         kill %d\n",
+	    u->listen, u->domain, u->router_listen, u->listen, u->dirs.admin_password,
+	    (int)getpid());
+	(void)fflush(stdout);
+}
+
+static void
+on_broker_ready(const char *line, void *arg)
+{
+	struct up *u = arg;
+
+	set_port(&u->listen, ready_port(line));
+	u->is_ready[BROKER] = true;
+	announce(u);
+}
+
+static void
+on_node_ready(const char *line, void *arg)
+{
+	struct up *u = arg;
+
+	(void)line;
+	u->is_ready[NODE] = true;
+	announce(u);
+}
+
+static void on_gone(void *arg);
+
+/* The broker tells users the router's address: it starts when that is known. */
+static void
+start_broker(struct up *u)
+{
+	struct up_daemon_opts o = { "pinion-broker", broker_argv, on_broker_ready, on_gone, u };
+
+	if (u->daemons[BROKER] == NULL && !u->is_stopping)
+		u->daemons[BROKER] = up_daemon_start(u->loop, &o);
+}
+
+static void
+on_router_ready(const char *line, void *arg)
+{
+	struct up *u = arg;
+
+	set_port(&u->router_listen, ready_port(line));
+	u->is_ready[ROUTER] = true;
+	start_broker(u);
+	announce(u);
+}
+
+/* --- the end --- */
+
+static void
+stop_daemon(struct up *u, int i)
+{
+	if (u->daemons[i] != NULL)
+		up_daemon_stop(u->daemons[i], false, GRACE_MS);
+}
+
+/* Order: the node with its gears, then router and broker together. */
+static void
+on_gone(void *arg)
+{
+	struct up *u = arg;
+	bool node_runs = u->daemons[NODE] != NULL && up_daemon_is_running(u->daemons[NODE]);
+	bool any = false;
+
+	for (int i = 0; i < DAEMONS; i++)
+		any = any || (u->daemons[i] != NULL && up_daemon_is_running(u->daemons[i]));
+	if (!any) {
+		loop_stop(u->loop);
+	} else if (!node_runs && !u->keeps_gears && !u->stops_rest) {
+		u->stops_rest = true;
+		stop_daemon(u, ROUTER);
+		stop_daemon(u, BROKER);
+	}
+}
+
+static void
+on_gears_stopped(struct http_call *c, int status, struct str body, const struct err *e, void *arg)
+{
+	struct up *u = arg;
+
+	(void)c;
+	(void)body;
+	if (e != NULL || status != 200) {
+		log_warn("gears_not_stopped", LOG_INT("status", status),
+		    LOG_STR("why", e == NULL ? "the node refused" : e->text));
+		up_daemon_stop(u->daemons[NODE], false, GRACE_MS);
+	}
+}
+
+static int
+stop_gears(struct up *u, struct err *e)
+{
+	AUTO(free)
+	char *url = xasprintf("unix:%s/node.sock:/v1/shutdown?stop-gears=1", u->dirs.run);
+	AUTO(free) char *path = file_join(u->dirs.secrets, "broker.token");
+	AUTO_FINI(buf_fini) struct buf token = { 0 };
+
+	if (file_read(path, 4096, &token, e) < 0)
+		return -1;
+	struct http_call_opts o = {
+		.method = "POST", .url = url, .bearer = token.p, .timeout_ms = GEARS_GRACE_MS
+	};
+	struct http_call *call = http_call_start(u->client, &o, on_gears_stopped, u, e);
+	secret_wipe(token.p, token.n);
+	return call == NULL ? -1 : 0;
+}
+
+static void
+on_signal(void *arg)
+{
+	struct up *u = arg;
+	struct err e = { 0 };
+
+	if (u->is_stopping)
+		return;
+	u->is_stopping = true;
+	log_info("stopping");
+	if (u->ready_file != NULL)
+		(void)unlink(u->ready_file);
+	if (u->keeps_gears || u->daemons[NODE] == NULL) {
+		for (int i = 0; i < DAEMONS; i++)
+			stop_daemon(u, i);
+		return;
+	}
+	if (stop_gears(u, &e) < 0) {
+		log_warn("gears_not_stopped", LOG_ERR(&e));
+		stop_daemon(u, NODE);
+		return;
+	}
+	up_daemon_stop(u->daemons[NODE], true, GEARS_GRACE_MS);
+}
+
+/* --- start --- */
+
+static void
+up_fini(struct up *u)
+{
+	for (int i = 0; i < DAEMONS; i++) {
+		up_daemon_free(u->daemons[i]);
+		free(u->programs[i]);
+	}
+	http_client_free(u->client);
+	loop_free(u->loop);
+	up_dirs_fini(&u->dirs);
+	free(u->listen);
+	free(u->router_listen);
+	free(u->cartridges);
+	free(u->stacks);
+	free(u->hook);
+}
+
+static int
+find_programs(struct up *u, struct err *e)
+{
+	static const char *const names[DAEMONS] = { "pinion-broker", "pinion-node",
+		"pinion-router" };
+
+	for (int i = 0; i < DAEMONS; i++)
+		if ((u->programs[i] = where_program(names[i], e)) == NULL)
+			return -1;
+	u->hook = where_program("pinion-hook", e);
+	u->cartridges = u->hook == NULL ? NULL : where_data("cartridges", e);
+	u->stacks = u->cartridges == NULL ? NULL : where_data("stacks", e);
+	return u->stacks == NULL ? -1 : 0;
+}
+
+static int
+check_address(const char *address, const char *field, struct err *e)
+{
+	AUTO_FINI(str_url_fini) struct str_url url = { 0 };
+	AUTO(free) char *text = xasprintf("http://%s", address);
+	const char *colon = strrchr(address, ':');
+
+	if (colon == NULL || colon[1] == '\0')
+		return err_set(e, ERR_INVALID, field,
+		    "must be ADDR:PORT, as in 127.0.0.1:8000, is \"%s\"", address);
+	if (strcmp(colon, ":0") == 0)
+		return 0;
+	return str_url_parse(text, field, &url, e);
+}
+
+static int
+up_open(struct up *u, const struct cmd_line *l, struct err *e)
+{
+	const char *listen = cmd_option(l, "listen");
+	const char *router = cmd_option(l, "router-listen");
+
+	u->listen = xstrdup(listen == NULL ? "127.0.0.1:8000" : listen);
+	u->router_listen = xstrdup(router == NULL ? "127.0.0.1:8080" : router);
+	u->domain = cmd_has(l, "domain") ? cmd_option(l, "domain") : "apps.localhost";
+	u->ready_file = cmd_option(l, "ready-file");
+	u->keeps_gears = cmd_has(l, "keep-gears");
+	if (!cmd_has(l, "data"))
+		return err_set(e, ERR_INVALID, "data", "is required: pinion up --data DIR");
+	if (geteuid() != 0)
+		return err_set(e, ERR_DENIED, NULL, "must run as root: it makes containers");
+	if (check_address(u->listen, "listen", e) < 0 ||
+	    check_address(u->router_listen, "router-listen", e) < 0)
+		return -1;
+	if (!str_is_host(u->domain))
+		return err_set(e, ERR_INVALID, "domain",
+		    "must be a DNS name in lower case, is \"%s\"", u->domain);
+	if (find_programs(u, e) < 0)
+		return -1;
+	return up_dirs_open(cmd_option(l, "data"), &u->dirs, e);
+}
+
+static int
+run_up(const struct cmd_line *l, struct err *e)
+{
+	AUTO_FINI(up_fini) struct up u = { .dirs.lock_fd = -1 };
+	struct up_daemon_opts node = { "pinion-node", node_argv, on_node_ready, on_gone, &u };
+	struct up_daemon_opts router = { "pinion-router", router_argv, on_router_ready, on_gone,
+		&u };
+
+	if (up_open(&u, l, e) < 0)
+		return -1;
+	log_setup("pinion-up", LOG_INFO, false);
+	(void)signal(SIGPIPE, SIG_IGN);
+	u.loop = loop_new();
+	u.client = http_client_new(u.loop);
+	struct loop_signal *term = loop_signal_start(u.loop, SIGTERM, on_signal, &u);
+	struct loop_signal *interrupt = loop_signal_start(u.loop, SIGINT, on_signal, &u);
+	u.daemons[ROUTER] = up_daemon_start(u.loop, &router);
+	u.daemons[NODE] = up_daemon_start(u.loop, &node);
+	loop_run(u.loop);
+	loop_signal_cancel(term);
+	loop_signal_cancel(interrupt);
+	return 0;
+}
+
+static const struct cmd_option up_options[] = {
+	{ "data", 0, "DIR", "where everything is kept (required)" },
+	{ "listen", 0, "ADDR:PORT", "API and git (127.0.0.1:8000; port 0: a free one)" },
+	{ "router-listen", 0, "ADDR:PORT", "applications (127.0.0.1:8080; port 0: a free one)" },
+	{ "domain", 0, "NAME", "suffix of the applications' host names (apps.localhost)" },
+	{ "ready-file", 0, "FILE", "JSON with the addresses, once everything serves" },
+	{ "keep-gears", 0, NULL, "on stop, leave the gears running" },
+	{ NULL, 0, NULL, NULL },
+};
+
+const struct cmd cmd_up_table[] = {
+	{ "up", "--data DIR", 0, 0,
+	    "run Pinion on this machine\n\nStarts broker, node and router, restarts what dies, "
+	    "stops all on "
+	    "SIGTERM or SIGINT.\nStarted again on the same DIR, all applications come back.",
+	    up_options, run_up, false },
+	{ 0 },
+};

@@ -1,0 +1,29 @@
+/* cli/up_dirs.h: the directories, users and secrets of `pinion up`. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "lib/base/err.h"
+
+struct up_user {
+	uid_t uid;
+	gid_t gid;
+};
+
+struct up_dirs {
+	char *data;           /* real path of DIR; all owned */
+	char *broker;         /* DIR/broker, the broker's own */
+	char *node;           /* DIR/node, root's */
+	char *router;         /* DIR/router, the router's own */
+	char *secrets;        /* DIR/secrets */
+	char *run;            /* /run/pinion/up-<8 hex of DIR>: short, so that socket names fit */
+	char *run_broker;     /* in run, the broker's own */
+	char *admin_password; /* DIR/admin-password */
+	int lock_fd;          /* owned: one `pinion up` for a DIR */
+	struct up_user broker_user, router_user;
+};
+
+/* Makes what is missing. ERR_BUSY: another `pinion up` has DIR. */
+int up_dirs_open(const char *dir, struct up_dirs *out, struct err *e) MUST_CHECK;
+/* Frees, gives the lock back. */
+void up_dirs_fini(struct up_dirs *d);
