@@ -158,14 +158,17 @@ refuse(struct http_conn *c, int status, const char *text)
 }
 
 static void
-refuse_head(struct http_conn *c, enum http_head_result why)
+refuse_head(struct http_conn *c, enum http_head_result why, const struct http_head *h)
 {
 	switch (why) {
 	case HTTP_HEAD_LARGE:
 		refuse(c, 431, "The request has too many header fields.");
 		break;
 	case HTTP_HEAD_UNSUPPORTED:
-		refuse(c, 501, "Only HTTP/1.0 and HTTP/1.1 with plain or chunked bodies.");
+		if (h->n == 0) /* it ended with the request line */
+			refuse(c, 505, "This server speaks HTTP/1.0 and HTTP/1.1.");
+		else
+			refuse(c, 501, "The only transfer coding understood is \"chunked\".");
 		break;
 	default:
 		refuse(c, 400, "The request is not well-formed HTTP/1.1.");
@@ -216,7 +219,7 @@ use_head(struct http_conn *c)
 	else if (why == HTTP_HEAD_OK)
 		start_request(c, &h, p);
 	else if (why != HTTP_HEAD_MORE)
-		refuse_head(c, why);
+		refuse_head(c, why, &h);
 	else if (unread(c) >= c->server->opts.head_max)
 		refuse(c, 431, "The request's header fields are too large.");
 	else

@@ -79,6 +79,23 @@ http_peer_turn(struct loop *l, int64_t ms)
 	(void)loop_run_until(l, &never, ms);
 }
 
+static void
+set_flag(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+void
+http_peer_step(struct loop *l)
+{
+	for (int i = 0; i < 3; i++) {
+		bool done = false;
+
+		loop_post(l, set_flag, &done);
+		http_peer_wait(l, &done);
+	}
+}
+
 void
 http_peer_wait(struct loop *l, const bool *done)
 {

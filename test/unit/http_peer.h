@@ -43,5 +43,7 @@ void http_peer_forget(struct http_peer *p);
 
 /* Runs the loop until *done, or fails the test after 10 s. */
 void http_peer_wait(struct loop *l, const bool *done);
+/* Runs the loop over what is ready now. */
+void http_peer_step(struct loop *l);
 /* Runs the loop for ms. */
 void http_peer_turn(struct loop *l, int64_t ms);
