@@ -1,0 +1,474 @@
+#include "node/volume.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/loop/child.h"
+#include "lib/loop/loop.h"
+#include "node/gear_home.h"
+#include "node/loopdev.h"
+#include "node/node_dirs.h"
+
+enum {
+	DISK_MB_MIN = 32,
+	JOURNAL_MB = 4,
+	RESERVED_MB = 4, /* for the daemon: neither gear nor overlay may use it */
+	PROGRAM_MS = 120000,
+	POLL_MS = 10,
+	ERR_MAX = 400,
+	/* of ext4's super block */
+	SUPER_AT = 1024,
+	SUPER_SIZE = 1024,
+	STATE_AT = 58,
+	INCOMPAT_AT = 96,
+	STATE_VALID = 1,
+	STATE_ERROR = 2,
+	INCOMPAT_RECOVER = 4,
+};
+
+struct volumes {
+	const struct node_dirs *dirs; /* borrowed */
+	char *templates;              /* owned: DATA/templates */
+	bool is_image;
+	pthread_mutex_t lock; /* guards the making of templates */
+};
+
+static char *
+image_path(const struct volumes *v, const char *uuid)
+{
+	return xasprintf("%s/%s.img", v->dirs->gears, uuid);
+}
+
+struct waited {
+	bool is_done;
+	int status;
+	char why[ERR_MAX + 64];
+};
+
+static void
+on_end(struct child *c, const struct child_end *end, void *arg)
+{
+	struct waited *w = arg;
+
+	(void)c;
+	w->status = end->status;
+	(void)snprintf(w->why, sizeof w->why, "%s: %.*s", end->why,
+	    (int)(end->err_len < ERR_MAX ? end->err_len : ERR_MAX), end->err);
+	w->is_done = true;
+}
+
+DEFINE_AUTO(struct loop *, loop_free)
+
+/* Runs a program to its end on a loop of this thread's own. Returns its exit code. */
+static int
+run_program(const char *const *argv, struct err *e)
+{
+	AUTO(loop_free) struct loop *l = loop_new();
+	const struct child_opts o = { .argv = argv, .timeout_ms = PROGRAM_MS };
+	struct waited w = { 0 };
+	struct child *c = child_start(l, &o, NULL, on_end, &w, e);
+
+	if (c == NULL)
+		return -1;
+	(void)loop_run_until(l, &w.is_done, PROGRAM_MS + 1000);
+	child_free(c);
+	errno = 0;
+	if (w.status != 0)
+		(void)err_set(e, ERR_SYSTEM, NULL, "%s: %s", argv[0], w.why);
+	return w.status;
+}
+
+/* --- templates --- */
+
+/* 4 MB reserved for root; inode tables are not written, so that the image stays sparse. */
+static int
+format(const char *path, int64_t disk_mb, struct err *e)
+{
+	AUTO(free) char *journal = xasprintf("size=%d", JOURNAL_MB);
+	AUTO(free)
+	char *percent = xasprintf(
+	    "%.2f", disk_mb <= RESERVED_MB * 100 ? RESERVED_MB * 100.0 / (double)disk_mb : 1.0);
+	const char *const argv[] = { "/sbin/mkfs.ext4", "-q", "-F", "-J", journal, "-m", percent,
+		"-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", "-L", "gear", path,
+		NULL };
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int rc = fd < 0 ? -1 : ftruncate(fd, disk_mb * 1024 * 1024);
+
+	file_close(fd);
+	if (rc < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "make %s", path);
+	return run_program(argv, e) == 0 ? 0 : -1;
+}
+
+static int
+mount_image(const char *image, const char *target, struct err *e)
+{
+	char device[LOOPDEV_NAME_MAX];
+	AUTO(file_close) int fd = -1;
+
+	if (file_mkdirs(target, 0711, e) < 0)
+		return -1;
+	fd = loopdev_open(image, device, e);
+	if (fd < 0)
+		return -1;
+	fault_point("volume_attached");
+	if (mount(device, target, "ext4", MS_NOSUID | MS_NODEV | MS_NOATIME,
+	        "noinit_itable,discard") < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "mount %s on %s", image, target);
+	return 0;
+}
+
+/* A formatted image with the skeleton of a home, for volumes of that size. */
+static int
+make_template(const struct volumes *v, const char *path, int64_t disk_mb, struct err *e)
+{
+	AUTO(free) char *fresh = xasprintf("%s.new", path);
+	AUTO(free) char *at = xasprintf("%s.mnt", path);
+	int rc;
+
+	(void)umount2(at, MNT_DETACH);
+	if (file_mkdirs(v->templates, 0700, e) < 0 || format(fresh, disk_mb, e) < 0 ||
+	    mount_image(fresh, at, e) < 0)
+		return -1;
+	rc = gear_home_skeleton(at, e);
+	if (umount2(at, 0) < 0 && rc == 0)
+		rc = err_set(e, ERR_SYSTEM, NULL, "unmount %s", at);
+	(void)rmdir(at);
+	if (rc < 0)
+		return -1;
+	if (rename(fresh, path) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "rename %s", fresh);
+	return 0;
+}
+
+static int
+copy_sparse(const char *from, const char *to, struct err *e)
+{
+	AUTO(file_close) int in = open(from, O_RDONLY | O_CLOEXEC);
+	AUTO(file_close) int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	off_t size = in < 0 ? -1 : lseek(in, 0, SEEK_END), at = 0, end;
+
+	if (in < 0 || out < 0 || size < 0 || ftruncate(out, size) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "copy %s to %s", from, to);
+	while (at < size && (at = lseek(in, at, SEEK_DATA)) >= 0) {
+		off_t to_at = at;
+
+		end = lseek(in, at, SEEK_HOLE);
+		while (at < end) {
+			ssize_t n = copy_file_range(in, &at, out, &to_at, (size_t)(end - at), 0);
+
+			if (n <= 0)
+				return err_set(e, ERR_SYSTEM, NULL, "copy %s to %s", from, to);
+		}
+	}
+	return 0;
+}
+
+static char *
+get_template(struct volumes *v, int64_t disk_mb, struct err *e)
+{
+	AUTO(free) char *path = xasprintf("%s/home1-%" PRId64 ".img", v->templates, disk_mb);
+	int rc = 0;
+
+	pthread_mutex_lock(&v->lock);
+	if (!file_exists(path))
+		rc = make_template(v, path, disk_mb, e);
+	pthread_mutex_unlock(&v->lock);
+	return rc < 0 ? NULL : STEAL(path);
+}
+
+/* --- volumes --- */
+
+bool
+volume_is_mounted(const struct volumes *v, const char *uuid)
+{
+	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
+	struct stat st, parent;
+
+	if (stat(dir, &st) < 0 || stat(v->dirs->gears, &parent) < 0)
+		return false;
+	return st.st_dev != parent.st_dev;
+}
+
+int
+volume_make(struct volumes *v, const char *uuid, int64_t disk_mb, struct err *e)
+{
+	AUTO(free) char *image = image_path(v, uuid);
+	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
+	AUTO(free) char *template = NULL;
+
+	if (volume_remove(v, uuid, e) < 0)
+		return -1;
+	if (!v->is_image)
+		return file_mkdirs(dir, 0711, e) < 0 ? -1 : gear_home_skeleton(dir, e);
+	template = get_template(v, disk_mb < DISK_MB_MIN ? DISK_MB_MIN : disk_mb, e);
+	if (template == NULL || copy_sparse(template, image, e) < 0)
+		return -1;
+	fault_point("volume_copied");
+	return mount_image(image, dir, e);
+}
+
+/* Was it left without being unmounted, or with errors? */
+static bool
+needs_check(const char *image)
+{
+	uint8_t super[SUPER_SIZE];
+	AUTO(file_close) int fd = open(image, O_RDONLY | O_CLOEXEC);
+	unsigned state, incompat;
+
+	if (fd < 0 || pread(fd, super, sizeof super, SUPER_AT) != (ssize_t)sizeof super)
+		return true;
+	state = super[STATE_AT] | (unsigned)super[STATE_AT + 1] << 8;
+	incompat = super[INCOMPAT_AT];
+	return (state & STATE_VALID) == 0 || (state & STATE_ERROR) != 0 ||
+	       (incompat & INCOMPAT_RECOVER) != 0;
+}
+
+static int
+check_image(const char *image, const char *uuid, struct err *e)
+{
+	const char *const argv[] = { "/sbin/e2fsck", "-p", image, NULL };
+	int rc = run_program(argv, e);
+
+	if (rc < 0 || rc >= 4)
+		return err_wrap(e, "the gear's disk needs repair by hand");
+	e->code = ERR_NONE;
+	log_info("volume_checked", LOG_STR("gear", uuid), LOG_INT("repaired", rc));
+	return 0;
+}
+
+int
+volume_mount(struct volumes *v, const char *uuid, struct err *e)
+{
+	AUTO(free) char *image = image_path(v, uuid);
+	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
+	char device[LOOPDEV_NAME_MAX];
+
+	if (volume_is_mounted(v, uuid))
+		return 0;
+	if (!file_exists(image)) {
+		AUTO(free) char *base = file_join(dir, "base/0");
+
+		if (file_exists(base))
+			return 0; /* a plain directory, or the kind was changed */
+		return err_set(e, ERR_NOT_FOUND, NULL, "gear %s has no volume", uuid);
+	}
+	/* While something uses the device, the file system is alive and must not be touched. */
+	if (!loopdev_find(image, device) && needs_check(image) && check_image(image, uuid, e) < 0)
+		return -1;
+	return mount_image(image, dir, e);
+}
+
+int
+volume_unmount(struct volumes *v, const char *uuid, int64_t timeout_ms, struct err *e)
+{
+	AUTO(free) char *image = image_path(v, uuid);
+	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
+	int64_t deadline = loop_now_ms() + timeout_ms;
+	const struct timespec pause = { .tv_nsec = POLL_MS * 1000000L };
+	char device[LOOPDEV_NAME_MAX];
+
+	while (volume_is_mounted(v, uuid)) {
+		if (umount2(dir, 0) == 0)
+			continue;
+		if (errno != EBUSY)
+			return err_set(e, ERR_SYSTEM, NULL, "unmount %s", dir);
+		if (loop_now_ms() > deadline)
+			return err_set(e, ERR_BUSY, NULL, "unmount %s", dir);
+		nanosleep(&pause, NULL);
+	}
+	/* Unmounted here, it may live on in a mount namespace that still ends. */
+	while (loopdev_find(image, device)) {
+		if (loop_now_ms() > deadline)
+			return err_set(
+			    e, ERR_BUSY, NULL, "%s is still in use as %s", image, device);
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+int
+volume_remove(struct volumes *v, const char *uuid, struct err *e)
+{
+	enum { WAIT_MS = 10000 };
+	AUTO(free) char *image = image_path(v, uuid);
+	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
+
+	if (volume_unmount(v, uuid, WAIT_MS, e) < 0)
+		return -1;
+	fault_point("volume_unmounted");
+	if (unlink(image) < 0 && errno != ENOENT)
+		return err_set(e, ERR_SYSTEM, NULL, "remove %s", image);
+	fault_point("volume_unlinked");
+	return file_remove_tree(dir, e);
+}
+
+int
+volume_grow(struct volumes *v, const char *uuid, int64_t disk_mb, struct err *e)
+{
+	AUTO(free) char *image = image_path(v, uuid);
+	const char *const check[] = { "/sbin/e2fsck", "-fp", image, NULL };
+	const char *const argv[] = { "/sbin/resize2fs", image, NULL };
+	struct stat st;
+
+	if (stat(image, &st) < 0 || st.st_size >= disk_mb * 1024 * 1024)
+		return 0;
+	if (truncate(image, disk_mb * 1024 * 1024) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "grow %s", image);
+	if (run_program(check, e) >= 4 || run_program(argv, e) != 0)
+		return err_wrap(e, "grow the disk of gear %s", uuid);
+	return 0;
+}
+
+static int
+move_aside(const struct volumes *v, const char *path, const char *name, struct err *e)
+{
+	AUTO(free) char *to = xasprintf("%s/%s.%lld", v->dirs->aside, name, (long long)time(NULL));
+
+	if (rename(path, to) < 0 && errno != ENOENT)
+		return err_set(e, ERR_SYSTEM, NULL, "move %s to %s", path, to);
+	return 0;
+}
+
+int
+volume_set_aside(struct volumes *v, const char *uuid, struct err *e)
+{
+	enum { WAIT_MS = 10000 };
+	AUTO(free) char *image = image_path(v, uuid);
+	AUTO(free) char *image_name = xasprintf("%s.img", uuid);
+	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
+
+	if (volume_unmount(v, uuid, WAIT_MS, e) < 0 || move_aside(v, image, image_name, e) < 0)
+		return -1;
+	return rmdir(dir) == 0 || errno == ENOENT ? 0 : move_aside(v, dir, uuid, e);
+}
+
+int
+volume_purge_aside(struct volumes *v, int64_t max_age_s, struct err *e)
+{
+	DIR *d = opendir(v->dirs->aside);
+	struct dirent *de;
+	int rc = 0;
+
+	if (d == NULL)
+		return err_set(e, ERR_SYSTEM, NULL, "open %s", v->dirs->aside);
+	while ((de = readdir(d)) != NULL) {
+		const char *dot = strrchr(de->d_name, '.');
+		AUTO(free) char *path = file_join(v->dirs->aside, de->d_name);
+
+		if (dot == NULL || dot == de->d_name || dot[1] == '\0' ||
+		    time(NULL) - strtoll(dot + 1, NULL, 10) <= max_age_s)
+			continue;
+		log_info("volume_purged", LOG_STR("name", de->d_name));
+		if (file_remove_tree(path, e) < 0)
+			rc = -1;
+	}
+	closedir(d);
+	return rc;
+}
+
+int
+volume_usage(const struct volumes *v, const char *uuid, int64_t *out_used_kb, int64_t *out_free_kb,
+    struct err *e)
+{
+	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
+	struct statvfs fs;
+
+	if (statvfs(dir, &fs) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "look at %s", dir);
+	*out_used_kb = (int64_t)((fs.f_blocks - fs.f_bfree) * fs.f_frsize / 1024);
+	*out_free_kb = (int64_t)(fs.f_bavail * fs.f_frsize / 1024);
+	return 0;
+}
+
+int
+volume_list(const struct volumes *v, struct str_list *out, struct err *e)
+{
+	DIR *d = opendir(v->dirs->gears);
+	struct dirent *de;
+
+	if (d == NULL)
+		return err_set(e, ERR_SYSTEM, NULL, "open %s", v->dirs->gears);
+	while ((de = readdir(d)) != NULL) {
+		const char *dot = strchr(de->d_name, '.');
+
+		if (dot == de->d_name || (dot != NULL && strcmp(dot, ".img") != 0))
+			continue;
+		AUTO(free)
+		char *uuid = dot == NULL ? xstrdup(de->d_name)
+		                         : xstrndup(de->d_name, (size_t)(dot - de->d_name));
+		if (!str_list_has(out, uuid))
+			str_list_add(out, uuid);
+	}
+	closedir(d);
+	return 0;
+}
+
+/* --- all of them --- */
+
+/* Can this machine mount an image of ours? Proved by making the smallest template. */
+static bool
+can_mount_images(struct volumes *v)
+{
+	struct err e = { 0 };
+	AUTO(free) char *path = NULL;
+
+	if (access("/dev/loop-control", R_OK | W_OK) == 0)
+		path = get_template(v, DISK_MB_MIN, &e);
+	else
+		(void)err_set(&e, ERR_SYSTEM, NULL, "open /dev/loop-control");
+	if (path == NULL)
+		log_warn("volumes_without_limit",
+		    LOG_STR("fix", "a kernel with loop devices and ext4"), LOG_ERR(&e));
+	return path != NULL;
+}
+
+struct volumes *
+volumes_open(const struct node_dirs *dirs, const char *kind, struct err *e)
+{
+	AUTO(volumes_close) struct volumes *v = xcalloc(1, sizeof *v);
+
+	if (strcmp(kind, "auto") != 0 && strcmp(kind, "image") != 0 && strcmp(kind, "plain") != 0) {
+		(void)err_set(e, ERR_INVALID, "volumes", "must be auto, image or plain");
+		return NULL;
+	}
+	v->dirs = dirs;
+	v->templates = file_join(dirs->data, "templates");
+	pthread_mutex_init(&v->lock, NULL);
+	v->is_image = strcmp(kind, "plain") != 0 && can_mount_images(v);
+	if (!v->is_image && strcmp(kind, "image") == 0) {
+		(void)err_set(e, ERR_SYSTEM, "volumes", "this machine cannot mount images");
+		return NULL;
+	}
+	return STEAL(v);
+}
+
+void
+volumes_close(struct volumes *take_v)
+{
+	if (take_v == NULL)
+		return;
+	pthread_mutex_destroy(&take_v->lock);
+	free(take_v->templates);
+	free(take_v);
+}
+
+const char *
+volumes_kind(const struct volumes *v)
+{
+	return v->is_image ? "image" : "plain";
+}

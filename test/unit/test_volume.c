@@ -1,0 +1,181 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "node/gear_home.h"
+#include "node/loopdev.h"
+#include "node/node_dirs.h"
+#include "node/volume.h"
+
+#define GEAR "5f0000000000000000000001"
+enum { WAIT_MS = 5000 };
+
+struct world {
+	char root[64];
+	struct node_dirs dirs;
+	struct volumes *v;
+};
+
+static int
+setup(void **state)
+{
+	struct world *w = xcalloc(1, sizeof *w);
+	struct err e = { 0 };
+
+	(void)snprintf(w->root, sizeof w->root, "/tmp/pinion-test-volume.XXXXXX");
+	assert_non_null(mkdtemp(w->root));
+	AUTO(free) char *data = file_join(w->root, "node");
+	AUTO(free) char *run = file_join(w->root, "run");
+	assert_int_equal(node_dirs_init(&w->dirs, data, run, w->root, w->root, w->root, &e), 0);
+	w->v = volumes_open(&w->dirs, "auto", &e);
+	assert_non_null(w->v);
+	*state = w;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct world *w = *state;
+	struct err e = { 0 };
+
+	assert_int_equal(volume_remove(w->v, GEAR, &e), 0);
+	volumes_close(w->v);
+	node_dirs_fini(&w->dirs);
+	assert_int_equal(file_remove_tree(w->root, &e), 0);
+	free(w);
+	return 0;
+}
+
+static bool
+is_root(void)
+{
+	return geteuid() == 0;
+}
+
+static void
+test_life(void **state)
+{
+	struct world *w = *state;
+	AUTO(free) char *dir = node_dirs_gear(&w->dirs, GEAR);
+	AUTO(free) char *image = xasprintf("%s.img", dir);
+	AUTO(free) char *data = file_join(dir, "data");
+	AUTO_FINI(str_list_fini) struct str_list list = { 0 };
+	char device[LOOPDEV_NAME_MAX];
+	int64_t used = 0, room = 0;
+	struct err e = { 0 };
+	struct stat st;
+
+	if (strcmp(volumes_kind(w->v), "image") != 0)
+		skip();
+	assert_int_equal(volume_mount(w->v, GEAR, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+	assert_int_equal(volume_make(w->v, GEAR, 40, &e), 0);
+	assert_true(volume_is_mounted(w->v, GEAR));
+	assert_true(loopdev_find(image, device));
+	assert_int_equal(stat(data, &st), 0);
+	assert_int_equal(st.st_uid, 1000);
+	assert_int_equal(st.st_mode & 07777, 0750);
+	assert_int_equal(volume_usage(w->v, GEAR, &used, &room, &e), 0);
+	assert_true(room > 20 * 1024 && room < 40 * 1024);
+	assert_int_equal(stat(image, &st), 0);
+	assert_true(st.st_blocks * 512 < 8 * 1024 * 1024); /* sparse */
+	assert_int_equal(volume_mount(w->v, GEAR, &e), 0); /* again: nothing */
+	assert_int_equal(volume_unmount(w->v, GEAR, WAIT_MS, &e), 0);
+	assert_false(loopdev_find(image, device));
+	assert_int_equal(volume_list(w->v, &list, &e), 0);
+	assert_int_equal(list.n, 1);
+	assert_int_equal(volume_mount(w->v, GEAR, &e), 0);
+	assert_int_equal(volume_remove(w->v, GEAR, &e), 0);
+	assert_false(file_exists(image));
+	assert_false(file_exists(dir));
+}
+
+/* Unmounted here while another mount namespace still has it: the device must be used again. */
+static void
+test_busy_device(void **state)
+{
+	struct world *w = *state;
+	AUTO(free) char *dir = node_dirs_gear(&w->dirs, GEAR);
+	AUTO(free) char *image = xasprintf("%s.img", dir);
+	char first[LOOPDEV_NAME_MAX], second[LOOPDEV_NAME_MAX];
+	AUTO(file_close) int held = -1;
+	struct err e = { 0 };
+
+	if (strcmp(volumes_kind(w->v), "image") != 0)
+		skip();
+	assert_int_equal(volume_make(w->v, GEAR, 40, &e), 0);
+	assert_true(loopdev_find(image, first));
+	held = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(umount2(dir, MNT_DETACH), 0);
+	assert_int_equal(volume_unmount(w->v, GEAR, 100, &e), -1);
+	assert_int_equal(e.code, ERR_BUSY);
+	assert_int_equal(volume_mount(w->v, GEAR, &e), 0);
+	assert_true(loopdev_find(image, second));
+	assert_string_equal(first, second);
+}
+
+static void
+test_aside(void **state)
+{
+	struct world *w = *state;
+	AUTO_FINI(str_list_fini) struct str_list list = { 0 };
+	struct err e = { 0 };
+
+	assert_int_equal(volume_make(w->v, GEAR, 40, &e), 0);
+	assert_int_equal(volume_set_aside(w->v, GEAR, &e), 0);
+	assert_int_equal(volume_list(w->v, &list, &e), 0);
+	assert_int_equal(list.n, 0);
+	assert_int_equal(volume_purge_aside(w->v, 1000, &e), 0);
+	assert_int_equal(volume_mount(w->v, GEAR, &e), -1);
+}
+
+static void
+test_instance_dir(void **state)
+{
+	struct world *w = *state;
+	AUTO(free) char *dir = node_dirs_gear(&w->dirs, GEAR);
+	AUTO(free) char *up = xasprintf("%s/inst/abc-1/up", dir);
+	AUTO(free) char *spare = xasprintf("%s/inst/%s/work/work", dir, GEAR_HOME_SPARE);
+	struct err e = { 0 };
+	struct stat st;
+
+	assert_int_equal(volume_make(w->v, GEAR, 40, &e), 0);
+	assert_true(file_exists(spare));
+	assert_int_equal(gear_home_make_instance(dir, "abc-1", &e), 0);
+	assert_int_equal(gear_home_make_instance(dir, "abc-1", &e), 0);
+	assert_false(file_exists(spare));
+	assert_int_equal(gear_home_make_instance(dir, "abc-2", &e), 0);
+	assert_int_equal(gear_home_make_spare(dir, &e), 0);
+	assert_int_equal(stat(up, &st), 0);
+	assert_int_equal(st.st_uid, 0);
+	assert_int_equal(st.st_gid, 1000);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_life, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_busy_device, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_aside, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_instance_dir, setup, teardown),
+	};
+
+	if (!is_root()) {
+		printf("needs root: skipped\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
