@@ -1,0 +1,29 @@
+/* router/access_log.h: a line a request. Lanes put lines into rings of their own; one thread
+ * writes them. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/err.h"
+#include "lib/base/str.h"
+
+struct access_log;
+struct access_ring;
+
+struct access_line {
+	int64_t unix_us; /* of the request's first byte */
+	int64_t took_us;
+	int64_t bytes; /* of the body sent */
+	int status;
+	struct str peer, host, method, path, instance, app, id;
+};
+
+/* path "-": standard output. */
+struct access_log *access_log_open(const char *path, int rings, struct err *e);
+/* Writes what is left; the lanes have ended. */
+void access_log_close(struct access_log *take_a);
+void access_log_reopen(struct access_log *a);                     /* after rotation; any thread */
+struct access_ring *access_log_ring(struct access_log *a, int i); /* borrowed: a lane's own */
+/* Never blocks: a line that finds no room is counted instead. */
+void access_log_put(struct access_ring *r, const struct access_line *line);

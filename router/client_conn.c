@@ -1,0 +1,331 @@
+#include "router/client_conn.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/base/mem.h"
+#include "router/proxy.h"
+
+static void run(struct client_conn *c);
+
+static bool
+is_closed(const struct client_conn *c)
+{
+	return c->next == c;
+}
+
+void
+client_conn_close(struct client_conn *take_c)
+{
+	struct client_conn *c = take_c;
+	struct lane *l = c->sock.lane;
+
+	if (is_closed(c))
+		return; /* is buried already */
+	proxy_free(STEAL(c->x));
+	wheel_clear(&c->timer.timer);
+	sock_close(&c->sock);
+	buf_fini(&c->in);
+	c->view_n = 0;
+	if (c->prev != NULL)
+		c->prev->next = c->next;
+	else
+		l->clients = c->next;
+	if (c->next != NULL)
+		c->next->prev = c->prev;
+	c->next = c;
+	l->client_n--;
+	lane_bury(l, &c->grave);
+}
+
+static void
+set_state(struct client_conn *c, enum client_state s)
+{
+	c->state = (uint8_t)s;
+}
+
+void
+client_conn_deadline(struct client_conn *c, int64_t ms)
+{
+	struct lane *l = c->sock.lane;
+
+	wheel_set(&l->wheel, &c->timer.timer, l->now_ms + ms);
+}
+
+/* --- input --- */
+
+bool
+client_conn_fill(struct client_conn *c, size_t max, bool *out_broken)
+{
+	struct lane *l = c->sock.lane;
+	ssize_t n;
+
+	if (c->view_n > 0)
+		return true;
+	n = sock_read(&c->sock, l->scratch, max);
+	if (n < 0)
+		*out_broken = true;
+	if (n <= 0)
+		return false;
+	c->view = l->scratch;
+	c->view_n = (size_t)n;
+	c->view_is_kept = false;
+	return true;
+}
+
+void
+client_conn_consume(struct client_conn *c, size_t n)
+{
+	c->view += n;
+	c->view_n -= n;
+	if (c->view_n == 0 && c->view_is_kept)
+		buf_fini(&c->in);
+}
+
+void
+client_conn_park(struct client_conn *c)
+{
+	if (c->view_n == 0)
+		return;
+	if (c->view_is_kept) {
+		if (c->view == c->in.p)
+			return;
+		buf_drop(&c->in, (size_t)(c->view - c->in.p));
+	} else {
+		buf_clear(&c->in);
+		buf_add(&c->in, c->view, c->view_n);
+	}
+	c->view = c->in.p;
+	c->view_n = c->in.n;
+	c->view_is_kept = true;
+}
+
+/* More bytes of a head that began. false: none now. */
+static bool
+read_more(struct client_conn *c, bool *out_broken)
+{
+	struct lane *l = c->sock.lane;
+	ssize_t n;
+
+	if (c->view_n == 0)
+		return client_conn_fill(c, LANE_READ, out_broken);
+	client_conn_park(c);
+	n = sock_read(&c->sock, l->scratch, LANE_READ);
+	if (n < 0)
+		*out_broken = true;
+	if (n <= 0)
+		return false;
+	buf_add(&c->in, l->scratch, (size_t)n);
+	c->view = c->in.p;
+	c->view_n = c->in.n;
+	return true;
+}
+
+/* --- the end --- */
+
+/* Throws away what still comes, so that the peer reads our answer before a reset. */
+static void
+linger(struct client_conn *c)
+{
+	struct lane *l = c->sock.lane;
+	ssize_t n;
+
+	c->view_n = 0;
+	buf_fini(&c->in);
+	while ((n = sock_read(&c->sock, l->scratch, LANE_SCRATCH)) > 0) {
+		c->lingered += (uint32_t)n;
+		if (c->lingered > CLIENT_LINGER_MAX)
+			break;
+	}
+	if (n != 0 || c->sock.eof)
+		client_conn_close(c);
+}
+
+static void
+start_linger(struct client_conn *c)
+{
+	set_state(c, CLIENT_LINGER);
+	client_conn_deadline(c, CLIENT_LINGER_MS);
+	(void)shutdown(c->sock.fd, SHUT_WR);
+	linger(c);
+}
+
+/* The answer is out. */
+void
+client_conn_done(struct client_conn *c, bool keep)
+{
+	struct lane *l = c->sock.lane;
+
+	proxy_free(STEAL(c->x));
+	c->seen = 0;
+	if (is_closed(c))
+		return;
+	if (!keep || (l->draining && c->view_n == 0)) {
+		if (sock_pending(&c->sock)) { /* the rest goes out first */
+			set_state(c, CLIENT_LINGER);
+			client_conn_deadline(c, CLIENT_HEAD_MS);
+			return;
+		}
+		start_linger(c);
+		return;
+	}
+	set_state(c, CLIENT_IDLE);
+	client_conn_deadline(c, CLIENT_IDLE_MS);
+	if (!c->running)
+		run(c);
+}
+
+/* --- requests --- */
+
+static void
+refuse(struct client_conn *c, int status, const char *why)
+{
+	proxy_refuse(c, status, why);
+	client_conn_done(c, false);
+}
+
+static int
+status_of(enum http_head_result r, const struct http_head *h)
+{
+	if (r == HTTP_HEAD_LARGE)
+		return 431;
+	if (r == HTTP_HEAD_UNSUPPORTED)
+		return h->target.n != 0 && h->n == 0 ? 505 : 501;
+	return 400;
+}
+
+/* One head from the input. false: no more can be done now. */
+static bool
+next_request(struct client_conn *c)
+{
+	struct lane *l = c->sock.lane;
+	struct http_head *h = &l->head;
+	enum http_head_result r;
+	bool broken = false, has;
+
+	has = c->state == CLIENT_HEAD ? read_more(c, &broken)
+	                              : client_conn_fill(c, LANE_READ, &broken);
+	if (!has) {
+		if (broken || c->sock.eof)
+			client_conn_close(c);
+		return false;
+	}
+	r = http_head_request(c->view, c->view_n, c->seen, h);
+	if (r == HTTP_HEAD_MORE && c->view_n < CLIENT_HEAD_MAX) {
+		if (c->state == CLIENT_IDLE)
+			client_conn_deadline(c, CLIENT_HEAD_MS);
+		set_state(c, CLIENT_HEAD);
+		c->seen = c->view_n;
+		return c->sock.can_read;
+	}
+	if (r == HTTP_HEAD_OK && h->size > CLIENT_HEAD_MAX)
+		r = HTTP_HEAD_LARGE;
+	if (r == HTTP_HEAD_MORE) {
+		refuse(c, 431,
+		    "The head of the request is larger than 32 KiB: send fewer or shorter fields.");
+		return false;
+	}
+	if (r != HTTP_HEAD_OK) {
+		refuse(c, status_of(r, h), "The request is malformed.");
+		return false;
+	}
+	set_state(c, CLIENT_BUSY);
+	l->requests++;
+	proxy_start(c, h);
+	return true;
+}
+
+static void
+run(struct client_conn *c)
+{
+	c->running = true;
+	while (!is_closed(c)) {
+		if (c->state == CLIENT_LINGER) {
+			if (sock_flush(&c->sock) < 0)
+				client_conn_close(c);
+			else if (!sock_pending(&c->sock))
+				start_linger(c);
+			break;
+		}
+		if (c->state == CLIENT_BUSY) {
+			proxy_client_ready(c->x);
+			if (is_closed(c) || c->state == CLIENT_BUSY)
+				break;
+			continue;
+		}
+		if (sock_pending(&c->sock)) { /* answers go out before more work comes in */
+			if (sock_flush(&c->sock) < 0)
+				client_conn_close(c);
+			if (is_closed(c) || sock_pending(&c->sock))
+				break;
+		}
+		if (!next_request(c))
+			break;
+		if (!is_closed(c) && c->state == CLIENT_BUSY)
+			break;
+	}
+	c->running = false;
+	if (!is_closed(c))
+		client_conn_park(c);
+}
+
+static void
+on_sock(struct sock *s)
+{
+	run(CONTAINER_OF(s, struct client_conn, sock));
+}
+
+static void
+on_deadline(struct lane_timer *t)
+{
+	struct client_conn *c = CONTAINER_OF(t, struct client_conn, timer);
+
+	switch (c->state) {
+	case CLIENT_HEAD:
+		refuse(c, 408, "The head of the request did not arrive within 20 seconds.");
+		break;
+	case CLIENT_BUSY:
+		proxy_timeout(c->x);
+		break;
+	default:
+		client_conn_close(c);
+	}
+}
+
+void
+client_conn_start(struct lane *l, int take_fd, const char *peer, uint16_t peer_port)
+{
+	struct client_conn *c = xcalloc(1, sizeof *c);
+
+	if (sock_start(&c->sock, l, take_fd, true, on_sock) < 0) {
+		free(c);
+		return;
+	}
+	memcpy(c->peer, peer, strnlen(peer, sizeof c->peer - 1));
+	c->peer_port = peer_port;
+	c->timer.fn = on_deadline;
+	c->next = l->clients;
+	if (c->next != NULL)
+		c->next->prev = c;
+	l->clients = c;
+	l->client_n++;
+	client_conn_deadline(c, CLIENT_IDLE_MS);
+}
+
+void
+client_conn_drain(struct lane *l)
+{
+	struct client_conn *next;
+
+	l->draining = true;
+	for (struct client_conn *c = l->clients; c != NULL; c = next) {
+		next = c->next;
+		if (c->state == CLIENT_IDLE && !sock_pending(&c->sock) && c->view_n == 0) {
+			/* A request that is on its way already is still served. */
+			c->sock.can_read = true;
+			run(c);
+			if (!is_closed(c) && c->state == CLIENT_IDLE)
+				start_linger(c);
+		}
+	}
+}

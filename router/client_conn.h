@@ -1,0 +1,61 @@
+/* router/client_conn.h: HTTP/1.1 client side of a connection: reads heads, runs one exchange after
+ * the other, keeps what was read too early. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+#include "router/lane.h"
+#include "router/sock.h"
+
+struct proxy;
+
+enum {
+	CLIENT_IDLE_MS = 75 * 1000,
+	CLIENT_HEAD_MS = 20 * 1000,
+	CLIENT_LINGER_MS = 2 * 1000,
+	CLIENT_HEAD_MAX = 32 * 1024,
+	CLIENT_LINGER_MAX = 16 * 1024 * 1024, /* bytes thrown away before the end */
+};
+
+enum client_state {
+	CLIENT_IDLE,   /* between requests */
+	CLIENT_HEAD,   /* in the middle of a head */
+	CLIENT_BUSY,   /* an exchange or a tunnel runs */
+	CLIENT_LINGER, /* the answer went out, the rest of the request is thrown away */
+};
+
+struct client_conn {
+	struct lane_grave grave;
+	struct lane_timer timer;
+	struct sock sock;
+	struct client_conn *next, *prev; /* in lane->clients */
+	struct proxy *x;                 /* owned: the exchange under way */
+	struct buf in;                   /* read, but not consumed in its callback */
+	const char *view;                /* not consumed: in the lane's scratch, or in `in` */
+	size_t view_n;
+	size_t seen; /* bytes of a head that were scanned */
+	uint32_t lingered;
+	uint16_t peer_port;
+	uint8_t state;     /* enum client_state */
+	bool view_is_kept; /* view lies in `in` */
+	bool running;      /* client_conn_run is on the stack */
+	char peer[46];
+};
+
+/* Serves an accepted connection; takes fd. */
+void client_conn_start(struct lane *l, int take_fd, const char *peer, uint16_t peer_port);
+void client_conn_close(struct client_conn *take_c);
+/* Makes unconsumed input visible in c->view, reading if there is none. false: nothing now, or the
+ * end (c->sock.eof), or broken (*out_broken). */
+bool client_conn_fill(struct client_conn *c, size_t max, bool *out_broken);
+void client_conn_consume(struct client_conn *c, size_t n);
+/* Moves what was not consumed out of the scratch, before another uses that. */
+void client_conn_park(struct client_conn *c);
+/* The exchange ended; keep: another request may follow. */
+void client_conn_done(struct client_conn *c, bool keep);
+/* The next deadline. */
+void client_conn_deadline(struct client_conn *c, int64_t ms);
+/* No new request on any connection of the lane; idle ones close. */
+void client_conn_drain(struct lane *l);

@@ -1,0 +1,338 @@
+#include "router/fleet.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/loop/loop.h"
+#include "router/access_log.h"
+#include "router/client_conn.h"
+#include "router/host_table.h"
+#include "router/lane.h"
+#include "router/listener.h"
+#include "router/proxy.h"
+#include "router/router_conf.h"
+#include "router/upstream.h"
+
+enum { FLUSH_MS = 10000 };
+
+struct member {
+	struct lane *lane;         /* owned */
+	struct listener *listener; /* owned; the lane's own while it runs */
+	pthread_t thread;
+	bool runs;
+};
+
+struct fleet {
+	struct loop *loop;                  /* borrowed */
+	struct host_table *table;           /* owned */
+	struct host_publication *under_way; /* owned; NULL: none */
+	struct host_endpoint *draining;     /* retired, still used; owned */
+	fleet_fn *on_change;
+	fleet_fn *on_drained;
+	void *arg; /* borrowed, handed to both */
+	int64_t wanted, applied;
+	int port;
+	int undrained; /* lanes with clients */
+	int n;
+	struct member member[];
+};
+
+/* --- publication --- */
+
+static void
+on_endpoint_gone(void *arg)
+{
+	struct host_endpoint *ep = arg;
+	struct fleet *f = ep->fleet;
+
+	*ep->drain_pprev = ep->drain_next;
+	if (ep->drain_next != NULL)
+		ep->drain_next->drain_pprev = ep->drain_pprev;
+	host_endpoint_free(ep);
+	if (f->on_change != NULL)
+		f->on_change(f->arg);
+}
+
+/* A lane has nothing of the endpoint any more. Any lane's thread. */
+static void
+drop_holder(struct fleet *f, struct host_endpoint *ep)
+{
+	if (atomic_fetch_sub(&ep->holders, 1) == 1)
+		loop_post(f->loop, on_endpoint_gone, ep);
+}
+
+static void
+on_gone(struct lane *l, struct host_endpoint *ep)
+{
+	drop_holder(l->fleet, ep);
+}
+
+static void
+on_published(void *arg)
+{
+	struct host_publication *p = arg;
+	struct fleet *f = p->fleet;
+
+	f->applied = p->revision;
+	f->under_way = NULL;
+	host_publication_free(p);
+	if (f->on_change == NULL)
+		return;
+	if (f->wanted != f->applied)
+		fleet_publish(f, f->wanted);
+	else
+		f->on_change(f->arg);
+}
+
+static void
+apply(struct lane *l, void *arg)
+{
+	struct host_publication *p = arg;
+	struct host_endpoint *next;
+
+	l->root = p->root;
+	for (struct host_endpoint *ep = p->gone; ep != NULL; ep = next) {
+		next = ep->next; /* it may be freed once we let go */
+		if (upstream_retire(l, ep))
+			drop_holder(p->fleet, ep);
+	}
+	if (atomic_fetch_sub(&p->left, 1) == 1)
+		loop_post(p->fleet->loop, on_published, p);
+}
+
+void
+fleet_publish(struct fleet *f, int64_t revision)
+{
+	struct host_publication *p;
+
+	f->wanted = revision;
+	if (f->under_way != NULL)
+		return;
+	p = host_table_publish(f->table);
+	if (p == NULL) {
+		f->applied = revision;
+		f->on_change(f->arg);
+		return;
+	}
+	for (struct host_endpoint *ep = p->gone; ep != NULL; ep = ep->next) {
+		atomic_init(&ep->holders, f->n);
+		ep->fleet = f;
+		ep->drain_next = f->draining;
+		if (ep->drain_next != NULL)
+			ep->drain_next->drain_pprev = &ep->drain_next;
+		ep->drain_pprev = &f->draining;
+		f->draining = ep;
+	}
+	p->revision = revision;
+	p->fleet = f;
+	atomic_init(&p->left, f->n);
+	f->under_way = p;
+	for (int i = 0; i < f->n; i++)
+		lane_post(f->member[i].lane, apply, p);
+}
+
+int64_t
+fleet_applied(const struct fleet *f)
+{
+	return f->applied;
+}
+
+bool
+fleet_is_settled(const struct fleet *f)
+{
+	return f->under_way == NULL;
+}
+
+void
+fleet_draining(const struct fleet *f, struct str_list *out)
+{
+	for (const struct host_endpoint *ep = f->draining; ep != NULL; ep = ep->drain_next) {
+		if (*ep->id != '\0' && !host_table_has_instance(f->table, ep) &&
+		    !str_list_has(out, ep->id))
+			str_list_add(out, ep->id);
+	}
+}
+
+struct host_table *
+fleet_table(struct fleet *f)
+{
+	return f->table;
+}
+
+int
+fleet_port(const struct fleet *f)
+{
+	return f->port;
+}
+
+/* --- the end --- */
+
+static void
+on_lane_drained_here(void *arg)
+{
+	struct fleet *f = arg;
+
+	if (--f->undrained == 0 && f->on_drained != NULL)
+		f->on_drained(f->arg);
+}
+
+static void
+on_lane_drained(struct lane *l)
+{
+	loop_post(l->fleet->loop, on_lane_drained_here, l->fleet);
+}
+
+static void
+drain(struct lane *l, void *arg)
+{
+	struct fleet *f = arg;
+	struct listener **ls = &f->member[l->index].listener;
+
+	listener_close(STEAL(*ls));
+	l->on_drained = on_lane_drained;
+	client_conn_drain(l);
+}
+
+void
+fleet_drain(struct fleet *f, fleet_fn *done)
+{
+	f->on_drained = done;
+	f->undrained = f->n;
+	for (int i = 0; i < f->n; i++)
+		lane_post(f->member[i].lane, drain, f);
+}
+
+static void
+stop(struct lane *l, void *arg)
+{
+	(void)arg;
+	lane_stop(l);
+}
+
+static void
+close_lane(struct lane *l)
+{
+	lane_begin(l);
+	while (l->clients != NULL)
+		client_conn_close(l->clients);
+	upstream_free_all(l);
+	lane_end(l);
+	proxy_drop_spares(l);
+	lane_free(l);
+}
+
+static void
+set_flag(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+void
+fleet_free(struct fleet *take_f)
+{
+	struct fleet *f = take_f;
+	bool flushed = false;
+
+	if (f == NULL)
+		return;
+	f->on_change = f->on_drained = NULL;
+	for (int i = 0; i < f->n; i++) {
+		if (f->member[i].runs)
+			lane_post(f->member[i].lane, stop, NULL);
+	}
+	for (int i = 0; i < f->n; i++) {
+		struct member *m = &f->member[i];
+
+		if (m->runs)
+			pthread_join(m->thread, NULL);
+		if (m->lane != NULL) {
+			listener_close(m->listener);
+			close_lane(m->lane);
+		}
+	}
+	/* What lanes posted may still lie on the loop. */
+	loop_post(f->loop, set_flag, &flushed);
+	(void)loop_run_until(f->loop, &flushed, FLUSH_MS);
+	host_publication_free(f->under_way);
+	while (f->draining != NULL) {
+		struct host_endpoint *ep = f->draining;
+
+		f->draining = ep->drain_next;
+		host_endpoint_free(ep);
+	}
+	host_table_free(f->table);
+	free(f);
+}
+DEFINE_AUTO(struct fleet *, fleet_free)
+
+/* --- the start --- */
+
+static int
+add_member(struct fleet *f, const struct router_conf *conf, struct access_log *log, struct err *e)
+{
+	struct member *m = &f->member[f->n];
+	struct lane *l = lane_new(f->n, conf, e);
+
+	if (l == NULL)
+		return -1;
+	m->lane = l;
+	f->n++;
+	l->fleet = f;
+	l->on_gone = on_gone;
+	l->log = log == NULL ? NULL : access_log_ring(log, l->index);
+	m->listener = listener_open(conf->http, &f->port, e);
+	if (m->listener == NULL)
+		return -1;
+	l->port = f->port;
+	(void)snprintf(l->port_text, sizeof l->port_text, "%d", f->port);
+	return 0;
+}
+
+struct fleet *
+fleet_new(struct loop *l, const struct router_conf *conf, int lanes, struct access_log *log,
+    fleet_fn *on_change, void *arg, struct err *e)
+{
+	AUTO(fleet_free) struct fleet *f = NULL;
+
+	f = xcalloc(1, sizeof *f + (size_t)lanes * sizeof f->member[0]);
+	f->loop = l;
+	f->on_change = on_change;
+	f->arg = arg;
+	f->table = host_table_new(lanes);
+	for (int i = 0; i < lanes; i++) {
+		if (add_member(f, conf, log, e) < 0)
+			return NULL;
+	}
+	return STEAL(f);
+}
+
+static void *
+serve(void *arg)
+{
+	struct member *m = arg;
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	listener_start(m->listener, m->lane);
+	lane_run(m->lane);
+	return NULL;
+}
+
+int
+fleet_start(struct fleet *f, struct err *e)
+{
+	for (int i = 0; i < f->n; i++) {
+		struct member *m = &f->member[i];
+
+		if (pthread_create(&m->thread, NULL, serve, m) != 0)
+			return err_set(e, ERR_SYSTEM, NULL, "cannot start thread %d", i);
+		m->runs = true;
+	}
+	return 0;
+}

@@ -1,0 +1,36 @@
+/* router/fleet.h: all lanes: threads, the table in force, instances that drain, the end. Control
+ * thread only. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/err.h"
+#include "lib/base/str.h"
+
+struct access_log;
+struct fleet;
+struct host_table;
+struct loop;
+struct router_conf;
+
+/* A table took effect, or an instance has drained. */
+typedef void fleet_fn(void *arg);
+
+/* Opens the sockets; nothing is served before fleet_start. conf, log: borrowed, outlive it. */
+struct fleet *fleet_new(struct loop *l, const struct router_conf *conf, int lanes,
+    struct access_log *log, fleet_fn *on_change, void *arg, struct err *e);
+int fleet_start(struct fleet *f, struct err *e) MUST_CHECK;
+int fleet_port(const struct fleet *f);
+struct host_table *fleet_table(struct fleet *f); /* borrowed; change it, then publish */
+/* Makes all changes so far take effect, as revision. Never blocks; what comes while one is under
+ * way goes together. */
+void fleet_publish(struct fleet *f, int64_t revision);
+int64_t fleet_applied(const struct fleet *f); /* the revision in force in all lanes */
+bool fleet_is_settled(const struct fleet *f); /* nothing is under way */
+/* Adds the ids of instances off every route that still have requests. */
+void fleet_draining(const struct fleet *f, struct str_list *out);
+/* No new connections; calls done when the last client left. */
+void fleet_drain(struct fleet *f, fleet_fn *done);
+/* Ends the threads and closes all. NULL is fine. */
+void fleet_free(struct fleet *take_f);

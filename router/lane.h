@@ -1,0 +1,97 @@
+/* router/lane.h: one thread of the router: its loop, clock, scratch memory, mailbox. Nothing of a
+ * lane is touched by another thread, but its mailbox. */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/err.h"
+#include "lib/http/http_head.h"
+#include "router/wheel.h"
+
+struct access_ring;
+struct client_conn;
+struct event;
+struct event_base;
+struct fleet;
+struct host_endpoint;
+struct host_root;
+struct lane;
+struct lane_mail;
+struct proxy;
+struct router_conf;
+struct upstream_pool;
+
+enum {
+	LANE_SCRATCH = 256 * 1024, /* bytes of one read at most */
+	LANE_READ = 64 * 1024,     /* bytes of a first read */
+};
+
+typedef void lane_fn(struct lane *l, void *arg);
+
+/* Objects that may be on the stack are parked here and freed when the callback ends. */
+struct lane_grave {
+	struct lane_grave *next;
+};
+
+/* A deadline of a connection: fn is told when it passes. */
+struct lane_timer {
+	struct wheel_timer timer;
+	void (*fn)(struct lane_timer *t);
+};
+
+struct lane {
+	struct event_base *base;        /* owned */
+	const struct router_conf *conf; /* borrowed */
+	const struct host_root *root;   /* borrowed: the table in force */
+	struct fleet *fleet;            /* borrowed: all lanes */
+	void (*on_gone)(
+	    struct lane *l, struct host_endpoint *ep); /* a retired one has no users here */
+	void (*on_drained)(struct lane *l);            /* the last client left; called once */
+	struct upstream_pool *pools;                   /* all of them */
+	struct access_ring *log;                       /* borrowed; NULL: no access log */
+	char *scratch;         /* owned: LANE_SCRATCH bytes, valid within one callback */
+	struct buf out;        /* a head or page being made */
+	struct http_head head; /* the head being parsed */
+	int64_t now_ms;        /* monotonic; of this callback */
+	struct wheel wheel;
+	struct lane_grave *graves;
+	struct proxy *spare; /* owned: exchanges to use again */
+	int spare_n;
+	struct client_conn *clients; /* all of them */
+	int64_t client_n;
+	int64_t upstream_n;
+	uint64_t random[2];
+	uint64_t turn; /* counts picks: fair rotation */
+	uint64_t requests;
+	int index;
+	int port; /* that clients reach */
+	char port_text[8];
+	bool draining; /* no new requests */
+	int depth;
+	struct event *tick;        /* owned */
+	struct event *mailev;      /* owned */
+	int mail_fd;               /* owned */
+	pthread_mutex_t mail_lock; /* guards mail, mail_tail */
+	struct lane_mail *mail, **mail_tail;
+};
+
+struct lane *lane_new(int index, const struct router_conf *conf, struct err *e);
+void lane_free(struct lane *take_l); /* its connections are gone already */
+/* Runs until lane_stop. On the lane's own thread. */
+void lane_run(struct lane *l);
+void lane_stop(struct lane *l);
+/* Calls fn on the lane's thread. From any thread. */
+void lane_post(struct lane *l, lane_fn *fn, void *arg);
+
+/* Around each callback of the loop. */
+void lane_begin(struct lane *l);
+void lane_end(struct lane *l);
+/* Frees p, whose first member is a struct lane_grave, when the callback ends. */
+void lane_bury(struct lane *l, struct lane_grave *take_p);
+
+uint64_t lane_random(struct lane *l);
+int64_t lane_monotonic_us(void);
+int64_t lane_unix_us(void);

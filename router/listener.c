@@ -1,0 +1,194 @@
+#include "router/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "router/client_conn.h"
+#include "router/lane.h"
+
+enum { BACKLOG = 4096, ACCEPTS = 64, DEFER_S = 5, PAUSE_MS = 100 };
+
+struct listener {
+	struct event ev;
+	struct lane_timer pause; /* no descriptors left */
+	struct lane *lane;       /* borrowed; NULL: not started */
+	int fd;                  /* owned */
+};
+
+union address {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+static int
+parse(const char *text, union address *out, socklen_t *out_n, int *port, struct err *e)
+{
+	const char *colon = strrchr(text, ':');
+	AUTO(free) char *host = NULL;
+	int64_t p;
+
+	*out = (union address){ 0 };
+	if (colon == NULL)
+		return err_set(e, ERR_INVALID, "http", "must be ADDRESS:PORT, is \"%s\"", text);
+	if (str_to_i64(str_of(colon + 1), 0, 65535, "http", &p, e) < 0)
+		return -1;
+	if (*port == 0)
+		*port = (int)p;
+	host = xstrndup(text, (size_t)(colon - text));
+	if (host[0] == '[' && host[strlen(host) - 1] == ']') {
+		host[strlen(host) - 1] = '\0';
+		memmove(host, host + 1, strlen(host));
+	}
+	if (inet_pton(AF_INET, host, &out->in.sin_addr) == 1) {
+		out->in.sin_family = AF_INET;
+		out->in.sin_port = htons((uint16_t)*port);
+		*out_n = sizeof out->in;
+	} else if (inet_pton(AF_INET6, host, &out->in6.sin6_addr) == 1) {
+		out->in6.sin6_family = AF_INET6;
+		out->in6.sin6_port = htons((uint16_t)*port);
+		*out_n = sizeof out->in6;
+	} else {
+		return err_set(
+		    e, ERR_INVALID, "http", "must be an address and not a name: \"%s\"", host);
+	}
+	return 0;
+}
+
+static int
+bound_port(int fd)
+{
+	union address a = { 0 };
+	socklen_t n = sizeof a;
+
+	if (getsockname(fd, &a.sa, &n) < 0)
+		return -1;
+	return ntohs(a.sa.sa_family == AF_INET6 ? a.in6.sin6_port : a.in.sin_port);
+}
+
+struct listener *
+listener_open(const char *address, int *port, struct err *e)
+{
+	union address a;
+	socklen_t n;
+	int one = 1, defer = DEFER_S, fd, got;
+	struct listener *ls;
+
+	if (parse(address, &a, &n, port, e) < 0)
+		return NULL;
+	fd = socket(a.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0) {
+		(void)err_set(e, ERR_SYSTEM, NULL, "cannot make a socket");
+		return NULL;
+	}
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer, sizeof defer);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* inherited */
+	if (bind(fd, &a.sa, n) < 0 || listen(fd, BACKLOG) < 0 || (got = bound_port(fd)) <= 0) {
+		(void)err_set(e, ERR_SYSTEM, "http", "cannot listen on %s", address);
+		close(fd);
+		return NULL;
+	}
+	*port = got;
+	ls = xcalloc(1, sizeof *ls);
+	ls->fd = fd;
+	return ls;
+}
+
+/* true: there may be more. */
+static bool
+accept_one(struct listener *ls)
+{
+	union address a = { 0 };
+	socklen_t n = sizeof a;
+	int fd = accept4(ls->fd, &a.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	char peer[INET6_ADDRSTRLEN] = "";
+	uint16_t port;
+
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+		log_warn("accept_paused", LOG_STR("why", strerror(errno)),
+		    LOG_INT("clients", ls->lane->client_n));
+		event_del(&ls->ev);
+		wheel_set(&ls->lane->wheel, &ls->pause.timer, ls->lane->now_ms + PAUSE_MS);
+		return false;
+	}
+	if (fd < 0)
+		return errno == EINTR || errno == ECONNABORTED;
+	if (a.sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr)) {
+		inet_ntop(AF_INET, &a.in6.sin6_addr.s6_addr[12], peer, sizeof peer);
+		port = ntohs(a.in6.sin6_port);
+	} else if (a.sa.sa_family == AF_INET6) {
+		inet_ntop(AF_INET6, &a.in6.sin6_addr, peer, sizeof peer);
+		port = ntohs(a.in6.sin6_port);
+	} else {
+		inet_ntop(AF_INET, &a.in.sin_addr, peer, sizeof peer);
+		port = ntohs(a.in.sin_port);
+	}
+	client_conn_start(ls->lane, fd, peer, port);
+	return true;
+}
+
+static void
+on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	struct listener *ls = arg;
+
+	(void)fd;
+	(void)what;
+	lane_begin(ls->lane);
+	for (int i = 0; i < ACCEPTS && accept_one(ls); i++)
+		continue;
+	lane_end(ls->lane);
+}
+
+static void
+on_pause_end(struct lane_timer *t)
+{
+	struct listener *ls = CONTAINER_OF(t, struct listener, pause);
+
+	(void)event_add(&ls->ev, NULL);
+}
+
+void
+listener_start(struct listener *ls, struct lane *l)
+{
+	ls->lane = l;
+	ls->pause.fn = on_pause_end;
+	if (event_assign(&ls->ev, l->base, ls->fd, EV_READ | EV_PERSIST, on_accept, ls) < 0 ||
+	    event_add(&ls->ev, NULL) < 0)
+		log_error("listen_failed", LOG_INT("lane", l->index));
+}
+
+void
+listener_close(struct listener *take_ls)
+{
+	struct listener *ls = take_ls;
+
+	if (ls == NULL)
+		return;
+	if (ls->lane != NULL) {
+		int off = 0;
+
+		/* who is in the queue got its handshake */
+		(void)setsockopt(ls->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof off);
+		while (accept_one(ls))
+			continue;
+		event_del(&ls->ev);
+		wheel_clear(&ls->pause.timer);
+	}
+	close(ls->fd);
+	free(ls);
+}

@@ -1,0 +1,787 @@
+#include "router/proxy.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "router/access_log.h"
+#include "router/balance.h"
+#include "router/client_conn.h"
+#include "router/host_table.h"
+#include "router/lane.h"
+#include "router/proxy_page.h"
+#include "router/proxy_relay.h"
+#include "router/router_conf.h"
+#include "router/tunnel.h"
+#include "router/upstream.h"
+
+enum { ROUNDS = 16, SPARES = 256, SPARE_HEAD_MAX = 4096, CLIENT_GONE = 499 };
+
+static void on_up(struct upstream_conn *u, void *owner);
+static void attempt(struct proxy *x);
+
+static struct lane *
+lane_of(const struct proxy *x)
+{
+	return x->client->sock.lane;
+}
+
+/* --- life --- */
+
+static struct proxy *
+new_exchange(struct client_conn *c)
+{
+	struct lane *l = c->sock.lane;
+	struct proxy *x = l->spare;
+	struct buf head, answer, names;
+
+	if (x == NULL) {
+		x = xcalloc(1, sizeof *x);
+	} else {
+		l->spare = x->next;
+		l->spare_n--;
+	}
+	head = x->head;
+	answer = x->answer;
+	names = x->names;
+	memset(x, 0, offsetof(struct proxy, id));
+	x->head = head;
+	x->answer = answer;
+	x->names = names;
+	x->client = c;
+	x->read_max = LANE_READ;
+	c->x = x;
+	return x;
+}
+
+static void
+let_go(struct proxy *x, bool keep)
+{
+	struct upstream_conn *u = STEAL(x->up);
+	struct upstream_pool *p = STEAL(x->pool);
+
+	if (u != NULL && keep)
+		upstream_keep(u, x->up_idle_ms);
+	else if (u != NULL)
+		upstream_close(u);
+	if (p != NULL)
+		upstream_pool_release(p);
+}
+
+static void
+log_line(struct proxy *x)
+{
+	struct lane *l = lane_of(x);
+	const char *host = x->names.n == 0 ? "" : x->names.p, *app = "", *instance = "";
+	struct access_line line = {
+		.unix_us = x->start_unix_us,
+		.took_us = lane_monotonic_us() - x->start_us,
+		.bytes = x->bytes,
+		.status = x->status,
+		.peer = str_of(x->client->peer),
+		.method = { x->head.p, x->method_n },
+		.path = { x->head.p + x->method_n + 1, x->target_n },
+		.id = { x->id, x->id_n },
+	};
+
+	if (x->names.n > x->host_n + 1) {
+		app = host + x->host_n + 1;
+		instance = app + strlen(app) + 1;
+	}
+	line.host = str_of(host);
+	line.app = str_of(app);
+	line.instance = str_of(instance);
+	access_log_put(l->log, &line);
+}
+
+void
+proxy_free(struct proxy *take_x)
+{
+	struct proxy *x = take_x;
+	struct lane *l;
+
+	if (x == NULL)
+		return;
+	l = lane_of(x);
+	let_go(x, false);
+	if (l->log != NULL)
+		log_line(x);
+	if (x->head.cap > SPARE_HEAD_MAX)
+		buf_fini(&x->head);
+	if (x->answer.cap != 0)
+		buf_fini(&x->answer);
+	buf_clear(&x->head);
+	buf_clear(&x->names);
+	if (l->spare_n < SPARES) {
+		x->next = l->spare;
+		l->spare = x;
+		l->spare_n++;
+		return;
+	}
+	buf_fini(&x->head);
+	buf_fini(&x->names);
+	free(x);
+}
+
+void
+proxy_drop_spares(struct lane *l)
+{
+	while (l->spare != NULL) {
+		struct proxy *x = l->spare;
+
+		l->spare = x->next;
+		buf_fini(&x->head);
+		buf_fini(&x->answer);
+		buf_fini(&x->names);
+		free(x);
+	}
+	l->spare_n = 0;
+}
+
+void
+proxy_touch(struct proxy *x)
+{
+	client_conn_deadline(x->client, x->timeout_ms);
+}
+
+void
+proxy_finish(struct proxy *x)
+{
+	struct client_conn *c = x->client;
+	bool keep = x->keep && x->up_done;
+
+	let_go(x, x->up_keep && x->up_done && !x->up_broken);
+	client_conn_done(c, keep);
+}
+
+void
+proxy_abort(struct proxy *x, int status)
+{
+	x->status = status;
+	let_go(x, false);
+	client_conn_close(x->client);
+}
+
+/* --- the router's own answers --- */
+
+static void
+write_page(struct client_conn *c, const struct proxy_page *p)
+{
+	struct lane *l = c->sock.lane;
+	struct iovec v;
+
+	buf_clear(&l->out);
+	proxy_page_add(&l->out, p);
+	v = (struct iovec){ l->out.p, l->out.n };
+	(void)sock_write(&c->sock, &v, 1);
+}
+
+static void
+fail_retry_after(struct proxy *x, int status, const char *why, int retry_after_s)
+{
+	struct client_conn *c = x->client;
+	struct proxy_page p = {
+		.status = status,
+		.why = why,
+		.id = { x->id, x->id_n },
+		.wants_json = x->wants_json,
+		.is_head = x->is_head,
+		.minor = x->minor,
+		.retry_after_s = retry_after_s,
+	};
+
+	if (x->has_answer) { /* too late for a page: the client sees that it is cut off */
+		proxy_abort(x, x->status);
+		return;
+	}
+	let_go(x, false);
+	x->status = status;
+	p.keep = x->keep && x->up_done && !lane_of(x)->draining;
+	write_page(c, &p);
+	client_conn_done(c, p.keep);
+}
+
+static void
+fail(struct proxy *x, int status, const char *why)
+{
+	fail_retry_after(x, status, why, 0);
+}
+
+static void
+make_id(struct lane *l, struct proxy *x)
+{
+	static const char hex[] = "0123456789abcdef";
+	uint64_t r = 0;
+
+	for (int i = 0; i < 32; i++) {
+		if (i % 16 == 0)
+			r = lane_random(l);
+		x->id[i] = hex[r & 15];
+		r >>= 4;
+	}
+	x->id_n = 32;
+}
+
+void
+proxy_refuse(struct client_conn *c, int status, const char *why)
+{
+	struct proxy *x = new_exchange(c);
+	struct proxy_page p = { .status = status, .why = why, .minor = 1 };
+
+	make_id(c->sock.lane, x);
+	p.id = (struct str){ x->id, x->id_n };
+	x->start_us = lane_monotonic_us();
+	x->start_unix_us = lane_unix_us();
+	x->status = status;
+	x->minor = 1;
+	buf_adds(&x->head, "- -");
+	x->method_n = x->target_n = 1;
+	write_page(c, &p);
+}
+
+/* --- the instance fails --- */
+
+static void
+lost(struct proxy *x)
+{
+	struct upstream_conn *u = x->up;
+	bool refused = u->connecting, stale = u->reused, late = u->timed_out;
+	bool can_retry =
+	    !x->has_byte && (x->head_sent == 0 || (x->is_idempotent && x->body_in == 0));
+
+	if (refused)
+		upstream_pool_failed(x->pool);
+	if (stale && !x->fresh) {
+		x->fresh = true;
+	} else if (x->tries < PROXY_TRIES) {
+		x->tried[x->tries++] = x->pool->ep;
+		x->fresh = false;
+	}
+	let_go(x, false);
+	x->head_sent = 0;
+	x->up_broken = false;
+	x->answer_seen = 0;
+	buf_clear(&x->answer);
+	if (can_retry && x->tries < PROXY_TRIES)
+		attempt(x);
+	else if (late)
+		fail(x, 504, "The application did not accept a connection in time.");
+	else if (refused)
+		fail(x, 502, "The application does not accept connections.");
+	else
+		fail(x, 502, "The application closed the connection without an answer.");
+}
+
+/* --- request, to the instance --- */
+
+/* The connection takes no more. false: x is gone. */
+static bool
+write_failed(struct proxy *x)
+{
+	if (x->head_sent == 0 || x->up->connecting) {
+		lost(x);
+		return false;
+	}
+	/* It may have answered before it closed. */
+	x->up_broken = true;
+	x->up->sock.can_read = true;
+	x->up->sock.half_closed = true;
+	return true;
+}
+
+/* The head alone. false: x is gone. */
+static bool
+send_head(struct proxy *x)
+{
+	struct upstream_conn *u = x->up;
+	struct iovec v = { x->head.p + x->head_sent, x->head.n - x->head_sent };
+	ssize_t n = sock_try(&u->sock, &v, 1);
+
+	if (n < 0)
+		return write_failed(x);
+	if (n > 0)
+		upstream_connected(u);
+	x->head_sent += (size_t)n;
+	return true;
+}
+
+/* One piece of the body, behind the head if that was not sent. false: x is gone. */
+static bool
+send_body(struct proxy *x)
+{
+	struct client_conn *c = x->client;
+	struct sock *to = &x->up->sock;
+	struct http_body before = x->up_body;
+	struct proxy_relay r;
+
+	proxy_relay_fill(&r, &x->up_body, c->view, c->view_n, x->up_chunked);
+	if (r.result == HTTP_BODY_BAD) {
+		x->keep = false;
+		if (x->head_sent == 0 || !x->has_answer)
+			fail(x, 400, "The body of the request is malformed.");
+		else
+			proxy_abort(x, 400);
+		return false;
+	}
+	r.v[0] = (struct iovec){ x->head.p + x->head_sent, x->head.n - x->head_sent };
+	if (sock_write(to, r.v, r.n) < 0) {
+		x->up_body = before;
+		return write_failed(x);
+	}
+	x->head_sent = x->head.n;
+	x->body_in += (int64_t)r.data;
+	client_conn_consume(c, r.used);
+	x->up_done = r.result == HTTP_BODY_DONE;
+	proxy_touch(x);
+	return true;
+}
+
+/* false: x is gone. */
+static bool
+pump_up_some(struct proxy *x)
+{
+	struct client_conn *c = x->client;
+	struct sock *to = &x->up->sock;
+	bool broken = false;
+
+	if (sock_flush(to) < 0)
+		return write_failed(x);
+	if (x->head_sent < x->head.n && (x->up->connecting || x->up_done || c->view_n == 0)) {
+		if (!send_head(x))
+			return false;
+		if (x->head_sent < x->head.n)
+			return true;
+	}
+	for (int i = 0; !x->up_done && !x->up_broken && !sock_pending(to); i++) {
+		if (i == ROUNDS) {
+			sock_again(&c->sock);
+			return true;
+		}
+		if (!client_conn_fill(c, x->read_max, &broken)) {
+			if (!broken && !c->sock.eof)
+				return true;
+			proxy_abort(x, CLIENT_GONE);
+			return false;
+		}
+		if (!send_body(x))
+			return false;
+	}
+	return true;
+}
+
+static bool
+pump_up(struct proxy *x)
+{
+	struct client_conn *c = x->client;
+	bool lives;
+
+	if (x->up == NULL || x->up_broken ||
+	    (x->up_done && x->head_sent == x->head.n && !sock_pending(&x->up->sock)))
+		return true;
+	lives = pump_up_some(x);
+	client_conn_park(c);
+	return lives;
+}
+
+/* --- answer, to the client --- */
+
+static void
+settle_answer(struct proxy *x, const struct http_head *h)
+{
+	int64_t idle_s = proxy_head_keep_alive_s(h);
+
+	http_body_init(&x->down_body, h);
+	x->up_keep = h->keep_alive;
+	/* Before the instance closes it, not after. */
+	x->up_idle_ms = idle_s < 0 ? UPSTREAM_IDLE_MS : idle_s * 1000 - 1000;
+	if (x->up_idle_ms > UPSTREAM_IDLE_MS)
+		x->up_idle_ms = UPSTREAM_IDLE_MS;
+	if (h->framing == HTTP_BODY_CHUNKED || h->framing == HTTP_BODY_UNTIL_CLOSE) {
+		x->down_chunked = x->minor == 1;
+		x->keep = x->keep && x->minor == 1;
+	}
+	x->keep = x->keep && !lane_of(x)->draining;
+	x->down_done =
+	    h->framing == HTTP_BODY_NONE || (h->framing == HTTP_BODY_LENGTH && h->length == 0);
+	x->status = h->status;
+	x->has_answer = true;
+}
+
+static void
+add_head(struct proxy *x, const char *raw, const struct http_head *h)
+{
+	struct proxy_head_answer a = {
+		.id = { x->id, x->id_n },
+		.minor = x->minor,
+		.keep = x->keep,
+		.chunked = x->down_chunked,
+		.upgrade = x->tunnel,
+		.is_interim = h->status < 200 && !x->tunnel,
+	};
+
+	proxy_head_response(&lane_of(x)->out, raw, h, &a);
+}
+
+/* false: x is gone. */
+static bool
+write_client(struct proxy *x, const struct iovec *v, int n)
+{
+	if (sock_write(&x->client->sock, v, n) == 0)
+		return true;
+	proxy_abort(x, CLIENT_GONE);
+	return false;
+}
+
+/* Parses heads from p[0..n): interim ones pass, the final one is put into lane->out. Returns the
+ * bytes used, or -1 when x is gone. */
+static ssize_t
+take_heads(struct proxy *x, const char *p, size_t n)
+{
+	struct lane *l = lane_of(x);
+	struct http_head *h = &l->head;
+	size_t used = 0;
+
+	buf_clear(&l->out);
+	while (!x->has_answer && used < n) {
+		struct str method = { x->head.p, x->method_n };
+		enum http_head_result r =
+		    http_head_response(p + used, n - used, x->answer_seen, method, h);
+
+		if (r == HTTP_HEAD_MORE && n - used < PROXY_ANSWER_HEAD_MAX) {
+			x->answer_seen = n - used;
+			break;
+		}
+		x->answer_seen = 0;
+		if (r != HTTP_HEAD_OK || (h->status == 101 && !x->upgrade)) {
+			x->up_broken = true;
+			fail(x, 502, "The application's answer is not valid HTTP.");
+			return -1;
+		}
+		if (h->status == 101) {
+			x->tunnel = true;
+			x->timeout_ms = PROXY_TUNNEL_IDLE_S * 1000;
+		}
+		if (h->status >= 200 || x->tunnel)
+			settle_answer(x, h);
+		if (x->has_answer || x->minor == 1)
+			add_head(x, p + used, h);
+		used += h->size;
+	}
+	return (ssize_t)used;
+}
+
+/* The bytes of the body in p[0..n), behind what is in lane->out. false: x is gone. */
+static bool
+pass_body(struct proxy *x, const char *p, size_t n)
+{
+	struct lane *l = lane_of(x);
+	struct iovec head = { l->out.p, l->out.n };
+	struct proxy_relay r;
+
+	do {
+		if (x->down_done) {
+			x->up_keep = x->up_keep && n == 0; /* nobody asked for more */
+			return write_client(x, &head, 1);
+		}
+		proxy_relay_fill(&r, &x->down_body, p, n, x->down_chunked);
+		r.v[0] = head;
+		head = (struct iovec){ 0 };
+		if (!write_client(x, r.v, r.n))
+			return false;
+		if (r.result == HTTP_BODY_BAD) {
+			proxy_abort(x, x->status);
+			return false;
+		}
+		x->bytes += (int64_t)r.data;
+		p += r.used;
+		n -= r.used;
+		x->down_done = r.result == HTTP_BODY_DONE;
+	} while (n != 0);
+	return true;
+}
+
+static bool
+pass_tunnel_start(struct proxy *x, const char *p, size_t n)
+{
+	struct lane *l = lane_of(x);
+	struct iovec v[2] = { { l->out.p, l->out.n }, { (char *)p, n } };
+
+	x->bytes += (int64_t)n;
+	return write_client(x, v, 2);
+}
+
+/* false: x is gone. */
+static bool
+take_answer(struct proxy *x, const char *p, size_t n)
+{
+	struct lane *l = lane_of(x);
+	ssize_t used;
+	bool ok;
+
+	x->has_byte = true;
+	if (x->has_answer) {
+		buf_clear(&l->out);
+		return pass_body(x, p, n);
+	}
+	if (x->answer.n != 0) {
+		buf_add(&x->answer, p, n);
+		p = x->answer.p;
+		n = x->answer.n;
+	}
+	used = take_heads(x, p, n);
+	if (used < 0)
+		return false;
+	p += used;
+	n -= (size_t)used;
+	if (!x->has_answer) {
+		struct iovec v = { l->out.p, l->out.n };
+
+		if (x->answer.n != 0)
+			buf_drop(&x->answer, (size_t)used);
+		else
+			buf_add(&x->answer, p, n);
+		return v.iov_len == 0 || write_client(x, &v, 1);
+	}
+	ok = x->tunnel ? pass_tunnel_start(x, p, n) : pass_body(x, p, n);
+	if (ok)
+		buf_fini(&x->answer);
+	return ok;
+}
+
+/* The instance closed. x is gone after it. */
+static void
+answer_ended(struct proxy *x)
+{
+	static char last[] = "0\r\n\r\n";
+	struct iovec v = { last, sizeof last - 1 };
+
+	if (!x->has_byte) {
+		lost(x);
+	} else if (!x->has_answer) {
+		fail(
+		    x, 502, "The application closed the connection within the head of its answer.");
+	} else if (x->down_body.framing == HTTP_BODY_UNTIL_CLOSE && x->up->sock.eof) {
+		if (x->down_chunked && !write_client(x, &v, 1))
+			return;
+		proxy_finish(x);
+	} else {
+		proxy_abort(x, x->status); /* cut short: so must the client's be */
+	}
+}
+
+/* false: x is gone. */
+static bool
+pump_down(struct proxy *x)
+{
+	struct lane *l = lane_of(x);
+	struct sock *to = &x->client->sock;
+
+	for (int i = 0; x->up != NULL; i++) {
+		struct sock *from = &x->up->sock;
+		ssize_t n;
+
+		if (sock_pending(to)) {
+			if (sock_flush(to) < 0) {
+				proxy_abort(x, CLIENT_GONE);
+				return false;
+			}
+			if (sock_pending(to))
+				break;
+		}
+		if (i == ROUNDS) {
+			sock_again(from);
+			break;
+		}
+		n = sock_read(from, l->scratch, x->read_max);
+		if (n == 0 && !from->eof)
+			break;
+		if (n <= 0) {
+			answer_ended(x);
+			return false;
+		}
+		if (!take_answer(x, l->scratch, (size_t)n))
+			return false;
+		if (x->tunnel)
+			return tunnel_pump(x);
+		if (x->down_done) {
+			proxy_finish(x);
+			return false;
+		}
+		proxy_touch(x);
+		if (sock_pending(to))
+			x->read_max = LANE_READ;
+		else if ((size_t)n == x->read_max && x->read_max < LANE_SCRATCH)
+			x->read_max *= 2;
+	}
+	return true;
+}
+
+static void
+on_up(struct upstream_conn *u, void *owner)
+{
+	struct proxy *x = owner;
+
+	if (u->timed_out)
+		lost(x);
+	else if (x->tunnel)
+		(void)tunnel_pump(x);
+	else if (pump_up(x))
+		(void)pump_down(x);
+}
+
+void
+proxy_client_ready(struct proxy *x)
+{
+	if (x->tunnel)
+		(void)tunnel_pump(x);
+	else if (pump_up(x))
+		(void)pump_down(x);
+}
+
+void
+proxy_timeout(struct proxy *x)
+{
+	if (x->tunnel || x->has_answer)
+		proxy_abort(x, x->status);
+	else if (!x->up_done && x->up != NULL && !sock_pending(&x->up->sock))
+		fail(x, 408, "The rest of the request did not arrive in time.");
+	else
+		fail(x, 504, "The application did not answer in time.");
+}
+
+/* --- start --- */
+
+static void
+note_choice(struct proxy *x, const struct host_route *r, const struct host_endpoint *ep)
+{
+	buf_truncate(&x->names, x->host_n + 1);
+	buf_add(&x->names, r->app, strlen(r->app) + 1);
+	if (*ep->id != '\0')
+		buf_add(&x->names, ep->id, strlen(ep->id) + 1);
+	else
+		buf_add(&x->names, ep->name, strlen(ep->name) + 1);
+}
+
+static const struct host_route *
+find_route(struct proxy *x)
+{
+	const struct host_root *root = lane_of(x)->root;
+	const struct host_route *r = root == NULL ? NULL : host_find(root, x->names.p, x->host_n);
+
+	if (r == NULL)
+		fail(x, 404, "There is no application at this address.");
+	else if (r->state == WIRE_ROUTE_STOPPED)
+		fail(x, 503, "The application is stopped. Its owner can start it.");
+	else if (r->state == WIRE_ROUTE_EMPTY || r->n == 0)
+		fail_retry_after(x, 503, "The application has no running instance.", 5);
+	else
+		return r;
+	return NULL;
+}
+
+/* Picks an instance and sends the head, until it works or nothing is left. */
+static void
+attempt(struct proxy *x)
+{
+	struct lane *l = lane_of(x);
+	const struct host_route *r = find_route(x);
+	struct upstream_pool *p;
+
+	if (r == NULL)
+		return;
+	x->timeout_ms =
+	    (r->timeout_s != 0 ? (int64_t)r->timeout_s : l->conf->request_timeout_s) * 1000;
+	while ((p = balance_pick(l, r, x->tried, x->tries)) != NULL) {
+		bool must_live = !x->is_idempotent || !x->up_done;
+
+		upstream_pool_take(p);
+		x->pool = p;
+		note_choice(x, r, p->ep);
+		x->up = upstream_open(p, x->fresh, must_live, on_up, x);
+		if (x->up != NULL) {
+			proxy_touch(x);
+			(void)pump_up(x);
+			return;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			fail_retry_after(x, 503, "The router has no connection to spare.", 1);
+			return;
+		}
+		upstream_pool_failed(p);
+		let_go(x, false);
+		if (x->tries == PROXY_TRIES)
+			break;
+		x->tried[x->tries++] = p->ep;
+	}
+	fail(x, 502, "The application does not accept connections.");
+}
+
+static bool
+is_idempotent(struct str m)
+{
+	return str_eq(m, "GET") || str_eq(m, "HEAD") || str_eq(m, "OPTIONS") || str_eq(m, "PUT") ||
+	       str_eq(m, "DELETE") || str_eq(m, "TRACE");
+}
+
+static void
+note_request(struct proxy *x, const struct http_head *h)
+{
+	struct lane *l = lane_of(x);
+	struct str id = http_head_get(h, "x-request-id");
+
+	x->start_us = lane_monotonic_us();
+	x->start_unix_us = lane_unix_us();
+	x->minor = (uint8_t)h->minor;
+	x->keep = h->keep_alive && !l->draining;
+	x->is_head = str_eq(h->method, "HEAD");
+	x->is_idempotent = is_idempotent(h->method);
+	x->wants_json = proxy_page_wants_json(h);
+	x->upgrade = proxy_head_may_upgrade(h);
+	x->up_chunked = h->framing == HTTP_BODY_CHUNKED;
+	x->up_done =
+	    h->framing == HTTP_BODY_NONE || (h->framing == HTTP_BODY_LENGTH && h->length == 0);
+	x->method_n = (uint32_t)h->method.n;
+	http_body_init(&x->up_body, h);
+	if (proxy_head_id_is_valid(id)) {
+		memcpy(x->id, id.p, id.n);
+		x->id_n = (uint8_t)id.n;
+	} else {
+		make_id(l, x);
+	}
+}
+
+void
+proxy_start(struct client_conn *c, const struct http_head *h)
+{
+	struct proxy *x = new_exchange(c);
+	struct lane *l = c->sock.lane;
+	struct proxy_head_facts f;
+	char key[HOST_NAME_MAX + 1];
+	size_t key_n = host_key(h->host.p, h->host.n, key);
+	const char *end;
+	bool is_connect = str_eq(h->method, "CONNECT");
+	bool too_large = l->conf->body_max != 0 && h->framing == HTTP_BODY_LENGTH &&
+	                 h->length > l->conf->body_max;
+
+	note_request(x, h);
+	f = (struct proxy_head_facts){ .peer = c->peer,
+		.port = l->port_text,
+		.proto = "http",
+		.id = { x->id, x->id_n },
+		.start_us = x->start_unix_us,
+		.upgrade = x->upgrade };
+	proxy_head_request(&x->head, c->view, h, &f);
+	end = memchr(x->head.p + x->method_n + 1, ' ', x->head.n - x->method_n - 1);
+	x->target_n = (uint32_t)(end - x->head.p - x->method_n - 1);
+	x->host_n = (uint32_t)key_n;
+	buf_add(&x->names, key, key_n);
+	buf_addc(&x->names, '\0');
+	client_conn_consume(c, h->size);
+	if (is_connect)
+		fail(x, 405, "This router does not open tunnels by CONNECT.");
+	else if (too_large)
+		fail(x, 413, "The body of the request is larger than this router accepts.");
+	else
+		attempt(x);
+}

@@ -1,0 +1,81 @@
+/* router/proxy.h: one exchange: a request to an instance, its answer back, bodies both ways with
+ * backpressure, retries while that is safe. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+#include "lib/http/http_body.h"
+#include "lib/http/http_head.h"
+#include "router/proxy_head.h"
+
+struct client_conn;
+struct host_endpoint;
+struct lane;
+struct upstream_conn;
+struct upstream_pool;
+
+enum {
+	PROXY_TIMEOUT_S = 300,
+	PROXY_TUNNEL_IDLE_S = 3600,
+	PROXY_TRIES = 4,
+	PROXY_ANSWER_HEAD_MAX = 64 * 1024,
+};
+
+struct proxy {
+	struct proxy *next;         /* in lane->spare */
+	struct client_conn *client; /* borrowed: owns us */
+	struct upstream_conn *up;   /* owned; NULL: none now */
+	struct upstream_pool *pool; /* taken; NULL: none */
+	struct host_endpoint *tried[PROXY_TRIES];
+	struct buf head;   /* the request's head as it goes out; kept until the end */
+	struct buf answer; /* a head of an answer that came in parts */
+	struct http_body up_body, down_body;
+	size_t head_sent;
+	size_t answer_seen; /* bytes of answer that were scanned */
+	int64_t bytes;      /* of the body that went to the client */
+	int64_t body_in;    /* of the body that came from it */
+	int64_t start_us, start_unix_us;
+	int64_t timeout_ms;
+	uint32_t method_n, target_n; /* at the start of head */
+	uint32_t read_max;
+	uint32_t host_n;
+	struct buf names; /* "host\0app\0instance\0", for the log and for retries */
+	int status;
+	uint8_t tries;
+	uint8_t id_n;
+	uint8_t minor;   /* of the client's HTTP */
+	bool keep;       /* the client's connection may stay */
+	bool up_keep;    /* the instance's connection may stay */
+	bool up_done;    /* the request is sent */
+	bool has_answer; /* the final head of the answer went to the client */
+	bool has_byte;   /* something of an answer arrived */
+	bool down_done;
+	bool up_chunked, down_chunked;
+	bool is_idempotent;
+	bool upgrade;
+	bool tunnel;
+	bool up_fin, down_fin; /* tunnel: the end was passed on */
+	bool wants_json;
+	bool is_head;
+	bool fresh;     /* an idle connection failed: make a new one */
+	bool up_broken; /* it takes no more; an answer may still lie there */
+	int64_t up_idle_ms;
+	char id[PROXY_ID_MAX];
+};
+
+/* Starts the exchange for h, which lies at the client's view. May answer at once. */
+void proxy_start(struct client_conn *c, const struct http_head *h);
+/* Something changed on the client's side. */
+void proxy_client_ready(struct proxy *x);
+void proxy_timeout(struct proxy *x);
+/* Answers a request that has no exchange (a malformed one). */
+void proxy_refuse(struct client_conn *c, int status, const char *why);
+/* Ends the exchange after a whole answer; breaks it off. x is gone after either. */
+void proxy_finish(struct proxy *x);
+void proxy_abort(struct proxy *x, int status);
+void proxy_touch(struct proxy *x); /* bytes moved: the deadline starts anew */
+/* Closes what it holds, writes the log line. NULL is fine. */
+void proxy_free(struct proxy *take_x);
+void proxy_drop_spares(struct lane *l);

@@ -1,0 +1,47 @@
+/* router/proxy_head.h: what becomes of heads on their way: hop-by-hop fields out, the router's in.
+ * Fields that stay are copied as the bytes they are, in runs. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/str.h"
+
+struct http_head;
+
+enum { PROXY_ID_MAX = 128 };
+
+struct proxy_head_facts {
+	const char *peer; /* address of the client as text */
+	const char *port; /* that the client reached */
+	const char *proto;
+	struct str id; /* of the request */
+	int64_t start_us;
+	bool upgrade; /* request: pass the Upgrade on; response: it is a 101 */
+};
+
+/* Appends the request as the instance gets it. raw: the bytes that h was parsed from. */
+void proxy_head_request(
+    struct buf *out, const char *raw, const struct http_head *h, const struct proxy_head_facts *f);
+
+struct proxy_head_answer {
+	struct str id;
+	int minor;       /* of the client's HTTP */
+	bool keep;       /* the client's connection stays */
+	bool chunked;    /* the body goes out in chunks */
+	bool upgrade;    /* a 101 */
+	bool is_interim; /* 1xx: nothing of ours is added */
+};
+/* Appends the response as the client gets it. */
+void proxy_head_response(
+    struct buf *out, const char *raw, const struct http_head *h, const struct proxy_head_answer *a);
+
+/* Whether the request may be passed on as an upgrade: never to HTTP/2, which would hide requests
+ * from the router. */
+bool proxy_head_may_upgrade(const struct http_head *h);
+/* A request id from outside: 1..128 of letters, digits and ._- */
+bool proxy_head_id_is_valid(struct str id);
+/* Seconds that the instance keeps an idle connection ("Keep-Alive: timeout=5"); -1: it does not
+ * say. */
+int64_t proxy_head_keep_alive_s(const struct http_head *h);

@@ -1,0 +1,75 @@
+#include "router/proxy_page.h"
+
+#include <string.h>
+
+#include "lib/http/http_head.h"
+
+static void
+add_html(struct buf *b, const struct proxy_page *p)
+{
+	const char *reason = http_reason(p->status);
+
+	buf_addf(b,
+	    "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+	    "<meta name=\"viewport\" content=\"width=device-width\">"
+	    "<title>%d %s</title><style>"
+	    "body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em;"
+	    "color:#222;background:#fff}h1{font-size:1.4em}code{color:#666;font-size:.85em}"
+	    "@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}}"
+	    "</style></head>\n<body><h1>%d %s</h1><p>%s</p>"
+	    "<p><code>Request %.*s</code></p></body></html>\n",
+	    p->status, reason, p->status, reason, p->why, (int)p->id.n, p->id.p);
+}
+
+static void
+add_json(struct buf *b, const struct proxy_page *p)
+{
+	buf_addf(b, "{\"status\":%d,\"error\":", p->status);
+	buf_add_json_str(b, p->why);
+	buf_adds(b, ",\"request_id\":");
+	buf_add_json_strn(b, p->id.p, p->id.n);
+	buf_adds(b, "}\n");
+}
+
+void
+proxy_page_add(struct buf *out, const struct proxy_page *p)
+{
+	struct buf body = { 0 };
+
+	if (p->wants_json)
+		add_json(&body, p);
+	else
+		add_html(&body, p);
+	buf_addf(out,
+	    "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: "
+	    "no-store\r\n",
+	    p->status, http_reason(p->status),
+	    p->wants_json ? "application/json" : "text/html; charset=utf-8", body.n);
+	if (p->retry_after_s != 0)
+		buf_addf(out, "Retry-After: %d\r\n", p->retry_after_s);
+	if (p->status == 405)
+		buf_adds(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+	if (!p->keep)
+		buf_adds(out, "Connection: close\r\n");
+	else if (p->minor == 0)
+		buf_adds(out, "Connection: keep-alive\r\n");
+	buf_addf(out, "X-Request-Id: %.*s\r\n\r\n", (int)p->id.n, p->id.p);
+	if (!p->is_head)
+		buf_add(out, body.p, body.n);
+	buf_fini(&body);
+}
+
+bool
+proxy_page_wants_json(const struct http_head *h)
+{
+	struct str accept = http_head_get(h, "accept");
+	const char *json, *html;
+
+	if (accept.n == 0)
+		return false;
+	json = memmem(accept.p, accept.n, "application/json", 16);
+	if (json == NULL)
+		json = memmem(accept.p, accept.n, "+json", 5);
+	html = memmem(accept.p, accept.n, "text/html", 9);
+	return json != NULL && (html == NULL || json < html);
+}

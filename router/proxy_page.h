@@ -1,0 +1,25 @@
+/* router/proxy_page.h: the router's own answers: a small page, or JSON when the client asks. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/str.h"
+
+struct http_head;
+
+struct proxy_page {
+	int status;
+	const char *why; /* a sentence for a person */
+	struct str id;   /* of the request */
+	bool wants_json;
+	bool is_head;      /* no body */
+	bool keep;         /* the connection stays */
+	int minor;         /* of the client's HTTP */
+	int retry_after_s; /* 0: not said */
+};
+
+/* Appends head and body. */
+void proxy_page_add(struct buf *out, const struct proxy_page *p);
+/* Whether Accept prefers JSON to HTML. */
+bool proxy_page_wants_json(const struct http_head *h);

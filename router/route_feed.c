@@ -1,0 +1,111 @@
+#include "router/route_feed.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/map.h"
+#include "lib/base/mem.h"
+#include "lib/wire/wire_feed.h"
+#include "lib/wire/wire_route.h"
+#include "router/host_table.h"
+#include "router/route_file.h"
+
+void
+route_feed_fini(struct route_feed *f)
+{
+	map_free(STEAL(f->named));
+	free(STEAL(f->cluster));
+}
+
+void
+route_feed_begin(struct route_feed *f)
+{
+	map_free(STEAL(f->named));
+	f->is_first = true;
+}
+
+/* Whose feed is it? A foreign cluster's routes, or those of a past that a restore ended, would send
+ * requests to whatever has the addresses now. */
+static int
+check_origin(struct route_feed *f, const struct wire_feed *w, struct err *e)
+{
+	if (w->cluster == NULL)
+		return 0;
+	if (f->cluster != NULL && strcmp(f->cluster, w->cluster) != 0)
+		return err_set(e, ERR_CONFLICT, "cluster",
+		    "the feed is of cluster %s, this router belongs to %s: give the right --feed, "
+		    "or remove "
+		    "the saved table",
+		    w->cluster, f->cluster);
+	if (w->epoch < f->epoch)
+		return err_set(e, ERR_CONFLICT, "epoch",
+		    "the feed is of epoch %lld, this router knows %lld: the broker serves an old "
+		    "copy",
+		    (long long)w->epoch, (long long)f->epoch);
+	mem_set_str(&f->cluster, w->cluster);
+	f->epoch = w->epoch;
+	return 0;
+}
+
+static enum route_feed_step
+put(struct route_feed *f, const struct wire_feed *w, struct err *e)
+{
+	AUTO_FINI(wire_route_fini) struct wire_route r = { 0 };
+
+	if (w->value == NULL || w->key == NULL) {
+		(void)err_set(e, ERR_INVALID, "value", "a put needs key and value");
+		return ROUTE_FEED_SKIPPED;
+	}
+	if (codec_decode(&wire_route_codec, w->value, strlen(w->value), &r, CODEC_IGNORE, e) < 0 ||
+	    host_table_put(f->table, &r, e) < 0) {
+		(void)err_wrap(e, "route %s", w->key);
+		return ROUTE_FEED_SKIPPED;
+	}
+	if (f->named != NULL)
+		map_set(f->named, r.host, f);
+	return ROUTE_FEED_CHANGE;
+}
+
+static enum route_feed_step
+take(struct route_feed *f, const struct wire_feed *w, struct err *e)
+{
+	bool is_route = w->kind != NULL && strcmp(w->kind, "route") == 0;
+
+	switch (w->type) {
+	case WIRE_FEED_RESET:
+		map_free(f->named);
+		f->named = map_new(NULL);
+		return ROUTE_FEED_RESET;
+	case WIRE_FEED_SYNC:
+		if (f->named != NULL)
+			route_file_keep_only(f->table, f->named);
+		map_free(STEAL(f->named));
+		f->revision = w->revision;
+		return ROUTE_FEED_SYNC;
+	case WIRE_FEED_PUT:
+		return is_route ? put(f, w, e) : ROUTE_FEED_SKIPPED;
+	case WIRE_FEED_DELETE:
+		if (!is_route || w->key == NULL || !host_table_delete(f->table, w->key))
+			return ROUTE_FEED_SKIPPED;
+		return ROUTE_FEED_CHANGE;
+	default:
+		return ROUTE_FEED_SKIPPED;
+	}
+}
+
+enum route_feed_step
+route_feed_line(struct route_feed *f, struct str line, struct err *e)
+{
+	AUTO_FINI(wire_feed_fini) struct wire_feed w = { 0 };
+
+	if (codec_decode(&wire_feed_codec, line.p, line.n, &w, CODEC_IGNORE, e) < 0)
+		return ROUTE_FEED_REFUSED;
+	if (f->is_first && w.type != WIRE_FEED_RESET && w.type != WIRE_FEED_SYNC) {
+		(void)err_set(e, ERR_INVALID, "type", "a feed begins with reset or sync");
+		return ROUTE_FEED_REFUSED;
+	}
+	f->is_first = false;
+	if (check_origin(f, &w, e) < 0)
+		return ROUTE_FEED_REFUSED;
+	return take(f, &w, e);
+}

@@ -1,0 +1,67 @@
+#include "router/router_conf.h"
+
+#include "lib/codec/conf.h"
+
+static const struct conf_item items[] = {
+	CONF_STR(struct router_conf, http, "http", "127.0.0.1:8080",
+	    "Address and port for HTTP; port 0 picks a free one."),
+	CONF_STR(struct router_conf, https, "https", NULL,
+	    "Address and port for HTTPS; not supported by this version."),
+	CONF_STR(struct router_conf, cert, "cert", NULL, "Certificate and key for HTTPS, PEM."),
+	CONF_STR(struct router_conf, feed, "feed", NULL,
+	    "Where the broker sends routes: unix:/PATH or https://HOST:PORT."),
+	CONF_STR(struct router_conf, token_file, "token-file", NULL,
+	    "File with the token for the broker."),
+	CONF_STR(struct router_conf, id, "id", "router", "Name of this router to the broker."),
+	CONF_STR(struct router_conf, state_dir, "state-dir", NULL,
+	    "Directory of the saved table, from which the router starts without a broker."),
+	CONF_STR(struct router_conf, routes, "routes", NULL,
+	    "File with a static table instead of a feed: lines HOST ADDRESS:PORT...; read again on "
+	    "SIGHUP."),
+	CONF_STR(struct router_conf, access_log, "access-log", NULL,
+	    "File for a line a request, - for standard output; opened again on SIGUSR1."),
+	CONF_STR(struct router_conf, log_level, "log-level", "info", "debug, info, warn or error."),
+	CONF_BOOL(struct router_conf, log_json, "log-json", "false", "Log lines as JSON."),
+	CONF_INT(struct router_conf, threads, "threads", 0, ROUTER_THREADS_MAX, "0",
+	    "Threads that serve; 0: one for each core, at most 4."),
+	CONF_INT(struct router_conf, ready_fd, "ready-fd", -1, 1023, "-1",
+	    "Descriptor that gets a line of JSON with the port once the router serves."),
+	CONF_INT(struct router_conf, request_timeout_s, "request-timeout", 1, 86400, "300",
+	    "Seconds without a byte until a request is given up, unless the application sets its "
+	    "own."),
+	CONF_INT(struct router_conf, body_max, "body-max", 0, INT64_MAX, "0",
+	    "Largest body of a request in bytes; 0: any."),
+	CONF_INT(struct router_conf, drain_s, "drain", 0, 3600, "10",
+	    "Seconds that running requests get to finish at the end."),
+	CONF_LAST,
+};
+
+static int
+check(const struct router_conf *c, struct err *e)
+{
+	if (c->https != NULL && c->routes == NULL)
+		return err_set(e, ERR_INVALID, "https",
+		    "HTTPS is not supported by this version: leave it out");
+	if (c->feed != NULL && c->routes != NULL)
+		return err_set(e, ERR_INVALID, "routes", "give either --feed or --routes");
+	if (c->feed == NULL && c->routes == NULL && c->state_dir == NULL)
+		return err_set(e, ERR_INVALID, "feed",
+		    "where do routes come from? Give --feed unix:/PATH or --routes FILE");
+	return 0;
+}
+
+int
+router_conf_load(int argc, char **argv, struct router_conf *out, struct err *e)
+{
+	int rc = conf_load("pinion-router", items, argc, argv, out, e);
+
+	if (rc != 0)
+		return rc;
+	return check(out, e);
+}
+
+void
+router_conf_fini(struct router_conf *c)
+{
+	conf_fini(items, c);
+}

@@ -1,0 +1,32 @@
+/* router/router_conf.h: settings of pinion-router. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/err.h"
+
+enum { ROUTER_THREADS_MAX = 64, ROUTER_THREADS_DEFAULT = 4 };
+
+struct router_conf {
+	char *http;  /* owned, as all: ADDRESS:PORT */
+	char *https; /* accepted, refused: not there yet */
+	char *cert;
+	char *feed; /* "unix:/path" or "https://host:port" */
+	char *token_file;
+	char *id;
+	char *state_dir;
+	char *routes; /* static table */
+	char *access_log;
+	char *log_level;
+	bool log_json;
+	int64_t threads;
+	int64_t ready_fd; /* -1: none */
+	int64_t request_timeout_s;
+	int64_t body_max; /* bytes; 0: any */
+	int64_t drain_s;  /* at the end */
+};
+
+/* As conf_load: 1 after --help and --version. */
+int router_conf_load(int argc, char **argv, struct router_conf *out, struct err *e) MUST_CHECK;
+void router_conf_fini(struct router_conf *c);

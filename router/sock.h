@@ -1,0 +1,48 @@
+/* router/sock.h: one non-blocking socket with edge-triggered readiness. It holds no buffer but what
+ * its peer did not take. */
+#pragma once
+
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct lane;
+struct sock;
+
+/* Something may have changed: look at the flags. */
+typedef void sock_fn(struct sock *s);
+
+struct sock {
+	struct event ev;
+	struct lane *lane; /* borrowed */
+	sock_fn *fn;
+	char *spill; /* owned: bytes that wait for room; NULL = none */
+	uint32_t spill_off, spill_n, spill_cap;
+	int fd; /* owned; -1: closed */
+	bool can_read;
+	bool can_write;
+	bool half_closed; /* the peer has sent its FIN: read up to the end */
+	bool eof;         /* and it was read */
+};
+
+/* Takes fd and watches it. can_write is true from the start for accepted sockets. */
+int sock_start(struct sock *s, struct lane *l, int take_fd, bool can_write, sock_fn *fn);
+void sock_close(struct sock *s); /* twice is fine */
+/* > 0: bytes; 0: nothing now, or the end (s->eof); -1: broken. */
+ssize_t sock_read(struct sock *s, void *p, size_t n);
+/* One writev. Returns the bytes taken, 0 when there is no room, -1 when it is broken. */
+ssize_t sock_try(struct sock *s, const struct iovec *v, int n);
+/* Writes; keeps what the peer does not take. 0, or -1 when it is broken. */
+int sock_write(struct sock *s, const struct iovec *v, int n);
+/* Writes what was kept. 0, or -1 when it is broken. */
+int sock_flush(struct sock *s);
+static inline bool
+sock_pending(const struct sock *s)
+{
+	return s->spill_n != 0;
+}
+/* Calls fn again in the next turn of the loop, so that others get theirs. */
+void sock_again(struct sock *s);

@@ -1,0 +1,262 @@
+#include "router/upstream.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/base/mem.h"
+#include "router/host_table.h"
+
+enum { DOWN_DOUBLINGS = 5 };
+
+static void free_pool(struct upstream_pool *p);
+
+struct upstream_pool *
+upstream_pool_of(struct lane *l, struct host_endpoint *ep)
+{
+	struct upstream_pool *p = ep->pool[l->index];
+
+	if (p != NULL)
+		return p;
+	p = xcalloc(1, sizeof *p);
+	p->ep = ep;
+	p->lane = l;
+	p->next = l->pools;
+	if (p->next != NULL)
+		p->next->prev = p;
+	l->pools = p;
+	ep->pool[l->index] = p;
+	return p;
+}
+
+void
+upstream_pool_take(struct upstream_pool *p)
+{
+	p->active++;
+	p->last_pick = ++p->lane->turn;
+}
+
+void
+upstream_pool_release(struct upstream_pool *p)
+{
+	struct host_endpoint *ep = p->ep;
+	struct lane *l = p->lane;
+
+	if (--p->active != 0 || !p->retired)
+		return;
+	free_pool(p);
+	l->on_gone(l, ep);
+}
+
+void
+upstream_pool_failed(struct upstream_pool *p)
+{
+	uint32_t doublings = p->failures < DOWN_DOUBLINGS ? p->failures : DOWN_DOUBLINGS;
+
+	p->failures++;
+	p->down_until_ms = p->lane->now_ms + ((int64_t)UPSTREAM_DOWN_MS << doublings);
+}
+
+void
+upstream_pool_worked(struct upstream_pool *p)
+{
+	p->failures = 0;
+	p->down_until_ms = 0;
+}
+
+static void
+unlink_idle(struct upstream_conn *u)
+{
+	struct upstream_pool *p = u->pool;
+
+	if (u->prev != NULL)
+		u->prev->next = u->next;
+	else
+		p->idle = u->next;
+	if (u->next != NULL)
+		u->next->prev = u->prev;
+	else
+		p->idle_last = u->prev;
+	u->next = u->prev = NULL;
+	p->idle_n--;
+}
+
+static bool
+is_idle(const struct upstream_conn *u)
+{
+	return u->owner == NULL;
+}
+
+void
+upstream_close(struct upstream_conn *take_u)
+{
+	struct upstream_conn *u = take_u;
+
+	if (u == NULL)
+		return;
+	if (is_idle(u))
+		unlink_idle(u);
+	wheel_clear(&u->timer.timer);
+	sock_close(&u->sock);
+	u->sock.lane->upstream_n--;
+	lane_bury(u->sock.lane, &u->grave);
+}
+
+static void
+on_sock(struct sock *s)
+{
+	struct upstream_conn *u = CONTAINER_OF(s, struct upstream_conn, sock);
+
+	if (u->owner != NULL)
+		u->fn(u, u->owner);
+	else if (s->can_read) /* closed by the instance, or bytes that nobody asked for */
+		upstream_close(u);
+}
+
+static void
+on_deadline(struct lane_timer *t)
+{
+	struct upstream_conn *u = CONTAINER_OF(t, struct upstream_conn, timer);
+
+	if (is_idle(u)) {
+		upstream_close(u);
+	} else if (u->connecting) {
+		u->timed_out = true;
+		u->fn(u, u->owner);
+	}
+}
+
+static struct upstream_conn *
+connect_new(struct upstream_pool *p)
+{
+	struct lane *l = p->lane;
+	const struct sockaddr *sa = &p->ep->addr.sa;
+	socklen_t n = sa->sa_family == AF_INET6 ? sizeof p->ep->addr.in6 : sizeof p->ep->addr.in;
+	int one = 1, fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct upstream_conn *u;
+
+	if (fd < 0)
+		return NULL;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	if (connect(fd, sa, n) < 0 && errno != EINPROGRESS) {
+		int sys = errno;
+
+		close(fd);
+		errno = sys;
+		return NULL;
+	}
+	u = xcalloc(1, sizeof *u);
+	u->pool = p;
+	u->timer.fn = on_deadline;
+	u->connecting = true;
+	if (sock_start(&u->sock, l, fd, true, on_sock) < 0) {
+		free(u);
+		return NULL;
+	}
+	l->upstream_n++;
+	wheel_set(&l->wheel, &u->timer.timer, l->now_ms + UPSTREAM_CONNECT_MS);
+	return u;
+}
+
+/* Whether an idle connection can still be written to. */
+static bool
+is_alive(struct upstream_conn *u)
+{
+	char c;
+
+	return recv(u->sock.fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+	       (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+struct upstream_conn *
+upstream_open(struct upstream_pool *p, bool fresh, bool must_live, upstream_fn *fn, void *owner)
+{
+	struct upstream_conn *u = NULL;
+
+	while (!fresh && (u = p->idle) != NULL && must_live && !is_alive(u))
+		upstream_close(u);
+	if (fresh)
+		u = NULL;
+	if (u != NULL)
+		unlink_idle(u);
+	else if ((u = connect_new(p)) == NULL)
+		return NULL;
+	u->fn = fn;
+	u->owner = owner;
+	return u;
+}
+
+void
+upstream_connected(struct upstream_conn *u)
+{
+	if (!u->connecting)
+		return;
+	u->connecting = false;
+	wheel_clear(&u->timer.timer);
+	upstream_pool_worked(u->pool);
+}
+
+void
+upstream_keep(struct upstream_conn *take_u, int64_t idle_ms)
+{
+	struct upstream_conn *u = take_u;
+	struct upstream_pool *p = u->pool;
+
+	if (p->retired || u->sock.half_closed || sock_pending(&u->sock) || idle_ms <= 0 ||
+	    p->idle_n >= UPSTREAM_IDLE_MAX) {
+		upstream_close(u);
+		return;
+	}
+	u->owner = NULL;
+	u->fn = NULL;
+	u->reused = true;
+	u->prev = NULL;
+	u->next = p->idle;
+	if (p->idle != NULL)
+		p->idle->prev = u;
+	else
+		p->idle_last = u;
+	p->idle = u;
+	p->idle_n++;
+	wheel_set(&p->lane->wheel, &u->timer.timer, p->lane->now_ms + idle_ms);
+}
+
+static void
+free_pool(struct upstream_pool *p)
+{
+	while (p->idle != NULL)
+		upstream_close(p->idle);
+	if (p->prev != NULL)
+		p->prev->next = p->next;
+	else
+		p->lane->pools = p->next;
+	if (p->next != NULL)
+		p->next->prev = p->prev;
+	p->ep->pool[p->lane->index] = NULL;
+	free(p);
+}
+
+void
+upstream_free_all(struct lane *l)
+{
+	while (l->pools != NULL)
+		free_pool(l->pools);
+}
+
+bool
+upstream_retire(struct lane *l, struct host_endpoint *ep)
+{
+	struct upstream_pool *p = ep->pool[l->index];
+
+	if (p == NULL)
+		return true;
+	p->retired = true;
+	while (p->idle != NULL)
+		upstream_close(p->idle);
+	if (p->active != 0)
+		return false;
+	free_pool(p);
+	return true;
+}

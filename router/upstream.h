@@ -1,0 +1,73 @@
+/* router/upstream.h: connections to instances: a pool for each instance and lane, newest first.
+ * A lane's own; no locks. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "router/lane.h"
+#include "router/sock.h"
+
+struct host_endpoint;
+struct upstream_conn;
+
+enum {
+	UPSTREAM_CONNECT_MS = 5000,
+	UPSTREAM_IDLE_MS = 60000, /* unless the instance names a shorter time */
+	UPSTREAM_IDLE_MAX = 256,  /* kept for each instance and lane */
+	UPSTREAM_DOWN_MS = 250,   /* after a refused connection; doubles up to 32 times */
+};
+
+struct upstream_pool {
+	struct upstream_pool *next, *prev; /* in lane->pools */
+	struct host_endpoint *ep;          /* borrowed: outlives the pool */
+	struct lane *lane;                 /* borrowed */
+	struct upstream_conn *idle;
+	struct upstream_conn *idle_last;
+	uint32_t idle_n;
+	uint32_t active;       /* exchanges and tunnels that use it */
+	uint64_t last_pick;    /* lane->turn of the last one */
+	int64_t down_until_ms; /* it refused: others are tried first */
+	uint32_t failures;
+	bool retired; /* off every route: gone when the last exchange ends */
+};
+
+/* Something happened to the connection of an exchange. */
+typedef void upstream_fn(struct upstream_conn *u, void *owner);
+
+struct upstream_conn {
+	struct lane_grave grave;
+	struct lane_timer timer;
+	struct sock sock;
+	struct upstream_pool *pool;        /* borrowed */
+	struct upstream_conn *next, *prev; /* in pool->idle */
+	upstream_fn *fn;
+	void *owner;     /* borrowed; NULL: idle */
+	bool reused;     /* it served before */
+	bool connecting; /* not known to be established */
+	bool timed_out;  /* the connection was not made in time */
+};
+
+/* The pool of ep in this lane, made when needed. */
+struct upstream_pool *upstream_pool_of(struct lane *l, struct host_endpoint *ep);
+/* Counts an exchange on the pool; every take has its release. */
+void upstream_pool_take(struct upstream_pool *p);
+void upstream_pool_release(struct upstream_pool *p);
+void upstream_pool_failed(struct upstream_pool *p); /* refused or timed out */
+void upstream_pool_worked(struct upstream_pool *p);
+
+/* An idle connection (unless fresh), else a new one. must_live: looks that the idle one was not
+ * closed by its peer. NULL: it cannot be made (errno). */
+struct upstream_conn *upstream_open(
+    struct upstream_pool *p, bool fresh, bool must_live, upstream_fn *fn, void *owner);
+/* Back to the pool, for idle_ms at most. */
+void upstream_keep(struct upstream_conn *take_u, int64_t idle_ms);
+void upstream_close(struct upstream_conn *take_u);
+/* The connection is established. */
+void upstream_connected(struct upstream_conn *u);
+
+/* ep left the table: its idle connections close now. true: nothing of it is left in this lane, else
+ * lane->on_gone tells when the last exchange ended. */
+bool upstream_retire(struct lane *l, struct host_endpoint *ep);
+/* At the end, when no client is left. */
+void upstream_free_all(struct lane *l);
