@@ -15,12 +15,12 @@ struct init_settings {
 	const struct str_list *stop;  /* argv run first on SIGTERM; NULL: none */
 	const struct str_list *env;   /* "K=V" of both; NULL: init's own environment */
 	const char *cwd;              /* in the container; NULL: "/" */
-	const char *log_dir;          /* in the container; NULL: output is discarded */
-	const char *source;           /* logs go to LOG_DIR/<source>.log; NULL: "app" */
-	int64_t log_size;             /* bytes of one file; 0: 10 MiB */
-	int64_t log_count;            /* files kept, the current one included; 0: 5 */
-	int64_t stop_timeout_ms;      /* SIGTERM (and stop's run) … end of all; 0: 30 s */
-	int64_t umask;                /* 0: 077 */
+	const char *log_dir;     /* in the container; NULL: output goes where init's own does */
+	const char *source;      /* logs go to LOG_DIR/<source>.log; NULL: "app" */
+	int64_t log_size;        /* bytes of one file; 0: 10 MiB */
+	int64_t log_count;       /* files kept, the current one included; 0: 5 */
+	int64_t stop_timeout_ms; /* SIGTERM (and stop's run) … end of all; 0: 30 s */
+	int64_t umask;           /* 0: 077 */
 };
 /* Writes DIR/settings (mode 0644: secrets of env are the instance's own; DIR keeps others out). */
 int init_control_write(const char *dir, const struct init_settings *s, struct err *e) MUST_CHECK;
