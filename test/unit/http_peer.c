@@ -183,3 +183,15 @@ http_peer_forget(struct http_peer *p)
 {
 	buf_clear(&p->in);
 }
+
+void
+http_peer_wait_n(struct loop *l, const size_t *n, size_t want)
+{
+	int64_t end = loop_now_ms() + DEADLINE_MS;
+
+	while (*n < want) {
+		if (loop_now_ms() > end)
+			fail_msg("%zu of %zu in %d ms", *n, want, DEADLINE_MS);
+		http_peer_turn(l, 1);
+	}
+}

@@ -43,6 +43,8 @@ void http_peer_forget(struct http_peer *p);
 
 /* Runs the loop until *done, or fails the test after 10 s. */
 void http_peer_wait(struct loop *l, const bool *done);
+/* The same until *n is at least want. */
+void http_peer_wait_n(struct loop *l, const size_t *n, size_t want);
 /* Runs the loop over what is ready now. */
 void http_peer_step(struct loop *l);
 /* Runs the loop for ms. */
