@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "lib/base/err.h"
+#include "lib/base/mem.h"
 #include "lib/base/str.h"
 
 struct node_dirs;
@@ -15,19 +16,26 @@ struct layer_store;
 /* dirs: borrowed for the store's life. Removes what an interrupted seal left. */
 struct layer_store *layer_store_open(const struct node_dirs *dirs, struct err *e) MUST_CHECK;
 void layer_store_close(struct layer_store *take_s);
+DEFINE_AUTO(struct layer_store *, layer_store_close)
 
 bool layer_store_has(const struct layer_store *s, const char *digest);
 /* LAYERS/<hex>; caller owns. */
 char *layer_store_path(const struct layer_store *s, const char *digest);
 
-/* The directory tree (same file system; its paths relative to a home, complete) becomes the layer
- * of that digest, safe against a power cut when this returns. There already: tree is removed. */
-int layer_store_seal(
-    struct layer_store *s, const char *tree, const char *digest, struct err *e) MUST_CHECK;
-/* Digest of a tree as it lies there, "sha256:…"; caller owns. */
-char *layer_store_digest(const char *tree, struct err *e) MUST_CHECK;
+/* A directory tree on the layers' file system, its paths relative to a home, complete. */
+struct layer_store_item {
+	const char *tree;
+	const char *digest;
+};
+/* The trees become the layers of those digests, safe against a power cut when this returns, with
+ * all blobs put before. One that is there already: its tree is removed. */
+int layer_store_seal(struct layer_store *s, const struct layer_store_item *items, size_t n,
+    struct err *e) MUST_CHECK;
+/* Marks a layer as in use by a build, so that it is not collected before the grace time. */
+void layer_store_touch(struct layer_store *s, const char *digest);
 
-/* A small JSON document (OCI config or manifest) by its digest. Power-safe. Returns the digest. */
+/* A small JSON document (OCI config or manifest) into DATA/images/<hex>; durable with the next
+ * seal. Returns its digest; caller owns. */
 char *layer_store_put_blob(
     struct layer_store *s, const char *json, size_t n, struct err *e) MUST_CHECK;
 

@@ -127,3 +127,37 @@ secret_password_verify(const char *encoded, const char *password)
 {
 	return argon2id_verify(encoded, password, strlen(password)) == ARGON2_OK;
 }
+
+struct secret_sha256 *
+secret_sha256_new(void)
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+	if (ctx == NULL || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
+		abort();
+	return (struct secret_sha256 *)ctx;
+}
+
+void
+secret_sha256_add(struct secret_sha256 *h, const void *p, size_t n)
+{
+	if (EVP_DigestUpdate((EVP_MD_CTX *)h, p, n) != 1)
+		abort();
+}
+
+void
+secret_sha256_end(struct secret_sha256 *h, char out[65])
+{
+	unsigned char md[EVP_MAX_MD_SIZE];
+	unsigned len = 0;
+
+	if (EVP_DigestFinal_ex((EVP_MD_CTX *)h, md, &len) != 1)
+		abort();
+	(void)to_hex(md, 32, out);
+}
+
+void
+secret_sha256_free(struct secret_sha256 *take_h)
+{
+	EVP_MD_CTX_free((EVP_MD_CTX *)take_h);
+}

@@ -8,8 +8,8 @@
 #include "lib/base/err.h"
 #include "lib/base/mem.h"
 
-void secret_random(void *p, size_t n);  /* getrandom; failure aborts */
-char *secret_random_hex(size_t bytes);  /* caller owns; 2 characters a byte */
+void secret_random(void *p, size_t n); /* getrandom; failure aborts */
+char *secret_random_hex(size_t bytes); /* caller owns; 2 characters a byte */
 /* n characters of URL-safe base64 alphabet; caller owns. */
 char *secret_random_text(size_t n);
 bool secret_equal(const char *a, const char *b); /* constant time in the length of a */
@@ -26,3 +26,10 @@ void secret_hmac(const void *key, size_t key_n, const void *p, size_t n, uint8_t
  * Caller owns. */
 char *secret_password_hash(const char *password, struct err *e);
 bool secret_password_verify(const char *encoded, const char *password);
+
+/* SHA-256 of a stream. */
+struct secret_sha256;
+struct secret_sha256 *secret_sha256_new(void);
+void secret_sha256_add(struct secret_sha256 *h, const void *p, size_t n);
+void secret_sha256_end(struct secret_sha256 *h, char out[65]); /* hex; nothing may be added after */
+void secret_sha256_free(struct secret_sha256 *take_h);
