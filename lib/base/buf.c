@@ -113,44 +113,6 @@ buf_add_max(struct buf *b, const void *p, size_t n, size_t max, struct err *e)
 	return 0;
 }
 
-/* Length of the valid UTF-8 sequence at p, 0 if there is none. */
-static size_t
-utf8_len(const unsigned char *p, size_t n)
-{
-	size_t len = p[0] < 0x80   ? 1
-	             : p[0] < 0xc2 ? 0
-	             : p[0] < 0xe0 ? 2
-	             : p[0] < 0xf0 ? 3
-	             : p[0] < 0xf5 ? 4
-	                           : 0;
-
-	if (len == 0 || len > n)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return len;
-}
-
-bool
-str_is_utf8(const char *s, size_t n)
-{
-	const unsigned char *p = (const unsigned char *)s;
-
-	while (n > 0) {
-		size_t len = utf8_len(p, n);
-
-		if (len == 0)
-			return false;
-		p += len;
-		n -= len;
-	}
-	return true;
-}
-
 static void
 add_json_control(struct buf *b, unsigned char c)
 {
@@ -172,7 +134,7 @@ buf_add_json_strn(struct buf *b, const char *s, size_t n)
 
 	buf_addc(b, '"');
 	while (i < n) {
-		size_t len = utf8_len(p + i, n - i);
+		size_t len = str_utf8_len(s + i, n - i);
 
 		if (len > 0 && p[i] >= 0x20 && p[i] != '"' && p[i] != '\\') {
 			i += len;

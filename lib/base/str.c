@@ -90,6 +90,42 @@ str_to_i64(struct str s, int64_t min, int64_t max, const char *field, int64_t *o
 	return 0;
 }
 
+size_t
+str_utf8_len(const char *s, size_t n)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	size_t len = p[0] < 0x80 ? 1 :
+	    p[0] < 0xc2		 ? 0 :
+	    p[0] < 0xe0		 ? 2 :
+	    p[0] < 0xf0		 ? 3 :
+	    p[0] < 0xf5		 ? 4 :
+				   0;
+
+	if (len == 0 || len > n)
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return len;
+}
+
+bool
+str_is_utf8(const char *s, size_t n)
+{
+	while (n > 0) {
+		size_t len = str_utf8_len(s, n);
+
+		if (len == 0)
+			return false;
+		s += len;
+		n -= len;
+	}
+	return true;
+}
+
 void
 str_lower(char *s)
 {

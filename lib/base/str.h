@@ -35,6 +35,8 @@ struct str str_cut(struct str s, char c, struct str *head);
 int str_to_i64(struct str s, int64_t min, int64_t max, const char *field, int64_t *out, struct err *e)
     MUST_CHECK;
 
+/* Bytes of the valid UTF-8 sequence that begins at s[0..n), n > 0; 0: none does. */
+size_t str_utf8_len(const char *s, size_t n);
 bool str_is_utf8(const char *s, size_t n);
 void str_lower(char *s); /* ASCII, in place */
 
