@@ -1,0 +1,211 @@
+#include "node/listeners.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+
+enum { LISTENERS_MAX = 4096, TABLE_MAX = 4 * 1024 * 1024, STATE_LISTEN = 0x0a };
+
+void
+listeners_fini(struct listeners *l)
+{
+	free(l->v);
+	*l = (struct listeners){ 0 };
+}
+
+static bool
+parse_hex(struct str s, uint32_t *out)
+{
+	uint32_t n = 0;
+	size_t i;
+
+	if (s.n == 0 || s.n > 8)
+		return false;
+	for (i = 0; i < s.n; i++) {
+		char c = s.p[i];
+
+		if (c >= '0' && c <= '9')
+			n = n * 16 + (uint32_t)(c - '0');
+		else if (c >= 'A' && c <= 'F')
+			n = n * 16 + (uint32_t)(c - 'A' + 10);
+		else
+			return false;
+	}
+	*out = n;
+	return true;
+}
+
+/* Words of the address as the kernel prints them: each in its own byte order. */
+static bool
+parse_words(struct str s, uint32_t *out, size_t n)
+{
+	size_t i;
+
+	if (s.n != n * 8)
+		return false;
+	for (i = 0; i < n; i++) {
+		if (!parse_hex((struct str){ s.p + i * 8, 8 }, &out[i]))
+			return false;
+	}
+	return true;
+}
+
+static void
+describe_v4(uint32_t address, const char *own, struct listener_addr *a)
+{
+	struct in_addr in = { address };
+
+	(void)inet_ntop(AF_INET, &in, a->address, sizeof a->address);
+	a->is_loopback = (ntohl(address) >> 24) == 127;
+	a->is_any = address == 0 || (own != NULL && strcmp(own, a->address) == 0);
+}
+
+static bool
+parse_address(struct str s, bool is_v6, const char *own, struct listener_addr *a)
+{
+	struct in6_addr in;
+	uint32_t w[4];
+
+	if (!is_v6) {
+		if (!parse_words(s, w, 1))
+			return false;
+		describe_v4(w[0], own, a);
+		return true;
+	}
+	if (!parse_words(s, w, 4))
+		return false;
+	memcpy(&in, w, sizeof in);
+	if (IN6_IS_ADDR_V4MAPPED(&in)) {
+		describe_v4(w[3], own, a);
+		return true;
+	}
+	(void)inet_ntop(AF_INET6, &in, a->address, sizeof a->address);
+	a->is_any = IN6_IS_ADDR_UNSPECIFIED(&in);
+	a->is_loopback = IN6_IS_ADDR_LOOPBACK(&in);
+	a->is_v6_only = !a->is_any;
+	return true;
+}
+
+static struct str
+next_word(struct str *line)
+{
+	struct str word;
+
+	*line = str_trim(*line);
+	*line = str_cut(*line, ' ', &word);
+	return word;
+}
+
+/* `  0: 0100007F:1F90 00000000:0000 0A …` */
+static bool
+parse_line(struct str line, bool is_v6, const char *own, struct listener_addr *a)
+{
+	struct str local, address, port;
+	uint32_t number, state;
+
+	(void)next_word(&line);
+	local = next_word(&line);
+	(void)next_word(&line);
+	if (!parse_hex(next_word(&line), &state) || state != STATE_LISTEN)
+		return false;
+	port = str_cut(local, ':', &address);
+	if (!parse_hex(port, &number) || number == 0 || number > 65535)
+		return false;
+	*a = (struct listener_addr){ .port = (int)number };
+	return parse_address(address, is_v6, own, a);
+}
+
+static int
+compare(const void *pa, const void *pb)
+{
+	const struct listener_addr *a = pa, *b = pb;
+
+	if (a->port != b->port)
+		return a->port < b->port ? -1 : 1;
+	if (a->is_any != b->is_any)
+		return a->is_any ? -1 : 1;
+	if (a->is_v6_only != b->is_v6_only)
+		return a->is_v6_only ? 1 : -1;
+	return strcmp(a->address, b->address);
+}
+
+void
+listeners_parse(struct str text, bool is_v6, const char *own, struct listeners *l)
+{
+	struct listener_addr a;
+	struct str line;
+
+	while (text.n > 0 && l->n < LISTENERS_MAX) {
+		text = str_cut(text, '\n', &line);
+		if (!parse_line(line, is_v6, own, &a))
+			continue;
+		l->v = xreallocarray(l->v, l->n + 1, sizeof *l->v);
+		l->v[l->n++] = a;
+	}
+	if (l->n > 1)
+		qsort(l->v, l->n, sizeof *l->v, compare);
+}
+
+static int
+read_table(
+    pid_t pid, const char *name, bool is_v6, const char *own, struct listeners *l, struct err *e)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	char path[48];
+
+	(void)snprintf(path, sizeof path, "/proc/%d/net/%s", (int)pid, name);
+	if (file_read(path, TABLE_MAX, &b, e) < 0)
+		return -1;
+	if (b.n > 0)
+		listeners_parse(buf_str(&b), is_v6, own, l);
+	return 0;
+}
+
+int
+listeners_read(pid_t pid, const char *own, struct listeners *l, struct err *e)
+{
+	struct listeners found = { 0 };
+	struct err none = { 0 };
+
+	if (read_table(pid, "tcp", false, own, &found, e) < 0)
+		return -1;
+	/* Absent where the kernel has no IPv6. */
+	if (read_table(pid, "tcp6", true, own, &found, &none) < 0 && none.code != ERR_NOT_FOUND) {
+		listeners_fini(&found);
+		*e = none;
+		return -1;
+	}
+	listeners_fini(l);
+	*l = found;
+	return 0;
+}
+
+static bool
+is_ours(const struct listener_addr *a)
+{
+	return a->port == 53 && strcmp(a->address, "127.0.0.53") == 0;
+}
+
+const struct listener_addr *
+listeners_pick(const struct listeners *l, int preferred)
+{
+	const struct listener_addr *best = NULL;
+	size_t i;
+
+	for (i = 0; i < l->n; i++) {
+		const struct listener_addr *a = &l->v[i];
+
+		if (is_ours(a) || a->is_v6_only)
+			continue;
+		if (a->port == preferred)
+			return a;
+		if (best == NULL)
+			best = a;
+	}
+	return best;
+}
