@@ -306,13 +306,13 @@ store_sqlite_db_open(struct store_sqlite_db *d, const char *path, struct err *e)
 	*d = (struct store_sqlite_db){ 0 };
 	if (create_file(path, e) < 0 || connect_file(d, path, e) < 0)
 		return -1;
-	/* FULL: a commit is on the disk before it is acknowledged. Checkpoints are our own. */
+	/* A commit is on the disk before it is acknowledged: FULL, and EXTRA for the switch to WAL,
+	 * whose rollback journal must not come back after a power cut. Checkpoints are our own. */
 	if (exec(d,
-	        "pragma journal_mode = wal; pragma synchronous = full; pragma wal_autocheckpoint = "
-	        "0;"
-	        "pragma journal_size_limit = 67108864; pragma foreign_keys = off;"
-	        "pragma cache_size = -4096; pragma temp_store = memory; pragma trusted_schema = "
-	        "off",
+	        "pragma synchronous = extra; pragma journal_mode = wal;"
+	        "pragma wal_autocheckpoint = 0; pragma journal_size_limit = 67108864;"
+	        "pragma cache_size = -4096; pragma temp_store = memory;"
+	        "pragma trusted_schema = off",
 	        e) < 0)
 		return -1;
 	sqlite3_wal_hook(d->db, on_commit, d);
