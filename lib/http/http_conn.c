@@ -606,7 +606,8 @@ pump(struct http_conn *c)
 bool
 http_conn_try(struct http_conn *c)
 {
-	c->can_read = true;
+	if (c->state == HTTP_CONN_HEAD)
+		c->can_read = true;
 	pump(c);
 	return c->state == HTTP_CONN_HEAD && unread(c) == 0;
 }
