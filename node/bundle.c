@@ -28,13 +28,13 @@ static const char paths[] =
 
 static const char no_capabilities[] =
     "\"capabilities\":{\"bounding\":[],\"effective\":[],\"permitted\":[],\"inheritable\":[],"
-    "\"ambient\":[]},\"noNewPrivileges\":true,"
-    "\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"hard\":65536,\"soft\":65536},"
-    "{\"type\":\"RLIMIT_CORE\",\"hard\":0,\"soft\":0}],";
+    "\"ambient\":[]},\"noNewPrivileges\":true,";
 
 static void
-add_process(const struct container_spec *s, struct buf *out)
+add_process(const struct bundle *b, struct buf *out)
 {
+	const struct container_spec *s = b->spec;
+
 	buf_addf(out,
 	    "\"process\":{\"terminal\":false,\"user\":{\"uid\":%d,\"gid\":%d,\"umask\":63},",
 	    CONTAINER_UID, CONTAINER_UID);
@@ -50,7 +50,11 @@ add_process(const struct container_spec *s, struct buf *out)
 		buf_adds(out, i > 0 ? "," : "");
 		buf_add_json_str(out, pair);
 	}
-	buf_addf(out, "],\"cwd\":\"/\",%s\"oomScoreAdj\":0},", no_capabilities);
+	buf_addf(out,
+	    "],\"cwd\":\"/\",%s\"rlimits\":["
+	    "{\"type\":\"RLIMIT_NOFILE\",\"hard\":%" PRId64 ",\"soft\":%" PRId64 "},"
+	    "{\"type\":\"RLIMIT_CORE\",\"hard\":0,\"soft\":0}]},",
+	    no_capabilities, b->nofile, b->nofile);
 }
 
 /* Notes for adoption become annotations; the gear and the kind too. */
@@ -101,7 +105,7 @@ void
 bundle_write(const struct bundle *b, struct buf *out)
 {
 	buf_adds(out, "{\"ociVersion\":\"1.0.2\",");
-	add_process(b->spec, out);
+	add_process(b, out);
 	buf_adds(out, "\"root\":{\"path\":");
 	buf_add_json_str(out, b->rootfs);
 	buf_adds(out, ",\"readonly\":true},\"hostname\":");

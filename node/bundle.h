@@ -1,6 +1,8 @@
 /* node/bundle.h: the OCI config of a container. Pure. */
 #pragma once
 
+#include <stdint.h>
+
 #include "lib/base/buf.h"
 
 struct container_spec;
@@ -10,6 +12,7 @@ struct bundle {
 	const char *rootfs;  /* directory the helper mounts the root on */
 	const char *cgroup;  /* cgroupsPath */
 	const char *seccomp; /* JSON object */
+	int64_t nofile;      /* open files of one process: what the host allows at most */
 };
 
 /* Appends config.json (runtime-spec 1.0.2). */

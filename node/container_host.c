@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -95,6 +96,17 @@ find_helper(const struct node_dirs *d, const char *name, struct err *e)
 	return STEAL(path);
 }
 
+static int64_t
+find_nofile(void)
+{
+	enum { WANTED = 65536 };
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_max == RLIM_INFINITY || r.rlim_max > WANTED)
+		return WANTED;
+	return (int64_t)r.rlim_max;
+}
+
 struct container_host *
 container_host_new(
     struct loop *l, struct worker *w, const struct container_host_opts *o, struct err *e)
@@ -106,6 +118,7 @@ container_host_new(
 	h->worker = w;
 	h->dirs = o->dirs;
 	h->limits = o->limits;
+	h->nofile = find_nofile();
 	h->runtime_root = file_join(o->dirs->run, "crun");
 	if ((h->runtime = find_program(o->runtime, e)) == NULL ||
 	    (h->stage = find_stage(o->dirs, e)) == NULL ||

@@ -21,6 +21,7 @@ struct container_host {
 	char *runtime;      /* owned, absolute */
 	char *runtime_root; /* owned: RUN/crun */
 	bool is_crun;
+	int64_t nofile;
 	char *seccomp;                  /* owned: JSON */
 	char *spawn;                    /* owned: path of pinion-spawn */
 	char *init;                     /* owned: path of pinion-init */

@@ -81,9 +81,9 @@ static void
 put_bind(struct buf *out, const struct container_spec *s, const struct container_bind *b)
 {
 	AUTO(free)
-	char *target =
-	    b->target[0] == '~' ? xasprintf("/var/lib/openshift/%s%s", s->gear, b->target + 1)
-	                        : xstrdup(b->target);
+	char *target = b->target[0] == '~'
+	                   ? xasprintf("/var/lib/openshift/%s%s", s->gear, b->target + 1)
+	                   : xstrdup(b->target);
 	AUTO(free) char *flags = xasprintf("%s%s", b->ro ? "ro" : "rw", b->idmapped ? "+ids" : "");
 
 	put(out, "bind", flags);
@@ -103,7 +103,11 @@ container_order_start(
 	    limits_path(h->limits, (struct limits_group){ .gear = s->gear, .instance = s->id });
 	AUTO_FINI(buf_fini) struct buf config = { 0 };
 	const struct bundle b = {
-		.spec = s, .rootfs = rootfs, .cgroup = cgroup, .seccomp = h->seccomp
+		.spec = s,
+		.rootfs = rootfs,
+		.cgroup = cgroup,
+		.seccomp = h->seccomp,
+		.nofile = h->nofile,
 	};
 
 	bundle_write(&b, &config);
@@ -120,6 +124,7 @@ container_order_start(
 	put(out, "work", s->work);
 	put_int(out, "uid_base", s->uid_base);
 	put_int(out, "unlocked", s->is_builder);
+	put_int(out, "joins_core", strcmp(limits_layout(h->limits), "hybrid") == 0);
 	for (size_t i = 0; i < s->lowers.n; i++)
 		put(out, "lower", s->lowers.v[i]);
 	for (size_t i = 0; i < s->binds.n; i++)

@@ -8,12 +8,15 @@
 
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
+#include "lib/base/secret.h"
+
+enum { TAG_LEN = 8 };
 
 void
 node_dirs_fini(struct node_dirs *d)
 {
 	char **all[] = { &d->data, &d->run, &d->gears, &d->layers, &d->scratch, &d->aside,
-		&d->cartridges, &d->stack, &d->inst, &d->netns, &d->libexec };
+		&d->cartridges, &d->stack, &d->inst, &d->netns, &d->libexec, &d->tag };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
 		free(*all[i]);
@@ -62,6 +65,7 @@ node_dirs_init(struct node_dirs *out, const char *data, const char *run, const c
 		.stack = real_or_same(stack),
 		.libexec = real_or_same(libexec),
 	};
+	char hex[65];
 
 	if ((d.data = make_real(data, 0711, e)) == NULL ||
 	    (d.run = make_real(run, 0711, e)) == NULL ||
@@ -72,6 +76,8 @@ node_dirs_init(struct node_dirs *out, const char *data, const char *run, const c
 	    (d.inst = make_below(d.run, "inst", e)) == NULL)
 		return -1;
 	d.netns = file_join(d.run, "netns");
+	secret_sha256_hex(d.data, strlen(d.data), hex);
+	d.tag = xstrndup(hex, TAG_LEN);
 	*out = d;
 	d = (struct node_dirs){ 0 };
 	return 0;

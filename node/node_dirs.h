@@ -14,6 +14,8 @@ struct node_dirs {
 	char *stack;      /* --stack: stacks/host, with usr/ */
 	char *inst;       /* RUN/inst/<id>: bundle and state of a container */
 	char *netns;      /* RUN/netns/<id> */
+	char *tag;        /* 8 hex digits, of the real path of data: in the names of cgroups, links,
+	                     tables, so that several nodes share one machine */
 	char *libexec;    /* directory of pinion-spawn, pinion-init, pinion-resolver */
 };
 

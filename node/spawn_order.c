@@ -49,6 +49,8 @@ set_number(struct spawn_order *o, const char *key, const char *value)
 		o->uid = strtol(value, NULL, 10);
 	else if (strcmp(key, "unlocked") == 0)
 		o->unlocked = value[0] == '1';
+	else if (strcmp(key, "joins_core") == 0)
+		o->joins_core = value[0] == '1';
 	else if (strcmp(key, "cgroup") == 0 && o->cgroup_n < SPAWN_CGROUPS_MAX)
 		o->cgroups[o->cgroup_n++] = (int)strtol(value, NULL, 10);
 	else

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,6 +34,23 @@ spawn_join(const struct spawn_order *o, struct err *e)
 {
 	for (int i = 0; i < o->cgroup_n; i++) {
 		if (write(o->cgroups[i], "0", 1) < 0)
+			return err_set(e, ERR_SYSTEM, NULL, "enter the cgroup");
+		close(o->cgroups[i]);
+	}
+	return 0;
+}
+
+/* Only the v2 core beside v1 controllers: the runtime does not know it. It moves the container into
+ * all others by itself, and may freeze those to end a start that failed: it must not be in there.
+ */
+static int
+join_core(const struct spawn_order *o, struct err *e)
+{
+	struct statfs fs;
+
+	for (int i = 0; i < o->cgroup_n; i++) {
+		if (o->joins_core && fstatfs(o->cgroups[i], &fs) == 0 &&
+		    fs.f_type == CGROUP2_SUPER_MAGIC && write(o->cgroups[i], "0", 1) < 0)
 			return err_set(e, ERR_SYSTEM, NULL, "enter the cgroup");
 		close(o->cgroups[i]);
 	}
@@ -110,7 +129,7 @@ exec_runtime(const struct spawn_order *o, const char *log)
 	argv[n] = NULL;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	set_stdio(log);
-	if (spawn_join(o, &e) < 0) {
+	if (join_core(o, &e) < 0) {
 		fprintf(stderr, "%s\n", e.text);
 		_exit(SPAWN_EXIT_FAILED);
 	}

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -16,7 +17,7 @@
 #include "lib/base/mem.h"
 #include "node/node_dirs.h"
 
-enum { COPY_MAX = 4 * 1024 * 1024, DEPTH_MAX = 8, DUPLICATES_MAX = 64 };
+enum { COPY_MAX = 4 * 1024 * 1024, DEPTH_MAX = 8, DUPLICATES_MAX = 64, STAMP_MAX = 4096 };
 
 const char *const stack_own_files[] = { "passwd", "group", "hosts", "hostname", "resolv.conf",
 	NULL };
@@ -221,6 +222,33 @@ fill_etc(int from, int to, struct err *e)
 	return 0;
 }
 
+/* What changes when packages, certificates or the time zone change. */
+static char *
+make_stamp(void)
+{
+	static const char *const watched[] = { "/var/lib/dpkg/status", "/etc/ld.so.cache",
+		"/etc/ssl/certs/ca-certificates.crt", "/etc/localtime", "/etc/alternatives",
+		"/etc/services" };
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+
+	for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
+		struct stat st = { 0 };
+
+		(void)stat(watched[i], &st);
+		buf_addf(&b, "%lld.%09ld ", (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+	}
+	return buf_steal(&b);
+}
+
+static bool
+is_fresh(const char *stamp_path, const char *stamp)
+{
+	AUTO_FINI(buf_fini) struct buf was = { 0 };
+	struct err e = { 0 };
+
+	return file_read(stamp_path, STAMP_MAX, &was, &e) == 0 && strcmp(was.p, stamp) == 0;
+}
+
 /* Into a fresh directory, then renamed: a container may be starting from the old one. */
 static char *
 make_etc(const char *dir, struct err *e)
@@ -228,8 +256,12 @@ make_etc(const char *dir, struct err *e)
 	AUTO(free) char *now = file_join(dir, "etc");
 	AUTO(free) char *next = file_join(dir, "etc.new");
 	AUTO(free) char *old = file_join(dir, "etc.old");
+	AUTO(free) char *stamp_path = file_join(dir, "etc.stamp");
+	AUTO(free) char *stamp = make_stamp();
 	int from, to, rc;
 
+	if (file_exists(now) && is_fresh(stamp_path, stamp))
+		return STEAL(now);
 	if (file_remove_tree(next, e) < 0 || file_remove_tree(old, e) < 0 ||
 	    file_mkdirs(next, 0755, e) < 0)
 		return NULL;
@@ -249,6 +281,8 @@ make_etc(const char *dir, struct err *e)
 		(void)err_set(e, ERR_SYSTEM, NULL, "rename %s", next);
 		return NULL;
 	}
+	if (file_replace_fast(stamp_path, stamp, strlen(stamp), 0600, e) < 0)
+		return NULL;
 	return STEAL(now);
 }
 

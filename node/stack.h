@@ -8,7 +8,7 @@ struct node_dirs;
 
 struct stack {
 	char *usr; /* RUN/stack/usr, mounted: STACK/usr over /usr */
-	char *etc; /* RUN/stack/etc-<n>: what all gears may see of /etc */
+	char *etc; /* RUN/stack/etc: what all gears may see of /etc */
 };
 
 /* Blocks. What an earlier daemon mounted and made is used again where it is still right. */
