@@ -40,6 +40,7 @@ struct store_sqlite {
 	int64_t purge_seq; /* … and the log is purged up to here */
 	bool is_purging;
 	bool checkpoint_failed;
+	bool is_failing; /* the last write was refused by the disk */
 
 	/* the reader's own */
 	struct store_sqlite_db read_db;
@@ -91,7 +92,7 @@ bury(struct store_sqlite *sq)
 	    store_sqlite_db_meta(&sq->db, "repairs", &n, &e) < 0 ||
 	    store_sqlite_db_set_meta(&sq->db, "repairs", n + 1, &e) < 0 ||
 	    store_sqlite_db_run(&sq->db, SQL_COMMIT, &e) < 0) {
-		log_error("store_write_failing", LOG_ERR(&e));
+		log_debug("store_bury_failed", LOG_ERR(&e));
 		rollback(sq);
 	}
 }
@@ -116,6 +117,17 @@ finish_group(struct store_sqlite *sq, struct store_request *take_list)
 	store_queue_push_always(sq->answers, take_list);
 }
 
+/* Logs where it begins and where it ends. */
+static void
+set_failing(struct store_sqlite *sq, bool is_failing, const struct err *e)
+{
+	if (is_failing && !sq->is_failing)
+		log_error("store_write_failed", LOG_ERR(e));
+	else if (!is_failing && sq->is_failing)
+		log_info("store_writes_again");
+	sq->is_failing = is_failing;
+}
+
 /* One by one after the group failed: what can be written is. */
 static void
 run_each(struct store_sqlite *sq, struct store_request *take_list)
@@ -126,10 +138,12 @@ run_each(struct store_sqlite *sq, struct store_request *take_list)
 		next = r->next;
 		r->next = NULL;
 		if (commit_group(sq, r, &e) < 0) {
-			log_error("store_write_failed", LOG_ERR(&e));
+			set_failing(sq, true, &e);
 			bury(sq);
 			store_request_reset(r);
 			store_request_fail(r, &e);
+		} else {
+			set_failing(sq, false, NULL);
 		}
 		finish_group(sq, r);
 	}
@@ -141,10 +155,11 @@ run_group(struct store_sqlite *sq, struct store_request *take_list)
 	struct err e = { 0 };
 
 	if (commit_group(sq, take_list, &e) == 0) {
+		set_failing(sq, false, NULL);
 		finish_group(sq, take_list);
 		return;
 	}
-	log_warn("store_group_failed", LOG_ERR(&e));
+	log_debug("store_group_failed", LOG_ERR(&e));
 	run_each(sq, take_list);
 }
 
