@@ -9,7 +9,14 @@
 enum { RESOLVER_PORT = 53 };
 #define RESOLVER_ADDRESS "127.0.0.53"
 
-/* Gives the resolver listening on path the two sockets (borrowed) of an instance and the app whose
+/* The listening socket that a new resolver gets as fd 3, made at path (mode 0600; what lay there is
+ * replaced). Start pinion-resolver with it when the calls below say ERR_BUSY. Returns the fd or -1.
+ */
+int resolver_link_listen(const char *path, struct err *e) MUST_CHECK;
+
+/* An instance's sockets keep its network namespace alive: remove it when the instance is gone.
+ *
+ * Gives the resolver listening on path the two sockets (borrowed) of an instance and the app whose
  * names it sees. Known already: replaced. ERR_BUSY: no resolver answers there (start it, try
  * again). */
 int resolver_link_add(const char *path, const char *instance, const char *app, int udp_fd,
