@@ -223,8 +223,9 @@ host_is_valid(struct str s)
 
 	if (s.n > 0 && *p == '[') {
 		p = memchr(p, ']', s.n);
-		if (p++ == NULL)
+		if (p == NULL)
 			return false;
+		p++;
 	} else {
 		while (p < end && *p != ':' && *p != '[' && *p != ']' &&
 		       (byte_class[(uint8_t)*p] & IN_HOST) != 0)

@@ -1,0 +1,8 @@
+/* test/fuzz/fuzz.h: what a fuzz target offers (libFuzzer's interface). */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Feeds the module data[0..n); aborts when a promise of the module is broken. Always 0. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
