@@ -1,0 +1,162 @@
+# Sourced by the integration scripts: one world of real daemons below a temporary directory, TAP
+# results, cleanup by process id. Needs root.
+#
+#   plan_skip_unless_root; world_up; check "name" command…; done_testing
+set -u
+: "${PINION_SRCDIR:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}"
+: "${PINION_BUILDDIR:=$PINION_SRCDIR}"
+# Waits end at this many seconds: generous, for sanitized builds on busy machines.
+DEADLINE=${PINION_TEST_DEADLINE:-60}
+tests=0
+
+# check NAME COMMAND…: one result; the command's output is shown when it fails.
+check() {
+	local name=$1 out status
+	shift
+	((++tests))
+	out=$("$@" 2>&1)
+	status=$?
+	if ((status == 0)); then
+		echo "ok $tests - $name"
+	else
+		echo "not ok $tests - $name"
+		printf '# %s: exit %d\n' "$*" "$status"
+		sed 's/^/#   /' <<<"$out" | tail -40
+		[[ -n ${WORLD:-} && -f $WORLD/up.log ]] && tail -15 "$WORLD/up.log" | sed 's/^/#   up: /'
+	fi
+	return $status
+}
+
+done_testing() {
+	echo "1..$tests"
+}
+
+plan_skip_unless_root() {
+	((EUID == 0)) && return
+	echo "1..0 # SKIP needs root"
+	echo "ok 1 - skipped: needs root"
+	exit 0
+}
+
+# until_true COMMAND…: repeats it until it succeeds or the deadline passes.
+until_true() {
+	local end=$((SECONDS + DEADLINE))
+	until "$@" >/dev/null 2>&1; do
+		((SECONDS < end)) || { echo "still not after $DEADLINE s: $*"; "$@"; return 1; }
+		sleep 0.05
+	done
+}
+
+world_new() {
+	WORLD=$(mktemp -d "${TMPDIR:-/tmp}/pinion-world.XXXXXX")
+	export XDG_CONFIG_HOME=$WORLD/config HOME=$WORLD/home
+	export GIT_CONFIG_GLOBAL=$WORLD/gitconfig GIT_TERMINAL_PROMPT=0
+	mkdir -p "$HOME"
+	git config --global user.name Tester
+	git config --global user.email tester@example.org
+	git config --global init.defaultBranch main
+	trap world_end EXIT
+}
+
+# world_start [OPTION…]: starts `pinion up` on the world's directory; sets UP BROKER ROUTER DOMAIN.
+world_start() {
+	rm -f "$WORLD/ready"
+	"$PINION_BUILDDIR/pinion" up --data "$WORLD/data" --listen "${LISTEN:-127.0.0.1:0}" \
+		--router-listen "${ROUTER_LISTEN:-127.0.0.1:0}" --ready-file "$WORLD/ready" "$@" >>"$WORLD/up.log" 2>&1 </dev/null &
+	UP=$!
+	local end=$((SECONDS + DEADLINE))
+	until [[ -s $WORLD/ready ]]; do
+		if ((SECONDS >= end)) || ! kill -0 "$UP" 2>/dev/null; then
+			echo "# pinion up is not ready"
+			tail -20 "$WORLD/up.log" | sed 's/^/#   /'
+			return 1
+		fi
+		sleep 0.05
+	done
+	BROKER=$(jq -r .broker_url "$WORLD/ready")
+	ROUTER=$(jq -r .router_url "$WORLD/ready")
+	DOMAIN=$(jq -r .domain "$WORLD/ready")
+}
+
+# world_stop: SIGTERM, and waits until all is down.
+world_stop() {
+	[[ -n ${UP:-} ]] || return 0
+	kill "$UP" 2>/dev/null
+	wait "$UP" 2>/dev/null
+	UP=
+}
+
+world_end() {
+	world_stop
+	[[ -n ${KEEP_WORLD:-} ]] || rm -rf "$WORLD"
+}
+
+# world_up [OPTION…]: a new world, started, logged in as the administrator, with the domain "it".
+world_up() {
+	world_new
+	world_start "$@" || { echo "not ok 1 - pinion up"; echo "1..1"; exit 1; }
+	login_admin && p domain create it >/dev/null || { echo "not ok 1 - login"; echo "1..1"; exit 1; }
+}
+
+login_admin() {
+	p login "$BROKER" --user admin --password-file "$(jq -r .admin_password_file "$WORLD/ready")" >/dev/null
+}
+
+p() {
+	"$PINION_BUILDDIR/pinion" "$@"
+}
+
+# host APP: its host name.
+host() {
+	p app show "$1" --json | jq -r .app_url | sed -E 's,^https?://,,; s,[:/].*,,'
+}
+
+# get APP PATH [CURL OPTION…]: body through the router.
+get() {
+	local app=$1 path=$2
+	shift 2
+	curl -sS -m 20 -H "Host: ${app}-it.$DOMAIN" "$@" "${ROUTER%/}$path"
+}
+
+# serves APP PATH TEXT: does the body hold TEXT?
+serves() {
+	[[ $(get "$1" "$2") == *"$3"* ]]
+}
+
+# status_of APP PATH [CURL OPTION…]: HTTP status.
+status_of() {
+	local app=$1 path=$2
+	shift 2
+	curl -sS -m 20 -o /dev/null -w '%{http_code}' -H "Host: ${app}-it.$DOMAIN" "$@" "${ROUTER%/}$path"
+}
+
+# clone APP: into $WORLD/APP.
+clone() {
+	p git clone "$1" "$WORLD/$1" >"$WORLD/clone.log" 2>&1
+}
+
+# push_app APP MESSAGE [GIT PUSH OPTION…]: commits all and pushes; output in $WORLD/push.log.
+push_app() {
+	local app=$1 message=$2
+	shift 2
+	git -C "$WORLD/$app" add -A
+	git -C "$WORLD/$app" commit -q --allow-empty -m "$message"
+	git -C "$WORLD/$app" push "$@" >"$WORLD/push.log" 2>&1
+}
+
+# fails_with CODE TEXT COMMAND…: does the command end with that exit code, saying TEXT?
+fails_with() {
+	local code=$1 text=$2 out status
+	shift 2
+	out=$("$@" 2>&1)
+	status=$?
+	[[ $status -eq $code && $out == *"$text"* ]] || { echo "exit $status: $out"; return 1; }
+}
+
+# children of pinion up, by name: child_pid pinion-broker
+child_pid() {
+	local pid
+	for pid in $(ps -o pid= --ppid "$UP"); do
+		[[ $(readlink "/proc/$pid/exe") == */"$1" ]] && echo "$pid"
+	done
+}
