@@ -35,7 +35,11 @@ struct store {
 	struct loop_io *wake_io;          /* owned */
 	int wake_fd;                      /* owned */
 	enum phase phase;
-	bool is_answering; /* inside a callback */
+	bool is_answering; /* inside callbacks */
+	/* What the callbacks of one turn write goes to the backend together, so that it becomes one
+	 * commit and not a small one and a large one. */
+	struct store_request *batch; /* owned list */
+	struct store_request **batch_end;
 };
 
 /* --- requests --- */
@@ -51,6 +55,35 @@ refuse(struct store *s, struct store_request *take_r, enum err_code code, const 
 }
 
 static void
+send(struct store *s, struct store_request *take_list)
+{
+	if (s->backend->ops->submit(s->backend, take_list))
+		return;
+	for (struct store_request *r = take_list, *next; r != NULL; r = next) {
+		next = r->next;
+		r->next = NULL;
+		refuse(
+		    s, r, ERR_BUSY, NULL, "too many requests wait for the store: try again later");
+	}
+}
+
+static void
+flush_batch(struct store *s)
+{
+	struct store_request *list = STEAL(s->batch);
+
+	s->batch_end = &s->batch;
+	if (list != NULL)
+		send(s, list);
+}
+
+static bool
+is_write(const struct store_request *r)
+{
+	return r->kind != STORE_REQUEST_LOG && r->kind != STORE_REQUEST_AT;
+}
+
+static void
 submit(struct store *s, struct store_request *take_r)
 {
 	if (s->phase == PHASE_CLOSED) {
@@ -58,9 +91,11 @@ submit(struct store *s, struct store_request *take_r)
 		store_request_free(take_r);
 	} else if (s->phase == PHASE_CLOSING) {
 		refuse(s, take_r, ERR_BUSY, NULL, "the store is closing: try again later");
-	} else if (!s->backend->ops->submit(s->backend, take_r)) {
-		refuse(s, take_r, ERR_BUSY, NULL,
-		    "too many requests wait for the store: try again later");
+	} else if (s->is_answering && is_write(take_r)) {
+		*s->batch_end = take_r;
+		s->batch_end = &take_r->next;
+	} else {
+		send(s, take_r);
 	}
 }
 
@@ -280,6 +315,7 @@ answer_some(struct store *s, size_t max)
 		answer(s, r);
 	}
 	s->is_answering = false;
+	flush_batch(s);
 	return n == max;
 }
 
@@ -367,6 +403,7 @@ store_new(struct loop *l, struct err *e)
 	s = xcalloc(1, sizeof *s);
 	s->loop = l;
 	s->wake_fd = fd;
+	s->batch_end = &s->batch;
 	s->answers = store_queue_new(SIZE_MAX, SIZE_MAX, fd);
 	s->mirror = store_mirror_new();
 	s->watches = store_watch_set_new(l, ask_log, s);

@@ -7,9 +7,9 @@
 struct store_backend;
 
 struct store_backend_ops {
-	/* Loop thread. The answer goes to store_answers(), from any thread, in the order of the
-	 * requests that write. False: the queue is full, and r stays the caller's. LOG is never
-	 * refused. */
+	/* Loop thread. A list of requests that write, or one that reads. Answers go to
+	 * store_answers(), from any thread, those of writes in their order. False: the queue is
+	 * full, and the list stays the caller's. LOG is never refused. */
 	bool (*submit)(struct store_backend *b, struct store_request *r);
 	/* Loop thread. All that was submitted is answered when it returns. Frees b. */
 	void (*close)(struct store_backend *take_b);

@@ -9,7 +9,7 @@ enum {
 };
 
 struct present {
-	int64_t mod_rev, create_rev, version; /* 0: there is no such key */
+	int64_t seq, mod_rev, create_rev, version; /* 0: there is no such key */
 };
 
 static int
@@ -24,7 +24,8 @@ get_present(struct store_sqlite_db *d, const char *key, struct present *out, str
 	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
 	rc = store_sqlite_db_step(d, st, e);
 	if (rc > 0) {
-		out->mod_rev = sqlite3_column_int64(st, 0);
+		out->seq = sqlite3_column_int64(st, 0);
+		out->mod_rev = out->seq / STORE_SQLITE_SEQ;
 		out->create_rev = sqlite3_column_int64(st, 1);
 		out->version = sqlite3_column_int64(st, 2);
 	}
@@ -34,7 +35,8 @@ get_present(struct store_sqlite_db *d, const char *key, struct present *out, str
 /* --- rows --- */
 
 static int
-put_log(struct store_sqlite_db *d, const struct store_row *w, size_t position, struct err *e)
+put_log(struct store_sqlite_db *d, const struct store_row *w, size_t position, int64_t prev,
+    struct err *e)
 {
 	AUTO(store_sqlite_db_end)
 	struct sqlite3_stmt *st = store_sqlite_db_begin(d, SQL_LOG_PUT, e);
@@ -42,13 +44,14 @@ put_log(struct store_sqlite_db *d, const struct store_row *w, size_t position, s
 	if (st == NULL)
 		return -1;
 	sqlite3_bind_int64(st, 1, w->mod_rev * STORE_SQLITE_SEQ + (int64_t)position);
-	sqlite3_bind_text(st, 2, w->key, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 3, w->create_rev);
-	sqlite3_bind_int64(st, 4, w->version);
-	sqlite3_bind_int64(st, 5, w->lease);
-	sqlite3_bind_int(st, 6, w->deleted);
+	sqlite3_bind_int64(st, 2, prev);
+	sqlite3_bind_text(st, 3, w->key, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 4, w->create_rev);
+	sqlite3_bind_int64(st, 5, w->version);
+	sqlite3_bind_int64(st, 6, w->lease);
+	sqlite3_bind_int(st, 7, w->deleted);
 	if (!w->deleted)
-		sqlite3_bind_blob64(st, 7, w->val, w->n, SQLITE_STATIC);
+		sqlite3_bind_blob64(st, 8, w->val, w->n, SQLITE_STATIC);
 	return store_sqlite_db_step(d, st, e);
 }
 
@@ -84,7 +87,7 @@ write_row(
 	w->mod_rev = rev;
 	w->create_rev = p.mod_rev == 0 ? rev : p.create_rev;
 	w->version = w->deleted ? 0 : p.version + 1;
-	return put_log(d, w, position, e) < 0 || put_kv(d, w, position, e) < 0 ? -1 : 0;
+	return put_log(d, w, position, p.seq, e) < 0 || put_kv(d, w, position, e) < 0 ? -1 : 0;
 }
 
 /* --- transactions --- */
@@ -294,25 +297,35 @@ find_window(struct store_sqlite_db *d, int64_t from, int64_t end, int64_t *out, 
 	return 0;
 }
 
+static int
+purge_window(struct store_sqlite_db *d, enum store_sqlite_sql which, int64_t from, int64_t last,
+    struct err *e)
+{
+	AUTO(store_sqlite_db_end) struct sqlite3_stmt *st = store_sqlite_db_begin(d, which, e);
+
+	if (st == NULL)
+		return -1;
+	sqlite3_bind_int64(st, 1, from);
+	sqlite3_bind_int64(st, 2, last);
+	return store_sqlite_db_step(d, st, e);
+}
+
 int
 store_sqlite_apply_purge(
     struct store_sqlite_db *d, int64_t compact_rev, int64_t *seq, bool *out_done, struct err *e)
 {
-	AUTO(store_sqlite_db_end)
-	struct sqlite3_stmt *st = store_sqlite_db_begin(d, SQL_LOG_PURGE, e);
-	int64_t end = (compact_rev + 1) * STORE_SQLITE_SEQ, window = 0;
+	int64_t last = 0;
 
-	if (st == NULL || find_window(d, *seq, end, &window, e) < 0)
+	if (find_window(d, *seq, (compact_rev + 1) * STORE_SQLITE_SEQ, &last, e) < 0)
 		return -1;
-	*out_done = window == 0;
+	*out_done = last == 0;
 	if (*out_done)
 		return 0;
-	sqlite3_bind_int64(st, 1, *seq);
-	sqlite3_bind_int64(st, 2, window);
-	sqlite3_bind_int64(st, 3, end);
-	if (store_sqlite_db_step(d, st, e) < 0)
+	/* In this order and upwards: a row that names an older one goes after it. */
+	if (purge_window(d, SQL_LOG_PURGE_OLD, *seq, last, e) < 0 ||
+	    purge_window(d, SQL_LOG_PURGE_DELETED, *seq, last, e) < 0)
 		return -1;
-	*seq = window;
+	*seq = last;
 	return 0;
 }
 

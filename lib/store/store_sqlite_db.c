@@ -14,12 +14,13 @@ enum { APPLICATION_ID = 0x50696e69 /* "Pini" */, BUSY_TIMEOUT_MS = 5000 };
 
 /* From version i to i + 1. Never change one that was released: add another. */
 static const char *const migrations[] = {
-	/* A key's present version is the row of log that kv names; older ones stay until
-	   compaction. */
+	/* A key's present version is the row of log that kv names; that row names the one before
+	 * it, if the key existed then; older ones stay until compaction. Writes append to log and
+	 * touch the key's page in kv, no others. */
 	"create table meta(name text primary key, val) without rowid;"
-	"create table log(seq integer primary key, key text not null, create_rev integer not null,"
-	" version integer not null, lease integer not null, deleted integer not null, val blob);"
-	"create index log_key on log(key, seq);"
+	"create table log(seq integer primary key, prev integer not null, key text not null,"
+	" create_rev integer not null, version integer not null, lease integer not null,"
+	" deleted integer not null, val blob);"
 	"create table kv(key text primary key, seq integer not null, create_rev integer not null,"
 	" version integer not null, lease integer not null) without rowid;"
 	"create index kv_lease on kv(lease) where lease <> 0;"
@@ -39,7 +40,7 @@ static const char *const sql[SQL_COUNT] = {
 	/* Compaction may drop the newest row (a deletion), but notes its revision. */
 	[SQL_REV] = "select max(coalesce((select max(seq) from log), 0) / " SEQ ","
 	            " coalesce((select val from meta where name = 'compact_rev'), 0))",
-	[SQL_KV_GET] = "select seq / " SEQ ", create_rev, version from kv where key = ?1",
+	[SQL_KV_GET] = "select seq, create_rev, version from kv where key = ?1",
 	[SQL_KV_PUT] = "insert into kv(key, seq, create_rev, version, lease)"
 	               " values(?1, ?2, ?3, ?4, ?5) on conflict(key) do update set"
 	               " seq = ?2, create_rev = ?3, version = ?4, lease = ?5",
@@ -49,21 +50,23 @@ static const char *const sql[SQL_COUNT] = {
 	[SQL_KV_LOAD] =
 	    "select kv.key, log.val, kv.seq / " SEQ ", kv.create_rev, kv.version, kv.lease"
 	    " from kv join log on log.seq = kv.seq order by kv.key",
-	[SQL_LOG_PUT] = "insert into log(seq, key, create_rev, version, lease, deleted, val)"
-	                " values(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[SQL_LOG_PUT] = "insert into log(seq, prev, key, create_rev, version, lease, deleted, val)"
+	                " values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 	[SQL_LOG_READ] = "select key, val, seq / " SEQ ", create_rev, version, lease, deleted"
 	                 " from log where seq >= ?1 and seq < ?2 order by seq",
+	/* What has not changed since, and what the first change since replaced. */
 	[SQL_LOG_AT] =
-	    "select key, val, seq / " SEQ ", create_rev, version, lease, deleted from log a"
-	    " where key >= ?1 and (?2 is null or key < ?2) and seq ="
-	    " (select max(seq) from log b where b.key = a.key and b.seq < ?3)"
-	    " and deleted = 0 order by key",
+	    "select key, val, seq / " SEQ ", create_rev, version, lease, deleted from log"
+	    " where seq in (select seq from kv"
+	    "  where key >= ?1 and (?2 is null or key < ?2) and seq < ?3"
+	    "  union all select prev from log where seq >= ?3 and prev > 0 and prev < ?3"
+	    "  and key >= ?1 and (?2 is null or key < ?2)) order by key",
 	/* The end of the next window of rows to look at. */
 	[SQL_LOG_WINDOW] = "select max(seq) from (select seq from log where seq > ?1 and seq < ?2"
 	                   " order by seq limit ?3)",
-	[SQL_LOG_PURGE] = "delete from log where seq > ?1 and seq <= ?2 and (deleted <> 0 or exists"
-	                  " (select 1 from log b where b.key = log.key and b.seq > log.seq"
-	                  " and b.seq < ?3))",
+	[SQL_LOG_PURGE_OLD] = "delete from log where seq in"
+	                      " (select prev from log where seq > ?1 and seq <= ?2 and prev > 0)",
+	[SQL_LOG_PURGE_DELETED] = "delete from log where seq > ?1 and seq <= ?2 and deleted <> 0",
 	[SQL_LEASE_GET] = "select ttl_s from lease where id = ?1",
 	[SQL_LEASE_PUT] = "insert into lease(id, ttl_s) values(?1, ?2)",
 	[SQL_LEASE_DELETE] = "delete from lease where id = ?1",

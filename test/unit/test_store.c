@@ -375,6 +375,53 @@ test_compaction(void **state)
 	buf_fini(&fresh.text);
 }
 
+static int
+count_log_rows(struct store_fixture *f)
+{
+	AUTO(free) char *path = file_join(f->dir, "store.db");
+	sqlite3 *db = NULL;
+	sqlite3_stmt *st = NULL;
+	int n;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(
+	    sqlite3_prepare_v2(db, "select count(*) from log", -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	n = sqlite3_column_int(st, 0);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return n;
+}
+
+/* The log keeps one row a key, in the background, also what a restart interrupted. */
+static void
+test_compaction_frees_the_log(void **state)
+{
+	struct store_fixture *f = *state;
+
+	for (int i = 0; i < 1500; i++) {
+		AUTO(free) char *key = xasprintf("/k/%d", i % 10);
+		struct store_txn *t = store_txn_new();
+
+		if (i % 50 == 7)
+			store_txn_delete(t, key);
+		else
+			store_txn_put(t, key, "v", 1);
+		store_txn_submit(f->store, t, NULL, NULL);
+	}
+	store_fixture_put(f, "/last", "1");
+	assert_int_equal(count_log_rows(f), 1501);
+	assert_int_equal(store_fixture_compact(f, 1500, NULL), 0);
+	store_fixture_close(f); /* not all is purged yet, perhaps */
+	store_fixture_open(f);
+	for (int i = 0; count_log_rows(f) > 11; i++) {
+		assert_true(i < 200);
+		store_fixture_settle(f);
+	}
+	assert_int_equal(store_count(f->store, ""), 11);
+	assert_int_equal(count_log_rows(f), 11);
+}
+
 /* The newest revision stays known when compaction drops its only row. */
 static void
 test_compaction_keeps_the_revision(void **state)
@@ -573,6 +620,7 @@ main(void)
 		CASE(test_watch_from_the_past),
 		CASE(test_watch_cancel_inside),
 		CASE(test_compaction),
+		CASE(test_compaction_frees_the_log),
 		CASE(test_compaction_keeps_the_revision),
 		CASE(test_leases),
 		CASE(test_reopens_the_same),
