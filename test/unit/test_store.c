@@ -410,7 +410,7 @@ test_compaction_frees_the_log(void **state)
 		store_txn_submit(f->store, t, NULL, NULL);
 	}
 	store_fixture_put(f, "/last", "1");
-	assert_int_equal(count_log_rows(f), 1501);
+	assert_int_equal(count_log_rows(f), 1500); /* the first deletion found nothing */
 	assert_int_equal(store_fixture_compact(f, 1500, NULL), 0);
 	store_fixture_close(f); /* not all is purged yet, perhaps */
 	store_fixture_open(f);
