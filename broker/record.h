@@ -7,16 +7,17 @@
 #include "lib/base/err.h"
 #include "lib/codec/codec.h"
 #include "lib/store/store.h"
+#include "lib/wire/wire_app.h"
 
 /* The record at key (taken and freed) into out (zeroed). ERR_NOT_FOUND: absent; ERR_BUG: does not
  * decode. out_rev (may be NULL): its revision, for store_txn_if_rev. */
 int record_get(const struct store *s, char *take_key, const struct codec *c, void *out,
     int64_t *out_rev, struct err *e) MUST_CHECK;
-int record_app(const struct store *s, const char *domain, const char *app, void *out_app,
+int record_app(const struct store *s, const char *domain, const char *app, struct wire_app *out,
     int64_t *out_rev, struct err *e) MUST_CHECK;
 /* By the application's id. */
-int record_app_by_id(const struct store *s, const char *app_id, void *out_app, int64_t *out_rev,
-    struct err *e) MUST_CHECK;
+int record_app_by_id(const struct store *s, const char *app_id, struct wire_app *out,
+    int64_t *out_rev, struct err *e) MUST_CHECK;
 
 /* Puts the record at key (taken); with _cas only if the key is still at rev (0: does not exist). */
 void record_put(struct store_txn *t, char *take_key, const struct codec *c, const void *rec);

@@ -1,0 +1,95 @@
+#include "broker/placement.h"
+
+#include <string.h>
+
+#include "broker/broker.h"
+#include "broker/record.h"
+#include "lib/base/map.h"
+#include "lib/base/mem.h"
+#include "lib/store/store_key.h"
+
+struct count {
+	int64_t gears; /* of anyone */
+	int64_t own;   /* of the application */
+};
+
+struct pick {
+	const struct placement_need *need;
+	struct map *counts; /* node -> struct count, owned */
+	char *best;         /* owned */
+	struct count best_count;
+	bool any_node;
+};
+
+/* Counts a gear record under its node: /gear/NODE/UUID. */
+static bool
+count_gear(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_gear *g = rec;
+	struct pick *p = arg;
+	const char *node = key + strlen(STORE_PREFIX_GEAR);
+	AUTO(free) char *name = xstrndup(node, strcspn(node, "/"));
+	struct count *c = map_get(p->counts, name);
+
+	(void)rev;
+	if (c == NULL) {
+		c = xcalloc(1, sizeof *c);
+		map_set(p->counts, name, c);
+	}
+	c->gears++;
+	if (p->need->app_id != NULL && strcmp(g->app_id, p->need->app_id) == 0)
+		c->own++;
+	return true;
+}
+
+static bool
+is_better(const struct count *a, const struct count *b)
+{
+	if (a->own != b->own)
+		return a->own < b->own;
+	return a->gears < b->gears;
+}
+
+static bool
+consider(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_node_record *n = rec;
+	struct pick *p = arg;
+	const struct count none = { 0, 0 };
+	const struct count *c = map_get(p->counts, n->facts.id);
+
+	(void)key;
+	(void)rev;
+	p->any_node = true;
+	if (n->facts.disk_free_mb > 0 && n->facts.disk_free_mb < p->need->disk_mb)
+		return true;
+	if (p->need->cartridge != NULL && n->facts.cartridges.n > 0 &&
+	    !str_list_has(&n->facts.cartridges, p->need->cartridge))
+		return true;
+	if (c == NULL)
+		c = &none;
+	if (p->best != NULL && !is_better(c, &p->best_count))
+		return true;
+	mem_set_str(&p->best, n->facts.id);
+	p->best_count = *c;
+	return true;
+}
+
+char *
+placement_pick(const struct broker *b, const struct placement_need *need, struct err *e)
+{
+	struct pick p = { .need = need, .counts = map_new(free) };
+
+	record_each(b->store, STORE_PREFIX_GEAR, &wire_gear_codec, count_gear, &p);
+	record_each(b->store, STORE_PREFIX_NODE, &wire_node_record_codec, consider, &p);
+	map_free(p.counts);
+	if (p.best == NULL && !p.any_node)
+		(void)err_set(e, ERR_BUSY, NULL,
+		    "No nodes are available: none has joined yet. Start pinion-node and try again.");
+	else if (p.best == NULL)
+		(void)err_set(e, ERR_BUSY, NULL,
+		    "No nodes are available that have the cartridge %s and %lld MB of free disk.",
+		    need->cartridge == NULL ? "asked for" : need->cartridge,
+		    (long long)need->disk_mb);
+	return p.best;
+}
