@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "broker/broker.h"
+#include "broker/node_link.h"
 #include "broker/record.h"
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
@@ -14,11 +15,12 @@ struct count {
 };
 
 struct pick {
+	const struct broker *b; /* borrowed */
 	const struct placement_need *need;
 	struct map *counts; /* node -> struct count, owned */
 	char *best;         /* owned */
 	struct count best_count;
-	bool any_node;
+	bool any_alive;
 };
 
 /* Counts a gear record under its node: /gear/NODE/UUID. */
@@ -60,7 +62,9 @@ consider(const char *key, int64_t rev, void *rec, void *arg)
 
 	(void)key;
 	(void)rev;
-	p->any_node = true;
+	if (!node_link_is_alive(p->b->nodes, n->facts.id))
+		return true;
+	p->any_alive = true;
 	if (n->facts.disk_free_mb > 0 && n->facts.disk_free_mb < p->need->disk_mb)
 		return true;
 	if (p->need->cartridge != NULL && n->facts.cartridges.n > 0 &&
@@ -78,14 +82,14 @@ consider(const char *key, int64_t rev, void *rec, void *arg)
 char *
 placement_pick(const struct broker *b, const struct placement_need *need, struct err *e)
 {
-	struct pick p = { .need = need, .counts = map_new(free) };
+	struct pick p = { .b = b, .need = need, .counts = map_new(free) };
 
 	record_each(b->store, STORE_PREFIX_GEAR, &wire_gear_codec, count_gear, &p);
 	record_each(b->store, STORE_PREFIX_NODE, &wire_node_record_codec, consider, &p);
 	map_free(p.counts);
-	if (p.best == NULL && !p.any_node)
+	if (p.best == NULL && !p.any_alive)
 		(void)err_set(e, ERR_BUSY, NULL,
-		    "No nodes are available: none has joined yet. Start pinion-node and try again.");
+		    "No nodes are available: none is connected. Start pinion-node and try again.");
 	else if (p.best == NULL)
 		(void)err_set(e, ERR_BUSY, NULL,
 		    "No nodes are available that have the cartridge %s and %lld MB of free disk.",

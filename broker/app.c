@@ -1,0 +1,561 @@
+#include "broker/app.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "broker/broker.h"
+#include "broker/catalog.h"
+#include "broker/change.h"
+#include "broker/placement.h"
+#include "broker/quota.h"
+#include "broker/record.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/base/mem.h"
+#include "lib/base/secret.h"
+#include "lib/store/store_key.h"
+#include "lib/wire/wire_route.h"
+#include "lib/wire/wire_user.h"
+
+enum {
+	SECRET_TOKEN_LEN = 128,
+	STOP_TIMEOUT_S = 30,
+	START_TIMEOUT_S = 60,
+	DOMAINS_OF_ONE = 1,
+};
+
+/* One operation; what it needs beyond the application's id. */
+struct op {
+	struct broker *b; /* borrowed */
+	char *app_id;     /* owned */
+	app_done_fn *done;
+	void *arg; /* borrowed, handed back */
+	/* create */
+	struct wire_app app;
+	struct wire_env env;
+	/* change */
+	app_change_fn *change;
+	void *change_arg; /* borrowed */
+	/* scale */
+	int64_t gears;
+	/* variables */
+	struct wire_var_list vars; /* value NULL: unset */
+	bool rolls;
+};
+
+static void
+vars_fini(struct wire_var_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		wire_var_fini(&l->v[i]);
+	free(l->v);
+	*l = (struct wire_var_list){ 0 };
+}
+
+static void
+vars_add(struct wire_var_list *l, const char *name, const char *value)
+{
+	struct wire_var *v = codec_list_add(&wire_var_codec, l);
+
+	v->name = xstrdup(name);
+	v->value = xstrdup_null(value);
+}
+
+static struct op *
+op_new(struct broker *b, const char *app_id, app_done_fn *done, void *arg)
+{
+	struct op *op = xcalloc(1, sizeof *op);
+
+	*op = (struct op){ .b = b, .app_id = xstrdup(app_id), .done = done, .arg = arg };
+	return op;
+}
+
+static void
+op_done(const struct err *e, void *arg)
+{
+	struct op *op = arg;
+
+	op->done(e, op->arg);
+	free(op->app_id);
+	wire_app_fini(&op->app);
+	wire_env_fini(&op->env);
+	vars_fini(&op->vars);
+	free(op);
+}
+
+char *
+app_host(const struct broker *b, const char *name, const char *domain)
+{
+	return xasprintf("%s-%s.%s", name, domain, b->conf.app_domain);
+}
+
+int
+app_vars(const struct broker *b, const char *app_id, struct wire_env *out, int64_t *out_rev,
+    struct err *e)
+{
+	struct err why = { 0 };
+	int64_t rev = 0;
+
+	if (record_get(b->store, store_key_env(app_id), &wire_env_codec, out, &rev, &why) < 0 &&
+	    why.code != ERR_NOT_FOUND)
+		return *e = why, -1;
+	if (out_rev != NULL)
+		*out_rev = rev;
+	return 0;
+}
+
+/* --- gears --- */
+
+struct own_gear {
+	struct wire_gear gear;
+	char *node; /* owned */
+	int64_t rev;
+};
+
+struct own_gears {
+	const char *app_id; /* borrowed */
+	struct own_gear *v; /* owned */
+	size_t n;
+};
+
+static void
+own_gears_fini(struct own_gears *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		wire_gear_fini(&l->v[i].gear);
+		free(l->v[i].node);
+	}
+	free(l->v);
+	*l = (struct own_gears){ 0 };
+}
+
+static bool
+collect_gear(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_gear *g = rec;
+	struct own_gears *l = arg;
+	const char *node = key + strlen(STORE_PREFIX_GEAR);
+	struct own_gear *own;
+
+	if (strcmp(g->app_id, l->app_id) != 0 || g->want == WIRE_WANT_GONE)
+		return true;
+	l->v = xreallocarray(l->v, l->n + 1, sizeof *l->v);
+	own = &l->v[l->n++];
+	memset(own, 0, sizeof *own);
+	codec_copy(&wire_gear_codec, &own->gear, g);
+	own->node = xstrndup(node, strcspn(node, "/"));
+	own->rev = rev;
+	return true;
+}
+
+/* Gears that are not on their way out. */
+static void
+own_gears_collect(const struct broker *b, const char *app_id, struct own_gears *out)
+{
+	*out = (struct own_gears){ .app_id = app_id };
+	record_each(b->store, STORE_PREFIX_GEAR, &wire_gear_codec, collect_gear, out);
+}
+
+static void
+gear_fill(const struct broker *b, const struct wire_app *a, const struct wire_env *env,
+    const char *uuid, struct wire_gear *g)
+{
+	bool is_head = strcmp(uuid, a->id) == 0;
+	const char *name = is_head ? a->name : uuid;
+
+	*g = (struct wire_gear){
+		.uuid = xstrdup(uuid),
+		.app_id = xstrdup(a->id),
+		.app_name = xstrdup(a->name),
+		.domain = xstrdup(a->domain),
+		.gear_name = xstrdup(name),
+		.app_dns = app_host(b, a->name, a->domain),
+		.gear_dns = app_host(b, name, a->domain),
+		.profile = xstrdup(a->profile),
+		.limits = *catalog_profile(a->profile),
+		.secret_token = xstrdup(a->secret_token),
+		.deployment_branch = xstrdup(a->deployment_branch),
+		.auto_deploy = a->auto_deploy,
+		.keep_deployments = a->keep_deployments,
+		.env_rev = a->spec.env_rev,
+		.want = WIRE_WANT_PRESENT,
+	};
+	for (size_t i = 0; i < a->cartridges.n; i++)
+		codec_copy(&wire_gear_cart_codec, codec_list_add(&wire_gear_cart_codec, &g->cartridges),
+		    &a->cartridges.v[i]);
+	for (size_t i = 0; i < env->vars.n; i++)
+		vars_add(&g->env, env->vars.v[i].name, env->vars.v[i].value);
+}
+
+static const struct wire_gear_cart *
+web_cart(const struct wire_app *a)
+{
+	for (size_t i = 0; i < a->cartridges.n; i++) {
+		if (a->cartridges.v[i].is_web)
+			return &a->cartridges.v[i];
+	}
+	return NULL;
+}
+
+/* Places one more gear and puts its record. */
+static int
+put_new_gear(const struct broker *b, struct store_txn *t, const struct wire_app *a,
+    const struct wire_env *env, const char *uuid, struct err *e)
+{
+	const struct wire_gear_cart *web = web_cart(a);
+	AUTO(free) char *cart = web == NULL ? NULL : xasprintf("%s-%s", web->name, web->version);
+	AUTO(free) char *node = NULL;
+	AUTO_FINI(wire_gear_fini) struct wire_gear g = { 0 };
+	const struct wire_limits *limits = catalog_profile(a->profile);
+
+	if (limits == NULL)
+		return err_set(e, ERR_INVALID, "gear_size", "The gear size '%s' is not known.",
+		    a->profile);
+	node = placement_pick(b,
+	    &(struct placement_need){ .cartridge = cart, .disk_mb = limits->disk_mb, .app_id = a->id }, e);
+	if (node == NULL)
+		return -1;
+	gear_fill(b, a, env, uuid, &g);
+	record_put_cas(t, store_key_gear(node, uuid), 0, &wire_gear_codec, &g);
+	return 0;
+}
+
+/* --- create --- */
+
+/* The domain's record with one application more; a new one for `login` when there is none. */
+static int
+put_domain(const struct broker *b, struct store_txn *t, const char *name, const char *login,
+    bool *out_is_new, char **out_owner, struct err *e)
+{
+	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
+	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
+	struct err why = { 0 };
+	int64_t rev = 0;
+
+	if (record_get(b->store, store_key_domain(name), &wire_domain_codec, &d, &rev, &why) < 0) {
+		if (why.code != ERR_NOT_FOUND)
+			return *e = why, -1;
+		if (record_get(b->store, store_key_user(login), &wire_user_codec, &u, NULL, e) < 0)
+			return -1;
+		d = (struct wire_domain){
+			.id = record_new_id(),
+			.name = xstrdup(name),
+			.owner = xstrdup(login),
+			.created_at = (int64_t)time(NULL),
+		};
+		str_list_copy(&d.allowed_gear_sizes, &u.gear_sizes);
+	}
+	d.apps++;
+	*out_is_new = rev == 0;
+	*out_owner = xstrdup(d.owner);
+	record_put_cas(t, store_key_domain(name), rev, &wire_domain_codec, &d);
+	return 0;
+}
+
+static int
+put_route(const struct broker *b, struct store_txn *t, const struct wire_app *a, struct err *e)
+{
+	AUTO_FINI(wire_route_fini) struct wire_route r = {
+		.host = app_host(b, a->name, a->domain),
+		.app_id = xstrdup(a->id),
+		.app = xstrdup(a->name),
+		.domain = xstrdup(a->domain),
+		.state = WIRE_ROUTE_EMPTY,
+		.timeout_s = a->request_timeout_s,
+	};
+	AUTO(free) char *key = store_key_route(r.host);
+	struct store_kv kv;
+
+	if (store_get(b->store, key, &kv))
+		return err_set(e, ERR_CONFLICT, "name",
+		    "The host name %s is in use. Choose another name.", r.host);
+	record_put_cas(t, store_key_route(r.host), 0, &wire_route_codec, &r);
+	return 0;
+}
+
+static int
+create_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
+{
+	struct op *op = arg;
+	struct wire_app *a = &op->app;
+	AUTO(free) char *key = store_key_app(a->domain, a->name);
+	AUTO(free) char *id_key = store_key_app_id(a->id);
+	AUTO(free) char *id_val = xasprintf("%s/%s", a->domain, a->name);
+	AUTO(free) char *owner = NULL;
+	struct store_kv kv;
+	bool is_new_domain;
+
+	if (store_get(b->store, key, &kv))
+		return err_set(e, ERR_CONFLICT, "name",
+		    "The supplied application name '%s' already exists in domain '%s'. Choose another "
+		    "name, or delete that application.",
+		    a->name, a->domain);
+	if (put_domain(b, t, a->domain, op->app.owner, &is_new_domain, &owner, e) < 0 ||
+	    quota_user(b, t, owner, op->gears, is_new_domain ? DOMAINS_OF_ONE : 0, e) < 0 ||
+	    put_route(b, t, a, e) < 0)
+		return -1;
+	mem_set_str(&a->owner, owner);
+	for (int64_t i = 0; i < op->gears; i++) {
+		AUTO(free) char *uuid = i == 0 ? xstrdup(a->id) : record_new_id();
+
+		if (put_new_gear(b, t, a, &op->env, uuid, e) < 0)
+			return -1;
+	}
+	record_put_cas(t, STEAL(key), 0, &wire_app_codec, a);
+	store_txn_if_rev(t, id_key, 0);
+	store_txn_put(t, id_key, id_val, strlen(id_val));
+	if (op->env.vars.n > 0)
+		record_put_cas(t, store_key_env(a->id), 0, &wire_env_codec, &op->env);
+	return 0;
+}
+
+char *
+app_create(struct broker *b, const struct app_new *n, app_done_fn *done, void *arg)
+{
+	AUTO(free) char *id = record_new_id();
+	struct op *op = op_new(b, id, done, arg);
+	struct wire_app *a = &op->app;
+
+	*a = (struct wire_app){
+		.id = xstrdup(id),
+		.name = xstrdup(n->name),
+		.domain = xstrdup(n->domain),
+		.owner = xstrdup(n->login), /* the domain's, once that is known */
+		.created_at = (int64_t)time(NULL),
+		.profile = xstrdup(n->profile),
+		.scalable = n->scalable,
+		.initial_git_url = xstrdup_null(n->initial_git_url),
+		.deployment_branch =
+		    xstrdup(n->deployment_branch == NULL ? "master" : n->deployment_branch),
+		.branch_by_user = n->deployment_branch != NULL,
+		.auto_deploy = n->auto_deploy,
+		.keep_deployments = n->keep_deployments,
+		.deployment_type = xstrdup(n->deployment_type),
+		.health_path = xstrdup(""),
+		.stop_timeout_s = STOP_TIMEOUT_S,
+		.start_timeout_s = START_TIMEOUT_S,
+		.secret_token = secret_random_text(SECRET_TOKEN_LEN),
+		.spec = { .running = true, .gears = n->gears, .deployment = xstrdup("") },
+		.status = { .deployment = xstrdup(""), .phase = xstrdup("idle"), .failure = xstrdup("") },
+	};
+	for (size_t i = 0; i < n->cartridges->n; i++)
+		codec_copy(&wire_gear_cart_codec, codec_list_add(&wire_gear_cart_codec, &a->cartridges),
+		    &n->cartridges->v[i]);
+	for (size_t i = 0; n->vars != NULL && i < n->vars->n; i++)
+		vars_add(&op->env.vars, n->vars->v[i].name, n->vars->v[i].value);
+	op->gears = n->gears;
+	change_start(b, create_build, op_done, op);
+	return STEAL(id);
+}
+
+/* --- change, scale, variables, delete --- */
+
+static int
+load(struct broker *b, const struct op *op, struct wire_app *a, int64_t *rev, struct err *e)
+{
+	if (record_app_by_id(b->store, op->app_id, a, rev, e) < 0)
+		return -1;
+	if (a->spec.deleted)
+		return err_set(e, ERR_NOT_FOUND, "application", "Application '%s' not found.", a->name);
+	return 0;
+}
+
+static void
+put_app(struct store_txn *t, const struct wire_app *a, int64_t rev)
+{
+	record_put_cas(t, store_key_app(a->domain, a->name), rev, &wire_app_codec, a);
+}
+
+static int
+change_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
+{
+	struct op *op = arg;
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	int64_t rev;
+
+	if (load(b, op, &a, &rev, e) < 0 || op->change(&a, op->change_arg, e) < 0)
+		return -1;
+	put_app(t, &a, rev);
+	return 0;
+}
+
+void
+app_change(struct broker *b, const char *app_id, app_change_fn *change, void *change_arg,
+    app_done_fn *done, void *arg)
+{
+	struct op *op = op_new(b, app_id, done, arg);
+
+	op->change = change;
+	op->change_arg = change_arg;
+	change_start(b, change_build, op_done, op);
+}
+
+static int
+scale_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
+{
+	struct op *op = arg;
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	AUTO_FINI(wire_env_fini) struct wire_env env = { 0 };
+	AUTO_FINI(own_gears_fini) struct own_gears own = { 0 };
+	int64_t more;
+	int64_t rev;
+
+	if (load(b, op, &a, &rev, e) < 0 || app_vars(b, a.id, &env, NULL, e) < 0)
+		return -1;
+	own_gears_collect(b, a.id, &own);
+	a.spec.gears = op->gears;
+	more = op->gears - (int64_t)own.n;
+	for (size_t i = 0; more > 0 && i < own.n; i++) {
+		AUTO(free) char *key = store_key_gear(own.v[i].node, own.v[i].gear.uuid);
+
+		store_txn_if_rev(t, key, own.v[i].rev);
+	}
+	if (more > 0 && quota_user(b, t, a.owner, more, 0, e) < 0)
+		return -1;
+	for (int64_t i = 0; i < more; i++) {
+		AUTO(free) char *uuid = record_new_id();
+
+		if (put_new_gear(b, t, &a, &env, uuid, e) < 0)
+			return -1;
+	}
+	put_app(t, &a, rev);
+	return 0;
+}
+
+void
+app_scale(struct broker *b, const char *app_id, int64_t gears, app_done_fn *done, void *arg)
+{
+	struct op *op = op_new(b, app_id, done, arg);
+
+	op->gears = gears;
+	change_start(b, scale_build, op_done, op);
+}
+
+static int
+apply_vars(struct wire_var_list *to, const struct wire_var_list *changes, struct err *e)
+{
+	for (size_t i = 0; i < changes->n; i++) {
+		const struct wire_var *c = &changes->v[i];
+		size_t at = 0;
+
+		while (at < to->n && strcmp(to->v[at].name, c->name) != 0)
+			at++;
+		if (at < to->n && c->value != NULL) {
+			mem_set_str(&to->v[at].value, c->value);
+		} else if (at < to->n) {
+			wire_var_fini(&to->v[at]);
+			memmove(&to->v[at], &to->v[at + 1], (to->n - at - 1) * sizeof *to->v);
+			to->n--;
+		} else if (c->value != NULL) {
+			vars_add(to, c->name, c->value);
+		}
+	}
+	if (to->n > APP_VARS_MAX)
+		return err_set(e, ERR_INVALID, "environment_variables",
+		    "An application can have %d environment variables; this would make %zu.",
+		    APP_VARS_MAX, to->n);
+	return 0;
+}
+
+static int
+vars_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
+{
+	struct op *op = arg;
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	AUTO_FINI(wire_env_fini) struct wire_env env = { 0 };
+	AUTO_FINI(own_gears_fini) struct own_gears own = { 0 };
+	int64_t rev;
+	int64_t env_rev;
+
+	if (load(b, op, &a, &rev, e) < 0 || app_vars(b, a.id, &env, &env_rev, e) < 0 ||
+	    apply_vars(&env.vars, &op->vars, e) < 0)
+		return -1;
+	own_gears_collect(b, a.id, &own);
+	for (size_t i = 0; i < own.n; i++) {
+		struct wire_gear *g = &own.v[i].gear;
+
+		vars_fini(&g->env);
+		for (size_t k = 0; k < env.vars.n; k++)
+			vars_add(&g->env, env.vars.v[k].name, env.vars.v[k].value);
+		g->env_rev++;
+		record_put_cas(t, store_key_gear(own.v[i].node, g->uuid), own.v[i].rev,
+		    &wire_gear_codec, g);
+	}
+	if (op->rolls)
+		a.spec.env_rev++;
+	record_put_cas(t, store_key_env(a.id), env_rev, &wire_env_codec, &env);
+	put_app(t, &a, rev);
+	return 0;
+}
+
+void
+app_set_vars(struct broker *b, const char *app_id, const struct wire_var_list *vars, bool rolls,
+    app_done_fn *done, void *arg)
+{
+	struct op *op = op_new(b, app_id, done, arg);
+
+	for (size_t i = 0; i < vars->n; i++)
+		vars_add(&op->vars, vars->v[i].name, vars->v[i].value);
+	op->rolls = rolls;
+	change_start(b, vars_build, op_done, op);
+}
+
+/* Deleting what is being deleted is fine: the asker waits for the same end. */
+static int
+delete_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
+{
+	struct op *op = arg;
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	struct err why = { 0 };
+	int64_t rev;
+
+	if (record_app_by_id(b->store, op->app_id, &a, &rev, &why) < 0)
+		return why.code == ERR_NOT_FOUND ? 0 : (*e = why, -1);
+	if (a.spec.deleted)
+		return 0;
+	a.spec.deleted = true;
+	put_app(t, &a, rev);
+	return 0;
+}
+
+void
+app_delete(struct broker *b, const char *app_id, app_done_fn *done, void *arg)
+{
+	change_start(b, delete_build, op_done, op_new(b, app_id, done, arg));
+}
+
+/* --- after a restart --- */
+
+static bool
+find_unfinished(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_app *a = rec;
+
+	(void)key;
+	(void)rev;
+	if (!a->spec.deleted && (a->spec.deployment == NULL || a->spec.deployment[0] == '\0') &&
+	    (a->initial_git_url == NULL || strcmp(a->initial_git_url, "empty") != 0))
+		str_list_add(arg, a->id);
+	return true;
+}
+
+static void
+recover_done(const struct err *e, void *arg)
+{
+	(void)arg;
+	if (e != NULL)
+		log_error("app_recover_failed", LOG_ERR(e));
+}
+
+void
+app_recover(struct broker *b)
+{
+	AUTO_FINI(str_list_fini) struct str_list ids = { 0 };
+
+	record_each(b->store, STORE_PREFIX_APP, &wire_app_codec, find_unfinished, &ids);
+	for (size_t i = 0; i < ids.n; i++) {
+		log_warn("app_create_unfinished", LOG_STR("app", ids.v[i]));
+		app_delete(b, ids.v[i], recover_done, NULL);
+	}
+}
