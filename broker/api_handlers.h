@@ -1,0 +1,80 @@
+/* broker/api_handlers.h: the handlers of the routes; each takes its call (api_call.h). */
+#pragma once
+
+struct api_call;
+
+/* api_entry.c */
+void api_entry_links(struct api_call *c);
+void api_entry_environment(struct api_call *c);
+void api_entry_regions(struct api_call *c);
+void api_entry_quickstarts(struct api_call *c);
+
+/* api_account.c */
+void api_account_show(struct api_call *c);
+void api_account_password(struct api_call *c);
+
+/* api_token.c */
+void api_token_list(struct api_call *c);
+void api_token_create(struct api_call *c);
+void api_token_show(struct api_call *c);
+void api_token_update(struct api_call *c);
+void api_token_delete(struct api_call *c);
+void api_token_delete_all(struct api_call *c);
+
+/* api_domain.c */
+void api_domain_list(struct api_call *c);
+void api_domain_create(struct api_call *c);
+void api_domain_show(struct api_call *c);
+void api_domain_update(struct api_call *c);
+void api_domain_delete(struct api_call *c);
+void api_domain_members(struct api_call *c);
+void api_domain_member(struct api_call *c);
+
+/* api_cart.c */
+void api_cart_list(struct api_call *c);
+void api_cart_list_by(struct api_call *c);
+void api_cart_show(struct api_call *c);
+void api_cart_of_app(struct api_call *c);
+void api_cart_of_app_show(struct api_call *c);
+
+/* api_app.c */
+void api_app_list(struct api_call *c);
+void api_app_show(struct api_call *c);
+void api_app_update(struct api_call *c);
+void api_app_delete(struct api_call *c);
+void api_app_members(struct api_call *c);
+void api_app_aliases(struct api_call *c);
+void api_app_alias(struct api_call *c);
+void api_app_descriptor(struct api_call *c);
+void api_app_dns(struct api_call *c);
+void api_app_gear_groups(struct api_call *c);
+void api_app_gear_group(struct api_call *c);
+void api_app_gears(struct api_call *c);
+
+/* api_create.c */
+void api_create_app(struct api_call *c);
+
+/* api_event.c */
+void api_event_app(struct api_call *c);
+void api_event_cart(struct api_call *c);
+
+/* api_env.c */
+void api_env_list(struct api_call *c);
+void api_env_set(struct api_call *c);
+void api_env_show(struct api_call *c);
+void api_env_update(struct api_call *c);
+void api_env_delete(struct api_call *c);
+
+/* api_deployment.c */
+void api_deployment_list(struct api_call *c);
+void api_deployment_create(struct api_call *c);
+void api_deployment_show(struct api_call *c);
+
+/* api_log.c */
+void api_log_app(struct api_call *c);
+
+/* api_admin.c */
+void api_admin_status(struct api_call *c);
+void api_admin_users(struct api_call *c);
+void api_admin_user_create(struct api_call *c);
+void api_admin_user_delete(struct api_call *c);

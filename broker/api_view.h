@@ -1,0 +1,45 @@
+/* broker/api_view.h: records as the API shows them. key NULL: an element of an array. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "broker/api_json.h"
+#include "broker/catalog.h"
+#include "lib/wire/wire_app.h"
+#include "lib/wire/wire_user.h"
+
+struct api_call;
+struct broker;
+
+void api_view_user(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_user *u);
+void api_view_token(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_token *t, const char *token);
+/* counts: application_count and gear_counts too. */
+void api_view_domain(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_domain *d, bool counts);
+void api_view_members(const struct api_call *c, struct api_json *j, const char *key,
+    const char *domain, const char *owner);
+void api_view_member(const struct api_call *c, struct api_json *j, const char *key,
+    const char *domain, const char *owner);
+/* cartridges: the array of them too. */
+void api_view_app(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_app *a, bool cartridges);
+void api_view_cart(const struct api_call *c, struct api_json *j, const char *key,
+    const struct catalog_cart *cc);
+/* The web cartridge and others as an application has them. */
+void api_view_app_carts(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_app *a);
+void api_view_app_cart(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_app *a, const struct wire_gear_cart *g);
+void api_view_var(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_app *a, const struct wire_var *v);
+void api_view_deployment(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_deployment *d);
+
+/* "application/ID", or in old versions "domain/D/application/A". Caller owns. */
+char *api_view_app_base(const struct api_call *c, const struct wire_app *a);
+char *api_view_app_url(const struct broker *b, const struct wire_app *a);
+/* "nodejs-20"; caller owns. */
+char *api_view_cart_name(const struct broker *b, const struct wire_gear_cart *g);
+const struct wire_gear_cart *api_view_web(const struct wire_app *a);
