@@ -181,6 +181,7 @@ on_body(struct http_req *r, struct str body, const struct err *body_e, void *arg
 	bool is_xml;
 
 	if (body_e != NULL) { /* answered already: 413 */
+		http_req_on_close(r, NULL, NULL);
 		api_call_free(c);
 		return;
 	}
@@ -224,6 +225,8 @@ on_close(struct http_req *r, void *arg)
 	c->req = NULL;
 	if (!is_running)
 		api_call_free(c);
+	else if (c->gone != NULL)
+		c->gone(c);
 }
 
 static bool

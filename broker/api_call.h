@@ -12,6 +12,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 
+struct api_call;
 struct api_route;
 struct broker;
 struct http_req;
@@ -19,6 +20,7 @@ struct http_req;
 enum { API_MINOR_MAX = 7, API_NO_EXIT = INT32_MIN };
 
 typedef void api_free_fn(void *state);
+typedef void api_gone_fn(struct api_call *c);
 
 struct api_call {
 	struct broker *b;     /* borrowed */
@@ -47,6 +49,7 @@ struct api_call {
 	/* the handler's own */
 	void *state; /* owned */
 	api_free_fn *free_state;
+	api_gone_fn *gone; /* the client went away; takes the call. NULL: the work goes on */
 };
 
 /* Owned by the call from now on; freed with it. */
@@ -60,6 +63,14 @@ struct api_json *api_data(struct api_call *c, const char *type);
 /* severity: "info" (debugging), "result" (for the user), "warning", "error". field may be NULL. */
 void api_message(struct api_call *c, const char *severity, int exit_code, const char *field,
     const char *fmt, ...) PRINTF(5, 6);
+/* Header fields of an answer that is written by the handler itself, NULL-terminated. */
+struct api_headers {
+	char *owned[4];
+	size_t n;
+	const char *v[8];
+};
+void api_headers_make(const struct api_call *c, struct api_headers *h);
+void api_headers_fini(struct api_headers *h);
 /* With the messages and data given so far. */
 void api_send(struct api_call *c, int status);
 /* After a delete: 204 up to version 1.4, else 200 without data. */

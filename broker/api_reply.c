@@ -117,25 +117,20 @@ write_envelope(const struct api_call *c, int status, struct buf *out)
 	api_json_end_obj(&j);
 }
 
-/* Headers of an answer; the strings of who asks are owned. */
-struct headers {
-	char *owned[4];
-	size_t n;
-	const char *v[8];
-};
-
-static void
-headers_fini(struct headers *h)
+void
+api_headers_fini(struct api_headers *h)
 {
 	for (size_t i = 0; i < h->n; i++)
 		free(h->owned[i]);
+	h->n = 0;
 }
 
-static void
-headers_make(const struct api_call *c, struct headers *h)
+void
+api_headers_make(const struct api_call *c, struct api_headers *h)
 {
 	size_t n = 0;
 
+	*h = (struct api_headers){ 0 };
 	h->v[n++] = c->is_lines ? "Content-Type: application/x-ndjson; charset=utf-8"
 	    : c->is_xml         ? "Content-Type: application/xml; charset=utf-8"
 				: "Content-Type: application/json; charset=utf-8";
@@ -155,7 +150,7 @@ static void
 send_envelope(struct api_call *c, int status)
 {
 	AUTO_FINI(buf_fini) struct buf out = { 0 };
-	AUTO_FINI(headers_fini) struct headers h = { 0 };
+	AUTO_FINI(api_headers_fini) struct api_headers h = { 0 };
 
 	write_envelope(c, status, &out);
 	if (c->is_xml && !c->is_lines)
@@ -167,7 +162,7 @@ send_envelope(struct api_call *c, int status)
 		http_req_end(c->req);
 		return;
 	}
-	headers_make(c, &h);
+	api_headers_make(c, &h);
 	http_req_reply(c->req, status, h.v, out.p, status == 204 ? 0 : out.n);
 }
 
@@ -274,9 +269,9 @@ api_progress(struct api_call *c, const char *line)
 	if (!c->is_lines || c->req == NULL)
 		return;
 	if (!c->has_begun) {
-		AUTO_FINI(headers_fini) struct headers h = { 0 };
+		AUTO_FINI(api_headers_fini) struct api_headers h = { 0 };
 
-		headers_make(c, &h);
+		api_headers_make(c, &h);
 		http_req_begin(c->req, 200, h.v);
 		c->has_begun = true;
 	}

@@ -23,6 +23,7 @@ enum {
 	STOP_TIMEOUT_S = 30,
 	START_TIMEOUT_S = 60,
 	DOMAINS_OF_ONE = 1,
+	REF_MAX = 256,
 };
 
 /* One operation; what it needs beyond the application's id. */
@@ -88,6 +89,27 @@ char *
 app_host(const struct broker *b, const char *name, const char *domain)
 {
 	return xasprintf("%s-%s.%s", name, domain, b->conf.app_domain);
+}
+
+bool
+app_is_ref(const char *s)
+{
+	size_t n = strlen(s);
+
+	if (n == 0 || n > REF_MAX || s[0] == '-' || s[0] == '/' || s[n - 1] == '/' || s[n - 1] == '.' ||
+	    strcmp(s, "@") == 0)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		unsigned char ch = (unsigned char)s[i];
+
+		if (ch <= 0x20 || ch == 0x7f || strchr("~^:?*[\\", ch) != NULL)
+			return false;
+		if (ch == '.' && (i == 0 || s[i - 1] == '/' || s[i + 1] == '.'))
+			return false;
+		if ((ch == '/' && s[i + 1] == '/') || (ch == '@' && s[i + 1] == '{'))
+			return false;
+	}
+	return !str_has_suffix(s, ".lock") && strstr(s, ".lock/") == NULL;
 }
 
 int

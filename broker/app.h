@@ -63,6 +63,8 @@ void app_delete(struct broker *b, const char *app_id, app_done_fn *done, void *a
  * deploys any more. Once, at start. */
 void app_recover(struct broker *b);
 
+/* git's rules for names of branches and tags, with or without refs/…; no leading '-'. */
+bool app_is_ref(const char *s);
 /* app-domain.suffix; caller owns. */
 char *app_host(const struct broker *b, const char *name, const char *domain);
 /* Environment of an application; out zeroed; absent is empty. */

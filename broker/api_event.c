@@ -1,0 +1,385 @@
+/* Events: start, stop, restart, scale, activate. */
+#include <string.h>
+
+#include "broker/api_call.h"
+#include "broker/api_handlers.h"
+#include "broker/api_load.h"
+#include "broker/api_view.h"
+#include "broker/app.h"
+#include "broker/broker.h"
+#include "broker/catalog.h"
+#include "broker/record.h"
+#include "lib/base/mem.h"
+#include "lib/store/store_key.h"
+
+enum {
+	WORD_MAX = 64,
+	EXIT_GEARS = 104,
+	EXIT_GONE = 112,
+	EXIT_EVENT = 126,
+	EXIT_SCALE = 168,
+	EXIT_DUMP = 180,
+};
+
+struct event {
+	char *app_id;     /* owned */
+	char *deployment; /* owned or NULL */
+	char *text;       /* owned or NULL; for the user, when done */
+	const char *word;
+	int64_t old_gears, gears;
+	struct err failure;
+};
+
+static void
+event_free(void *p)
+{
+	struct event *ev = p;
+
+	free(ev->app_id);
+	free(ev->deployment);
+	free(ev->text);
+	free(ev);
+}
+
+static struct event *
+event_new(struct api_call *c, const struct wire_app *a, const char *word)
+{
+	struct event *ev = xcalloc(1, sizeof *ev);
+
+	*ev = (struct event){ .app_id = xstrdup(a->id), .word = word };
+	api_call_keep(c, ev, event_free);
+	return ev;
+}
+
+static void
+event_settled(struct api_call *c, const struct err *e)
+{
+	const struct event *ev = c->state;
+
+	if (e != NULL)
+		api_load_fail_rollout(c, e);
+	else
+		api_load_send_app(c, ev->app_id, 200, ev->text);
+}
+
+static void
+event_stored(const struct err *e, void *arg)
+{
+	struct api_call *c = arg;
+	const struct event *ev = c->state;
+
+	if (e != NULL)
+		api_fail_err(c, e, e->code == ERR_NOT_FOUND ? 101 : 1);
+	else
+		api_load_settle(c, ev->app_id, event_settled);
+}
+
+/* --- state --- */
+
+static int
+do_start(struct wire_app *a, void *arg, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	a->spec.running = true;
+	return 0;
+}
+
+static int
+do_stop(struct wire_app *a, void *arg, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	a->spec.running = false;
+	return 0;
+}
+
+static int
+do_restart(struct wire_app *a, void *arg, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	a->spec.running = true;
+	a->spec.restart_gen++;
+	return 0;
+}
+
+static int
+do_activate(struct wire_app *a, void *arg, struct err *e)
+{
+	const struct event *ev = arg;
+
+	(void)e;
+	mem_set_str(&a->spec.deployment, ev->deployment);
+	return 0;
+}
+
+static void
+change_state(struct api_call *c, const struct wire_app *a, const char *word, app_change_fn *change,
+    const char *done)
+{
+	struct event *ev = event_new(c, a, word);
+
+	ev->text = xasprintf("Application %s %s.", a->name, done);
+	app_change(c->b, a->id, change, ev, event_stored, c);
+}
+
+static void
+start(struct api_call *c, const struct wire_app *a)
+{
+	change_state(c, a, "start", do_start, "was started");
+}
+
+static void
+stop(struct api_call *c, const struct wire_app *a)
+{
+	change_state(c, a, "stop", do_stop, "was stopped");
+}
+
+/* New instances before the old ones go: no request is lost. */
+static void
+restart(struct api_call *c, const struct wire_app *a)
+{
+	change_state(c, a, "restart", do_restart, "was restarted");
+}
+
+static void
+activate(struct api_call *c, const struct wire_app *a)
+{
+	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
+	const char *id = NULL;
+	struct err e = { 0 };
+	struct event *ev;
+
+	if (api_param_str(c->params, "deployment_id", WORD_MAX, &id, &e) < 0) {
+		api_fail_err(c, &e, EXIT_EVENT);
+		return;
+	}
+	if (id == NULL || *id == '\0') {
+		api_fail(c, 422, EXIT_EVENT, "deployment_id",
+		    "The event 'activate' needs the parameter 'deployment_id'.");
+		return;
+	}
+	if (!str_is_hex(id, strlen(id)) ||
+	    record_get(c->b->store, store_key_deployment(a->id, id), &wire_deployment_codec, &d, NULL,
+		&e) < 0) {
+		api_fail(c, 404, 1, "deployment_id",
+		    "Deployment '%.64s' not found in application '%s'. List them: GET deployments.", id,
+		    a->name);
+		return;
+	}
+	ev = event_new(c, a, "activate");
+	ev->deployment = xstrdup(id);
+	ev->text = xasprintf("Deployment %s of application %s is active.", id, a->name);
+	app_change(c->b, a->id, do_activate, ev, event_stored, c);
+}
+
+/* --- scale --- */
+
+static void
+scale_undone(struct api_call *c, const struct err *e)
+{
+	const struct event *ev = c->state;
+
+	if (e != NULL)
+		api_message(c, "warning", 0, NULL, "The old number of gears is not yet back: %s", e->text);
+	api_load_fail_rollout(c, &ev->failure);
+}
+
+static void
+scale_reverted(const struct err *e, void *arg)
+{
+	struct api_call *c = arg;
+	const struct event *ev = c->state;
+
+	if (e != NULL)
+		scale_undone(c, e);
+	else
+		api_load_settle(c, ev->app_id, scale_undone);
+}
+
+static void
+scale_settled(struct api_call *c, const struct err *e)
+{
+	struct event *ev = c->state;
+
+	if (e == NULL) {
+		api_load_send_app(c, ev->app_id, 200, ev->text);
+		return;
+	}
+	ev->failure = *e;
+	if (ev->gears <= ev->old_gears)
+		api_load_fail_rollout(c, e);
+	else
+		app_scale(c->b, ev->app_id, ev->old_gears, scale_reverted, c);
+}
+
+static void
+scale_stored(const struct err *e, void *arg)
+{
+	struct api_call *c = arg;
+	const struct event *ev = c->state;
+
+	if (e != NULL && e->code == ERR_LIMIT)
+		api_fail(c, 422, EXIT_GEARS, NULL, "%s", e->text);
+	else if (e != NULL && e->code == ERR_BUSY)
+		api_fail(c, 500, 140, NULL, "%s", e->text);
+	else if (e != NULL)
+		api_fail_err(c, e, e->code == ERR_NOT_FOUND ? 101 : 1);
+	else
+		api_load_settle(c, ev->app_id, scale_settled);
+}
+
+static int64_t
+most_gears(const struct api_call *c, const struct wire_app *a)
+{
+	const struct wire_gear_cart *web = api_view_web(a);
+	const struct catalog_cart *cc = web == NULL ? NULL : catalog_of(c->b->catalog, web);
+	int64_t max = cc == NULL || cc->cart.components.n == 0 ? -1
+							       : cc->cart.components.v[0].scaling.max;
+
+	return max < 1 || max > APP_GEARS_MAX ? APP_GEARS_MAX : max;
+}
+
+static void
+scale(struct api_call *c, const struct wire_app *a, int sign)
+{
+	int64_t by = 1;
+	int64_t to = 0;
+	int64_t max = most_gears(c, a);
+	struct err e = { 0 };
+	struct event *ev;
+
+	if (api_param_int(c->params, "by", 1, APP_GEARS_MAX, &by, &e) < 0 ||
+	    api_param_int(c->params, "to", 1, APP_GEARS_MAX, &to, &e) < 0) {
+		api_fail_err(c, &e, EXIT_SCALE);
+		return;
+	}
+	if (to == 0)
+		to = a->spec.gears + sign * by;
+	if (to < 1 || to > max) {
+		api_fail(c, 422, EXIT_SCALE, api_param_has(c->params, "to") ? "to" : "by",
+		    "Application %s has %lld gears; it can have 1 to %lld, not %lld.", a->name,
+		    (long long)a->spec.gears, (long long)max, (long long)to);
+		return;
+	}
+	ev = event_new(c, a, sign > 0 ? "scale-up" : "scale-down");
+	ev->old_gears = a->spec.gears;
+	ev->gears = to;
+	ev->text = xasprintf("Application %s has %lld gear%s.", a->name, (long long)to,
+	    to == 1 ? "" : "s");
+	app_scale(c->b, a->id, to, scale_stored, c);
+}
+
+static void
+scale_up(struct api_call *c, const struct wire_app *a)
+{
+	scale(c, a, 1);
+}
+
+static void
+scale_down(struct api_call *c, const struct wire_app *a)
+{
+	scale(c, a, -1);
+}
+
+/* --- what there is not --- */
+
+static void
+thread_dump(struct api_call *c, const struct wire_app *a)
+{
+	api_fail(c, 422, EXIT_DUMP, "event",
+	    "The cartridges of application %s cannot make a thread dump.", a->name);
+}
+
+static void
+no_ha(struct api_call *c, const struct wire_app *a)
+{
+	(void)a;
+	api_fail(c, 422, API_NO_EXIT, "event",
+	    "High availability is not a property of single applications here.");
+}
+
+static void
+no_port(struct api_call *c, const struct wire_app *a)
+{
+	(void)a;
+	api_fail(c, 410, EXIT_GONE, "event", "This event is no longer there.");
+}
+
+typedef void event_fn(struct api_call *c, const struct wire_app *a);
+
+struct event_row {
+	const char *word;
+	enum access_want want;
+	bool of_cart; /* also an event of a cartridge */
+	event_fn *fn;
+};
+
+static const struct event_row rows[] = {
+	{ "start", ACCESS_SCALE, true, start },
+	{ "stop", ACCESS_SCALE, true, stop },
+	{ "force-stop", ACCESS_SCALE, false, stop },
+	{ "restart", ACCESS_SCALE, true, restart },
+	{ "reload", ACCESS_SCALE, true, restart },
+	{ "scale-up", ACCESS_SCALE, true, scale_up },
+	{ "scale-down", ACCESS_SCALE, true, scale_down },
+	{ "activate", ACCESS_EDIT, false, activate },
+	{ "thread-dump", ACCESS_EDIT, false, thread_dump },
+	{ "make-ha", ACCESS_EDIT, false, no_ha },
+	{ "disable-ha", ACCESS_EDIT, false, no_ha },
+	{ "show-port", ACCESS_VIEW, false, no_port },
+	{ "expose-port", ACCESS_VIEW, false, no_port },
+	{ "conceal-port", ACCESS_VIEW, false, no_port },
+};
+
+/* The row of the parameter `event`; NULL: the call has ended. */
+static const struct event_row *
+find_row(struct api_call *c, bool of_cart)
+{
+	const char *word = NULL;
+	struct err e = { 0 };
+
+	if (api_param_str(c->params, "event", WORD_MAX, &word, &e) < 0) {
+		api_fail_err(c, &e, EXIT_EVENT);
+		return NULL;
+	}
+	for (size_t i = 0; word != NULL && i < ARRAY_LEN(rows); i++) {
+		if (strcmp(rows[i].word, word) == 0 && (rows[i].of_cart || !of_cart))
+			return &rows[i];
+	}
+	api_fail(c, 422, EXIT_EVENT, "event",
+	    "%s%.64s%s. Possible events: start, stop, restart, reload, scale-up, scale-down%s.",
+	    word == NULL ? "The parameter 'event' is required" : "Invalid event '",
+	    word == NULL ? "" : word, word == NULL ? "" : "'", of_cart ? "" : ", force-stop, activate");
+	return NULL;
+}
+
+/* The right to see comes before the event's word: who may not see learns nothing. */
+void
+api_event_app(struct api_call *c)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app seen = { 0 };
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	const struct event_row *row;
+
+	if (!api_load_app(c, ACCESS_VIEW, &seen))
+		return;
+	row = find_row(c, false);
+	if (row != NULL && api_load_app(c, row->want, &a))
+		row->fn(c, &a);
+}
+
+void
+api_event_cart(struct api_call *c)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app seen = { 0 };
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	const struct event_row *row;
+
+	if (!api_load_app(c, ACCESS_VIEW, &seen) || api_load_cart(c, &seen) == NULL)
+		return;
+	row = find_row(c, true);
+	if (row != NULL && api_load_app(c, row->want, &a))
+		row->fn(c, &a);
+}

@@ -1,0 +1,193 @@
+/* Gears of an application and what they are doing, as their nodes reported last. */
+#include <string.h>
+
+#include "broker/api_call.h"
+#include "broker/api_handlers.h"
+#include "broker/api_load.h"
+#include "broker/api_view.h"
+#include "broker/broker.h"
+#include "broker/node_link.h"
+#include "broker/record.h"
+#include "lib/base/mem.h"
+#include "lib/store/store_key.h"
+
+enum { EXIT_APP = 101, EXIT_GONE = 112 };
+
+/* What the newest instances of a gear tell; higher wins. */
+enum gear_state { STATE_NONE, STATE_STOPPED, STATE_STARTING, STATE_STARTED };
+
+struct states {
+	const char *gear; /* borrowed */
+	enum gear_state best;
+};
+
+static bool
+see_instance(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_instance_status *i = rec;
+	struct states *s = arg;
+	enum gear_state now = STATE_NONE;
+
+	(void)key;
+	(void)rev;
+	if (strcmp(i->gear, s->gear) != 0)
+		return true;
+	switch (i->state) {
+	case WIRE_INSTANCE_READY:
+		now = STATE_STARTED;
+		break;
+	case WIRE_INSTANCE_NEW:
+	case WIRE_INSTANCE_STARTING:
+	case WIRE_INSTANCE_CRASHED:
+		now = STATE_STARTING;
+		break;
+	case WIRE_INSTANCE_STOPPED:
+	case WIRE_INSTANCE_STOPPING:
+	case WIRE_INSTANCE_FAILED:
+		now = STATE_STOPPED;
+		break;
+	default:
+		break;
+	}
+	if (now > s->best)
+		s->best = now;
+	return true;
+}
+
+static const char *
+gear_state(const struct api_call *c, const struct wire_app *a, const char *node, const char *uuid)
+{
+	AUTO(free) char *prefix = store_key_instance_status(node, "");
+	struct states s = { .gear = uuid };
+
+	if (!node_link_is_alive(c->b->nodes, node))
+		return "unknown";
+	record_each(c->b->store, prefix, &wire_instance_status_codec, see_instance, &s);
+	switch (s.best) {
+	case STATE_STARTED:
+		return "started";
+	case STATE_STARTING:
+		return "deploying";
+	case STATE_STOPPED:
+		return "stopped";
+	case STATE_NONE:
+		break;
+	}
+	return a->spec.running ? "new" : "stopped";
+}
+
+struct listing {
+	struct api_call *c;
+	struct api_json *j;
+	const struct wire_app *a;
+};
+
+static bool
+write_gear(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_gear *g = rec;
+	const struct listing *l = arg;
+	const char *at = key + strlen(STORE_PREFIX_GEAR);
+	AUTO(free) char *node = xstrndup(at, strcspn(at, "/"));
+	const char *state;
+
+	(void)rev;
+	if (strcmp(g->app_id, l->a->id) != 0 || g->want == WIRE_WANT_GONE)
+		return true;
+	state = gear_state(l->c, l->a, node, g->uuid);
+	api_json_obj(l->j, NULL);
+	api_json_str(l->j, "id", g->uuid);
+	api_json_str(l->j, "state", state);
+	api_json_null(l->j, "ssh_url");
+	api_json_str(l->j, "node", node);
+	if (l->c->minor >= 6) {
+		api_json_null(l->j, "region");
+		api_json_null(l->j, "zone");
+	}
+	api_json_raw(l->j, l->c->minor >= 6 ? "endpoints" : "port_interfaces", "[]");
+	api_json_end_obj(l->j);
+	return true;
+}
+
+static void
+write_carts(struct api_call *c, struct api_json *j, const struct wire_app *a)
+{
+	api_json_arr(j, "cartridges");
+	for (size_t i = 0; i < a->cartridges.n; i++) {
+		const struct catalog_cart *cc = catalog_of(c->b->catalog, &a->cartridges.v[i]);
+		AUTO(free) char *name = api_view_cart_name(c->b, &a->cartridges.v[i]);
+
+		api_json_obj(j, NULL);
+		api_json_str(j, "name", name);
+		api_json_str(j, "display_name", cc == NULL ? name : cc->cart.display_name);
+		if (cc != NULL)
+			api_json_strs(j, "tags", &cc->cart.categories);
+		else
+			api_json_raw(j, "tags", "[]");
+		api_json_end_obj(j);
+	}
+	api_json_end_arr(j);
+}
+
+/* All gears of an application are alike: one group, named as its head gear. */
+static void
+write_group(struct api_call *c, struct api_json *j, const struct wire_app *a)
+{
+	struct listing l = { c, j, a };
+
+	api_json_obj(j, NULL);
+	api_json_str(j, c->minor >= 6 ? "id" : "uuid", a->id);
+	api_json_str(j, "name", a->id);
+	api_json_str(j, "gear_profile", a->profile);
+	api_json_int(j, "scales_from", 1);
+	api_json_int(j, "scales_to", a->scalable ? -1 : 1);
+	api_json_int(j, "base_gear_storage", 1);
+	api_json_int(j, "additional_gear_storage", 0);
+	write_carts(c, j, a);
+	api_json_arr(j, "gears");
+	record_each(c->b->store, STORE_PREFIX_GEAR, &wire_gear_codec, write_gear, &l);
+	api_json_end_arr(j);
+	api_json_end_obj(j);
+}
+
+void
+api_app_gear_groups(struct api_call *c)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+
+	if (!api_load_app(c, ACCESS_VIEW, &a))
+		return;
+	api_json_arr(api_data(c, "gear_groups"), NULL);
+	write_group(c, &c->json, &a);
+	api_json_end_arr(&c->json);
+	api_send(c, 200);
+}
+
+void
+api_app_gear_group(struct api_call *c)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	const char *id = api_param_of_path(c->params, "id");
+
+	if (!api_load_app(c, ACCESS_VIEW, &a))
+		return;
+	if (strcmp(id, a.id) != 0) {
+		api_fail(c, 404, EXIT_APP, NULL, "Gear group '%.80s' not found in application '%s'.", id,
+		    a.name);
+		return;
+	}
+	write_group(c, api_data(c, "gear_group"), &a);
+	api_send(c, 200);
+}
+
+void
+api_app_gears(struct api_call *c)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	AUTO(free) char *base = NULL;
+
+	if (!api_load_app(c, ACCESS_VIEW, &a))
+		return;
+	base = api_view_app_base(c, &a);
+	api_fail(c, 301, EXIT_GONE, NULL, "Use %s/broker/rest/%s/gear_groups instead.", c->root, base);
+}

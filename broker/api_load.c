@@ -1,0 +1,97 @@
+#include "broker/api_load.h"
+
+#include "broker/api_call.h"
+#include "broker/api_domain.h"
+#include "broker/api_view.h"
+#include "broker/broker.h"
+#include "broker/record.h"
+#include "broker/rollout.h"
+#include "lib/base/mem.h"
+
+enum { EXIT_APP = 101, EXIT_DOMAIN = 127, EXIT_NODE = 143 };
+
+bool
+api_load_app(struct api_call *c, enum access_want want, struct wire_app *a)
+{
+	const char *id = api_param_of_path(c->params, "app_id");
+	const char *domain = api_param_of_path(c->params, "domain");
+	const char *app = api_param_of_path(c->params, "app");
+	struct err e = { 0 };
+	int exit_code;
+	int rc;
+
+	if (id != NULL)
+		rc = access_app_by_id(c->b, &c->who, id, want, a, NULL, &e);
+	else
+		rc = access_app(c->b, &c->who, domain, app, want, a, NULL, &e);
+	if (rc == 0)
+		return true;
+	exit_code = e.field[0] == 'd' ? EXIT_DOMAIN : EXIT_APP; /* "domain" or "application" */
+	e.field[0] = '\0';
+	api_fail_err(c, &e, exit_code);
+	return false;
+}
+
+/* --- waiting --- */
+
+struct settle {
+	struct api_call *c;
+	api_load_then_fn *then;
+};
+
+static void
+settle_line(const char *line, void *arg)
+{
+	const struct settle *s = arg;
+
+	api_progress(s->c, line);
+}
+
+static void
+settle_done(const struct err *e, void *arg)
+{
+	struct settle *s = arg;
+
+	s->then(s->c, e);
+	free(s);
+}
+
+void
+api_load_settle(struct api_call *c, const char *app_id, api_load_then_fn *then)
+{
+	struct settle *s = xcalloc(1, sizeof *s);
+
+	*s = (struct settle){ c, then };
+	(void)rollout_wait(c->b->rollout, app_id, settle_line, settle_done, s);
+}
+
+void
+api_load_fail_rollout(struct api_call *c, const struct err *e)
+{
+	switch (e->code) {
+	case ERR_SYSTEM:
+		api_fail_as(c, e, 500, EXIT_NODE);
+		return;
+	case ERR_NOT_FOUND:
+		api_fail(c, 404, EXIT_APP, NULL, "%s", e->text);
+		return;
+	default:
+		api_fail_as(c, e, 422, 1);
+	}
+}
+
+void
+api_load_send_app(struct api_call *c, const char *app_id, int status, const char *text)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	struct err e = { 0 };
+
+	if (record_app_by_id(c->b->store, app_id, &a, NULL, &e) < 0) {
+		api_fail(c, 404, EXIT_APP, NULL, "The application is no longer there.");
+		return;
+	}
+	if (text != NULL)
+		api_message(c, "result", 0, NULL, "%s", text);
+	api_view_app(c, api_data(c, "application"), NULL, &a, api_domain_includes(c, "cartridges"));
+	api_send(c, status);
+}
