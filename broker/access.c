@@ -50,7 +50,7 @@ access_domain_may(const struct auth_who *w, const struct wire_domain *d, enum ac
 	switch (want) {
 	case ACCESS_VIEW:
 		return access_has_scope(w, "read") || is_edit ||
-		    has_object_scope(w, "domain", d->id, "view");
+		       has_object_scope(w, "domain", d->id, "view");
 	case ACCESS_EDIT:
 	case ACCESS_ADMIN:
 	case ACCESS_SCALE:
@@ -77,7 +77,7 @@ access_app_may(const struct auth_who *w, const struct wire_domain *d, const stru
 	switch (want) {
 	case ACCESS_VIEW:
 		return is_edit || has_object_scope(w, "application", a->id, "view") ||
-		    has_object_scope(w, "application", a->id, "scale");
+		       has_object_scope(w, "application", a->id, "scale");
 	case ACCESS_EDIT:
 		return is_edit;
 	case ACCESS_SCALE:
@@ -118,7 +118,8 @@ static int
 denied(const struct auth_who *w, const char *kind, struct err *e)
 {
 	return err_set(e, ERR_DENIED, NULL,
-	    "You are not permitted to perform this action with the scopes of your token (%s on %s). "
+	    "You are not permitted to perform this action with the scopes of your token (%s on "
+	    "%s). "
 	    "Use a token with the scope 'session'.",
 	    w->scopes == NULL ? "" : w->scopes, kind);
 }
@@ -152,7 +153,8 @@ check_app(const struct broker *b, const struct auth_who *w, const char *asked,
 	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
 	struct err why = { 0 };
 
-	if (record_get(b->store, store_key_domain(a->domain), &wire_domain_codec, &d, NULL, &why) < 0)
+	if (record_get(b->store, store_key_domain(a->domain), &wire_domain_codec, &d, NULL, &why) <
+	    0)
 		return why.code == ERR_NOT_FOUND ? app_missing(asked, e) : (*e = why, -1);
 	if (access_app_may(w, &d, a, want))
 		return 0;

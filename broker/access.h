@@ -13,25 +13,27 @@ struct auth_who;
 struct broker;
 
 enum access_want {
-	ACCESS_VIEW,   /* see */
-	ACCESS_EDIT,   /* push, state, variables, scale, deployments */
-	ACCESS_ADMIN,  /* delete an application */
-	ACCESS_OWNER,  /* rename or delete the domain */
-	ACCESS_SCALE,  /* scale and state */
+	ACCESS_VIEW,  /* see */
+	ACCESS_EDIT,  /* push, state, variables, scale, deployments */
+	ACCESS_ADMIN, /* delete an application */
+	ACCESS_OWNER, /* rename or delete the domain */
+	ACCESS_SCALE, /* scale and state */
 };
 
-bool access_domain_may(const struct auth_who *w, const struct wire_domain *d, enum access_want want);
+bool access_domain_may(
+    const struct auth_who *w, const struct wire_domain *d, enum access_want want);
 bool access_app_may(const struct auth_who *w, const struct wire_domain *d, const struct wire_app *a,
     enum access_want want);
 /* Everything that is the user's own: `session`, or `read` for reading. */
 bool access_has_scope(const struct auth_who *w, const char *scope);
 
 /* Load what they may act on into out (zeroed). Names in any case. ERR_NOT_FOUND: absent or
- * invisible; ERR_DENIED: visible, but the token's scopes do not allow `want`. out_rev may be NULL. */
+ * invisible; ERR_DENIED: visible, but the token's scopes do not allow `want`. out_rev may be NULL.
+ */
 int access_domain(const struct broker *b, const struct auth_who *w, const char *domain,
     enum access_want want, struct wire_domain *out, int64_t *out_rev, struct err *e) MUST_CHECK;
 int access_app(const struct broker *b, const struct auth_who *w, const char *domain,
-    const char *app, enum access_want want, struct wire_app *out, int64_t *out_rev, struct err *e)
-    MUST_CHECK;
+    const char *app, enum access_want want, struct wire_app *out, int64_t *out_rev,
+    struct err *e) MUST_CHECK;
 int access_app_by_id(const struct broker *b, const struct auth_who *w, const char *app_id,
     enum access_want want, struct wire_app *out, int64_t *out_rev, struct err *e) MUST_CHECK;

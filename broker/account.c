@@ -11,7 +11,8 @@
 
 enum {
 	MAX_DOMAINS = 10,
-	TOKENS_IN_TXN_MAX = 80, /* of STORE_TXN_MAX; the rest expire by themselves or are asked again */
+	TOKENS_IN_TXN_MAX =
+	    80, /* of STORE_TXN_MAX; the rest expire by themselves or are asked again */
 };
 
 struct op {
@@ -175,7 +176,8 @@ delete_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 		return err_set(e, ERR_NOT_FOUND, "login", "There is no user '%s'.", op->login);
 	if (u.domains > 0)
 		return err_set(e, ERR_CONFLICT, "force",
-		    "The user '%s' has domains. Delete them first, or set force to true.", op->login);
+		    "The user '%s' has domains. Delete them first, or set force to true.",
+		    op->login);
 	remove_tokens(b, t, op, false);
 	record_delete_cas(t, store_key_user(op->login), rev);
 	return 0;
@@ -237,8 +239,8 @@ find_token(const char *key, int64_t rev, void *rec, void *arg)
 }
 
 bool
-account_find_token(const struct broker *b, const char *login, const char *id,
-    struct wire_token *out)
+account_find_token(
+    const struct broker *b, const char *login, const char *id, struct wire_token *out)
 {
 	struct find f = { .login = login, .id = id };
 

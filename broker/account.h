@@ -29,6 +29,6 @@ void account_delete_tokens(struct broker *b, const char *login, const char *id, 
     change_done_fn *done, void *arg);
 
 /* One token of a user by its id, or NULL when there is none: out zeroed, filled if found. */
-bool account_find_token(const struct broker *b, const char *login, const char *id,
-    struct wire_token *out);
+bool account_find_token(
+    const struct broker *b, const char *login, const char *id, struct wire_token *out);
 bool account_scopes_have(const char *scopes, const char *scope);

@@ -111,7 +111,8 @@ run(struct api_call *c)
 {
 	if (!scope_allows(c)) {
 		api_fail(c, 403, 1, NULL,
-		    "This action is not allowed with your current authorization. Scopes of the token: %s. "
+		    "This action is not allowed with your current authorization. Scopes of the "
+		    "token: %s. "
 		    "Use a token with the scope 'session'.",
 		    c->who.scopes);
 		return;
@@ -131,7 +132,8 @@ on_auth(const struct auth_answer *ans, void *arg)
 
 	c->ask = NULL;
 	if (ans->who == NULL) {
-		const char *headers[] = { "Content-Type: text/plain; charset=utf-8", NULL, NULL, NULL };
+		const char *headers[] = { "Content-Type: text/plain; charset=utf-8", NULL, NULL,
+			NULL };
 
 		for (size_t i = 0; i < 2 && ans->headers[i] != NULL; i++)
 			headers[i + 1] = ans->headers[i];
@@ -196,21 +198,21 @@ on_body(struct http_req *r, struct str body, const struct err *body_e, void *arg
 	}
 	take_nolinks(c);
 	if (api_version_pick(http_req_header(r, "Accept"), c->content_type,
-		http_req_header(r, "User-Agent"), &v, &e) < 0) {
+	        http_req_header(r, "User-Agent"), &v, &e) < 0) {
 		api_fail(c, 406, API_NO_EXIT, NULL, "%s", e.text);
 		return;
 	}
 	c->minor = v.minor;
 	c->no_links = c->no_links || v.no_links;
 	c->is_lines = v.is_lines;
-	c->route = api_route_find(http_req_method(r), http_req_path(r) + strlen(prefix), c->params,
-	    &has_path, &is_xml);
+	c->route = api_route_find(
+	    http_req_method(r), http_req_path(r) + strlen(prefix), c->params, &has_path, &is_xml);
 	c->is_xml = v.is_xml || is_xml;
 	if (c->route == NULL && has_path)
 		api_fail(c, 405, 1, NULL, "The method %.16s is not possible here.", c->method);
 	else if (c->route == NULL)
-		api_fail(c, 404, 1, NULL, "The requested resource was not found. Start at %s%s/api.",
-		    c->root, prefix);
+		api_fail(c, 404, 1, NULL,
+		    "The requested resource was not found. Start at %s%s/api.", c->root, prefix);
 	else
 		authenticate(c);
 }

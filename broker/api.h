@@ -1,4 +1,5 @@
-/* broker/api.h: the public REST API under /broker/rest: routes, versions, who, and which handler. */
+/* broker/api.h: the public REST API under /broker/rest: routes, versions, who, and which handler.
+ */
 #pragma once
 
 struct broker;

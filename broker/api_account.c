@@ -17,7 +17,8 @@ api_account_show(struct api_call *c)
 	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
 	struct err e = { 0 };
 
-	if (record_get(c->b->store, store_key_user(c->who.login), &wire_user_codec, &u, NULL, &e) < 0) {
+	if (record_get(c->b->store, store_key_user(c->who.login), &wire_user_codec, &u, NULL, &e) <
+	    0) {
 		api_fail_err(c, &e, EXIT_UNKNOWN_USER);
 		return;
 	}
@@ -49,7 +50,8 @@ password_hashed(const char *hash, const struct err *e, void *arg)
 	if (e != NULL)
 		api_fail_err(c, e, EXIT_USER);
 	else
-		account_set_password(c->b, c->who.login, hash, c->who.token_id, password_changed, c);
+		account_set_password(
+		    c->b, c->who.login, hash, c->who.token_id, password_changed, c);
 }
 
 static void

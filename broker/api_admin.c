@@ -76,7 +76,8 @@ user_stored(const struct err *e, void *arg)
 		api_fail_err(c, e, EXIT_USER);
 		return;
 	}
-	if (record_get(c->b->store, store_key_user(s->login), &wire_user_codec, &u, NULL, &why) < 0) {
+	if (record_get(c->b->store, store_key_user(s->login), &wire_user_codec, &u, NULL, &why) <
+	    0) {
 		api_fail_err(c, &why, EXIT_NO_USER);
 		return;
 	}
@@ -256,7 +257,8 @@ api_admin_user_delete(struct api_call *c)
 	api_call_keep(c, s, user_removal_free);
 	if (force) {
 		record_each(c->b->store, STORE_PREFIX_APP, &wire_app_codec, collect_app, s);
-		record_each(c->b->store, STORE_PREFIX_DOMAIN, &wire_domain_codec, collect_domain, s);
+		record_each(
+		    c->b->store, STORE_PREFIX_DOMAIN, &wire_domain_codec, collect_domain, s);
 	}
 	remove_next(c);
 }

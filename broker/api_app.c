@@ -43,7 +43,8 @@ collect(const char *key, int64_t rev, void *rec, void *arg)
 	(void)key;
 	(void)rev;
 	if (strcmp(a->owner, l->c->who.login) != 0 ||
-	    record_get(l->c->b->store, store_key_domain(a->domain), &wire_domain_codec, &d, NULL, &e) < 0 ||
+	    record_get(l->c->b->store, store_key_domain(a->domain), &wire_domain_codec, &d, NULL,
+	        &e) < 0 ||
 	    !access_app_may(&l->c->who, &d, a, ACCESS_VIEW))
 		return true;
 	order = xasprintf("%s %s", a->name, a->domain);
@@ -67,8 +68,7 @@ api_app_list(struct api_call *c)
 
 	if (!api_domain_owner_is_self(c))
 		return;
-	if (domain != NULL &&
-	    access_domain(c->b, &c->who, domain, ACCESS_VIEW, &d, NULL, &e) < 0) {
+	if (domain != NULL && access_domain(c->b, &c->who, domain, ACCESS_VIEW, &d, NULL, &e) < 0) {
 		e.field[0] = '\0';
 		api_fail_err(c, &e, EXIT_DOMAIN);
 		return;
@@ -170,7 +170,8 @@ settings_read(const struct api_call *c, struct settings *s, struct err *e)
 		    "The deployment type must be 'git' or 'binary'.");
 	if (!s->has_auto && !s->has_keep && branch == NULL && type == NULL)
 		return err_set(e, ERR_INVALID, NULL,
-		    "No changes were given: send auto_deploy, deployment_branch, keep_deployments or "
+		    "No changes were given: send auto_deploy, deployment_branch, keep_deployments "
+		    "or "
 		    "deployment_type.");
 	s->branch = xstrdup_null(branch);
 	s->type = xstrdup_null(type);

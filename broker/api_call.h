@@ -26,23 +26,23 @@ struct api_call {
 	struct broker *b;     /* borrowed */
 	struct http_req *req; /* borrowed; NULL: the client went away */
 	const struct api_route *route;
-	char *method; /* owned */
-	char *root;   /* owned; "http://host:port" */
-	char *id;     /* owned; of the request, for logs and support */
-	char *content_type; /* owned or NULL */
+	char *method;        /* owned */
+	char *root;          /* owned; "http://host:port" */
+	char *id;            /* owned; of the request, for logs and support */
+	char *content_type;  /* owned or NULL */
 	char *authorization; /* owned or NULL; wiped */
-	char *peer;   /* owned */
-	int minor;    /* of the API version 1.minor */
+	char *peer;          /* owned */
+	int minor;           /* of the API version 1.minor */
 	bool no_links;
 	bool is_xml;
-	bool is_lines; /* progress and envelope as JSON lines */
-	bool has_begun; /* the stream of lines */
+	bool is_lines;        /* progress and envelope as JSON lines */
+	bool has_begun;       /* the stream of lines */
 	struct auth_ask *ask; /* while it is asked who */
 	bool has_who;
 	struct auth_who who;
 	struct api_param *params; /* owned */
 	/* the answer */
-	const char *type;     /* constant */
+	const char *type; /* constant */
 	struct buf data;
 	struct api_json json; /* into data */
 	struct buf messages;  /* elements of the array */
@@ -76,8 +76,8 @@ void api_send(struct api_call *c, int status);
 /* After a delete: 204 up to version 1.4, else 200 without data. */
 void api_send_deleted(struct api_call *c, const char *fmt, ...) PRINTF(2, 3);
 /* One error message, no data. exit_code API_NO_EXIT: null. */
-void api_fail(struct api_call *c, int status, int exit_code, const char *field, const char *fmt, ...)
-    PRINTF(5, 6);
+void api_fail(struct api_call *c, int status, int exit_code, const char *field, const char *fmt,
+    ...) PRINTF(5, 6);
 /* Status by the error's code; exit_code is for what the user did wrong (422, 404, 403, 409). */
 void api_fail_err(struct api_call *c, const struct err *e, int exit_code);
 /* The same with a status of one's own for what the user did wrong. */

@@ -28,7 +28,7 @@ static bool
 has_feature(const struct catalog_cart *cc, const char *feature)
 {
 	return strcmp(cc->full_name, feature) == 0 || strcmp(cc->cart.name, feature) == 0 ||
-	    str_list_has(&cc->cart.provides, feature);
+	       str_list_has(&cc->cart.provides, feature);
 }
 
 static bool
@@ -37,8 +37,8 @@ passes(const struct api_call *c, const struct catalog_cart *cc, const struct fil
 	if (cc->cart.is_obsolete && c->minor >= 7 && f->name == NULL)
 		return false;
 	return (f->name == NULL || strcmp(cc->full_name, f->name) == 0) &&
-	    (f->category == NULL || has_category(cc, f->category)) &&
-	    (f->feature == NULL || has_feature(cc, f->feature));
+	       (f->category == NULL || has_category(cc, f->category)) &&
+	       (f->feature == NULL || has_feature(cc, f->feature));
 }
 
 static void
@@ -66,7 +66,8 @@ api_cart_list(struct api_call *c)
 	if (api_param_str(c->params, "name", WORD_MAX, &f.name, &e) < 0 ||
 	    api_param_str(c->params, "category", WORD_MAX, &f.category, &e) < 0 ||
 	    api_param_str(c->params, "feature", WORD_MAX, &f.feature, &e) < 0 ||
-	    (f.feature == NULL && api_param_str(c->params, "features", WORD_MAX, &f.feature, &e) < 0)) {
+	    (f.feature == NULL &&
+	        api_param_str(c->params, "features", WORD_MAX, &f.feature, &e) < 0)) {
 		api_fail_err(c, &e, 109);
 		return;
 	}
@@ -130,8 +131,8 @@ api_load_cart(struct api_call *c, const struct wire_app *a)
 		if (strcmp(name, want) == 0 || strcmp(a->cartridges.v[i].name, want) == 0)
 			return &a->cartridges.v[i];
 	}
-	api_fail(c, 404, EXIT_EMBEDDED, NULL,
-	    "Cartridge '%.80s' not found in application '%s'.", want, a->name);
+	api_fail(c, 404, EXIT_EMBEDDED, NULL, "Cartridge '%.80s' not found in application '%s'.",
+	    want, a->name);
 	return NULL;
 }
 

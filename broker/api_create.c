@@ -34,9 +34,9 @@ enum {
 };
 
 struct create {
-	char *name;   /* owned, lower case */
-	char *domain; /* owned, lower case */
-	char *id;     /* owned; of the application to be */
+	char *name;       /* owned, lower case */
+	char *domain;     /* owned, lower case */
+	char *id;         /* owned; of the application to be */
 	char *clone_url;  /* owned or NULL; with user and #ref */
 	char *stored_url; /* owned or NULL; without user; "empty" */
 	char *profile;    /* owned */
@@ -96,12 +96,14 @@ read_flags(struct api_call *c, struct create *s)
 		return fail_param(c, &e, API_NO_EXIT);
 	if (region != NULL && *region != '\0') {
 		api_fail(c, 422, API_NO_EXIT, "region",
-		    "There is no region '%.64s': this installation has none. Leave it out.", region);
+		    "There is no region '%.64s': this installation has none. Leave it out.",
+		    region);
 		return false;
 	}
 	if (ha) {
 		api_fail(c, 422, API_NO_EXIT, "ha",
-		    "High availability is not a property of single applications here. Leave 'ha' out.");
+		    "High availability is not a property of single applications here. Leave 'ha' "
+		    "out.");
 		return false;
 	}
 	return true;
@@ -122,7 +124,8 @@ read_name(struct api_call *c, struct create *s)
 	}
 	if (!str_is_name(name, APP_NAME_LEN_MAX)) {
 		api_fail(c, 422, EXIT_NAME, "name",
-		    "Invalid application name '%.40s'. It must be 1 to %d letters and digits, nothing else.",
+		    "Invalid application name '%.40s'. It must be 1 to %d letters and digits, "
+		    "nothing else.",
 		    name, APP_NAME_LEN_MAX);
 		return false;
 	}
@@ -153,7 +156,7 @@ is_git_url(const char *url)
 	}
 	/* user@host:path */
 	return at != NULL && colon != NULL && at < colon && at > url && at[1] != '-' &&
-	    colon[1] != '\0' && colon[1] != ':' && strncmp(colon, "://", 3) != 0;
+	       colon[1] != '\0' && colon[1] != ':' && strncmp(colon, "://", 3) != 0;
 }
 
 /* The URL without "user:password@", for the record; caller owns. */
@@ -169,8 +172,7 @@ without_user(const char *url)
 	host += 3;
 	n = strcspn(host, "/?#");
 	at = memrchr(host, '@', n);
-	return at == NULL ? xstrdup(url)
-			  : xasprintf("%.*s%s", (int)(host - url), url, at + 1);
+	return at == NULL ? xstrdup(url) : xasprintf("%.*s%s", (int)(host - url), url, at + 1);
 }
 
 static bool
@@ -202,13 +204,15 @@ read_git_url(struct api_call *c, struct create *s)
 		branch = hash == NULL ? NULL : hash + 1;
 	if (!is_git_url(url) || (branch != NULL && !app_is_ref(branch))) {
 		api_fail(c, 422, EXIT_GIT_URL, "initial_git_url",
-		    "Invalid initial git URL '%.100s'. Give a URL that begins with git://, http:// or "
+		    "Invalid initial git URL '%.100s'. Give a URL that begins with git://, http:// "
+		    "or "
 		    "https:// (with #BRANCH behind it, if you like), or 'empty'.",
 		    url);
 		return false;
 	}
-	s->clone_url = xasprintf("%.*s%s%s", (int)(hash == NULL ? strlen(url) : (size_t)(hash - url)),
-	    url, branch == NULL ? "" : "#", branch == NULL ? "" : branch);
+	s->clone_url =
+	    xasprintf("%.*s%s%s", (int)(hash == NULL ? strlen(url) : (size_t)(hash - url)), url,
+	        branch == NULL ? "" : "#", branch == NULL ? "" : branch);
 	s->stored_url = without_user(s->clone_url);
 	return true;
 }
@@ -238,8 +242,8 @@ add_cart(struct api_call *c, struct create *s, const char *name)
 
 	cc = catalog_find(c->b->catalog, name, &e);
 	if (cc == NULL) {
-		api_fail(c, 422, e.code == ERR_CONFLICT ? EXIT_AMBIGUOUS : EXIT_CART, "cartridge", "%s",
-		    e.text);
+		api_fail(c, 422, e.code == ERR_CONFLICT ? EXIT_AMBIGUOUS : EXIT_CART, "cartridge",
+		    "%s", e.text);
 		return false;
 	}
 	for (size_t i = 0; i < s->carts.n; i++) {
@@ -265,7 +269,8 @@ read_cart(struct api_call *c, struct create *s, const struct codec_value *v)
 		name = codec_string(codec_get(v, "name"));
 		if (codec_get(v, "url") != NULL && codec_type(codec_get(v, "url")) != CODEC_NULL) {
 			api_fail(c, 422, EXIT_CART, "cartridge",
-			    "Cartridges from a URL are not accepted here. Give a 'name' from the catalogue.");
+			    "Cartridges from a URL are not accepted here. Give a 'name' from the "
+			    "catalogue.");
 			return false;
 		}
 		if (size != NULL && s->profile == NULL)
@@ -293,7 +298,8 @@ read_carts(struct api_call *c, struct create *s)
 		if (!read_cart(c, s, v))
 			return false;
 	} else if (codec_count(v) > CARTRIDGES_MAX) {
-		api_fail(c, 422, EXIT_CART, "cartridge", "At most %d cartridges at once.", CARTRIDGES_MAX);
+		api_fail(c, 422, EXIT_CART, "cartridge", "At most %d cartridges at once.",
+		    CARTRIDGES_MAX);
 		return false;
 	} else {
 		for (size_t i = 0; i < codec_count(v); i++) {
@@ -328,7 +334,8 @@ load_sizes(struct api_call *c, struct create *s, struct str_list *out)
 		api_fail(c, 404, EXIT_DOMAIN, NULL, "Domain '%s' not found.", s->domain);
 		return false;
 	}
-	if (record_get(c->b->store, store_key_user(c->who.login), &wire_user_codec, &u, NULL, &e) < 0)
+	if (record_get(c->b->store, store_key_user(c->who.login), &wire_user_codec, &u, NULL, &e) <
+	    0)
 		return fail_param(c, &e, 1);
 	str_list_copy(out, &u.gear_sizes);
 	return true;
@@ -373,7 +380,8 @@ read_size(struct api_call *c, struct create *s)
 		return false;
 	if (sizes.n == 0) {
 		api_fail(c, 403, EXIT_SIZE, "gear_size",
-		    "No gear sizes are allowed in this domain, so no application can be made in it.");
+		    "No gear sizes are allowed in this domain, so no application can be made in "
+		    "it.");
 		return false;
 	}
 	if (size != NULL && *size != '\0')
@@ -412,7 +420,8 @@ read_config(const struct codec_value *v, struct create *s, struct err *e)
 	const char *type = NULL;
 
 	if (codec_type(v) != CODEC_OBJECT)
-		return err_set(e, ERR_INVALID, "config", "The parameter 'config' must be an object.");
+		return err_set(
+		    e, ERR_INVALID, "config", "The parameter 'config' must be an object.");
 	if ((x = codec_get(v, "auto_deploy")) != NULL &&
 	    api_param_as_bool(x, "auto_deploy", &s->auto_deploy, e) < 0)
 		return -1;
@@ -610,19 +619,19 @@ api_create_app(struct api_call *c)
 		return;
 	s->id = app_create(c->b,
 	    &(struct app_new){
-		.domain = s->domain,
-		.name = s->name,
-		.login = c->who.login,
-		.cartridges = &s->carts,
-		.profile = s->profile,
-		.gears = 1,
-		.scalable = s->scalable,
-		.initial_git_url = s->stored_url,
-		.vars = &s->vars,
-		.auto_deploy = s->auto_deploy,
-		.deployment_branch = s->branch,
-		.keep_deployments = s->keep,
-		.deployment_type = s->type,
+	        .domain = s->domain,
+	        .name = s->name,
+	        .login = c->who.login,
+	        .cartridges = &s->carts,
+	        .profile = s->profile,
+	        .gears = 1,
+	        .scalable = s->scalable,
+	        .initial_git_url = s->stored_url,
+	        .vars = &s->vars,
+	        .auto_deploy = s->auto_deploy,
+	        .deployment_branch = s->branch,
+	        .keep_deployments = s->keep,
+	        .deployment_type = s->type,
 	    },
 	    recorded, c);
 }

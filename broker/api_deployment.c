@@ -60,15 +60,15 @@ api_deployment_list(struct api_call *c)
 }
 
 static int
-load_deployment(const struct api_call *c, const char *app_id, const char *id,
-    struct wire_deployment *d)
+load_deployment(
+    const struct api_call *c, const char *app_id, const char *id, struct wire_deployment *d)
 {
 	struct err e = { 0 };
 
 	if (strchr(id, '/') != NULL)
 		return -1;
-	return record_get(c->b->store, store_key_deployment(app_id, id), &wire_deployment_codec, d,
-	    NULL, &e);
+	return record_get(
+	    c->b->store, store_key_deployment(app_id, id), &wire_deployment_codec, d, NULL, &e);
 }
 
 void
@@ -81,7 +81,8 @@ api_deployment_show(struct api_call *c)
 	if (!api_load_app(c, ACCESS_VIEW, &a))
 		return;
 	if (load_deployment(c, a.id, id, &d) < 0) {
-		api_fail(c, 404, 1, NULL, "Deployment '%.80s' not found in application '%s'.", id, a.name);
+		api_fail(c, 404, 1, NULL, "Deployment '%.80s' not found in application '%s'.", id,
+		    a.name);
 		return;
 	}
 	api_view_deployment(c, api_data(c, "deployment"), NULL, &d);

@@ -67,7 +67,8 @@ load(struct api_call *c, enum access_want want, struct wire_domain *d)
 {
 	struct err e = { 0 };
 
-	if (access_domain(c->b, &c->who, api_param_of_path(c->params, "domain"), want, d, NULL, &e) == 0)
+	if (access_domain(
+	        c->b, &c->who, api_param_of_path(c->params, "domain"), want, d, NULL, &e) == 0)
 		return true;
 	e.field[0] = '\0';
 	api_fail_err(c, &e, EXIT_DOMAIN);
@@ -113,7 +114,8 @@ api_domain_show(struct api_call *c)
 
 	if (!load(c, ACCESS_VIEW, &d))
 		return;
-	api_view_domain(c, api_data(c, "domain"), NULL, &d, api_domain_includes(c, "application_info"));
+	api_view_domain(
+	    c, api_data(c, "domain"), NULL, &d, api_domain_includes(c, "application_info"));
 	api_send(c, 200);
 }
 
@@ -206,7 +208,8 @@ send_stored(const struct err *e, void *arg)
 		    e->code == ERR_NOT_FOUND ? EXIT_DOMAIN : EXIT_TAKEN);
 		return;
 	}
-	if (record_get(c->b->store, store_key_domain(s->name), &wire_domain_codec, &d, NULL, &why) < 0) {
+	if (record_get(c->b->store, store_key_domain(s->name), &wire_domain_codec, &d, NULL, &why) <
+	    0) {
 		api_fail_err(c, &why, EXIT_DOMAIN);
 		return;
 	}
@@ -290,8 +293,8 @@ api_domain_update(struct api_call *c)
 		return;
 	}
 	s = state_new(c, name == NULL ? d.name : name, 200);
-	domain_update(c->b, d.name, name == NULL ? NULL : s->name, has_sizes ? &sizes : NULL,
-	    send_stored, c);
+	domain_update(
+	    c->b, d.name, name == NULL ? NULL : s->name, has_sizes ? &sizes : NULL, send_stored, c);
 }
 
 /* --- delete: with force its applications first, one by one --- */

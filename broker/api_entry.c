@@ -4,7 +4,10 @@
 #include "broker/api_link.h"
 #include "broker/broker.h"
 
-#define END_PARAMS { NULL, NULL, NULL, NULL, NULL }
+#define END_PARAMS                                                                                 \
+	{                                                                                          \
+		NULL, NULL, NULL, NULL, NULL                                                       \
+	}
 
 static const struct api_link_param domain_name[] = {
 	{ "name", "string", "Name of the domain", NULL, NULL },
@@ -59,39 +62,46 @@ static const struct api_link_param token_optional[] = {
 	    "*  application/:id/edit\n   Edit access to a single application.\n"
 	    "*  application/:id/admin\n   Full administrative access to a single application.\n",
 	    NULL, "\"userinfo\"" },
-	{ "note", "string", "A description to remind you what this authorization is for.", NULL, NULL },
+	{ "note", "string", "A description to remind you what this authorization is for.", NULL,
+	    NULL },
 	{ "expires_in", "integer", "The number of seconds before this authorization expires.", NULL,
 	    "-1" },
-	{ "reuse", "boolean", "Attempt to locate and reuse an authorization that matches the scope "
-			      "and note and has not yet expired.",
+	{ "reuse", "boolean",
+	    "Attempt to locate and reuse an authorization that matches the scope "
+	    "and note and has not yet expired.",
 	    "[true,false]", "false" },
 	END_PARAMS,
 };
 
-#define LINK(key, rel, method, path, req, opt, min) { key, rel, method, path, req, opt, min, 0 }
+#define LINK(key, rel, method, path, req, opt, min)                                                \
+	{                                                                                          \
+		key, rel, method, path, req, opt, min, 0                                           \
+	}
 static const struct api_link links[] = {
 	LINK("API", "API entry point", "GET", "api", NULL, NULL, 0),
 	LINK("GET_ENVIRONMENT", "Get environment information", "GET", "environment", NULL, NULL, 0),
 	LINK("GET_USER", "Get user information", "GET", "user", NULL, NULL, 0),
 	{ "ADD_DOMAIN", "Create new domain", "POST", "domains", domain_id, domain_optional, 0, 5 },
 	LINK("ADD_DOMAIN", "Create new domain", "POST", "domains", domain_name, domain_optional, 6),
-	LINK("LIST_DOMAINS", "List all domains you have access to", "GET", "domains", NULL, NULL, 0),
+	LINK(
+	    "LIST_DOMAINS", "List all domains you have access to", "GET", "domains", NULL, NULL, 0),
 	LINK("LIST_DOMAINS_BY_OWNER", "List domains", "GET", "domains", owner_param, NULL, 0),
-	LINK("SHOW_DOMAIN", "Retrieve a domain by its name", "GET", "domain/:name", show_domain, NULL,
-	    0),
+	LINK("SHOW_DOMAIN", "Retrieve a domain by its name", "GET", "domain/:name", show_domain,
+	    NULL, 0),
 	LINK("SHOW_APPLICATION_BY_DOMAIN", "Retrieve an application by its name", "GET",
 	    "domain/:domain_name/application/:name", show_app, NULL, 0),
 	LINK("LIST_CARTRIDGES", "List cartridges", "GET", "cartridges", NULL, cart_optional, 0),
 	LINK("SHOW_CARTRIDGE", "Retrieve a cartridge by name", "GET", "cartridge/:name", show_cart,
 	    NULL, 0),
 	LINK("LIST_REGIONS", "List all regions", "GET", "regions", NULL, NULL, 0),
-	LINK("LIST_APPLICATIONS", "List application you have access to", "GET", "applications", NULL,
-	    NULL, 5),
+	LINK("LIST_APPLICATIONS", "List application you have access to", "GET", "applications",
+	    NULL, NULL, 5),
 	LINK("LIST_APPLICATIONS_BY_OWNER", "List applications", "GET", "applications", owner_param,
 	    NULL, 5),
-	LINK("SHOW_APPLICATION", "Retrieve application by id", "GET", "application/:id", show_app_id,
-	    NULL, 5),
-	LINK("LIST_AUTHORIZATIONS", "List authorizations", "GET", "user/authorizations", NULL, NULL, 2),
+	LINK("SHOW_APPLICATION", "Retrieve application by id", "GET", "application/:id",
+	    show_app_id, NULL, 5),
+	LINK("LIST_AUTHORIZATIONS", "List authorizations", "GET", "user/authorizations", NULL, NULL,
+	    2),
 	LINK("SHOW_AUTHORIZATION", "Retrieve authorization :id", "GET", "user/authorization/:id",
 	    show_app_id, NULL, 2),
 	LINK("ADD_AUTHORIZATION", "Add new authorization", "POST", "user/authorizations", NULL,

@@ -32,11 +32,12 @@ api_env_fini(struct wire_var_list *l)
 static bool
 is_reserved(const char *name)
 {
-	static const char *const exact[] = { "PATH", "HOME", "USER", "LOGNAME", "SHELL", "PORT", "HOST",
-		"TMP", "TMPDIR", "TMP_DIR", "PWD", "IFS", "ENV", "BASH_ENV", "HISTFILE", "LD_PRELOAD",
-		"LD_AUDIT", "X_SCLS" };
-	static const char *const own[] = { "OPENSHIFT_MAVEN_MIRROR", "OPENSHIFT_PYTHON_WSGI_APPLICATION",
-		"OPENSHIFT_PYTHON_REQUIREMENTS_PATH", "OPENSHIFT_PYPI_MIRROR_URL", "OPENSHIFT_NPM_REGISTRY" };
+	static const char *const exact[] = { "PATH", "HOME", "USER", "LOGNAME", "SHELL", "PORT",
+		"HOST", "TMP", "TMPDIR", "TMP_DIR", "PWD", "IFS", "ENV", "BASH_ENV", "HISTFILE",
+		"LD_PRELOAD", "LD_AUDIT", "X_SCLS" };
+	static const char *const own[] = { "OPENSHIFT_MAVEN_MIRROR",
+		"OPENSHIFT_PYTHON_WSGI_APPLICATION", "OPENSHIFT_PYTHON_REQUIREMENTS_PATH",
+		"OPENSHIFT_PYPI_MIRROR_URL", "OPENSHIFT_NPM_REGISTRY" };
 
 	for (size_t i = 0; i < ARRAY_LEN(exact); i++) {
 		if (strcmp(name, exact[i]) == 0)
@@ -54,12 +55,14 @@ api_env_check_name(const char *name, struct err *e)
 {
 	if (!str_is_env_name(name) || strlen(name) > NAME_BYTES_MAX)
 		return err_set(e, ERR_INVALID, "name",
-		    "'%.64s' is no name for an environment variable: it must be 1 to %d letters, digits or "
+		    "'%.64s' is no name for an environment variable: it must be 1 to %d letters, "
+		    "digits or "
 		    "underscores and not begin with a digit.",
 		    name, NAME_BYTES_MAX);
 	if (is_reserved(name))
 		return err_set(e, ERR_INVALID, "name",
-		    "The environment variable '%s' is set by the platform and cannot be changed. Choose "
+		    "The environment variable '%s' is set by the platform and cannot be changed. "
+		    "Choose "
 		    "another name.",
 		    name);
 	return 0;
@@ -93,13 +96,16 @@ parse_one(const struct codec_value *item, bool may_unset, struct wire_var_list *
 	if (codec_type(item) != CODEC_OBJECT || name == NULL ||
 	    codec_count(item) > (value != NULL ? 2u : 1u))
 		return err_set(e, ERR_INVALID, list_name,
-		    "Each environment variable must be an object with 'name' and 'value' and nothing else.");
+		    "Each environment variable must be an object with 'name' and 'value' and "
+		    "nothing else.");
 	if (!has_value && !may_unset)
 		return err_set(e, ERR_INVALID, list_name,
-		    "Each environment variable needs a 'value' here: there is nothing to unset yet.");
+		    "Each environment variable needs a 'value' here: there is nothing to unset "
+		    "yet.");
 	*out_exit = API_ENV_NAME;
 	if (codec_string(name) == NULL)
-		return err_set(e, ERR_INVALID, list_name, "The name of an environment variable must be a string.");
+		return err_set(e, ERR_INVALID, list_name,
+		    "The name of an environment variable must be a string.");
 	if (api_env_check_name(codec_string(name), e) < 0)
 		return -1;
 	for (size_t i = 0; i < out->n; i++) {
@@ -110,7 +116,8 @@ parse_one(const struct codec_value *item, bool may_unset, struct wire_var_list *
 	*out_exit = API_ENV_VALUE;
 	if (has_value && codec_string(value) == NULL)
 		return err_set(e, ERR_INVALID, list_name,
-		    "The value of the environment variable '%s' must be a string.", codec_string(name));
+		    "The value of the environment variable '%s' must be a string.",
+		    codec_string(name));
 	if (has_value && api_env_check_value(codec_string(value), e) < 0)
 		return -1;
 	v = codec_list_add(&wire_var_codec, out);
@@ -120,16 +127,17 @@ parse_one(const struct codec_value *item, bool may_unset, struct wire_var_list *
 }
 
 int
-api_env_parse(const struct codec_value *v, bool may_unset, struct wire_var_list *out,
-    int *out_exit, struct err *e)
+api_env_parse(const struct codec_value *v, bool may_unset, struct wire_var_list *out, int *out_exit,
+    struct err *e)
 {
 	*out_exit = API_ENV_STRUCTURE;
 	if (codec_type(v) != CODEC_ARRAY)
 		return err_set(e, ERR_INVALID, list_name,
-		    "The parameter '%s' must be an array of objects with 'name' and 'value'.", list_name);
+		    "The parameter '%s' must be an array of objects with 'name' and 'value'.",
+		    list_name);
 	if (codec_count(v) > APP_VARS_MAX)
-		return err_set(e, ERR_INVALID, list_name, "At most %d environment variables at once.",
-		    APP_VARS_MAX);
+		return err_set(e, ERR_INVALID, list_name,
+		    "At most %d environment variables at once.", APP_VARS_MAX);
 	for (size_t i = 0; i < codec_count(v); i++) {
 		if (parse_one(codec_at(v, i), may_unset, out, out_exit, e) < 0)
 			return -1;
@@ -351,7 +359,8 @@ set_one(struct api_call *c, struct wire_app *a, const struct wire_env *env)
 	}
 	if (find(env, name) != NULL) {
 		api_fail(c, 422, API_ENV_NAME, "name",
-		    "The environment variable '%s' exists already. Change it with PUT or PATCH.", name);
+		    "The environment variable '%s' exists already. Change it with PUT or PATCH.",
+		    name);
 		return;
 	}
 	v = codec_list_add(&wire_var_codec, &vars);

@@ -160,12 +160,11 @@ activate(struct api_call *c, const struct wire_app *a)
 		    "The event 'activate' needs the parameter 'deployment_id'.");
 		return;
 	}
-	if (!str_is_hex(id, strlen(id)) ||
-	    record_get(c->b->store, store_key_deployment(a->id, id), &wire_deployment_codec, &d, NULL,
-		&e) < 0) {
+	if (!str_is_hex(id, strlen(id)) || record_get(c->b->store, store_key_deployment(a->id, id),
+	                                       &wire_deployment_codec, &d, NULL, &e) < 0) {
 		api_fail(c, 404, 1, "deployment_id",
-		    "Deployment '%.64s' not found in application '%s'. List them: GET deployments.", id,
-		    a->name);
+		    "Deployment '%.64s' not found in application '%s'. List them: GET deployments.",
+		    id, a->name);
 		return;
 	}
 	ev = event_new(c, a, "activate");
@@ -182,7 +181,8 @@ scale_undone(struct api_call *c, const struct err *e)
 	const struct event *ev = c->state;
 
 	if (e != NULL)
-		api_message(c, "warning", 0, NULL, "The old number of gears is not yet back: %s", e->text);
+		api_message(
+		    c, "warning", 0, NULL, "The old number of gears is not yet back: %s", e->text);
 	api_load_fail_rollout(c, &ev->failure);
 }
 
@@ -235,8 +235,8 @@ most_gears(const struct api_call *c, const struct wire_app *a)
 {
 	const struct wire_gear_cart *web = api_view_web(a);
 	const struct catalog_cart *cc = web == NULL ? NULL : catalog_of(c->b->catalog, web);
-	int64_t max = cc == NULL || cc->cart.components.n == 0 ? -1
-							       : cc->cart.components.v[0].scaling.max;
+	int64_t max =
+	    cc == NULL || cc->cart.components.n == 0 ? -1 : cc->cart.components.v[0].scaling.max;
 
 	return max < 1 || max > APP_GEARS_MAX ? APP_GEARS_MAX : max;
 }
@@ -266,8 +266,8 @@ scale(struct api_call *c, const struct wire_app *a, int sign)
 	ev = event_new(c, a, sign > 0 ? "scale-up" : "scale-down");
 	ev->old_gears = a->spec.gears;
 	ev->gears = to;
-	ev->text = xasprintf("Application %s has %lld gear%s.", a->name, (long long)to,
-	    to == 1 ? "" : "s");
+	ev->text = xasprintf(
+	    "Application %s has %lld gear%s.", a->name, (long long)to, to == 1 ? "" : "s");
 	app_scale(c->b, a->id, to, scale_stored, c);
 }
 
@@ -351,7 +351,8 @@ find_row(struct api_call *c, bool of_cart)
 	api_fail(c, 422, EXIT_EVENT, "event",
 	    "%s%.64s%s. Possible events: start, stop, restart, reload, scale-up, scale-down%s.",
 	    word == NULL ? "The parameter 'event' is required" : "Invalid event '",
-	    word == NULL ? "" : word, word == NULL ? "" : "'", of_cart ? "" : ", force-stop, activate");
+	    word == NULL ? "" : word, word == NULL ? "" : "'",
+	    of_cart ? "" : ", force-stop, activate");
 	return NULL;
 }
 

@@ -9,8 +9,8 @@ enum node_kind { NODE_NONE, NODE_TEXT, NODE_OBJECT, NODE_ARRAY };
 
 struct node {
 	enum node_kind kind;
-	char *key;  /* owned; of a member */
-	char *text; /* owned */
+	char *key;         /* owned; of a member */
+	char *text;        /* owned */
 	struct node *kids; /* owned */
 	size_t n;
 };
@@ -79,10 +79,12 @@ key_path_parse(const char *key, struct key_path *out, struct err *e)
 		size_t len = strcspn(++p, "]");
 
 		if (p[len] != ']')
-			return err_set(e, ERR_INVALID, NULL, "A parameter's name lacks a closing ']'.");
+			return err_set(
+			    e, ERR_INVALID, NULL, "A parameter's name lacks a closing ']'.");
 		if (out->n == API_PARAM_DEPTH_MAX)
 			return err_set(e, ERR_LIMIT, NULL,
-			    "A parameter's name is nested deeper than %d levels.", API_PARAM_DEPTH_MAX);
+			    "A parameter's name is nested deeper than %d levels.",
+			    API_PARAM_DEPTH_MAX);
 		out->parts[out->n++] = xstrndup(p, len);
 		p += len + 1;
 	}

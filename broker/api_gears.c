@@ -172,8 +172,8 @@ api_app_gear_group(struct api_call *c)
 	if (!api_load_app(c, ACCESS_VIEW, &a))
 		return;
 	if (strcmp(id, a.id) != 0) {
-		api_fail(c, 404, EXIT_APP, NULL, "Gear group '%.80s' not found in application '%s'.", id,
-		    a.name);
+		api_fail(c, 404, EXIT_APP, NULL,
+		    "Gear group '%.80s' not found in application '%s'.", id, a.name);
 		return;
 	}
 	write_group(c, api_data(c, "gear_group"), &a);
@@ -189,5 +189,6 @@ api_app_gears(struct api_call *c)
 	if (!api_load_app(c, ACCESS_VIEW, &a))
 		return;
 	base = api_view_app_base(c, &a);
-	api_fail(c, 301, EXIT_GONE, NULL, "Use %s/broker/rest/%s/gear_groups instead.", c->root, base);
+	api_fail(
+	    c, 301, EXIT_GONE, NULL, "Use %s/broker/rest/%s/gear_groups instead.", c->root, base);
 }

@@ -116,7 +116,8 @@ api_json_time(struct api_json *j, const char *key, int64_t s)
 	struct tm tm;
 	char text[32];
 
-	if (gmtime_r(&t, &tm) == NULL || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0) {
+	if (gmtime_r(&t, &tm) == NULL ||
+	    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0) {
 		api_json_null(j, key);
 		return;
 	}

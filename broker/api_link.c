@@ -43,8 +43,8 @@ api_link_map(const struct api_call *c, struct api_json *j, const char *key,
 }
 
 void
-api_link_write(const struct api_call *c, struct api_json *j, const struct api_link *links,
-    const char *base)
+api_link_write(
+    const struct api_call *c, struct api_json *j, const struct api_link *links, const char *base)
 {
 	if (!c->no_links)
 		api_link_map(c, j, "links", links, base);

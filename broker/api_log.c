@@ -28,8 +28,8 @@ struct tail;
 
 /* The stream of one gear. */
 struct source {
-	struct tail *tail; /* borrowed */
-	char *node, *uuid; /* owned */
+	struct tail *tail;      /* borrowed */
+	char *node, *uuid;      /* owned */
 	struct http_call *call; /* owned; NULL: ended */
 	struct http_lines lines;
 	struct err failure;
@@ -191,7 +191,8 @@ check_end(struct tail *t)
 	if (!all_ended(t, &failure))
 		return;
 	if (failure != NULL && !t->has_begun && (t->sorted == NULL || omap_count(t->sorted) == 0))
-		api_fail(t->c, 503, EXIT_NODE, NULL, "The logs cannot be read now: %s", failure->text);
+		api_fail(
+		    t->c, 503, EXIT_NODE, NULL, "The logs cannot be read now: %s", failure->text);
 	else
 		finish(t);
 }
@@ -237,8 +238,9 @@ start_source(struct source *s)
 {
 	struct tail *t = s->tail;
 	struct http_call_opts o = { .on_data = on_data };
-	AUTO(free) char *path = xasprintf("/v1/gears/%s/logs?lines=%lld&follow=%d", s->uuid,
-	    (long long)t->lines, t->follow);
+	AUTO(free)
+	char *path = xasprintf(
+	    "/v1/gears/%s/logs?lines=%lld&follow=%d", s->uuid, (long long)t->lines, t->follow);
 	AUTO(free) char *url = NULL;
 
 	if (node_link_call(t->c->b->nodes, s->node, path, &o, &url, &s->failure) < 0)
@@ -269,8 +271,8 @@ api_log_app(struct api_call *c)
 		api_fail_err(c, &e, 1);
 		return;
 	}
-	record_each(c->b->store, STORE_PREFIX_GEAR, &wire_gear_codec, add_source,
-	    (void *[]){ t, a.id });
+	record_each(
+	    c->b->store, STORE_PREFIX_GEAR, &wire_gear_codec, add_source, (void *[]){ t, a.id });
 	if (t->n > 1 && !t->follow)
 		t->sorted = omap_new(free);
 	c->gone = gone;

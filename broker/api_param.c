@@ -101,9 +101,10 @@ api_param_body(struct api_param *p, const char *content_type, struct str body, s
 		return set_json(&p->body, body.p, body.n, e);
 	if (is_type(type, "application/x-www-form-urlencoded") && text.p[0] != '{')
 		return set_form(&p->body, body, e);
-	if (type.n == 0 || is_type(type, "application/x-www-form-urlencoded") || is_type(type, "*/*"))
+	if (type.n == 0 || is_type(type, "application/x-www-form-urlencoded") ||
+	    is_type(type, "*/*"))
 		return text.p[0] == '{' ? set_json(&p->body, body.p, body.n, e)
-					: set_form(&p->body, text, e);
+		                        : set_form(&p->body, text, e);
 	return err_set(e, ERR_INVALID, "Content-Type",
 	    "Bodies of type '%.*s' are not understood. Send application/json.",
 	    (int)(type.n > 64 ? 64 : type.n), type.p);
@@ -144,23 +145,25 @@ api_param_has(const struct api_param *p, const char *name)
 }
 
 int
-api_param_as_str(const struct codec_value *v, const char *field, size_t max, const char **out,
-    struct err *e)
+api_param_as_str(
+    const struct codec_value *v, const char *field, size_t max, const char **out, struct err *e)
 {
 	const char *s = codec_string(v);
 
 	if (s == NULL)
-		return err_set(e, ERR_INVALID, field, "The parameter '%s' must be a string.", field);
+		return err_set(
+		    e, ERR_INVALID, field, "The parameter '%s' must be a string.", field);
 	if (strlen(s) > max)
 		return err_set(e, ERR_INVALID, field,
-		    "The parameter '%s' must have at most %zu bytes, has %zu.", field, max, strlen(s));
+		    "The parameter '%s' must have at most %zu bytes, has %zu.", field, max,
+		    strlen(s));
 	*out = s;
 	return 0;
 }
 
 int
-api_param_str(const struct api_param *p, const char *name, size_t max, const char **out,
-    struct err *e)
+api_param_str(
+    const struct api_param *p, const char *name, size_t max, const char **out, struct err *e)
 {
 	const char *path = api_param_of_path(p, name);
 	const struct codec_value *v = api_param_value(p, name);
@@ -184,7 +187,8 @@ api_param_as_bool(const struct codec_value *v, const char *field, bool *out, str
 	else if (s != NULL && (strcasecmp(s, "false") == 0 || *s == '\0'))
 		*out = false;
 	else
-		return err_set(e, ERR_INVALID, field, "The parameter '%s' must be true or false.", field);
+		return err_set(
+		    e, ERR_INVALID, field, "The parameter '%s' must be true or false.", field);
 	return 0;
 }
 
@@ -209,18 +213,20 @@ api_param_int(const struct api_param *p, const char *name, int64_t min, int64_t 
 	if (codec_type(v) == CODEC_NUMBER && codec_int(v, 0) == codec_int(v, 1)) {
 		n = codec_int(v, 0);
 	} else if (s == NULL || str_to_i64(str_of(s), INT64_MIN, INT64_MAX, name, &n, e) < 0) {
-		return err_set(e, ERR_INVALID, name, "The parameter '%s' must be a whole number.", name);
+		return err_set(
+		    e, ERR_INVALID, name, "The parameter '%s' must be a whole number.", name);
 	}
 	if (n < min || n > max)
 		return err_set(e, ERR_INVALID, name,
-		    "The parameter '%s' must be between %" PRId64 " and %" PRId64 ".", name, min, max);
+		    "The parameter '%s' must be between %" PRId64 " and %" PRId64 ".", name, min,
+		    max);
 	*out = n;
 	return 0;
 }
 
 int
-api_param_strs(const struct api_param *p, const char *name, size_t max, struct str_list *out,
-    struct err *e)
+api_param_strs(
+    const struct api_param *p, const char *name, size_t max, struct str_list *out, struct err *e)
 {
 	const struct codec_value *v = api_param_value(p, name);
 	const char *s = codec_string(v);
@@ -239,8 +245,8 @@ api_param_strs(const struct api_param *p, const char *name, size_t max, struct s
 		s = codec_string(codec_at(v, i));
 		if (s == NULL)
 			return err_set(e, ERR_INVALID, name,
-			    "The parameter '%s' must be an array of strings; element %zu is none.", name,
-			    i);
+			    "The parameter '%s' must be an array of strings; element %zu is none.",
+			    name, i);
 		str_list_add(out, s);
 	}
 	return 0;

@@ -24,8 +24,8 @@ void api_param_free(struct api_param *take_p);
 
 /* content_type NULL: JSON if it looks so, else a form. An empty body is none. ERR_INVALID: not
  * UTF-8, malformed, or not an object; ERR_LIMIT: too many, too deep. */
-int api_param_body(struct api_param *p, const char *content_type, struct str body, struct err *e)
-    MUST_CHECK;
+int api_param_body(
+    struct api_param *p, const char *content_type, struct str body, struct err *e) MUST_CHECK;
 int api_param_query(struct api_param *p, const char *query, struct err *e) MUST_CHECK;
 /* Copies. */
 void api_param_path(struct api_param *p, struct str name, struct str value);
@@ -39,7 +39,8 @@ bool api_param_has(const struct api_param *p, const char *name); /* there, not n
 const struct codec_value *api_param_value(const struct api_param *p, const char *name);
 int api_param_str(const struct api_param *p, const char *name, size_t max, const char **out,
     struct err *e) MUST_CHECK;
-int api_param_bool(const struct api_param *p, const char *name, bool *out, struct err *e) MUST_CHECK;
+int api_param_bool(
+    const struct api_param *p, const char *name, bool *out, struct err *e) MUST_CHECK;
 int api_param_int(const struct api_param *p, const char *name, int64_t min, int64_t max,
     int64_t *out, struct err *e) MUST_CHECK;
 /* An array of strings, or one string. */
@@ -51,5 +52,5 @@ const char *api_param_of_path(const struct api_param *p, const char *name);
 /* The same on one value; field names it in errors. */
 int api_param_as_str(const struct codec_value *v, const char *field, size_t max, const char **out,
     struct err *e) MUST_CHECK;
-int api_param_as_bool(const struct codec_value *v, const char *field, bool *out, struct err *e)
-    MUST_CHECK;
+int api_param_as_bool(
+    const struct codec_value *v, const char *field, bool *out, struct err *e) MUST_CHECK;

@@ -57,8 +57,8 @@ api_data(struct api_call *c, const char *type)
 }
 
 static void
-add_message(struct api_call *c, const char *severity, int exit_code, const char *field,
-    const char *text)
+add_message(
+    struct api_call *c, const char *severity, int exit_code, const char *field, const char *text)
 {
 	struct api_json j = { .b = &c->messages, .comma = c->messages.n > 0 };
 
@@ -76,9 +76,8 @@ add_message(struct api_call *c, const char *severity, int exit_code, const char 
 	api_json_end_obj(&j);
 }
 
-static void PRINTF(5, 0)
-add_messagev(struct api_call *c, const char *severity, int exit_code, const char *field,
-    const char *fmt, va_list ap)
+static void PRINTF(5, 0) add_messagev(struct api_call *c, const char *severity, int exit_code,
+    const char *field, const char *fmt, va_list ap)
 {
 	AUTO(free) char *text = NULL;
 
@@ -132,8 +131,8 @@ api_headers_make(const struct api_call *c, struct api_headers *h)
 
 	*h = (struct api_headers){ 0 };
 	h->v[n++] = c->is_lines ? "Content-Type: application/x-ndjson; charset=utf-8"
-	    : c->is_xml         ? "Content-Type: application/xml; charset=utf-8"
-				: "Content-Type: application/json; charset=utf-8";
+	            : c->is_xml ? "Content-Type: application/xml; charset=utf-8"
+	                        : "Content-Type: application/json; charset=utf-8";
 	h->v[n++] = "Cache-Control: no-store";
 	h->owned[h->n++] = xasprintf("X-Request-Id: %s", c->id);
 	if (c->has_who) {
@@ -213,7 +212,8 @@ fail_internal(struct api_call *c, const struct err *e, int status, int exit_code
 {
 	log_error("api_failed", LOG_STR("request", c->id), LOG_ERR(e));
 	api_fail(c, status, exit_code, NULL,
-	    "Unable to complete the requested operation due to: %s\nReference ID: %s", e->text, c->id);
+	    "Unable to complete the requested operation due to: %s\nReference ID: %s", e->text,
+	    c->id);
 }
 
 void

@@ -62,19 +62,25 @@ static const struct api_route routes[] = {
 	{ "POST", "APP/cartridge|cartridges/:cartridge/events", API_SCOPE_OBJECT, api_event_cart },
 	{ "GET", "APP/aliases", API_SCOPE_OBJECT, api_app_aliases },
 	{ "GET", "APP/alias|aliases/:alias", API_SCOPE_OBJECT, api_app_alias },
-	{ "GET", "APP/environment-variables|environment_variables", API_SCOPE_OBJECT, api_env_list },
-	{ "POST", "APP/environment-variables|environment_variables", API_SCOPE_OBJECT, api_env_set },
-	{ "PATCH", "APP/environment-variables|environment_variables", API_SCOPE_OBJECT, api_env_set },
+	{ "GET", "APP/environment-variables|environment_variables", API_SCOPE_OBJECT,
+	    api_env_list },
+	{ "POST", "APP/environment-variables|environment_variables", API_SCOPE_OBJECT,
+	    api_env_set },
+	{ "PATCH", "APP/environment-variables|environment_variables", API_SCOPE_OBJECT,
+	    api_env_set },
 	{ "GET",
-	    "APP/environment-variable|environment-variables|environment_variable|environment_variables/"
+	    "APP/"
+	    "environment-variable|environment-variables|environment_variable|environment_variables/"
 	    ":name",
 	    API_SCOPE_OBJECT, api_env_show },
 	{ "PUT",
-	    "APP/environment-variable|environment-variables|environment_variable|environment_variables/"
+	    "APP/"
+	    "environment-variable|environment-variables|environment_variable|environment_variables/"
 	    ":name",
 	    API_SCOPE_OBJECT, api_env_update },
 	{ "DELETE",
-	    "APP/environment-variable|environment-variables|environment_variable|environment_variables/"
+	    "APP/"
+	    "environment-variable|environment-variables|environment_variable|environment_variables/"
 	    ":name",
 	    API_SCOPE_OBJECT, api_env_delete },
 	{ "GET", "APP/deployments", API_SCOPE_OBJECT, api_deployment_list },
@@ -151,7 +157,7 @@ match_all(const char *form, const char *pattern, const struct segments *s, struc
 	size_t at = 0;
 
 	return (form == NULL || match(form, s, &at, params)) && match(pattern, s, &at, params) &&
-	    at == s->n;
+	       at == s->n;
 }
 
 /* The form of an application's path, "" for other routes; NULL: no match. */
@@ -170,8 +176,8 @@ match_route(const struct api_route *r, const struct segments *s)
 }
 
 static void
-take_params(const struct api_route *r, const char *form, const struct segments *s,
-    struct api_param *params)
+take_params(
+    const struct api_route *r, const char *form, const struct segments *s, struct api_param *params)
 {
 	if (*form == '\0')
 		(void)match_all(NULL, r->path, s, params);

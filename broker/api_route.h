@@ -23,12 +23,13 @@ enum api_scope {
 
 struct api_route {
 	const char *method;
-	const char *path; /* "domain|domains/:domain/members"; a leading "APP" is both forms of an app */
+	const char
+	    *path; /* "domain|domains/:domain/members"; a leading "APP" is both forms of an app */
 	enum api_scope scope;
 	api_handler_fn *fn;
 };
 
 /* path: behind /broker/rest, with or without a suffix such as .json. Fills the path's parameters.
  * NULL: none; then out_has_path tells whether another method would do. out_is_xml: by suffix. */
-const struct api_route *api_route_find(struct str method, const char *path, struct api_param *params,
-    bool *out_has_path, bool *out_is_xml);
+const struct api_route *api_route_find(struct str method, const char *path,
+    struct api_param *params, bool *out_has_path, bool *out_is_xml);

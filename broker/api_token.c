@@ -118,7 +118,7 @@ static bool
 is_scope(const char *s)
 {
 	return strcmp(s, "session") == 0 || strcmp(s, "read") == 0 || strcmp(s, "userinfo") == 0 ||
-	    is_object_scope(s, "domain") || is_object_scope(s, "application");
+	       is_object_scope(s, "domain") || is_object_scope(s, "application");
 }
 
 /* "A, b a" → "a b"; caller owns. */
@@ -253,7 +253,8 @@ api_token_update(struct api_call *c)
 		api_fail_err(c, &e, 1);
 		return;
 	}
-	account_note_token(c->b, c->who.login, api_param_of_path(c->params, "id"), note, token_noted, c);
+	account_note_token(
+	    c->b, c->who.login, api_param_of_path(c->params, "id"), note, token_noted, c);
 }
 
 static void
@@ -278,7 +279,8 @@ api_token_delete(struct api_call *c)
 
 	if (str_is_hex(id, 64)) {
 		secret_sha256_hex(id, 64, hex);
-		if (record_get(c->b->store, store_key_token(hex), &wire_token_codec, &t, NULL, &e) == 0)
+		if (record_get(
+		        c->b->store, store_key_token(hex), &wire_token_codec, &t, NULL, &e) == 0)
 			id = t.id;
 	}
 	account_delete_tokens(c->b, c->who.login, id, NULL, tokens_deleted, c);

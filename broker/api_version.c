@@ -54,7 +54,7 @@ read_accept(struct str header, struct api_version *out)
 			if (!is_type || !is_first)
 				continue;
 			out->is_xml = str_eq_nocase(part, "application/xml") ||
-			    str_eq_nocase(part, "text/xml");
+			              str_eq_nocase(part, "text/xml");
 			out->is_lines = str_eq_nocase(part, "application/x-ndjson");
 		}
 		is_first = false;

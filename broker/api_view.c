@@ -17,13 +17,14 @@ static const struct api_link_param valid_password[] = {
 };
 static const struct api_link user_links[] = {
 	{ "GET", "Get user", "GET", "", NULL, NULL, 0, 0 },
-	{ "CHANGE_PASSWORD", "Change the password", "PUT", "/password", valid_password, NULL, 0, 0 },
+	{ "CHANGE_PASSWORD", "Change the password", "PUT", "/password", valid_password, NULL, 0,
+	    0 },
 	{ NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
 
 void
-api_view_user(const struct api_call *c, struct api_json *j, const char *key,
-    const struct wire_user *u)
+api_view_user(
+    const struct api_call *c, struct api_json *j, const char *key, const struct wire_user *u)
 {
 	api_json_obj(j, key);
 	if (c->minor > 0) {
@@ -60,7 +61,8 @@ api_view_user(const struct api_call *c, struct api_json *j, const char *key,
 }
 
 static const struct api_link_param note_param[] = {
-	{ "note", "string", "A description to remind you what this authorization is for.", NULL, NULL },
+	{ "note", "string", "A description to remind you what this authorization is for.", NULL,
+	    NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 static const struct api_link token_links[] = {
@@ -121,8 +123,8 @@ static const struct api_link_param force_optional[] = {
 };
 static const struct api_link domain_links[] = {
 	{ "GET", "Get domain", "GET", "", NULL, NULL, 0, 0 },
-	{ "LIST_APPLICATIONS", "List applications for a domain", "GET", "/applications", NULL, NULL, 0,
-	    0 },
+	{ "LIST_APPLICATIONS", "List applications for a domain", "GET", "/applications", NULL, NULL,
+	    0, 0 },
 	{ "ADD_APPLICATION", "Create new application", "POST", "/applications", app_required,
 	    app_optional, 0, 0 },
 	{ "LIST_MEMBERS", "List members of this domain", "GET", "/members", NULL, NULL, 0, 0 },
@@ -215,7 +217,8 @@ api_view_domain(const struct api_call *c, struct api_json *j, const char *key,
 	struct err e = { 0 };
 	int64_t left = 0;
 
-	if (record_get(c->b->store, store_key_user(d->owner), &wire_user_codec, &owner, NULL, &e) == 0)
+	if (record_get(c->b->store, store_key_user(d->owner), &wire_user_codec, &owner, NULL, &e) ==
+	    0)
 		left = owner.max_gears - owner.consumed_gears;
 	api_json_obj(j, key);
 	api_json_str(j, "id", c->minor >= 6 ? d->id : d->name);
@@ -267,13 +270,14 @@ api_view_var(const struct api_call *c, struct api_json *j, const char *key,
 }
 
 void
-api_view_deployment(const struct api_call *c, struct api_json *j, const char *key,
-    const struct wire_deployment *d)
+api_view_deployment(
+    const struct api_call *c, struct api_json *j, const char *key, const struct wire_deployment *d)
 {
-	AUTO(free) char *short_sha = xstrndup(d->sha1 == NULL ? "" : d->sha1,
-	    d->sha1 == NULL          ? 0
-		: strlen(d->sha1) > 7 ? 7
-				      : strlen(d->sha1));
+	AUTO(free)
+	char *short_sha =
+	    xstrndup(d->sha1 == NULL ? "" : d->sha1, d->sha1 == NULL       ? 0
+	                                             : strlen(d->sha1) > 7 ? 7
+	                                                                   : strlen(d->sha1));
 
 	(void)c;
 	api_json_obj(j, key);

@@ -11,8 +11,8 @@
 struct api_call;
 struct broker;
 
-void api_view_user(const struct api_call *c, struct api_json *j, const char *key,
-    const struct wire_user *u);
+void api_view_user(
+    const struct api_call *c, struct api_json *j, const char *key, const struct wire_user *u);
 void api_view_token(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_token *t, const char *token);
 /* counts: application_count and gear_counts too. */
@@ -25,17 +25,17 @@ void api_view_member(const struct api_call *c, struct api_json *j, const char *k
 /* cartridges: the array of them too. */
 void api_view_app(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_app *a, bool cartridges);
-void api_view_cart(const struct api_call *c, struct api_json *j, const char *key,
-    const struct catalog_cart *cc);
+void api_view_cart(
+    const struct api_call *c, struct api_json *j, const char *key, const struct catalog_cart *cc);
 /* The web cartridge and others as an application has them. */
-void api_view_app_carts(const struct api_call *c, struct api_json *j, const char *key,
-    const struct wire_app *a);
+void api_view_app_carts(
+    const struct api_call *c, struct api_json *j, const char *key, const struct wire_app *a);
 void api_view_app_cart(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_app *a, const struct wire_gear_cart *g);
 void api_view_var(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_app *a, const struct wire_var *v);
-void api_view_deployment(const struct api_call *c, struct api_json *j, const char *key,
-    const struct wire_deployment *d);
+void api_view_deployment(
+    const struct api_call *c, struct api_json *j, const char *key, const struct wire_deployment *d);
 
 /* "application/ID", or in old versions "domain/D/application/A". Caller owns. */
 char *api_view_app_base(const struct api_call *c, const struct wire_app *a);

@@ -9,8 +9,14 @@
 #include "broker/broker.h"
 #include "lib/base/mem.h"
 
-#define END_PARAMS { NULL, NULL, NULL, NULL, NULL }
-#define EVENT(word) { { "event", "string", "event", "[\"" word "\"]", NULL }, END_PARAMS }
+#define END_PARAMS                                                                                 \
+	{                                                                                          \
+		NULL, NULL, NULL, NULL, NULL                                                       \
+	}
+#define EVENT(word)                                                                                \
+	{                                                                                          \
+		{ "event", "string", "event", "[\"" word "\"]", NULL }, END_PARAMS                 \
+	}
 
 static const struct api_link_param ev_start[] = EVENT("start");
 static const struct api_link_param ev_stop[] = EVENT("stop");
@@ -41,7 +47,8 @@ static const struct api_link_param vars_optional[] = {
 	    "Add/Update/Delete application environment variables, e.g. "
 	    "[{'name':'FOO', 'value':'123'}, {'name':'BAR'}]",
 	    NULL, NULL },
-	{ "restart", "boolean", "Roll the application so that it sees them", "[true,false]", "true" },
+	{ "restart", "boolean", "Roll the application so that it sees them", "[true,false]",
+	    "true" },
 	END_PARAMS,
 };
 static const struct api_link_param deploy_optional[] = {
@@ -66,11 +73,15 @@ static const struct api_link_param log_optional[] = {
 	END_PARAMS,
 };
 
-#define EV(key, rel, params, opt) { key, rel, "POST", "/events", params, opt, 0, 0 }
+#define EV(key, rel, params, opt)                                                                  \
+	{                                                                                          \
+		key, rel, "POST", "/events", params, opt, 0, 0                                     \
+	}
 static const struct api_link app_links[] = {
 	{ "GET", "Get application", "GET", "", NULL, NULL, 0, 0 },
 	{ "GET_DESCRIPTOR", "Get application descriptor", "GET", "/descriptor", NULL, NULL, 0, 0 },
-	{ "GET_GEAR_GROUPS", "Get application gear groups", "GET", "/gear_groups", NULL, NULL, 0, 0 },
+	{ "GET_GEAR_GROUPS", "Get application gear groups", "GET", "/gear_groups", NULL, NULL, 0,
+	    0 },
 	EV("START", "Start application", ev_start, NULL),
 	EV("STOP", "Stop application", ev_stop, NULL),
 	EV("FORCE_STOP", "Force stop application", ev_force_stop, NULL),
@@ -84,14 +95,14 @@ static const struct api_link app_links[] = {
 	{ "DNS_RESOLVABLE", "Resolve DNS", "GET", "/dns_resolvable", NULL, NULL, 0, 0 },
 	{ "LIST_ALIASES", "List application aliases", "GET", "/aliases", NULL, NULL, 4, 0 },
 	{ "LIST_MEMBERS", "List members of this application", "GET", "/members", NULL, NULL, 4, 0 },
-	{ "ADD_ENVIRONMENT_VARIABLE", "Add an environment variable", "POST", "/environment-variables",
-	    var_required, NULL, 6, 0 },
+	{ "ADD_ENVIRONMENT_VARIABLE", "Add an environment variable", "POST",
+	    "/environment-variables", var_required, NULL, 6, 0 },
 	{ "SET_UNSET_ENVIRONMENT_VARIABLES", "Add/Update/Delete environment variables", "PATCH",
 	    "/environment-variables", NULL, vars_optional, 6, 0 },
 	{ "SET_UNSET_ENVIRONMENT_VARIABLES", "Add/Update/Delete environment variables", "POST",
 	    "/environment-variables", NULL, vars_optional, 0, 5 },
-	{ "LIST_ENVIRONMENT_VARIABLES", "List environment variables", "GET", "/environment-variables",
-	    NULL, NULL, 0, 0 },
+	{ "LIST_ENVIRONMENT_VARIABLES", "List environment variables", "GET",
+	    "/environment-variables", NULL, NULL, 0, 0 },
 	{ "DEPLOY", "Deploy the application", "POST", "/deployments", NULL, deploy_optional, 0, 0 },
 	EV("ACTIVATE", "Activate a specific deployment of the application", ev_activate, NULL),
 	{ "LIST_DEPLOYMENTS", "List all deployments", "GET", "/deployments", NULL, NULL, 0, 0 },
@@ -220,7 +231,7 @@ api_view_app(const struct api_call *c, struct api_json *j, const char *key,
 	api_json_str(j, "state", app_state(a));
 	api_json_str(j, "deployment_id",
 	    a->status.deployment == NULL || *a->status.deployment == '\0' ? NULL
-									  : a->status.deployment);
+	                                                                  : a->status.deployment);
 	if (c->minor >= 4)
 		api_view_members(c, j, "members", a->domain, a->owner);
 	if (cartridges)
@@ -263,7 +274,8 @@ static void
 write_cart(const struct api_call *c, struct api_json *j, const struct catalog_cart *cc)
 {
 	const struct wire_cart *k = &cc->cart;
-	const struct wire_cart_scaling *s = k->components.n == 0 ? NULL : &k->components.v[0].scaling;
+	const struct wire_cart_scaling *s =
+	    k->components.n == 0 ? NULL : &k->components.v[0].scaling;
 
 	api_json_str(j, "id", cc->id);
 	api_json_str(j, "name", cc->full_name);
@@ -289,8 +301,8 @@ write_cart(const struct api_call *c, struct api_json *j, const struct catalog_ca
 }
 
 void
-api_view_cart(const struct api_call *c, struct api_json *j, const char *key,
-    const struct catalog_cart *cc)
+api_view_cart(
+    const struct api_call *c, struct api_json *j, const char *key, const struct catalog_cart *cc)
 {
 	api_json_obj(j, key);
 	write_cart(c, j, cc);
@@ -350,8 +362,8 @@ api_view_app_cart(const struct api_call *c, struct api_json *j, const char *key,
 }
 
 void
-api_view_app_carts(const struct api_call *c, struct api_json *j, const char *key,
-    const struct wire_app *a)
+api_view_app_carts(
+    const struct api_call *c, struct api_json *j, const char *key, const struct wire_app *a)
 {
 	api_json_arr(j, key);
 	for (size_t i = 0; i < a->cartridges.n; i++)

@@ -34,7 +34,7 @@ tag_of(const char *key, char out[TAG_MAX])
 		out[n++] = 'x';
 	for (; *key != '\0' && n + 1 < TAG_MAX; key++) {
 		bool ok = (*key >= 'a' && *key <= 'z') || (*key >= 'A' && *key <= 'Z') ||
-		    (*key >= '0' && *key <= '9') || *key == '.';
+		          (*key >= '0' && *key <= '9') || *key == '.';
 
 		out[n++] = ok ? *key : '-';
 	}

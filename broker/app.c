@@ -96,8 +96,8 @@ app_is_ref(const char *s)
 {
 	size_t n = strlen(s);
 
-	if (n == 0 || n > REF_MAX || s[0] == '-' || s[0] == '/' || s[n - 1] == '/' || s[n - 1] == '.' ||
-	    strcmp(s, "@") == 0)
+	if (n == 0 || n > REF_MAX || s[0] == '-' || s[0] == '/' || s[n - 1] == '/' ||
+	    s[n - 1] == '.' || strcmp(s, "@") == 0)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		unsigned char ch = (unsigned char)s[i];
@@ -204,8 +204,8 @@ gear_fill(const struct broker *b, const struct wire_app *a, const struct wire_en
 		.want = WIRE_WANT_PRESENT,
 	};
 	for (size_t i = 0; i < a->cartridges.n; i++)
-		codec_copy(&wire_gear_cart_codec, codec_list_add(&wire_gear_cart_codec, &g->cartridges),
-		    &a->cartridges.v[i]);
+		codec_copy(&wire_gear_cart_codec,
+		    codec_list_add(&wire_gear_cart_codec, &g->cartridges), &a->cartridges.v[i]);
 	for (size_t i = 0; i < env->vars.n; i++)
 		vars_add(&g->env, env->vars.v[i].name, env->vars.v[i].value);
 }
@@ -232,10 +232,12 @@ put_new_gear(const struct broker *b, struct store_txn *t, const struct wire_app 
 	const struct wire_limits *limits = catalog_profile(a->profile);
 
 	if (limits == NULL)
-		return err_set(e, ERR_INVALID, "gear_size", "The gear size '%s' is not known.",
-		    a->profile);
+		return err_set(
+		    e, ERR_INVALID, "gear_size", "The gear size '%s' is not known.", a->profile);
 	node = placement_pick(b,
-	    &(struct placement_need){ .cartridge = cart, .disk_mb = limits->disk_mb, .app_id = a->id }, e);
+	    &(struct placement_need){
+	        .cartridge = cart, .disk_mb = limits->disk_mb, .app_id = a->id },
+	    e);
 	if (node == NULL)
 		return -1;
 	gear_fill(b, a, env, uuid, &g);
@@ -278,7 +280,8 @@ put_domain(const struct broker *b, struct store_txn *t, const char *name, const 
 static int
 put_route(const struct broker *b, struct store_txn *t, const struct wire_app *a, struct err *e)
 {
-	AUTO_FINI(wire_route_fini) struct wire_route r = {
+	AUTO_FINI(wire_route_fini)
+	struct wire_route r = {
 		.host = app_host(b, a->name, a->domain),
 		.app_id = xstrdup(a->id),
 		.app = xstrdup(a->name),
@@ -310,7 +313,8 @@ create_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 
 	if (store_get(b->store, key, &kv))
 		return err_set(e, ERR_CONFLICT, "name",
-		    "The supplied application name '%s' already exists in domain '%s'. Choose another "
+		    "The supplied application name '%s' already exists in domain '%s'. Choose "
+		    "another "
 		    "name, or delete that application.",
 		    a->name, a->domain);
 	if (put_domain(b, t, a->domain, op->app.owner, &is_new_domain, &owner, e) < 0 ||
@@ -359,11 +363,13 @@ app_create(struct broker *b, const struct app_new *n, app_done_fn *done, void *a
 		.start_timeout_s = START_TIMEOUT_S,
 		.secret_token = secret_random_text(SECRET_TOKEN_LEN),
 		.spec = { .running = true, .gears = n->gears, .deployment = xstrdup("") },
-		.status = { .deployment = xstrdup(""), .phase = xstrdup("idle"), .failure = xstrdup("") },
+		.status = { .deployment = xstrdup(""),
+		    .phase = xstrdup("idle"),
+		    .failure = xstrdup("") },
 	};
 	for (size_t i = 0; i < n->cartridges->n; i++)
-		codec_copy(&wire_gear_cart_codec, codec_list_add(&wire_gear_cart_codec, &a->cartridges),
-		    &n->cartridges->v[i]);
+		codec_copy(&wire_gear_cart_codec,
+		    codec_list_add(&wire_gear_cart_codec, &a->cartridges), &n->cartridges->v[i]);
 	for (size_t i = 0; n->vars != NULL && i < n->vars->n; i++)
 		vars_add(&op->env.vars, n->vars->v[i].name, n->vars->v[i].value);
 	op->gears = n->gears;
@@ -379,7 +385,8 @@ load(struct broker *b, const struct op *op, struct wire_app *a, int64_t *rev, st
 	if (record_app_by_id(b->store, op->app_id, a, rev, e) < 0)
 		return -1;
 	if (a->spec.deleted)
-		return err_set(e, ERR_NOT_FOUND, "application", "Application '%s' not found.", a->name);
+		return err_set(
+		    e, ERR_NOT_FOUND, "application", "Application '%s' not found.", a->name);
 	return 0;
 }
 
@@ -501,8 +508,8 @@ vars_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 		for (size_t k = 0; k < env.vars.n; k++)
 			vars_add(&g->env, env.vars.v[k].name, env.vars.v[k].value);
 		g->env_rev++;
-		record_put_cas(t, store_key_gear(own.v[i].node, g->uuid), own.v[i].rev,
-		    &wire_gear_codec, g);
+		record_put_cas(
+		    t, store_key_gear(own.v[i].node, g->uuid), own.v[i].rev, &wire_gear_codec, g);
 	}
 	if (op->rolls)
 		a.spec.env_rev++;

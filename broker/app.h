@@ -23,7 +23,8 @@ enum {
 	APP_DOMAIN_LEN_MAX = 16,
 };
 
-/* ERR_CONFLICT after several tries means much contention: ERR_BUSY is given instead. Once, later. */
+/* ERR_CONFLICT after several tries means much contention: ERR_BUSY is given instead. Once, later.
+ */
 typedef void app_done_fn(const struct err *e, void *arg);
 
 struct app_new {

@@ -31,17 +31,17 @@ enum {
 
 /* A hash of nothing that anyone has: unknown logins cost what wrong passwords cost. */
 static const char no_hash[] = "$argon2id$v=19$m=19456,t=2,p=1$"
-			      "c2FsdHNhbHRzYWx0c2FsdA$"
-			      "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+                              "c2FsdHNhbHRzYWx0c2FsdA$"
+                              "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 static const char realm[] = "WWW-Authenticate: Basic realm=\"Pinion\"";
 static const char denied_text[] = "HTTP Basic: Access denied.\n";
 
 struct auth {
-	struct broker *b;      /* borrowed */
-	struct worker *worker; /* owned; hashes */
+	struct broker *b;           /* borrowed */
+	struct worker *worker;      /* owned; hashes */
 	struct auth_memory *memory; /* owned */
-	int waiting;           /* hash jobs not done */
+	int waiting;                /* hash jobs not done */
 };
 
 /* One hash or verification on a worker. */
@@ -157,8 +157,8 @@ job_done(void *arg)
 		j->verified(false, &j->e, j->arg);
 	} else {
 		if (j->ok)
-			auth_memory_verified(j->auth->memory, j->login, j->password, j->auth_rev,
-			    loop_now_ms());
+			auth_memory_verified(
+			    j->auth->memory, j->login, j->password, j->auth_rev, loop_now_ms());
 		else
 			auth_memory_failed(j->auth->memory, j->login, j->peer, loop_now_ms());
 		j->verified(j->ok, NULL, j->arg);
@@ -242,7 +242,8 @@ auth_verify(struct auth *a, const char *login, const char *password, const char 
 		job_refuse(a, j);
 		return;
 	}
-	exists = record_get(a->b->store, store_key_user(login), &wire_user_codec, &u, NULL, &e) == 0;
+	exists =
+	    record_get(a->b->store, store_key_user(login), &wire_user_codec, &u, NULL, &e) == 0;
 	(void)verify_slowly(a, exists ? &u : NULL, login, password, peer, done, arg);
 }
 
@@ -307,8 +308,10 @@ ask_refuse_basic(struct auth_ask *q)
 static void
 ask_refuse_bearer(struct auth_ask *q, const char *why)
 {
-	AUTO(free) char *header = xasprintf(
-	    "WWW-Authenticate: Bearer realm=\"Pinion\", error=\"invalid_token\", error_description=\"%s\"", why);
+	AUTO(free)
+	char *header = xasprintf("WWW-Authenticate: Bearer realm=\"Pinion\", "
+	                         "error=\"invalid_token\", error_description=\"%s\"",
+	    why);
 	AUTO(free) char *text = xasprintf("%s Log in again: pinion login.\n", why);
 
 	ask_refuse(q, 401, header, text);
@@ -406,11 +409,12 @@ ask_password(struct auth_ask *q, const char *login, const char *password, const 
 	bool exists;
 
 	if (wait_s > 0) {
-		ask_refuse_wait(q, 429, wait_s, "Too many failed logins. Wait before the next try.\n");
+		ask_refuse_wait(
+		    q, 429, wait_s, "Too many failed logins. Wait before the next try.\n");
 		return true;
 	}
-	exists = auth_check_login(login, &e) == 0 &&
-	    record_get(a->b->store, store_key_user(login), &wire_user_codec, &u, NULL, &e) == 0;
+	exists = auth_check_login(login, &e) == 0 && record_get(a->b->store, store_key_user(login),
+	                                                 &wire_user_codec, &u, NULL, &e) == 0;
 	if (exists && auth_memory_knows(a->memory, login, password, u.auth_rev, loop_now_ms())) {
 		ask_accept(q, &u, "session", NULL);
 		return true;
@@ -462,8 +466,8 @@ ask_basic(struct auth_ask *q, struct str value, const char *peer)
 }
 
 struct auth_ask *
-auth_start(struct auth *a, const char *authorization, const char *peer, auth_done_fn *done,
-    void *arg)
+auth_start(
+    struct auth *a, const char *authorization, const char *peer, auth_done_fn *done, void *arg)
 {
 	struct auth_ask *q = xcalloc(1, sizeof *q);
 	struct str scheme = { 0 };
@@ -498,7 +502,8 @@ auth_check_password(const char *password, struct err *e)
 
 	if (n < PASSWORD_MIN || n > PASSWORD_MAX)
 		return err_set(e, ERR_INVALID, "password",
-		    "The password must have %d to %d bytes, has %zu.", PASSWORD_MIN, PASSWORD_MAX, n);
+		    "The password must have %d to %d bytes, has %zu.", PASSWORD_MIN, PASSWORD_MAX,
+		    n);
 	return 0;
 }
 
@@ -512,7 +517,7 @@ auth_check_login(const char *login, struct err *e)
 		unsigned char c = (unsigned char)login[i];
 
 		ok = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-		    strchr("._@+-", c) != NULL;
+		     strchr("._@+-", c) != NULL;
 	}
 	if (!ok)
 		return err_set(e, ERR_INVALID, "login",

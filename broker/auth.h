@@ -24,8 +24,9 @@ void auth_who_fini(struct auth_who *w);
 struct auth_answer {
 	const struct auth_who *who; /* NULL: refused; borrowed for the call */
 	int status;                 /* when refused: 401, 429, 500 or 503 */
-	const char *headers[3];     /* "WWW-Authenticate: …", "Retry-After: …", NULL; for http_req_reply */
-	const char *text;           /* the body, plain text */
+	const char
+	    *headers[3]; /* "WWW-Authenticate: …", "Retry-After: …", NULL; for http_req_reply */
+	const char *text; /* the body, plain text */
 };
 typedef void auth_done_fn(const struct auth_answer *ans, void *arg);
 
@@ -40,8 +41,8 @@ void auth_bootstrap(struct auth *a, auth_bootstrap_fn *done, void *arg);
 /* authorization: value of the header or NULL: `Basic` with a password or, as git clients do, a
  * token in the password's place; `Bearer TOKEN`. peer counts failed logins. done comes once, later,
  * never inside. */
-struct auth_ask *auth_start(struct auth *a, const char *authorization, const char *peer,
-    auth_done_fn *done, void *arg);
+struct auth_ask *auth_start(
+    struct auth *a, const char *authorization, const char *peer, auth_done_fn *done, void *arg);
 void auth_cancel(struct auth_ask *take_q); /* before done; NULL is fine */
 
 /* Hash of a new password on a worker. ERR_BUSY: too many wait. done gets a borrowed hash. */

@@ -157,8 +157,8 @@ auth_memory_failed(struct auth_memory *m, const char *login, const char *peer, i
 }
 
 static int64_t
-wait_ms(const struct auth_memory *m, const char *login, const char *peer, int64_t max,
-    int64_t now_ms)
+wait_ms(
+    const struct auth_memory *m, const char *login, const char *peer, int64_t max, int64_t now_ms)
 {
 	AUTO(free) char *key = tries_key(login, peer);
 	const struct tries *t = map_get(m->tries, key);

@@ -27,5 +27,5 @@ bool auth_memory_knows(const struct auth_memory *m, const char *login, const cha
 
 void auth_memory_failed(struct auth_memory *m, const char *login, const char *peer, int64_t now_ms);
 /* Seconds until this login may be tried again from there; 0: now. */
-int64_t auth_memory_wait_s(const struct auth_memory *m, const char *login, const char *peer,
-    int64_t now_ms);
+int64_t auth_memory_wait_s(
+    const struct auth_memory *m, const char *login, const char *peer, int64_t now_ms);

@@ -150,15 +150,16 @@ catalog_find(const struct catalog *c, const char *name, struct err *e)
 	for (size_t i = 0; i < c->n; i++) {
 		if (!is_base(&c->v[i], want))
 			continue;
-		if (found == NULL || strcmp(found->cart.cart_vendor, c->v[i].cart.cart_vendor) == 0) {
+		if (found == NULL ||
+		    strcmp(found->cart.cart_vendor, c->v[i].cart.cart_vendor) == 0) {
 			if (found == NULL ||
 			    wire_cart_version_cmp(c->v[i].cart.version, found->cart.version) > 0)
 				found = &c->v[i];
 			continue;
 		}
 		(void)err_set(e, ERR_CONFLICT, "cartridge",
-		    "More than one cartridge matches '%.64s': %s and %s. Give the whole name.", name,
-		    found->full_name, c->v[i].full_name);
+		    "More than one cartridge matches '%.64s': %s and %s. Give the whole name.",
+		    name, found->full_name, c->v[i].full_name);
 		return NULL;
 	}
 	if (found == NULL)

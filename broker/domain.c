@@ -59,8 +59,8 @@ domain_check_name(const char *name, struct err *e)
 	if (str_is_name(name, APP_DOMAIN_LEN_MAX))
 		return 0;
 	return err_set(e, ERR_INVALID, "name",
-	    "Invalid domain name '%.40s'. It must be 1 to %d letters and digits, nothing else.", name,
-	    APP_DOMAIN_LEN_MAX);
+	    "Invalid domain name '%.40s'. It must be 1 to %d letters and digits, nothing else.",
+	    name, APP_DOMAIN_LEN_MAX);
 }
 
 static void
@@ -71,8 +71,8 @@ join(const struct str_list *l, struct buf *out)
 }
 
 int
-domain_check_sizes(const struct broker *b, const char *owner, const struct str_list *sizes,
-    struct err *e)
+domain_check_sizes(
+    const struct broker *b, const char *owner, const struct str_list *sizes, struct err *e)
 {
 	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
 	AUTO_FINI(str_list_fini) struct str_list unknown = { 0 };
@@ -183,11 +183,13 @@ delete_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	struct err why = { 0 };
 	int64_t rev;
 
-	if (record_get(b->store, store_key_domain(op->name), &wire_domain_codec, &d, &rev, &why) < 0)
+	if (record_get(b->store, store_key_domain(op->name), &wire_domain_codec, &d, &rev, &why) <
+	    0)
 		return why.code == ERR_NOT_FOUND ? 0 : (*e = why, -1);
 	if (d.apps > 0)
 		return err_set(e, ERR_CONFLICT, "apps",
-		    "Domain contains applications. Delete applications first or set force to true.");
+		    "Domain contains applications. Delete applications first or set force to "
+		    "true.");
 	record_delete_cas(t, store_key_domain(op->name), rev);
 	return quota_user(b, t, d.owner, 0, -1, e);
 }

@@ -1,4 +1,5 @@
-/* broker/domain.h: changes of domains: each one transaction of the domain and its owner's counter. */
+/* broker/domain.h: changes of domains: each one transaction of the domain and its owner's counter.
+ */
 #pragma once
 
 #include "broker/change.h"

@@ -55,8 +55,8 @@ quota_user(const struct broker *b, struct store_txn *t, const char *login, int64
 }
 
 int
-quota_apps(const struct broker *b, struct store_txn *t, const char *domain, int64_t apps,
-    struct err *e)
+quota_apps(
+    const struct broker *b, struct store_txn *t, const char *domain, int64_t apps, struct err *e)
 {
 	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
 	int64_t rev;

@@ -15,8 +15,8 @@ decode(const struct store_kv *kv, const struct codec *c, void *out, struct err *
 
 	if (codec_decode(c, kv->val, kv->n, out, CODEC_KEEP, &why) == 0)
 		return 0;
-	return err_set(e, ERR_BUG, NULL, "The record %s cannot be read: %s %s", kv->key, why.field,
-	    why.text);
+	return err_set(
+	    e, ERR_BUG, NULL, "The record %s cannot be read: %s %s", kv->key, why.field, why.text);
 }
 
 int
@@ -52,7 +52,8 @@ record_app_by_id(const struct store *s, const char *app_id, struct wire_app *out
 	char *slash;
 
 	if (!store_get(s, key, &kv))
-		return err_set(e, ERR_NOT_FOUND, NULL, "There is no application with id %s.", app_id);
+		return err_set(
+		    e, ERR_NOT_FOUND, NULL, "There is no application with id %s.", app_id);
 	path = xstrndup(kv.val, kv.n);
 	slash = strchr(path, '/');
 	if (slash == NULL)
@@ -74,8 +75,8 @@ record_put(struct store_txn *t, char *take_key, const struct codec *c, const voi
 }
 
 void
-record_put_cas(struct store_txn *t, char *take_key, int64_t rev, const struct codec *c,
-    const void *rec)
+record_put_cas(
+    struct store_txn *t, char *take_key, int64_t rev, const struct codec *c, const void *rec)
 {
 	store_txn_if_rev(t, take_key, rev);
 	record_put(t, take_key, c, rec);

@@ -21,8 +21,8 @@ int record_app_by_id(const struct store *s, const char *app_id, struct wire_app 
 
 /* Puts the record at key (taken); with _cas only if the key is still at rev (0: does not exist). */
 void record_put(struct store_txn *t, char *take_key, const struct codec *c, const void *rec);
-void record_put_cas(struct store_txn *t, char *take_key, int64_t rev, const struct codec *c,
-    const void *rec);
+void record_put_cas(
+    struct store_txn *t, char *take_key, int64_t rev, const struct codec *c, const void *rec);
 void record_delete_cas(struct store_txn *t, char *take_key, int64_t rev);
 
 /* Visits the records under prefix in order of their keys; rec is borrowed for the call. A record
