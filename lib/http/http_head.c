@@ -7,21 +7,22 @@
 
 /* What a byte may be part of. */
 enum {
-	IN_TOKEN = 1,  /* method and field names: tchar */
-	IN_TARGET = 2, /* visible ASCII but '#' */
-	IN_HOST = 4,   /* host[:port] */
+	IN_TOKEN = 1,   /* method and field names: tchar */
+	IN_TARGET = 2,  /* visible ASCII but '#' */
+	IN_NAME = 4,    /* of a host: no brackets, no colon */
+	IN_ADDRESS = 8, /* of a host: what stands in brackets */
 };
 
 #define ROW(from, to, bits) [(from)...(to)] = (bits)
 static const uint8_t byte_class[256] = {
-	ROW('0', '9', IN_TOKEN | IN_TARGET | IN_HOST),
-	ROW('A', 'Z', IN_TOKEN | IN_TARGET | IN_HOST),
-	ROW('a', 'z', IN_TOKEN | IN_TARGET | IN_HOST),
-	['-'] = IN_TOKEN | IN_TARGET | IN_HOST,
-	['.'] = IN_TOKEN | IN_TARGET | IN_HOST,
-	['_'] = IN_TOKEN | IN_TARGET | IN_HOST,
-	['~'] = IN_TOKEN | IN_TARGET | IN_HOST,
-	['%'] = IN_TOKEN | IN_TARGET | IN_HOST,
+	ROW('0', '9', IN_TOKEN | IN_TARGET | IN_NAME | IN_ADDRESS),
+	ROW('A', 'Z', IN_TOKEN | IN_TARGET | IN_NAME | IN_ADDRESS),
+	ROW('a', 'z', IN_TOKEN | IN_TARGET | IN_NAME | IN_ADDRESS),
+	['-'] = IN_TOKEN | IN_TARGET | IN_NAME,
+	['.'] = IN_TOKEN | IN_TARGET | IN_NAME | IN_ADDRESS,
+	['_'] = IN_TOKEN | IN_TARGET | IN_NAME,
+	['~'] = IN_TOKEN | IN_TARGET | IN_NAME,
+	['%'] = IN_TOKEN | IN_TARGET | IN_NAME | IN_ADDRESS,
 	['!'] = IN_TOKEN | IN_TARGET,
 	['$'] = IN_TOKEN | IN_TARGET,
 	['&'] = IN_TOKEN | IN_TARGET,
@@ -32,9 +33,9 @@ static const uint8_t byte_class[256] = {
 	['`'] = IN_TOKEN | IN_TARGET,
 	['|'] = IN_TOKEN | IN_TARGET,
 	['#'] = IN_TOKEN,
-	[':'] = IN_TARGET | IN_HOST,
-	['['] = IN_TARGET | IN_HOST,
-	[']'] = IN_TARGET | IN_HOST,
+	[':'] = IN_TARGET | IN_ADDRESS,
+	['['] = IN_TARGET,
+	[']'] = IN_TARGET,
 	['"'] = IN_TARGET,
 	['('] = IN_TARGET,
 	[')'] = IN_TARGET,
@@ -61,6 +62,16 @@ struct framing_facts {
 static const char *
 skip_class(const char *p, const char *end, int bits)
 {
+	for (; end - p >= 4; p += 4) {
+		if ((byte_class[(uint8_t)p[0]] & bits) == 0)
+			return p;
+		if ((byte_class[(uint8_t)p[1]] & bits) == 0)
+			return p + 1;
+		if ((byte_class[(uint8_t)p[2]] & bits) == 0)
+			return p + 2;
+		if ((byte_class[(uint8_t)p[3]] & bits) == 0)
+			return p + 3;
+	}
 	while (p < end && (byte_class[(uint8_t)*p] & bits) != 0)
 		p++;
 	return p;
@@ -73,12 +84,13 @@ skip_text(const char *p, const char *end)
 	const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
 
 	while (end - p >= 8) {
-		uint64_t w, del, hit;
+		uint64_t w, hit;
 
 		memcpy(&w, p, 8);
 		w = le64toh(w);
-		del = w ^ (ones * 0x7f);
-		hit = (((w - ones * 0x20) & ~w) | ((del - ones) & ~del)) & high;
+		/* Bytes below 0x80 that borrow when 0x20 is taken off, or 1 of what differs from
+		 * DEL. */
+		hit = ((w - ones * 0x20) | ((w ^ ones * 0x7f) - ones)) & ~w & high;
 		if (hit != 0)
 			return p + __builtin_ctzll(hit) / 8;
 		p += 8;
@@ -222,20 +234,18 @@ host_is_valid(struct str s)
 	const char *end = s.p + s.n, *p = s.p;
 
 	if (s.n > 0 && *p == '[') {
-		p = memchr(p, ']', s.n);
-		if (p == NULL)
+		p = skip_class(p + 1, end, IN_ADDRESS);
+		if (p == end || *p != ']' || p == s.p + 1)
 			return false;
 		p++;
 	} else {
-		while (p < end && *p != ':' && *p != '[' && *p != ']' &&
-		       (byte_class[(uint8_t)*p] & IN_HOST) != 0)
-			p++;
+		p = skip_class(p, end, IN_NAME);
 	}
 	if (p < end && *p++ != ':')
 		return false;
 	while (p < end && *p >= '0' && *p <= '9')
 		p++;
-	return p == end && skip_class(s.p, end, IN_HOST) == end;
+	return p == end;
 }
 
 static bool
