@@ -34,6 +34,8 @@ struct store {
 	struct store_queue *answers;      /* owned */
 	struct loop_io *wake_io;          /* owned */
 	int wake_fd;                      /* owned */
+	struct loop_timer *compact_timer; /* owned or NULL */
+	int64_t compact_keep;
 	enum phase phase;
 	bool is_answering; /* inside callbacks */
 	/* What the callbacks of one turn write goes to the backend together, so that it becomes one
@@ -138,6 +140,32 @@ store_compact(struct store *s, int64_t rev, store_done_fn *fn, void *arg)
 		refuse(s, r, ERR_INVALID, "rev", "must be from 0 to the store's present revision");
 	else
 		submit(s, r);
+}
+
+static void
+on_compact_failed(const struct err *e, void *arg)
+{
+	(void)arg;
+	if (e != NULL)
+		log_warn("store_compact_failed", LOG_ERR(e)); /* again next time */
+}
+
+static void
+on_compact_time(void *arg)
+{
+	struct store *s = arg;
+
+	if (s->info.rev - s->compact_keep > s->info.compact_rev)
+		store_compact(s, s->info.rev - s->compact_keep, on_compact_failed, NULL);
+}
+
+void
+store_compact_auto(struct store *s, int64_t keep, int64_t every_ms)
+{
+	loop_timer_cancel(STEAL(s->compact_timer));
+	s->compact_keep = keep;
+	if (keep > 0)
+		s->compact_timer = loop_timer_start(s->loop, every_ms, true, on_compact_time, s);
 }
 
 void
@@ -447,6 +475,7 @@ store_close(struct store *take_s)
 		return;
 	assert(!s->is_answering); /* not from inside a callback of the store */
 	s->phase = PHASE_CLOSING;
+	loop_timer_cancel(s->compact_timer);
 	loop_io_cancel(s->wake_io);
 	store_watch_set_free(STEAL(s->watches));
 	store_lease_table_free(STEAL(s->leases));

@@ -95,3 +95,5 @@ void store_lease_revoke(struct store *s, int64_t lease, store_lease_fn *fn, void
 /* Drops history up to rev, and keeps each key's version at rev. A watch from a revision <= rev gets
  * STORE_COMPACTED. ERR_INVALID: rev is in the future. */
 void store_compact(struct store *s, int64_t rev, store_done_fn *fn, void *arg);
+/* Does so by itself every every_ms, and keeps the newest keep revisions; keep 0 ends it. */
+void store_compact_auto(struct store *s, int64_t keep, int64_t every_ms);

@@ -58,6 +58,17 @@ rollback(struct store_sqlite *sq)
 		log_error("store_rollback_failed", LOG_ERR(&e));
 }
 
+/* Logs where it begins and where it ends. */
+static void
+set_failing(struct store_sqlite *sq, bool is_failing, const struct err *e)
+{
+	if (is_failing && !sq->is_failing)
+		log_error("store_write_failed", LOG_ERR(e));
+	else if (!is_failing && sq->is_failing)
+		log_info("store_writes_again");
+	sq->is_failing = is_failing;
+}
+
 /* All requests of the list or none. */
 static int
 commit_group(struct store_sqlite *sq, struct store_request *list, struct err *e)
@@ -76,6 +87,8 @@ commit_group(struct store_sqlite *sq, struct store_request *list, struct err *e)
 		rollback(sq);
 		return -1;
 	}
+	if (rev > sq->rev) /* else nothing went to the disk, and that says nothing of it */
+		set_failing(sq, false, NULL);
 	sq->rev = rev;
 	return 0;
 }
@@ -117,17 +130,6 @@ finish_group(struct store_sqlite *sq, struct store_request *take_list)
 	store_queue_push_always(sq->answers, take_list);
 }
 
-/* Logs where it begins and where it ends. */
-static void
-set_failing(struct store_sqlite *sq, bool is_failing, const struct err *e)
-{
-	if (is_failing && !sq->is_failing)
-		log_error("store_write_failed", LOG_ERR(e));
-	else if (!is_failing && sq->is_failing)
-		log_info("store_writes_again");
-	sq->is_failing = is_failing;
-}
-
 /* One by one after the group failed: what can be written is. */
 static void
 run_each(struct store_sqlite *sq, struct store_request *take_list)
@@ -142,8 +144,6 @@ run_each(struct store_sqlite *sq, struct store_request *take_list)
 			bury(sq);
 			store_request_reset(r);
 			store_request_fail(r, &e);
-		} else {
-			set_failing(sq, false, NULL);
 		}
 		finish_group(sq, r);
 	}
@@ -155,7 +155,6 @@ run_group(struct store_sqlite *sq, struct store_request *take_list)
 	struct err e = { 0 };
 
 	if (commit_group(sq, take_list, &e) == 0) {
-		set_failing(sq, false, NULL);
 		finish_group(sq, take_list);
 		return;
 	}

@@ -422,6 +422,30 @@ test_compaction_frees_the_log(void **state)
 	assert_int_equal(count_log_rows(f), 11);
 }
 
+static void
+test_compacts_by_itself(void **state)
+{
+	struct store_fixture *f = *state;
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	struct err e = { 0 };
+
+	for (int i = 0; i < 30; i++)
+		store_fixture_put(f, "/a", "v");
+	store_compact_auto(f->store, 10, 1);
+	for (int i = 0; count_log_rows(f) > 11; i++) {
+		assert_true(i < 200);
+		store_fixture_settle(f);
+	}
+	assert_int_equal(store_fixture_range_at(f, "", 19, &b, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+	expect_range_at(f, "", 20, "/a=v@20/20 ");
+	store_compact_auto(f->store, 0, 0);
+	for (int i = 0; i < 5; i++)
+		store_fixture_put(f, "/a", "v");
+	store_fixture_settle(f);
+	expect_range_at(f, "", 20, "/a=v@20/20 ");
+}
+
 /* The newest revision stays known when compaction drops its only row. */
 static void
 test_compaction_keeps_the_revision(void **state)
@@ -621,6 +645,7 @@ main(void)
 		CASE(test_watch_cancel_inside),
 		CASE(test_compaction),
 		CASE(test_compaction_frees_the_log),
+		CASE(test_compacts_by_itself),
 		CASE(test_compaction_keeps_the_revision),
 		CASE(test_leases),
 		CASE(test_reopens_the_same),

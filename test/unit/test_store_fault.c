@@ -5,8 +5,11 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
@@ -223,6 +226,63 @@ test_full_for_long(void **state)
 	expect_image(w);
 }
 
+static bool
+mount_small(const char *dir)
+{
+	return unshare(CLONE_NEWNS) == 0 &&
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount("tmpfs", dir, "tmpfs", MS_NODEV | MS_NOSUID, "size=3m") == 0;
+}
+
+static int
+put_bulk(struct store_fixture *f, int i, struct err *e)
+{
+	AUTO(free) char *key = xasprintf("/bulk/%d", i);
+	struct store_txn *t = store_txn_new();
+	static const char val[20000];
+
+	store_txn_put(t, key, val, sizeof val);
+	return store_fixture_commit(f, t, e) < 0 ? -1 : 0;
+}
+
+/* The same with a file system that is really full, the log's index included. */
+static void
+test_full_file_system(void **state)
+{
+	struct store_fixture f = { .loop = loop_new(), .dir = store_fixture_temp_dir() };
+	AUTO(free) char *filler = file_join(f.dir, "filler");
+	struct err e = { 0 };
+	int n = 0;
+
+	(void)state;
+	if (geteuid() != 0 || !mount_small(f.dir)) {
+		loop_free(f.loop);
+		free(f.dir);
+		skip();
+	}
+	{
+		AUTO(free) char *room = xcalloc(1, 1024 * 1024);
+
+		assert_int_equal(file_replace(filler, room, 1024 * 1024, 0600, &e), 0);
+	}
+	store_fixture_open(&f);
+	while (put_bulk(&f, n, &e) == 0)
+		n++;
+	assert_int_equal(e.code, ERR_SYSTEM);
+	assert_true(n > 10);
+	assert_int_equal(put_bulk(&f, n, &e), -1);
+	assert_int_equal(store_count(f.store, ""), n);
+	assert_int_equal(unlink(filler), 0);
+	assert_int_equal(put_bulk(&f, n, NULL), 0);
+	store_fixture_close(&f);
+	store_fixture_open(&f);
+	assert_int_equal(store_count(f.store, ""), n + 1);
+	assert_int_equal(store_rev(f.store), n + 1);
+	store_fixture_close(&f);
+	assert_int_equal(umount(f.dir), 0);
+	store_fixture_fini(&f);
+}
+
 /* A lease that ends while the disk is full ends later. */
 static void
 test_lease_ends_after_the_fault(void **state)
@@ -258,6 +318,7 @@ main(void)
 		CASE(test_refused_commit_stays_away),
 		CASE(test_full_for_long),
 		CASE(test_lease_ends_after_the_fault),
+		cmocka_unit_test(test_full_file_system),
 	};
 
 	return cmocka_run_group_tests_name("store_fault", tests, NULL, NULL);
