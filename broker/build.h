@@ -1,5 +1,6 @@
 /* broker/build.h: from a source (a commit of the app's repository, or the cartridge's template) to
- * a running deployment: build record, builder on a node, rollout, then deployment, ref and route. */
+ * a running deployment: build record, builder on a node, rollout, then deployment, ref and route.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -19,7 +20,8 @@ struct build_source {
 	const char *sha1; /* whole object id; NULL with is_template */
 	bool is_template; /* the web cartridge's template/ */
 	bool moves_ref;   /* the ref is moved to sha1 in the transaction of the switch (a push) */
-	const char *old_sha1; /* with moves_ref: what the ref must still be; NULL: it must not exist */
+	const char
+	    *old_sha1; /* with moves_ref: what the ref must still be; NULL: it must not exist */
 	bool force_clean, hot_deploy;
 	const char *login;   /* who asks; decides which submodules may be read */
 	const char *git_url; /* of the repository, for submodules' relative URLs; may be NULL */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "lib/base/err.h"
+#include "lib/base/mem.h"
 #include "lib/wire/wire_node.h"
 
 struct broker;
@@ -17,6 +18,7 @@ struct node_link;
 /* Reads the tokens of nodes and routers (blocks: at start) and the node records. */
 struct node_link *node_link_new(struct broker *b, struct err *e);
 void node_link_free(struct node_link *take_nl);
+DEFINE_AUTO(struct node_link *, node_link_free)
 
 /* Does the request carry this token? Else it was answered 401. */
 bool node_link_admits(const char *token, struct http_req *r);

@@ -8,27 +8,38 @@
 #include <stdint.h>
 
 #include "lib/base/err.h"
+#include "lib/base/mem.h"
 #include "lib/base/str.h"
 
 struct broker;
-struct catalog_cart;
+struct loop;
 struct repo_ask;
 struct repo_store;
+struct wire_gear_cart;
 
 /* Makes the directories and the git configuration that all git processes of the broker use.
  * Blocks: at start. */
 struct repo_store *repo_store_new(struct broker *b, struct err *e);
 void repo_store_free(struct repo_store *take_rs);
+DEFINE_AUTO(struct repo_store *, repo_store_free)
 
-/* Environment of every git process: identity, configuration, no prompt; NULL-terminated, borrowed.*/
+/* Environment of every git process: identity, configuration, no prompt; NULL-terminated,
+ * borrowed.*/
 const char *const *repo_store_env(const struct repo_store *rs);
+
+struct loop *repo_store_loop(const struct repo_store *rs);
+struct broker *repo_store_broker(const struct repo_store *rs);
+
+/* Where the application's repository lies; caller owns. */
+char *repo_dir(struct repo_store *rs, const char *app_id);
 
 /* git_dir: borrowed for the call. */
 typedef void repo_ready_fn(const char *git_dir, const struct err *e, void *arg);
-/* The application's own repository, made if absent, its refs as the record has them. Once, later. */
+/* The application's own repository, made if absent, its refs as the record has them. Once, later.
+ */
 struct repo_ask *repo_open(struct repo_store *rs, const char *app_id, repo_ready_fn *fn, void *arg);
 /* What the application's cartridge starts from, as a repository whose only branch is `branch`. */
-struct repo_ask *repo_open_template(struct repo_store *rs, const struct catalog_cart *cart,
+struct repo_ask *repo_open_template(struct repo_store *rs, const struct wire_gear_cart *cart,
     const char *branch, repo_ready_fn *fn, void *arg);
 void repo_ask_cancel(struct repo_ask *take_a); /* before fn; NULL is fine */
 
@@ -40,11 +51,11 @@ void repo_remove(struct repo_store *rs, const char *app_id, repo_done_fn *fn, vo
  * name, or the word itself for a commit id; both borrowed for the call. ERR_NOT_FOUND names the
  * field "ref". */
 typedef void repo_resolve_fn(const char *ref, const char *sha1, const struct err *e, void *arg);
-struct repo_ask *repo_resolve(struct repo_store *rs, const char *app_id, const char *word,
-    repo_resolve_fn *fn, void *arg);
+struct repo_ask *repo_resolve(
+    struct repo_store *rs, const char *app_id, const char *word, repo_resolve_fn *fn, void *arg);
 
-/* Fetches all branches and tags of url into the application's repository and its record.
- * ref: URL#REF's REF, or NULL: the remote's HEAD. The answer: the branch's full name and commit.
+/* Fetches all branches and tags of url (URL or URL#REF; without REF: the remote's HEAD) into the
+ * application's repository and its record. Once, later: the branch's full name and its commit.
  * ERR_INVALID (initial_git_url): scheme refused, not reachable, empty. */
-struct repo_ask *repo_import(struct repo_store *rs, const char *app_id, const char *url,
-    repo_resolve_fn *fn, void *arg);
+void repo_import(
+    struct repo_store *rs, const char *app_id, const char *url, repo_resolve_fn *fn, void *arg);

@@ -7,12 +7,16 @@
 
 #include "lib/base/err.h"
 
+struct app_view;
 struct broker;
 struct rollout;
 struct rollout_wait;
 
+/* Begins at once with what the store says. */
 struct rollout *rollout_new(struct broker *b);
 void rollout_free(struct rollout *take_r);
+/* Gears and instances by application; borrowed. */
+struct app_view *rollout_view(struct rollout *r);
 
 /* Progress for a person: one line without newline. */
 typedef void rollout_line_fn(const char *line, void *arg);

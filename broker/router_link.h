@@ -29,8 +29,8 @@ bool router_link_has(const struct router_link *rl, int64_t rev);
 /* May an instance that revision rev took off the route be stopped, as far as routers go: all
  * connected ones have rev and name it no more in `draining`, none went away less than 30 s ago.
  * again_ms: when only time is missing, ask again after so long; else 0. */
-bool router_link_released(const struct router_link *rl, const char *instance, int64_t rev,
-    int64_t *again_ms);
+bool router_link_released(
+    const struct router_link *rl, const char *instance, int64_t rev, int64_t *again_ms);
 
 /* Called after each report and each change of a connection. */
 typedef void router_link_change_fn(void *arg);

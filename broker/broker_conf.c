@@ -1,0 +1,89 @@
+#include "broker/broker_conf.h"
+
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "lib/base/where.h"
+#include "lib/codec/conf.h"
+
+static const struct conf_item items[] = {
+	CONF_STR(
+	    struct broker_conf, data, "data", NULL, "Directory of the state: store, repositories."),
+	CONF_STR(struct broker_conf, listen, "listen", "127.0.0.1:8443",
+	    "Address and port of the API and of git; port 0 picks a free one."),
+	CONF_STR(struct broker_conf, internal, "internal", NULL,
+	    "Where nodes and routers call: unix:/PATH (default: broker.sock in DATA/run)."),
+	CONF_STR(struct broker_conf, hook_socket, "hook-socket", NULL,
+	    "Where git's hooks call: unix:/PATH (default: hook.sock in DATA/run)."),
+	CONF_STR(struct broker_conf, hook_program, "hook-program", NULL,
+	    "The program pinion-hook (default: the one beside this program)."),
+	CONF_STR(struct broker_conf, node_token_file, "node-token-file", NULL,
+	    "File with the token that nodes show."),
+	CONF_STR(struct broker_conf, router_token_file, "router-token-file", NULL,
+	    "File with the token that routers show."),
+	CONF_STR(struct broker_conf, broker_token_file, "broker-token-file", NULL,
+	    "File with the token that the broker shows to nodes."),
+	CONF_STR(struct broker_conf, cartridges, "cartridges", NULL,
+	    "Directory of the cartridges (default: the installed one)."),
+	CONF_STR(struct broker_conf, app_domain, "app-domain", "apps.localhost",
+	    "Domain below which applications get their host names."),
+	CONF_STR(struct broker_conf, router_url, "router-url", "http://localhost:8080",
+	    "URL of the router; the host part of an application's URL is its own."),
+	CONF_STR(struct broker_conf, public_url, "public-url", NULL,
+	    "URL of this broker as users see it (default: from the request)."),
+	CONF_STR(struct broker_conf, admin_password_file, "admin-password-file", NULL,
+	    "Makes the user admin with this password at the first start."),
+	CONF_INT(struct broker_conf, ready_fd, "ready-fd", -1, 1 << 20, "-1",
+	    "File descriptor that gets a line of JSON once the broker serves."),
+	CONF_INT(struct broker_conf, max_gears, "max-gears", 0, 1 << 20, "100",
+	    "Gears that a new user may have."),
+	CONF_INT(struct broker_conf, keep_deployments, "keep-deployments", 1, 1000, "10",
+	    "Deployments that a new application keeps for rollbacks."),
+	CONF_INT(struct broker_conf, pack_max_mb, "pack-max-mb", 1, 1 << 20, "2048",
+	    "Size of the pack of one push, in MB."),
+	CONF_BOOL(struct broker_conf, log_json, "log-json", "false", "Log lines as JSON."),
+	CONF_STR(struct broker_conf, log_level, "log-level", "info",
+	    "Least level that is logged: debug, info, warn, error."),
+	CONF_LAST,
+};
+
+static int
+fill_defaults(struct broker_conf *c, struct err *e)
+{
+	if (c->data == NULL || *c->data == '\0')
+		return err_set(
+		    e, ERR_INVALID, "data", "name the directory of the state: --data DIR");
+	if (c->internal == NULL || *c->internal == '\0') {
+		free(c->internal);
+		c->internal = xasprintf("unix:%s/run/broker.sock", c->data);
+	}
+	if (c->hook_socket == NULL || *c->hook_socket == '\0') {
+		free(c->hook_socket);
+		c->hook_socket = xasprintf("unix:%s/run/hook.sock", c->data);
+	}
+	if (c->hook_program == NULL || *c->hook_program == '\0') {
+		free(c->hook_program);
+		c->hook_program = where_program("pinion-hook", e);
+	}
+	if (c->cartridges == NULL || *c->cartridges == '\0') {
+		free(c->cartridges);
+		c->cartridges = where_data("cartridges", e);
+	}
+	return c->hook_program == NULL || c->cartridges == NULL ? -1 : 0;
+}
+
+int
+broker_conf_load(int argc, char **argv, struct broker_conf *out, struct err *e)
+{
+	int rc = conf_load("pinion-broker", items, argc, argv, out, e);
+
+	if (rc == 0)
+		rc = fill_defaults(out, e);
+	return rc;
+}
+
+void
+broker_conf_fini(struct broker_conf *c)
+{
+	conf_fini(items, c);
+}

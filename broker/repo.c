@@ -1,0 +1,578 @@
+#include "broker/repo.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/broker.h"
+#include "broker/record.h"
+#include "broker/repo_disk.h"
+#include "broker/repo_git.h"
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/base/mem.h"
+#include "lib/cart/cart_dir.h"
+#include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
+#include "lib/store/store.h"
+#include "lib/store/store_key.h"
+#include "lib/wire/wire_app.h"
+
+enum { ENV_MAX = 24 };
+
+DEFINE_AUTO(struct cart_dir *, cart_dir_close)
+
+/* An application's repository, as this process left it on disk. */
+struct repo {
+	struct repo_store *rs; /* borrowed */
+	char *app_id;
+	char *dir;
+	int64_t disk_rev; /* of the refs record that is on disk; -1: not known */
+	bool is_busy;
+	struct repo_ask *asks; /* owned; wait for it */
+};
+
+struct repo_ask {
+	struct repo_ask *next;
+	struct repo_store *rs; /* borrowed */
+	struct repo *repo;     /* that it waits for; borrowed; NULL: its own job */
+	struct worker_job *job;
+	repo_ready_fn *fn; /* NULL: cancelled */
+	repo_resolve_fn *on_resolve;
+	void *arg;
+};
+
+struct repo_store {
+	struct broker *b; /* borrowed */
+	char *root;
+	char *env[ENV_MAX];    /* owned strings, NULL-terminated */
+	struct map *repos;     /* app id → struct repo, owned */
+	struct map *templates; /* NAME-VERSION@BRANCH → directory, owned */
+};
+
+static void
+repo_free(void *p)
+{
+	struct repo *r = p;
+
+	while (r->asks != NULL) {
+		struct repo_ask *a = r->asks;
+
+		r->asks = a->next;
+		free(a);
+	}
+	free(r->app_id);
+	free(r->dir);
+	free(r);
+}
+
+static void
+env_add(struct repo_store *rs, char *take_s)
+{
+	size_t i = 0;
+
+	while (rs->env[i] != NULL)
+		i++;
+	rs->env[i] = take_s;
+}
+
+static int
+link_hooks(const char *dir, const char *program, struct err *e)
+{
+	static const char *const names[] = { "pre-receive", "proc-receive" };
+
+	if (file_mkdirs(dir, 0755, e) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		AUTO(free) char *path = file_join(dir, names[i]);
+
+		(void)unlink(path);
+		if (symlink(program, path) < 0)
+			return err_set(e, ERR_SYSTEM, "hook-program", "cannot link %s", path);
+	}
+	return 0;
+}
+
+struct repo_store *
+repo_store_new(struct broker *b, struct err *e)
+{
+	AUTO(repo_store_free) struct repo_store *rs = xcalloc(1, sizeof *rs);
+	AUTO(free) char *data = realpath(b->conf.data, NULL);
+	AUTO(free) char *templates = NULL, *hooks = NULL, *config = NULL;
+
+	if (data == NULL) {
+		(void)err_set(e, ERR_SYSTEM, "data", "cannot use the directory %s", b->conf.data);
+		return NULL;
+	}
+	rs->b = b;
+	rs->repos = map_new(repo_free);
+	rs->templates = map_new(free);
+	rs->root = file_join(data, "git");
+	templates = file_join(rs->root, "template");
+	hooks = file_join(rs->root, "hooks");
+	config = file_join(rs->root, "config");
+	if (file_mkdirs(templates, 0700, e) < 0 || link_hooks(hooks, b->conf.hook_program, e) < 0 ||
+	    repo_disk_config(config, hooks, b->conf.pack_max_mb, e) < 0)
+		return NULL;
+	repo_git_setup();
+	env_add(rs, xstrdup("PATH=/usr/local/bin:/usr/bin:/bin"));
+	env_add(rs, xstrdup("LANG=C.UTF-8"));
+	env_add(rs, xasprintf("HOME=%s", rs->root));
+	env_add(rs, xasprintf("GIT_CONFIG_GLOBAL=%s", config));
+	env_add(rs, xstrdup("GIT_CONFIG_NOSYSTEM=1"));
+	env_add(rs, xstrdup("GIT_TERMINAL_PROMPT=0"));
+	env_add(rs, xstrdup("GIT_ASKPASS=/bin/false"));
+	env_add(rs, xstrdup("GIT_AUTHOR_NAME=Pinion"));
+	env_add(rs, xstrdup("GIT_AUTHOR_EMAIL=pinion@localhost"));
+	env_add(rs, xstrdup("GIT_COMMITTER_NAME=Pinion"));
+	env_add(rs, xstrdup("GIT_COMMITTER_EMAIL=pinion@localhost"));
+	return STEAL(rs);
+}
+
+void
+repo_store_free(struct repo_store *take_rs)
+{
+	if (take_rs == NULL)
+		return;
+	map_free(take_rs->repos);
+	map_free(take_rs->templates);
+	for (size_t i = 0; take_rs->env[i] != NULL; i++)
+		free(take_rs->env[i]);
+	free(take_rs->root);
+	free(take_rs);
+}
+
+const char *const *
+repo_store_env(const struct repo_store *rs)
+{
+	return (const char *const *)rs->env;
+}
+
+struct loop *
+repo_store_loop(const struct repo_store *rs)
+{
+	return rs->b->loop;
+}
+
+struct broker *
+repo_store_broker(const struct repo_store *rs)
+{
+	return rs->b;
+}
+
+void
+repo_ask_cancel(struct repo_ask *take_a)
+{
+	if (take_a == NULL)
+		return;
+	take_a->fn = NULL;
+	take_a->on_resolve = NULL;
+}
+
+static struct repo *
+repo_of(struct repo_store *rs, const char *app_id)
+{
+	struct repo *r = map_get(rs->repos, app_id);
+
+	if (r == NULL) {
+		r = xcalloc(1, sizeof *r);
+		*r = (struct repo){ .rs = rs,
+			.app_id = xstrdup(app_id),
+			.disk_rev = -1,
+			.dir = xasprintf("%s/%s.git", rs->root, app_id) };
+		map_set(rs->repos, app_id, r);
+	}
+	return r;
+}
+
+char *
+repo_dir(struct repo_store *rs, const char *app_id)
+{
+	return xstrdup(repo_of(rs, app_id)->dir);
+}
+
+/* --- bringing a repository up to its record --- */
+
+struct update_job {
+	struct repo *repo; /* borrowed; loop only */
+	char *dir;
+	struct wire_refs refs;
+	int64_t rev;
+	struct err e;
+	int rc;
+};
+
+static void
+update_free(void *p)
+{
+	struct update_job *j = p;
+
+	wire_refs_fini(&j->refs);
+	free(j->dir);
+	free(j);
+}
+
+static void
+update_run(void *p)
+{
+	struct update_job *j = p;
+
+	j->rc = repo_disk_make(j->dir, &j->e);
+	if (j->rc == 0)
+		j->rc = repo_disk_refs(j->dir, &j->refs, &j->e);
+}
+
+static void update_begin(struct repo *r);
+
+static void
+answer_all(struct repo *r, const struct err *e)
+{
+	struct repo_ask *list = STEAL(r->asks);
+
+	while (list != NULL) {
+		struct repo_ask *a = list;
+
+		list = a->next;
+		if (a->fn != NULL)
+			a->fn(e == NULL ? r->dir : NULL, e, a->arg);
+		free(a);
+	}
+}
+
+static void
+update_done(void *p)
+{
+	struct update_job *j = p;
+	struct repo *r = j->repo;
+	bool is_ok = j->rc == 0;
+
+	r->is_busy = false;
+	r->disk_rev = is_ok ? j->rev : -1;
+	if (!is_ok)
+		log_error("repo_update_failed", LOG_STR("app", r->app_id), LOG_ERR(&j->e));
+	answer_all(r, is_ok ? NULL : &j->e);
+	update_free(j);
+	if (r->asks != NULL)
+		update_begin(r);
+}
+
+static void
+on_current(void *arg)
+{
+	struct repo *r = arg;
+
+	r->is_busy = false;
+	update_begin(r);
+}
+
+/* Answers those who wait, after an update where the record says more than the disk. */
+static void
+update_begin(struct repo *r)
+{
+	struct repo_store *rs = r->rs;
+	struct update_job *j;
+	struct wire_refs refs = { 0 };
+	int64_t rev = 0;
+	struct err e = { 0 };
+
+	if (r->is_busy || r->asks == NULL)
+		return;
+	if (record_get(rs->b->store, store_key_refs(r->app_id), &wire_refs_codec, &refs, &rev, &e) <
+	    0)
+		rev = 0;
+	if (rev == r->disk_rev) {
+		wire_refs_fini(&refs);
+		answer_all(r, NULL);
+		return;
+	}
+	j = xcalloc(1, sizeof *j);
+	*j = (struct update_job){ .repo = r, .dir = xstrdup(r->dir), .refs = refs, .rev = rev };
+	r->is_busy = true;
+	(void)worker_submit(rs->b->worker, update_run, update_done, update_free, j);
+}
+
+struct repo_ask *
+repo_open(struct repo_store *rs, const char *app_id, repo_ready_fn *fn, void *arg)
+{
+	struct repo *r = repo_of(rs, app_id);
+	struct repo_ask *a = xcalloc(1, sizeof *a);
+
+	*a = (struct repo_ask){ .rs = rs, .repo = r, .fn = fn, .arg = arg, .next = r->asks };
+	r->asks = a;
+	if (!r->is_busy) { /* never from inside this call */
+		r->is_busy = true;
+		loop_post(rs->b->loop, on_current, r);
+	}
+	return a;
+}
+
+/* --- templates --- */
+
+struct template_job {
+	struct repo_store *rs; /* borrowed; loop only */
+	struct repo_ask *ask;  /* owned; loop only */
+	char *key;             /* loop only */
+	char *cartridges, *root;
+	struct wire_gear_cart cart;
+	char *branch;
+	char *dir; /* the result */
+	struct err e;
+};
+
+static void
+template_free(void *p)
+{
+	struct template_job *j = p;
+
+	free(j->ask);
+	free(j->key);
+	free(j->cartridges);
+	free(j->root);
+	wire_gear_cart_fini(&j->cart);
+	free(j->branch);
+	free(j->dir);
+	free(j);
+}
+
+static int
+template_make(struct template_job *j)
+{
+	AUTO(cart_dir_close) struct cart_dir *d = cart_dir_open(j->cartridges, &j->e);
+	const struct cart_dir_entry *c;
+	AUTO(free) char *src = NULL, *dir = NULL, *safe = xstrdup(j->branch), *done = NULL;
+	char sha1[REPO_GIT_OID_LEN + 1];
+
+	if (d == NULL)
+		return -1;
+	c = cart_dir_find(d, j->cart.name, j->cart.version, NULL);
+	if (c == NULL)
+		return err_set(&j->e, ERR_NOT_FOUND, "cartridge", "there is no cartridge %s %s",
+		    j->cart.name, j->cart.version);
+	src = file_join(c->path, "template");
+	if (!file_exists(src))
+		return err_set(&j->e, ERR_NOT_FOUND, "cartridge",
+		    "the cartridge %s has no template", j->cart.name);
+	for (char *p = safe; *p != '\0'; p++) {
+		if (*p == '/')
+			*p = '+';
+	}
+	dir = xasprintf("%s/template/%s-%.16s@%s.git", j->root, j->cart.name, c->digest, safe);
+	done = file_join(dir, "complete");
+	if (!file_exists(done) && (repo_disk_make(dir, &j->e) < 0 ||
+	                              repo_git_import_tree(dir, src, j->branch, sha1, &j->e) < 0 ||
+	                              file_replace(done, sha1, strlen(sha1), 0600, &j->e) < 0))
+		return -1;
+	j->dir = STEAL(dir);
+	return 0;
+}
+
+static void
+template_run(void *p)
+{
+	(void)template_make(p);
+}
+
+static void
+template_done(void *p)
+{
+	struct template_job *j = p;
+
+	if (j->dir != NULL)
+		map_set(j->rs->templates, j->key, xstrdup(j->dir));
+	else
+		log_error("template_failed", LOG_STR("cartridge", j->key), LOG_ERR(&j->e));
+	if (j->ask->fn != NULL)
+		j->ask->fn(j->dir, j->dir == NULL ? &j->e : NULL, j->ask->arg);
+	template_free(j);
+}
+
+static void
+template_known(void *p)
+{
+	struct template_job *j = p;
+
+	if (j->ask->fn != NULL)
+		j->ask->fn(j->dir, NULL, j->ask->arg);
+	template_free(j);
+}
+
+struct repo_ask *
+repo_open_template(struct repo_store *rs, const struct wire_gear_cart *cart, const char *branch,
+    repo_ready_fn *fn, void *arg)
+{
+	struct template_job *j = xcalloc(1, sizeof *j);
+	struct repo_ask *a = xcalloc(1, sizeof *a);
+	const char *dir;
+
+	*a = (struct repo_ask){ .rs = rs, .fn = fn, .arg = arg };
+	*j = (struct template_job){ .rs = rs,
+		.ask = a,
+		.root = xstrdup(rs->root),
+		.branch = xstrdup(branch),
+		.cartridges = xstrdup(rs->b->conf.cartridges),
+		.key = xasprintf("%s-%s@%s", cart->name, cart->version, branch) };
+	codec_copy(&wire_gear_cart_codec, &j->cart, cart);
+	dir = map_get(rs->templates, j->key);
+	if (dir != NULL) {
+		j->dir = xstrdup(dir);
+		loop_post(rs->b->loop, template_known, j);
+	} else {
+		(void)worker_submit(rs->b->worker, template_run, template_done, template_free, j);
+	}
+	return a;
+}
+
+/* --- removal --- */
+
+struct remove_job {
+	repo_done_fn *fn;
+	void *arg;
+	char *dir;
+	struct err e;
+	int rc;
+};
+
+static void
+remove_free(void *p)
+{
+	struct remove_job *j = p;
+
+	free(j->dir);
+	free(j);
+}
+
+static void
+remove_run(void *p)
+{
+	struct remove_job *j = p;
+
+	j->rc = file_remove_tree(j->dir, &j->e);
+}
+
+static void
+remove_done(void *p)
+{
+	struct remove_job *j = p;
+
+	j->fn(j->rc < 0 ? &j->e : NULL, j->arg);
+	remove_free(j);
+}
+
+void
+repo_remove(struct repo_store *rs, const char *app_id, repo_done_fn *fn, void *arg)
+{
+	struct remove_job *j = xcalloc(1, sizeof *j);
+	struct repo *r = repo_of(rs, app_id);
+
+	r->disk_rev = -1;
+	*j = (struct remove_job){ .fn = fn, .arg = arg, .dir = xstrdup(r->dir) };
+	(void)worker_submit(rs->b->worker, remove_run, remove_done, remove_free, j);
+}
+
+/* --- what a word names --- */
+
+struct resolve_job {
+	struct repo_ask *ask; /* owned; loop only */
+	char *dir;
+	char *ref, *oid;
+	char sha1[REPO_GIT_OID_LEN + 1];
+	struct err e;
+	int rc;
+};
+
+static void
+resolve_free(void *p)
+{
+	struct resolve_job *j = p;
+
+	free(j->ask);
+	free(j->dir);
+	free(j->ref);
+	free(j->oid);
+	free(j);
+}
+
+static void
+resolve_run(void *p)
+{
+	struct resolve_job *j = p;
+
+	if (j->e.code != ERR_NONE)
+		j->rc = -1;
+	else
+		j->rc = repo_git_commit_of(j->dir, j->oid, j->sha1, &j->e);
+}
+
+static void
+resolve_done(void *p)
+{
+	struct resolve_job *j = p;
+
+	if (j->ask->on_resolve != NULL)
+		j->ask->on_resolve(
+		    j->ref, j->rc < 0 ? NULL : j->sha1, j->rc < 0 ? &j->e : NULL, j->ask->arg);
+	resolve_free(j);
+}
+
+/* The word among the record's refs, as git would look for it. */
+static const struct wire_ref *
+find_ref(const struct wire_refs *refs, const char *word)
+{
+
+	for (int f = 0; f < 4; f++) {
+		AUTO(free)
+		char *name = f == 0   ? xstrdup(word)
+		             : f == 1 ? xasprintf("refs/%s", word)
+		             : f == 2 ? xasprintf("refs/heads/%s", word)
+		                      : xasprintf("refs/tags/%s", word);
+
+		for (size_t i = 0; i < refs->refs.n; i++) {
+			if (strcmp(refs->refs.v[i].name, name) == 0)
+				return &refs->refs.v[i];
+		}
+	}
+	return NULL;
+}
+
+static bool
+is_oid_like(const char *word)
+{
+	size_t n = strlen(word);
+
+	return n >= 4 && n <= REPO_GIT_OID_LEN && strspn(word, "0123456789abcdefABCDEF") == n;
+}
+
+struct repo_ask *
+repo_resolve(
+    struct repo_store *rs, const char *app_id, const char *word, repo_resolve_fn *fn, void *arg)
+{
+	AUTO_FINI(wire_refs_fini) struct wire_refs refs = { 0 };
+	struct resolve_job *j = xcalloc(1, sizeof *j);
+	struct repo_ask *a = xcalloc(1, sizeof *a);
+	const struct wire_ref *ref;
+	struct err e = { 0 };
+
+	*a = (struct repo_ask){ .rs = rs, .on_resolve = fn, .arg = arg };
+	*j = (struct resolve_job){ .ask = a,
+		.dir = xstrdup(repo_of(rs, app_id)->dir),
+		.ref = xstrdup(word),
+		.oid = xstrdup(word) };
+	if (record_get(rs->b->store, store_key_refs(app_id), &wire_refs_codec, &refs, NULL, &e) <
+	    0) {
+		(void)err_set(&j->e, ERR_NOT_FOUND, "ref",
+		    "nothing was pushed yet: push a branch first, then deploy it");
+	} else if ((ref = find_ref(&refs, word)) != NULL) {
+		mem_set_str(&j->ref, ref->name);
+		mem_set_str(&j->oid, ref->oid);
+	} else if (!is_oid_like(word)) {
+		(void)err_set(&j->e, ERR_NOT_FOUND, "ref",
+		    "%.200s is no branch, tag or commit of the repository: push it first", word);
+	}
+	(void)worker_submit(rs->b->worker, resolve_run, resolve_done, resolve_free, j);
+	return a;
+}

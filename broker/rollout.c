@@ -1,0 +1,375 @@
+#include "broker/rollout.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/app_view.h"
+#include "broker/broker.h"
+#include "broker/controller.h"
+#include "broker/repo.h"
+#include "broker/rollout_step.h"
+#include "broker/route_plan.h"
+#include "broker/router_link.h"
+#include "lib/base/fault.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/base/mem.h"
+#include "lib/loop/loop.h"
+#include "lib/store/store.h"
+
+enum {
+	ROUTER_WAIT_MS = 5000, /* for connected routers, before a user is answered all the same */
+	VIEW_LAG_MS = 5,
+};
+
+struct rollout_wait {
+	struct rollout_wait *next;
+	struct ctl *ctl; /* borrowed */
+	rollout_line_fn *on_line;
+	rollout_done_fn *done;
+	void *arg;
+	int64_t min_rev;   /* the view must know this much before it counts */
+	int64_t router_ms; /* loop time since when only routers are missing; 0: not yet */
+};
+
+/* What is kept in memory for an application: who waits, and a step under way. */
+struct ctl {
+	struct rollout *r; /* borrowed */
+	char *id;
+	struct rollout_wait *waits; /* owned */
+	int64_t min_rev;            /* of our own last write */
+	bool waits_for_router;
+	bool is_removing_repo, is_repo_removed;
+	/* of the transaction under way: */
+	bool is_switch, is_app_gone;
+	char *failure; /* owned */
+	struct str_list tail, notes;
+};
+
+struct rollout {
+	struct broker *b; /* borrowed */
+	struct app_view *view;
+	struct controller *controller;
+	struct map *ctls; /* app id → struct ctl, owned */
+};
+
+static void
+ctl_free(void *p)
+{
+	struct ctl *c = p;
+
+	while (c->waits != NULL) {
+		struct rollout_wait *w = c->waits;
+
+		c->waits = w->next;
+		free(w);
+	}
+	free(c->failure);
+	str_list_fini(&c->tail);
+	str_list_fini(&c->notes);
+	free(c->id);
+	free(c);
+}
+
+static struct ctl *
+ctl_of(struct rollout *r, const char *id)
+{
+	struct ctl *c = map_get(r->ctls, id);
+
+	if (c == NULL) {
+		c = xcalloc(1, sizeof *c);
+		c->r = r;
+		c->id = xstrdup(id);
+		map_set(r->ctls, id, c);
+	}
+	return c;
+}
+
+struct app_view *
+rollout_view(struct rollout *r)
+{
+	return r->view;
+}
+
+static void
+say(struct ctl *c, const char *line)
+{
+	for (struct rollout_wait *w = c->waits; w != NULL; w = w->next) {
+		if (w->on_line != NULL)
+			w->on_line(line, w->arg);
+	}
+}
+
+static void
+wait_end(struct ctl *c, struct rollout_wait *w, const struct err *e)
+{
+	for (struct rollout_wait **p = &c->waits; *p != NULL; p = &(*p)->next) {
+		if (*p == w) {
+			*p = w->next;
+			break;
+		}
+	}
+	w->done(e, w->arg);
+	free(w);
+}
+
+/* A list of those that wait now: done may add others. */
+static void
+end_all(struct ctl *c, const struct err *e, int64_t rev)
+{
+	for (;;) {
+		struct rollout_wait *w = c->waits;
+
+		while (w != NULL && w->min_rev > rev)
+			w = w->next;
+		if (w == NULL)
+			return;
+		wait_end(c, w, e);
+	}
+}
+
+static void
+tell_failure(struct ctl *c)
+{
+	struct err e = { 0 };
+	struct buf text = { 0 };
+
+	if (c->tail.n > 0)
+		say(c, "The last lines of its output:");
+	for (size_t i = 0; i < c->tail.n; i++) {
+		AUTO(free) char *line = xasprintf("    %s", c->tail.v[i]);
+
+		say(c, line);
+	}
+	buf_adds(&text, c->failure);
+	for (size_t i = c->tail.n > 10 ? c->tail.n - 10 : 0; i < c->tail.n; i++)
+		buf_addf(&text, "\n    %s", c->tail.v[i]);
+	(void)err_set(&e, ERR_CONFLICT, NULL, "%s", text.p);
+	buf_fini(&text);
+	end_all(c, &e, INT64_MAX);
+}
+
+static void
+tell_gone(struct ctl *c)
+{
+	struct err e = { 0 };
+
+	(void)err_set(&e, ERR_NOT_FOUND, "app", "the application does not exist any more");
+	/* Who waits for its end has just that. */
+	end_all(c, c->is_repo_removed ? NULL : &e, INT64_MAX);
+}
+
+static void
+on_stored(int64_t rev, const struct err *e, void *arg)
+{
+	struct ctl *c = arg;
+	struct rollout *r = c->r;
+	AUTO(free) char *failure = STEAL(c->failure);
+
+	if (e != NULL) {
+		if (e->code != ERR_CONFLICT)
+			log_error("rollout_not_stored", LOG_STR("app", c->id), LOG_ERR(e));
+		controller_done(r->controller, c->id, e->code == ERR_CONFLICT ? 1 : -1);
+		return;
+	}
+	c->min_rev = rev;
+	if (c->is_switch) {
+		fault_point("rollout_switched");
+		for (size_t i = 0; i < c->notes.n; i++)
+			say(c, c->notes.v[i]);
+		log_info("rollout_switched", LOG_STR("app", c->id), LOG_INT("revision", rev));
+	}
+	if (failure != NULL) {
+		c->failure = STEAL(failure);
+		tell_failure(c);
+		free(STEAL(c->failure));
+	}
+	if (c->is_app_gone) {
+		log_info("app_gone", LOG_STR("app", c->id));
+		tell_gone(c);
+	}
+	controller_done(r->controller, c->id, 1);
+}
+
+static void
+on_repo_removed(const struct err *e, void *arg)
+{
+	struct ctl *c = arg;
+
+	c->is_removing_repo = false;
+	c->is_repo_removed = e == NULL;
+	if (e != NULL)
+		log_error("repo_not_removed", LOG_STR("app", c->id), LOG_ERR(e));
+	controller_done(c->r->controller, c->id, e == NULL ? 1 : -1);
+}
+
+/* All is as wanted; those who wait are told as soon as the routers have it. Returns ms to look
+ * again, or 0. */
+static int64_t
+settle(struct ctl *c, const struct rollout_step *st)
+{
+	struct rollout *r = c->r;
+	int64_t rev = route_plan_rev(r->b, &st->app), now = loop_now_ms(), again = 0;
+	bool has = router_link_has(r->b->routers, rev);
+
+	if (c->waits == NULL)
+		return 0;
+	c->waits_for_router = c->waits_for_router || !has;
+	for (struct rollout_wait *w = c->waits; w != NULL;) {
+		if (w->router_ms == 0)
+			w->router_ms = now;
+		if (app_view_rev(r->view) >= w->min_rev &&
+		    (has || now - w->router_ms >= ROUTER_WAIT_MS)) {
+			wait_end(c, w, NULL);
+			w = c->waits; /* others may have been cancelled meanwhile */
+			continue;
+		}
+		if (app_view_rev(r->view) < w->min_rev)
+			again = VIEW_LAG_MS;
+		else if (again == 0)
+			again = w->router_ms + ROUTER_WAIT_MS - now;
+		w = w->next;
+	}
+	return again;
+}
+
+static void
+submit(struct ctl *c, struct rollout_step *st)
+{
+	c->is_switch = st->is_switch;
+	c->is_app_gone = st->is_app_gone;
+	free(c->failure);
+	c->failure = STEAL(st->failure);
+	str_list_fini(&c->tail);
+	c->tail = st->tail;
+	st->tail = (struct str_list){ 0 };
+	str_list_fini(&c->notes);
+	c->notes = st->notes;
+	st->notes = (struct str_list){ 0 };
+	rollout_step_seal(st);
+	store_txn_submit(c->r->b->store, STEAL(st->t), on_stored, c);
+}
+
+static void
+step(const char *id, void *arg)
+{
+	AUTO_FINI(rollout_step_fini) struct rollout_step st = { 0 };
+	struct rollout *r = arg;
+	struct ctl *c = ctl_of(r, id);
+	int64_t again;
+
+	if (app_view_rev(r->view) < c->min_rev) {
+		controller_done(r->controller, id, VIEW_LAG_MS);
+		return;
+	}
+	if (!rollout_step_load(&st, r->b, r->view, id)) {
+		if (c->waits != NULL)
+			tell_gone(c);
+		controller_done(r->controller, id, 0);
+		return;
+	}
+	st.is_repo_removed = c->is_repo_removed;
+	rollout_step_plan(&st);
+	c->waits_for_router = st.waits_for_router;
+	if (st.t != NULL) {
+		submit(c, &st);
+		return;
+	}
+	if (st.wants_repo_removed) {
+		c->is_removing_repo = true;
+		repo_remove(r->b->repos, id, on_repo_removed, c);
+		return;
+	}
+	again = st.again_ms;
+	if (st.is_settled) {
+		int64_t ms = settle(c, &st);
+
+		if (ms > 0 && (again == 0 || ms < again))
+			again = ms;
+	}
+	controller_done(r->controller, id, again);
+}
+
+static void
+on_change(const char *app_id, void *arg)
+{
+	struct rollout *r = arg;
+
+	controller_wake(r->controller, app_id);
+}
+
+static void
+wake_waiting(const char *key, void *value, void *arg)
+{
+	const struct ctl *c = value;
+	struct rollout *r = arg;
+
+	if (c->waits_for_router)
+		controller_wake(r->controller, key);
+}
+
+static void
+on_router(void *arg)
+{
+	struct rollout *r = arg;
+
+	map_each(r->ctls, wake_waiting, r);
+}
+
+struct rollout *
+rollout_new(struct broker *b)
+{
+	struct rollout *r = xcalloc(1, sizeof *r);
+
+	r->b = b;
+	r->ctls = map_new(ctl_free);
+	r->controller = controller_new(b->loop, step, r);
+	r->view = app_view_new(b, on_change, r);
+	router_link_on_change(b->routers, on_router, r);
+	return r;
+}
+
+void
+rollout_free(struct rollout *take_r)
+{
+	if (take_r == NULL)
+		return;
+	router_link_on_change(take_r->b->routers, NULL, NULL);
+	app_view_free(take_r->view);
+	controller_free(take_r->controller);
+	map_free(take_r->ctls);
+	free(take_r);
+}
+
+struct rollout_wait *
+rollout_wait(struct rollout *r, const char *app_id, rollout_line_fn *on_line, rollout_done_fn *done,
+    void *arg)
+{
+	struct ctl *c = ctl_of(r, app_id);
+	struct rollout_wait *w = xcalloc(1, sizeof *w);
+
+	*w = (struct rollout_wait){ .next = c->waits,
+		.ctl = c,
+		.on_line = on_line,
+		.done = done,
+		.arg = arg,
+		.min_rev = store_rev(r->b->store) };
+	c->waits = w;
+	controller_wake(r->controller, app_id);
+	return w;
+}
+
+void
+rollout_wait_cancel(struct rollout_wait *take_w)
+{
+	if (take_w == NULL)
+		return;
+	for (struct rollout_wait **p = &take_w->ctl->waits; *p != NULL; p = &(*p)->next) {
+		if (*p == take_w) {
+			*p = take_w->next;
+			break;
+		}
+	}
+	free(take_w);
+}

@@ -1,0 +1,422 @@
+#include "broker/rollout_step.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "broker/broker.h"
+#include "broker/record.h"
+#include "broker/route_plan.h"
+#include "lib/base/fault.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/secret.h"
+#include "lib/store/store.h"
+#include "lib/store/store_key.h"
+
+enum {
+	OPS_MAX = 80,         /* of a transaction, with room for the record of the application */
+	START_TIMEOUT_S = 60, /* default until ready */
+	STOP_TIMEOUT_S = 30,
+	SILENCE_MS = 120 * 1000, /* on top of the start timeout: then the node does not answer */
+	REPLACE_MS = 10 * 1000,  /* a serving instance that gave up is replaced not sooner than so
+	                            long  after it was made */
+};
+
+bool
+rollout_step_load(struct rollout_step *st, struct broker *b, struct app_view *v, const char *app_id)
+{
+	struct timespec ts;
+	struct err e = { 0 };
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	*st = (struct rollout_step){ .b = b,
+		.v = app_view_get(v, app_id),
+		.now_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 };
+	if (record_app_by_id(b->store, app_id, &st->app, &st->app_rev, &e) < 0)
+		return false;
+	st->app_key = store_key_app(st->app.domain, st->app.name);
+	return true;
+}
+
+void
+rollout_step_fini(struct rollout_step *st)
+{
+	store_txn_free(STEAL(st->t));
+	wire_app_fini(&st->app);
+	free(STEAL(st->app_key));
+	free(STEAL(st->failure));
+	str_list_fini(&st->tail);
+	str_list_fini(&st->notes);
+}
+
+struct store_txn *
+rollout_step_txn(struct rollout_step *st)
+{
+	if (st->t == NULL)
+		st->t = store_txn_new();
+	return st->t;
+}
+
+bool
+rollout_step_has_room(const struct rollout_step *st)
+{
+	return st->t == NULL || store_txn_count(st->t) < OPS_MAX;
+}
+
+void
+rollout_step_again(struct rollout_step *st, int64_t ms)
+{
+	if (ms < 1)
+		ms = 1;
+	if (st->again_ms == 0 || ms < st->again_ms)
+		st->again_ms = ms;
+}
+
+void
+rollout_step_seal(struct rollout_step *st)
+{
+	if (st->t == NULL || st->is_app_gone)
+		return;
+	if (st->is_app_changed)
+		record_put_cas(st->t, xstrdup(st->app_key), st->app_rev, &wire_app_codec, &st->app);
+	else
+		store_txn_if_rev(st->t, st->app_key, st->app_rev);
+}
+
+static void
+put_instance(struct rollout_step *st, const struct app_view_instance *i,
+    const struct wire_instance_record *rec)
+{
+	record_put_cas(rollout_step_txn(st), store_key_instance(i->node, rec->spec.id), i->rev,
+	    &wire_instance_record_codec, rec);
+}
+
+void
+rollout_step_want(struct rollout_step *st, const struct app_view_instance *i, enum wire_want want)
+{
+	AUTO_FINI(wire_instance_record_fini) struct wire_instance_record rec = { 0 };
+
+	if (i->rec.spec.want == (int)want || !rollout_step_has_room(st))
+		return;
+	codec_copy(&wire_instance_record_codec, &rec, &i->rec);
+	rec.spec.want = (int)want;
+	rec.spec.generation++;
+	put_instance(st, i, &rec);
+}
+
+void
+rollout_step_retire(struct rollout_step *st, const struct app_view_instance *i)
+{
+	AUTO_FINI(wire_instance_record_fini) struct wire_instance_record rec = { 0 };
+
+	if (i->rec.retired || i->rec.spec.want == WIRE_WANT_GONE)
+		return;
+	codec_copy(&wire_instance_record_codec, &rec, &i->rec);
+	rec.retired = true;
+	rec.retired_ms = st->now_ms;
+	put_instance(st, i, &rec);
+}
+
+static bool
+is_live(const struct app_view_instance *i)
+{
+	return !i->rec.retired && i->rec.spec.want != WIRE_WANT_GONE;
+}
+
+static bool
+is_target(const struct rollout_step *st, const struct app_view_instance *i)
+{
+	const struct wire_app_spec *s = &st->app.spec;
+
+	return is_live(i) && strcmp(i->rec.spec.deployment_id, s->deployment) == 0 &&
+	       i->rec.restart_gen == s->restart_gen && i->rec.env_rev == s->env_rev;
+}
+
+static const struct app_view_instance *
+target_of(const struct rollout_step *st, const struct app_view_gear *g)
+{
+	for (size_t k = st->v->instances_n; k > 0; k--) {
+		const struct app_view_instance *i = st->v->instances[k - 1];
+
+		if (strcmp(i->rec.spec.gear, g->gear.uuid) == 0 && is_target(st, i))
+			return i;
+	}
+	return NULL;
+}
+
+static bool
+is_same(const char *a, const char *b)
+{
+	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
+}
+
+/* Is something else wanted than what the route serves? */
+static bool
+is_rolling(const struct wire_app *a)
+{
+	return !is_same(a->spec.deployment, a->status.deployment) ||
+	       a->spec.restart_gen != a->status.restart_gen ||
+	       a->spec.env_rev != a->status.env_rev || rollout_step_was_stopped(a);
+}
+
+bool
+rollout_step_was_stopped(const struct wire_app *a)
+{
+	return is_same(a->status.phase, "stopped") || is_same(a->status.phase, "stopping") ||
+	       is_same(a->status.phase, "starting");
+}
+
+static void
+set_phase(struct rollout_step *st, const char *phase)
+{
+	if (is_same(st->app.status.phase, phase))
+		return;
+	mem_set_str(&st->app.status.phase, phase);
+	st->is_app_changed = true;
+	(void)rollout_step_txn(st);
+}
+
+static void
+create_instance(struct rollout_step *st, const struct app_view_gear *g,
+    const struct wire_deployment *d, bool runs_release)
+{
+	const struct wire_app *a = &st->app;
+	AUTO(free) char *salt = secret_random_hex(3);
+	AUTO_FINI(wire_instance_record_fini) struct wire_instance_record rec = { 0 };
+	struct wire_instance *s = &rec.spec;
+
+	if (!rollout_step_has_room(st))
+		return;
+	s->id = xasprintf("%.8s-%s", g->gear.uuid, salt);
+	s->gear = xstrdup(g->gear.uuid);
+	s->app_id = xstrdup(a->id);
+	s->deployment_id = xstrdup(d->id);
+	codec_copy(&wire_layers_codec, &s->layers, &d->layers);
+	codec_copy(&wire_start_codec, &s->start, &d->start);
+	s->release = xstrdup(runs_release ? d->release : "");
+	s->runs_release = runs_release;
+	s->health_path = xstrdup_null(
+	    a->health_path != NULL && *a->health_path != '\0' ? a->health_path : d->health_path);
+	s->start_timeout_s = a->start_timeout_s > 0 ? a->start_timeout_s : START_TIMEOUT_S;
+	s->stop_timeout_s = a->stop_timeout_s > 0 ? a->stop_timeout_s : STOP_TIMEOUT_S;
+	s->generation = 1;
+	s->want = WIRE_WANT_PRESENT;
+	rec.restart_gen = a->spec.restart_gen;
+	rec.env_rev = a->spec.env_rev;
+	rec.created_ms = st->now_ms;
+	fault_point("instance_create");
+	record_put_cas(rollout_step_txn(st), store_key_instance(g->node, s->id), 0,
+	    &wire_instance_record_codec, &rec);
+	log_info("instance_wanted", LOG_STR("app", a->name), LOG_STR("instance", s->id),
+	    LOG_STR("deployment", d->id));
+}
+
+/* The gears that are to run it: the first spec.gears of those that are not going. */
+struct gears {
+	const struct app_view_gear *v[256];
+	size_t n;
+};
+
+static void
+pick_gears(const struct rollout_step *st, struct gears *out)
+{
+	out->n = 0;
+	for (size_t i = 0; i < st->v->gears_n && out->n < ARRAY_LEN(out->v) &&
+	                   (int64_t)out->n < st->app.spec.gears;
+	     i++) {
+		if (st->v->gears[i]->gear.want != WIRE_WANT_GONE)
+			out->v[out->n++] = st->v->gears[i];
+	}
+}
+
+/* Instances that are neither wanted nor on the way out: off the route they can go at once. */
+static void
+sweep(struct rollout_step *st, const struct app_view_instance *const *keep, size_t n)
+{
+	AUTO_FINI(wire_route_fini) struct wire_route route = { 0 };
+	bool has_route = route_plan_get(st->b, &st->app, &route);
+
+	for (size_t k = 0; k < st->v->instances_n && rollout_step_has_room(st); k++) {
+		const struct app_view_instance *i = st->v->instances[k];
+		bool is_kept = !is_live(i);
+
+		for (size_t j = 0; j < n && !is_kept; j++)
+			is_kept = keep[j] == i;
+		if (is_kept)
+			continue;
+		if (has_route && route_plan_has(&route, i->rec.spec.id))
+			rollout_step_retire(st, i);
+		else
+			rollout_step_want(st, i, WIRE_WANT_GONE);
+	}
+}
+
+static bool
+is_late(const struct rollout_step *st, const struct app_view_instance *i, int64_t *left)
+{
+	*left = i->rec.created_ms + i->rec.spec.start_timeout_s * 1000 + SILENCE_MS - st->now_ms;
+	return *left <= 0;
+}
+
+/* An application that cannot run twice: the old instances end before the new ones are made.
+ * Returns true while they are there. */
+static bool
+clear_for_replace(struct rollout_step *st)
+{
+	bool is_waiting = false;
+
+	for (size_t k = 0; k < st->v->instances_n; k++) {
+		const struct app_view_instance *i = st->v->instances[k];
+
+		if (is_target(st, i))
+			continue;
+		is_waiting = true;
+		if (is_live(i))
+			rollout_step_retire(st, i);
+	}
+	if (is_waiting &&
+	    route_plan_put(st->b, rollout_step_txn(st), &st->app, WIRE_ROUTE_LIVE, NULL, 0))
+		set_phase(st, "rolling");
+	if (is_waiting && st->t != NULL && store_txn_count(st->t) == 0)
+		store_txn_free(STEAL(st->t));
+	return is_waiting;
+}
+
+static void
+plan_roll(struct rollout_step *st, const struct gears *gears, const struct wire_deployment *d)
+{
+	const struct app_view_instance *ready[ARRAY_LEN(gears->v)];
+	bool is_new = !is_same(st->app.spec.deployment, st->app.status.deployment);
+	bool has_release = is_new && d->release != NULL && *d->release != '\0';
+	size_t n = 0;
+	int64_t left;
+
+	if (st->app.spec.replace && clear_for_replace(st))
+		return;
+	for (size_t k = 0; k < gears->n; k++) {
+		const struct app_view_instance *i = target_of(st, gears->v[k]);
+
+		if (i == NULL) {
+			create_instance(st, gears->v[k], d, has_release && k == 0);
+			set_phase(st, rollout_step_was_stopped(&st->app) ? "starting" : "rolling");
+		} else if (app_view_is(i, WIRE_INSTANCE_READY)) {
+			ready[n++] = i;
+			continue;
+		} else if (app_view_is(i, WIRE_INSTANCE_FAILED)) {
+			rollout_give_up(st, i, i->status.reason);
+			return;
+		} else if (is_late(st, i, &left)) {
+			rollout_give_up(st, i, "the node does not answer");
+			return;
+		} else {
+			rollout_step_again(st, left);
+		}
+		if (k == 0 && has_release)
+			return; /* the others start once the release command has ended */
+	}
+	if (n == gears->n && n > 0)
+		rollout_switch(st, ready, n);
+}
+
+/* What serves is what is wanted: number of gears, instances that gave up, changed addresses. */
+static void
+plan_steady(struct rollout_step *st, const struct gears *gears, const struct wire_deployment *d)
+{
+	const struct app_view_instance *kept[ARRAY_LEN(gears->v)], *ready[ARRAY_LEN(gears->v)];
+	size_t n = 0, ready_n = 0;
+	int64_t age;
+
+	for (size_t k = 0; k < gears->n; k++) {
+		const struct app_view_instance *i = target_of(st, gears->v[k]);
+
+		if (i == NULL) {
+			create_instance(st, gears->v[k], d, false);
+			continue;
+		}
+		age = st->now_ms - i->rec.created_ms;
+		if (app_view_is(i, WIRE_INSTANCE_FAILED) && n > 0 && k == n && age < SILENCE_MS) {
+			rollout_give_up(st, i, i->status.reason); /* a gear more did not start */
+			return;
+		}
+		if (app_view_is(i, WIRE_INSTANCE_FAILED) && age >= REPLACE_MS)
+			continue; /* swept; the next step makes another */
+		if (app_view_is(i, WIRE_INSTANCE_FAILED))
+			rollout_step_again(st, REPLACE_MS - age);
+		kept[n++] = i;
+		if (app_view_is(i, WIRE_INSTANCE_READY))
+			ready[ready_n++] = i;
+	}
+	sweep(st, kept, n);
+	if (route_plan_put(st->b, rollout_step_txn(st), &st->app,
+	        ready_n > 0 ? WIRE_ROUTE_LIVE : WIRE_ROUTE_EMPTY, ready, ready_n))
+		st->waits_for_router = true;
+	set_phase(st, "idle");
+	if (store_txn_count(st->t) == 0 && !st->is_app_changed)
+		store_txn_free(STEAL(st->t));
+	st->is_settled = st->t == NULL && ready_n == gears->n && gears->n > 0;
+}
+
+static void
+plan_running(struct rollout_step *st)
+{
+	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
+	struct gears gears;
+	struct err e = { 0 };
+
+	if (record_get(st->b->store, store_key_deployment(st->app.id, st->app.spec.deployment),
+	        &wire_deployment_codec, &d, NULL, &e) < 0) {
+		rollout_give_up(st, NULL, "the deployment does not exist any more");
+		return;
+	}
+	pick_gears(st, &gears);
+	if (is_rolling(&st->app))
+		plan_roll(st, &gears, &d);
+	else
+		plan_steady(st, &gears, &d);
+}
+
+/* Nothing is to run: stopped by its owner, or nothing was deployed yet. */
+static void
+plan_idle(struct rollout_step *st, bool is_stopped)
+{
+	bool is_busy = false;
+
+	if (!is_same(st->app.spec.deployment, st->app.status.deployment) ||
+	    st->app.spec.restart_gen != st->app.status.restart_gen ||
+	    st->app.spec.env_rev != st->app.status.env_rev)
+		rollout_switch(st, NULL, 0); /* becomes the one to start; runs nothing */
+	sweep(st, NULL, 0);
+	if (!st->is_switch && route_plan_put(st->b, rollout_step_txn(st), &st->app,
+	                          is_stopped ? WIRE_ROUTE_STOPPED : WIRE_ROUTE_EMPTY, NULL, 0))
+		st->waits_for_router = true;
+	for (size_t k = 0; k < st->v->instances_n; k++)
+		is_busy = is_busy || st->v->instances[k]->rev != 0;
+	set_phase(st, !is_stopped ? "idle" : is_busy ? "stopping" : "stopped");
+	if (st->t != NULL && store_txn_count(st->t) == 0 && !st->is_app_changed)
+		store_txn_free(STEAL(st->t));
+	st->is_settled = st->t == NULL && !is_busy;
+}
+
+void
+rollout_step_plan(struct rollout_step *st)
+{
+	rollout_remove_instances(st);
+	if (st->t != NULL && !st->app.spec.deleted)
+		return; /* one concern a transaction: a conflict repeats little */
+	if (st->app.spec.deleted) {
+		rollout_remove_app(st);
+		return;
+	}
+	if (!st->app.spec.running)
+		plan_idle(st, true);
+	else if (st->app.spec.deployment == NULL || *st->app.spec.deployment == '\0')
+		plan_idle(st, false);
+	else
+		plan_running(st);
+	if (st->t == NULL) {
+		rollout_remove_gears(st);
+		if (st->t == NULL && st->is_settled)
+			rollout_prune(st);
+	}
+}

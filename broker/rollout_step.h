@@ -1,0 +1,65 @@
+/* broker/rollout_step.h: one step of an application's rollout: looks at what is wanted and what is,
+ * and fills one transaction. No waiting, no memory of its own: any step may be repeated. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/app_view.h"
+#include "lib/base/str.h"
+
+struct broker;
+struct store_txn;
+
+struct rollout_step {
+	/* given */
+	struct broker *b;             /* borrowed */
+	const struct app_view_app *v; /* borrowed */
+	struct wire_app app;
+	char *app_key; /* owned */
+	int64_t app_rev;
+	int64_t now_ms;       /* Unix time */
+	bool is_repo_removed; /* of a deleted application */
+	/* found */
+	struct store_txn *t; /* owned; NULL: nothing to write */
+	bool is_app_changed;
+	bool is_app_gone; /* t deletes the last of it */
+	bool is_switch;   /* t moves the route to a new deployment or generation */
+	bool wants_repo_removed;
+	bool waits_for_router; /* a report of a router may let it go on */
+	bool is_settled;       /* all is as wanted: but for the routers */
+	int64_t again_ms;      /* > 0: look again after so long */
+	char *failure;         /* t gives up what was wanted: why; owned */
+	struct str_list tail;  /* with failure: the last lines of the failed instance */
+	struct str_list notes; /* with is_switch: for the pusher */
+};
+
+/* Loads the application; false: it has no record. */
+bool rollout_step_load(
+    struct rollout_step *st, struct broker *b, struct app_view *v, const char *app_id);
+/* Fills "found". */
+void rollout_step_plan(struct rollout_step *st);
+/* Puts what belongs to all of the plan's transactions (the application's record). */
+void rollout_step_seal(struct rollout_step *st);
+void rollout_step_fini(struct rollout_step *st);
+
+/* --- shared by the parts of the plan --- */
+/* Was it stopped, and is not yet served again? */
+bool rollout_step_was_stopped(const struct wire_app *a);
+struct store_txn *rollout_step_txn(struct rollout_step *st); /* made when first asked for */
+bool rollout_step_has_room(const struct rollout_step *st);
+void rollout_step_again(struct rollout_step *st, int64_t ms);
+void rollout_step_want(
+    struct rollout_step *st, const struct app_view_instance *i, enum wire_want want);
+void rollout_step_retire(struct rollout_step *st, const struct app_view_instance *i);
+
+/* rollout_remove.c: the end of instances, gears and applications. */
+void rollout_remove_instances(struct rollout_step *st); /* those retired or gone */
+void rollout_remove_gears(struct rollout_step *st);     /* beyond spec.gears, and gone ones */
+void rollout_remove_app(struct rollout_step *st);
+/* rollout_switch.c: the transaction that makes a deployment the one that serves. */
+void rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v, size_t n);
+/* Gives up what was wanted and is not reached: spec goes back to what serves. */
+void rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, const char *why);
+/* Deletes deployments beyond keep_deployments. */
+void rollout_prune(struct rollout_step *st);
