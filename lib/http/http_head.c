@@ -54,7 +54,7 @@ static const uint8_t byte_class[256] = {
 
 /* What the fields that decide about framing said, until the head is whole. */
 struct framing_facts {
-	bool has_length, has_coding, coding_is_chunked, coding_is_unknown;
+	bool has_length, has_coding, coding_is_unknown;
 	bool says_close, says_keep_alive, says_upgrade, has_upgrade;
 	int hosts;
 };
@@ -191,7 +191,7 @@ see_length(struct http_head *h, struct framing_facts *f, struct str value)
 {
 	int64_t v = 0;
 
-	if (value.n == 0)
+	if (value.n == 0 || f->has_length)
 		return false;
 	for (size_t i = 0; i < value.n; i++) {
 		int d = value.p[i] - '0';
@@ -200,31 +200,28 @@ see_length(struct http_head *h, struct framing_facts *f, struct str value)
 			return false;
 		v = v * 10 + d;
 	}
-	if (f->has_length && v != h->length)
-		return false;
 	f->has_length = true;
 	h->length = v;
 	return true;
 }
 
-/* Only "chunked", once and last, is decoded here. */
+/* "chunked" is decoded here; codings before it are unsupported, all else is refused, for another
+ * program behind us may read it in another way. */
 static bool
 see_coding(struct framing_facts *f, struct str value)
 {
-	struct str e;
-	bool any = false;
+	struct str e = { 0 };
+	bool is_first_chunked = false;
 
+	if (f->has_coding)
+		return false;
 	f->has_coding = true;
-	while (next_element(&value, &e)) {
-		any = true;
-		if (f->coding_is_chunked)
-			return false;
-		if (is_word(e, "chunked", 7))
-			f->coding_is_chunked = true;
-		else
-			f->coding_is_unknown = true;
-	}
-	return any;
+	if (is_word(value, "chunked", 7))
+		return true;
+	f->coding_is_unknown = true;
+	for (size_t n = 0; next_element(&value, &e); n++)
+		is_first_chunked = is_first_chunked || (n == 0 && is_word(e, "chunked", 7));
+	return is_word(e, "chunked", 7) && !is_first_chunked;
 }
 
 /* host[:port], as in a Host field; empty is allowed. */
@@ -454,7 +451,7 @@ settle_framing(struct http_head *h, const struct framing_facts *f)
 		if (f->has_length || h->minor == 0)
 			return HTTP_HEAD_BAD;
 		if (f->coding_is_unknown)
-			return f->coding_is_chunked ? HTTP_HEAD_UNSUPPORTED : HTTP_HEAD_BAD;
+			return HTTP_HEAD_UNSUPPORTED;
 		h->framing = HTTP_BODY_CHUNKED;
 	} else if (f->has_length) {
 		h->framing = HTTP_BODY_LENGTH;

@@ -44,8 +44,9 @@ enum http_head_result {
 
 /* p[0..n): starts at the message. from: bytes already seen without an end (0 at first), so that a
  * slow sender costs no rescans. Slices in out point into p. Refused: bare CR, NUL, obs-fold,
- * space before the colon, Content-Length with Transfer-Encoding, differing or malformed lengths,
- * chunked not last, several Host headers, a missing one in HTTP/1.1. */
+ * space before the colon, Content-Length with Transfer-Encoding, several of either, malformed
+ * lengths, chunked not last, several Host headers, a missing one in HTTP/1.1, targets with '#' or
+ * bytes beyond ASCII. One blank line before a request is forgiven. */
 enum http_head_result http_head_request(
     const char *p, size_t n, size_t from, struct http_head *out);
 /* request_method decides about the body (HEAD; CONNECT). */
