@@ -144,12 +144,21 @@ restart(struct api_call *c, const struct wire_app *a)
 }
 
 static void
+activate_id(struct api_call *c, const struct wire_app *a, const char *id)
+{
+	struct event *ev = event_new(c, a, "activate");
+
+	ev->deployment = xstrdup(id);
+	ev->text = xasprintf("Deployment %s of application %s is active.", id, a->name);
+	app_change(c->b, a->id, do_activate, ev, event_stored, c);
+}
+
+static void
 activate(struct api_call *c, const struct wire_app *a)
 {
 	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
 	const char *id = NULL;
 	struct err e = { 0 };
-	struct event *ev;
 
 	if (api_param_str(c->params, "deployment_id", WORD_MAX, &id, &e) < 0) {
 		api_fail_err(c, &e, EXIT_EVENT);
@@ -167,10 +176,47 @@ activate(struct api_call *c, const struct wire_app *a)
 		    id, a->name);
 		return;
 	}
-	ev = event_new(c, a, "activate");
-	ev->deployment = xstrdup(id);
-	ev->text = xasprintf("Deployment %s of application %s is active.", id, a->name);
-	app_change(c->b, a->id, do_activate, ev, event_stored, c);
+	activate_id(c, a, id);
+}
+
+struct previous {
+	const char *current;
+	char *id; /* owned; NULL: none */
+	int64_t at_ms;
+};
+
+static bool
+find_previous(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_deployment *d = rec;
+	struct previous *p = arg;
+
+	(void)key;
+	(void)rev;
+	if (d->activations.n == 0 || (p->current != NULL && strcmp(d->id, p->current) == 0))
+		return true;
+	int64_t at_ms = d->activations.v[d->activations.n - 1].at_ms;
+	if (p->id == NULL || at_ms > p->at_ms) {
+		mem_set_str(&p->id, d->id);
+		p->at_ms = at_ms;
+	}
+	return true;
+}
+
+/* The deployment that was active before the one that serves. */
+static void
+rollback(struct api_call *c, const struct wire_app *a)
+{
+	AUTO(free) char *prefix = xasprintf("%s%s/", STORE_PREFIX_DEPLOYMENT, a->id);
+	struct previous p = { .current = a->status.deployment };
+
+	record_each(c->b->store, prefix, &wire_deployment_codec, find_previous, &p);
+	AUTO(free) char *id = p.id;
+	if (id == NULL)
+		api_fail(c, 404, 1, "deployment_id",
+		    "Application '%s' has no earlier deployment to go back to.", a->name);
+	else
+		activate_id(c, a, id);
 }
 
 /* --- scale --- */
@@ -325,6 +371,7 @@ static const struct event_row rows[] = {
 	{ "scale-up", ACCESS_SCALE, true, scale_up },
 	{ "scale-down", ACCESS_SCALE, true, scale_down },
 	{ "activate", ACCESS_EDIT, false, activate },
+	{ "rollback", ACCESS_EDIT, false, rollback },
 	{ "thread-dump", ACCESS_EDIT, false, thread_dump },
 	{ "make-ha", ACCESS_EDIT, false, no_ha },
 	{ "disable-ha", ACCESS_EDIT, false, no_ha },
@@ -352,7 +399,7 @@ find_row(struct api_call *c, bool of_cart)
 	    "%s%.64s%s. Possible events: start, stop, restart, reload, scale-up, scale-down%s.",
 	    word == NULL ? "The parameter 'event' is required" : "Invalid event '",
 	    word == NULL ? "" : word, word == NULL ? "" : "'",
-	    of_cart ? "" : ", force-stop, activate");
+	    of_cart ? "" : ", force-stop, activate, rollback");
 	return NULL;
 }
 
