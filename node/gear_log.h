@@ -32,9 +32,9 @@ struct gear_log_follow;
 /* A batch (at most 64 KiB of text), borrowed for the call; or the reason why it ended, then no more
  * calls. Loop thread. Return false to pause: no further batch until gear_log_follow_resume. */
 typedef bool gear_log_fn(const struct gear_log_lines *lines, const struct err *e, void *arg);
-/* Disk is read on w only. NULL: ERR_SYSTEM (no inotify). */
+/* Disk is read on w only. Without inotify (its instances are few) it looks twice a second. */
 struct gear_log_follow *gear_log_follow_start(struct loop *l, struct worker *w, const char *root,
-    const char *gear, size_t lines, gear_log_fn *fn, void *arg, struct err *e) MUST_CHECK;
+    const char *gear, size_t lines, gear_log_fn *fn, void *arg);
 void gear_log_follow_resume(struct gear_log_follow *f);
 void gear_log_follow_cancel(struct gear_log_follow *take_f); /* NULL is fine */
 
