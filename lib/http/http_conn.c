@@ -595,7 +595,8 @@ pump(struct http_conn *c)
 	if (c->state == HTTP_CONN_DEAD)
 		return;
 	if (more) {
-		http_conn_kick(c);
+		/* Not at once: after a look at all other connections. */
+		event_add(&c->kick, &(struct timeval){ 0 });
 	} else if (c->peer_closed && c->state == HTTP_CONN_REQUEST) {
 		http_conn_close(c);
 		return;
@@ -604,12 +605,18 @@ pump(struct http_conn *c)
 }
 
 bool
+http_conn_is_idle(const struct http_conn *c)
+{
+	return c->state == HTTP_CONN_HEAD && unread(c) == 0;
+}
+
+bool
 http_conn_try(struct http_conn *c)
 {
 	if (c->state == HTTP_CONN_HEAD)
 		c->can_read = true;
 	pump(c);
-	return c->state == HTTP_CONN_HEAD && unread(c) == 0;
+	return http_conn_is_idle(c);
 }
 
 static void

@@ -97,7 +97,7 @@ struct http_server {
 	void *arg;
 	struct http_listener *listeners; /* owned, newest first */
 	struct http_conn *conns;         /* owned */
-	struct event retry;              /* accepts again after a shortage of descriptors */
+	struct event retry;              /* accepts again after a shortage */
 	struct buf spare;                /* an input buffer for whoever reads next */
 	int conn_n;
 	size_t active;
@@ -112,6 +112,8 @@ void http_conn_new(struct http_server *s, int take_fd, const struct sockaddr *pe
 void http_conn_close(struct http_conn *c);
 /* Does what is to be done soon, never inside the caller. */
 void http_conn_kick(struct http_conn *c);
+/* Waits for a request of which nothing came yet. */
+bool http_conn_is_idle(const struct http_conn *c);
 /* Reads and answers what there is now; true if the connection is idle then. */
 bool http_conn_try(struct http_conn *c);
 size_t http_conn_queued(const struct http_conn *c); /* unsent bytes */

@@ -19,7 +19,7 @@
 #include "lib/http/http_conn.h"
 #include "lib/loop/loop.h"
 
-enum { ACCEPTS_A_TURN = 64, ACCEPT_RETRY_MS = 100 };
+enum { ACCEPTS_A_TURN = 64, ACCEPT_RETRY_MS = 100, SHED_IDLE_MS = 1000 };
 
 static void
 set_accepting(struct http_server *s, bool on)
@@ -42,21 +42,51 @@ retry_accept(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!s->is_draining && s->conn_n < s->opts.connections_max)
+	if (!s->is_draining)
 		set_accepting(s, true);
+}
+
+static void
+pause_accepting(struct http_server *s)
+{
+	const struct timeval pause = { .tv_usec = ACCEPT_RETRY_MS * 1000 };
+
+	set_accepting(s, false);
+	event_add(&s->retry, &pause);
+}
+
+/* Makes room when all places are taken: closes those that are idle longest, an eighth of the span
+ * at once, so that the walk over all pays. false: none is idle long enough. */
+static bool
+shed_idle(struct http_server *s)
+{
+	int64_t now = loop_now_ms(), oldest = now, limit;
+	struct http_conn *next;
+
+	for (struct http_conn *c = s->conns; c != NULL; c = c->next)
+		if (http_conn_is_idle(c) && c->since_ms < oldest)
+			oldest = c->since_ms;
+	if (now - oldest < SHED_IDLE_MS)
+		return false;
+	limit = oldest + (now - oldest) / 8;
+	for (struct http_conn *c = s->conns; c != NULL; c = next) {
+		next = c->next;
+		if (http_conn_is_idle(c) && c->since_ms <= limit)
+			http_conn_close(c);
+	}
+	return true;
 }
 
 /* false: no more now. */
 static bool
 accept_one(struct http_server *s, int listen_fd)
 {
-	const struct timeval pause = { .tv_usec = ACCEPT_RETRY_MS * 1000 };
 	struct sockaddr_storage peer = { 0 };
 	socklen_t n = sizeof peer;
 	int fd;
 
-	if (s->conn_n >= s->opts.connections_max) {
-		set_accepting(s, false);
+	if (s->conn_n >= s->opts.connections_max && !shed_idle(s)) {
+		pause_accepting(s);
 		return false;
 	}
 	fd = accept4(listen_fd, (struct sockaddr *)&peer, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -69,8 +99,7 @@ accept_one(struct http_server *s, int listen_fd)
 	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 		log_warn("http_accept_short", LOG_STR("error", strerror(errno)),
 		    LOG_INT("connections", s->conn_n));
-		set_accepting(s, false);
-		event_add(&s->retry, &pause);
+		pause_accepting(s);
 	}
 	return false;
 }
@@ -362,7 +391,7 @@ http_server_conn_closed(struct http_server *s, struct http_conn *c)
 	if (c->next != NULL)
 		c->next->prev = c->prev;
 	s->conn_n--;
-	if (!s->is_draining && !event_pending(&s->retry, EV_TIMEOUT, NULL))
+	if (!s->is_draining)
 		set_accepting(s, true);
 }
 

@@ -20,7 +20,7 @@ struct http_server_opts {
 	int64_t head_timeout_ms; /* slow heads, default 20 s: 408 */
 	int64_t body_timeout_ms; /* without a byte of the body, default 120 s */
 	size_t write_max;        /* queued bytes above which http_req_write says "full"; 256 KiB */
-	int connections_max;     /* default 10,000: more wait in the backlog */
+	int connections_max; /* default 10,000: then those idle longest give way, else more wait */
 	const char *server_name; /* Server header, or NULL */
 };
 

@@ -412,6 +412,33 @@ test_aborts(void **state)
 	finish(&w);
 }
 
+/* A client that keeps the server busy does not keep others waiting. */
+static void
+test_fairness(void **state)
+{
+	enum { CHUNKS = 20000 };
+	AUTO_FINI(buf_fini) struct buf chunks = { 0 };
+	struct http_peer other;
+	struct world w;
+
+	(void)state;
+	start(&w);
+	http_peer_open(&other, w.loop, http_server_port(w.server), NULL);
+	http_peer_puts(
+	    &w.peer, "POST /up HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+	http_peer_wait(w.loop, &w.has_req);
+	for (int i = 0; i < CHUNKS; i++)
+		buf_adds(&chunks, "1\r\nx\r\n");
+	http_peer_send(&w.peer, chunks.p, chunks.n);
+	http_peer_puts(&other, "GET /other HTTP/1.1\r\nHost: h\r\n\r\n");
+	http_peer_expect(&other, "/other");
+	assert_in_range(w.got, 0, CHUNKS - 1);
+	http_peer_puts(&w.peer, "0\r\n\r\n");
+	http_peer_expect(&w.peer, "got 20000");
+	http_peer_close(&other);
+	finish(&w);
+}
+
 static void
 test_stalled_reader_is_cut(void **state)
 {
@@ -509,6 +536,7 @@ main(void)
 		cmocka_unit_test(test_vanishing_clients),
 		cmocka_unit_test(test_half_closed_before_the_answer_was_read),
 		cmocka_unit_test(test_aborts),
+		cmocka_unit_test(test_fairness),
 		cmocka_unit_test(test_stalled_reader_is_cut),
 		cmocka_unit_test(test_idle_connections_hold_no_buffers),
 		cmocka_unit_test(test_server_freed_by_a_handler),

@@ -277,6 +277,34 @@ test_connections_max(void **state)
 	finish(&w);
 }
 
+/* Idle connections cannot keep others out; busy ones are left alone. */
+static void
+test_idle_ones_give_way(void **state)
+{
+	const struct http_server_opts opts = { .connections_max = 2 };
+	struct http_peer busy, idle, late;
+	struct world w;
+
+	(void)state;
+	start(&w, &opts);
+	listen_at(&w, "127.0.0.1:0", 0);
+	http_peer_open(&busy, w.loop, http_server_port(w.server), NULL);
+	http_peer_open(&idle, w.loop, http_server_port(w.server), NULL);
+	http_peer_puts(&busy, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
+	check_get(&idle, "/a");
+	http_peer_open(&late, w.loop, http_server_port(w.server), NULL);
+	http_peer_puts(&late, "GET /b HTTP/1.1\r\nHost: h\r\n\r\n");
+	http_peer_expect(&late, "/b");
+	http_peer_expect_end(&idle);
+	assert_int_equal(w.closed, 0);
+	http_req_reply_text(w.req, 200, "done");
+	http_peer_expect(&busy, "done");
+	http_peer_close(&busy);
+	http_peer_close(&idle);
+	http_peer_close(&late);
+	finish(&w);
+}
+
 static void
 test_no_descriptors(void **state)
 {
@@ -377,6 +405,7 @@ main(void)
 		cmocka_unit_test(test_port_in_use),
 		cmocka_unit_test(test_listen_fd),
 		cmocka_unit_test(test_connections_max),
+		cmocka_unit_test(test_idle_ones_give_way),
 		cmocka_unit_test(test_no_descriptors),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_free_tells_requests),
