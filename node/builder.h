@@ -3,6 +3,9 @@
  * container where nothing must. */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "lib/base/err.h"
 
 struct builder;
@@ -23,10 +26,13 @@ struct builder_opts { /* all borrowed for the builder's life */
 	const struct node_dirs *dirs;
 	const struct cart_dir *carts;
 	struct layer_store *layers;
-	struct net *net; /* builders' way out; NULL: none */
+	struct net *net;      /* builders' way out; NULL: none */
+	const char *resolver; /* socket of pinion-resolver; NULL: none */
 	/* The gear, or NULL while it is unknown. A build that needs a container waits until it is
 	 * GEAR_READY. */
 	struct gear *(*find_gear)(const char *uuid, void *arg);
+	/* The gear is in use (or no more): it may not be destroyed meanwhile. NULL: not called. */
+	void (*hold_gear)(struct gear *g, bool held, void *arg);
 	void *arg;
 };
 

@@ -14,6 +14,8 @@ static const char runner[] = "/usr/lib/pinion/cart-action";
 bool
 cart_action_handles(const struct cart_dir_entry *c, const char *action)
 {
+	if (strcmp(action, "prepare") == 0) /* a hook of the build without a control action */
+		return false;
 	return !c->cart.pinion.is_given || str_list_has(&c->cart.pinion.actions, action);
 }
 

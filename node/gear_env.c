@@ -169,6 +169,8 @@ gear_env_gear_vars(const struct gear_env *in, struct wire_var_list *out)
 	add_var(out, "OPENSHIFT_KEEP_DEPLOYMENTS", keep);
 	add_var(out, "OPENSHIFT_DEPLOYMENT_TYPE", "git");
 	for (size_t i = 0; i < in->carts_n; i++) {
+		if (in->carts[i] == NULL)
+			continue;
 		if (i == primary_index(g)) {
 			AUTO(free) char *dir = xasprintf("%s%s/", home, in->carts[i]->cart.name);
 
@@ -500,24 +502,24 @@ static int
 set_layers(struct compose *c, struct err *e)
 {
 	const struct gear_env *in = c->in;
-	size_t primary = primary_index(in->gear);
+	size_t index = primary_index(in->gear);
+	const struct cart_dir_entry *primary = index < in->carts_n ? in->carts[index] : NULL;
 
 	if (set_node_vars(c, e) < 0 || set_gear_vars(c, e) < 0)
 		return -1;
 	for (size_t i = 0; i < in->carts_n; i++) {
-		if (set_cart_vars(c, in->carts[i], NULL, e) < 0)
+		if (in->carts[i] != NULL && set_cart_vars(c, in->carts[i], NULL, e) < 0)
 			return -1;
 	}
 	if (set_published(c, e) < 0)
 		return -1;
-	if (primary < in->carts_n && set_cart_vars(c, in->carts[primary], NULL, e) < 0)
+	if (primary != NULL && set_cart_vars(c, primary, NULL, e) < 0)
 		return -1;
-	if (set_search_paths(c, primary < in->carts_n ? in->carts[primary]->cart.name : "", e) <
-	        0 ||
+	if (set_search_paths(c, primary != NULL ? primary->cart.name : "", e) < 0 ||
 	    set_user_vars(c, c->fixed, e) < 0)
 		return -1;
 	for (size_t i = 0; in->acting != NULL && i < in->carts_n; i++) {
-		if (strcmp(in->carts[i]->cart.name, in->acting) == 0 &&
+		if (in->carts[i] != NULL && strcmp(in->carts[i]->cart.name, in->acting) == 0 &&
 		    (set_cart_vars(c, in->carts[i], "PATH", e) < 0 ||
 		        set_user_vars(c, c->gear, e) < 0))
 			return -1;

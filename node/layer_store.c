@@ -151,6 +151,38 @@ layer_store_touch(struct layer_store *s, const char *digest)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static char *
+size_path(const struct layer_store *s, const char *hex)
+{
+	return xasprintf("%s/%s.size", s->images, hex);
+}
+
+int64_t
+layer_store_size(const struct layer_store *s, const char *digest)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	AUTO(free) char *path = hex_of(digest) == NULL ? NULL : size_path(s, hex_of(digest));
+	struct err ignored = { 0 };
+	int64_t size = 0;
+
+	if (path == NULL || file_read(path, 32, &b, &ignored) < 0 ||
+	    str_to_i64(buf_str(&b), 0, INT64_MAX, "size", &size, &ignored) < 0)
+		return 0;
+	return size;
+}
+
+static int
+note_size(struct layer_store *s, const struct layer_store_item *it, struct err *e)
+{
+	AUTO(free)
+	char *path = hex_of(it->digest) == NULL ? NULL : size_path(s, hex_of(it->digest));
+	AUTO(free) char *text = xasprintf("%lld", (long long)it->size);
+
+	if (path == NULL)
+		return err_set(e, ERR_BUG, NULL, "not a digest: %s", it->digest);
+	return file_replace_fast(path, text, strlen(text), 0600, e);
+}
+
 /* The tree takes its place, or goes away when the layer is there. */
 static int
 place(struct layer_store *s, const struct layer_store_item *it, struct err *e)
@@ -181,8 +213,13 @@ layer_store_seal(
 	AUTO(file_close) int fd = open(s->dirs->layers, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	bool is_new = false;
 
-	for (size_t i = 0; i < n; i++)
-		is_new = is_new || !layer_store_has(s, items[i].digest);
+	for (size_t i = 0; i < n; i++) {
+		if (layer_store_has(s, items[i].digest))
+			continue;
+		is_new = true;
+		if (note_size(s, &items[i], e) < 0)
+			return -1;
+	}
 	if (is_new && (fd < 0 || syncfs(fd) < 0))
 		return err_set(e, errno == ENOSPC ? ERR_LIMIT : ERR_SYSTEM, NULL,
 		    "cannot write the layers to disk");
@@ -279,9 +316,11 @@ take_away(struct layer_store *s, const char *hex, const struct str_list *in_use,
 static void
 remove_images_of(struct layer_store *s, const char *hex)
 {
+	AUTO(free) char *size = size_path(s, hex);
 	DIR *d = opendir(s->images);
 	const struct dirent *de;
 
+	(void)unlink(size);
 	while (d != NULL && (de = readdir(d)) != NULL) {
 		AUTO_FINI(buf_fini) struct buf b = { 0 };
 		AUTO(free) char *path = file_join(s->images, de->d_name);

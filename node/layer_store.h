@@ -26,11 +26,14 @@ char *layer_store_path(const struct layer_store *s, const char *digest);
 struct layer_store_item {
 	const char *tree;
 	const char *digest;
+	int64_t size; /* of its tar */
 };
 /* The trees become the layers of those digests, safe against a power cut when this returns, with
  * all blobs put before. One that is there already: its tree is removed. */
 int layer_store_seal(struct layer_store *s, const struct layer_store_item *items, size_t n,
     struct err *e) MUST_CHECK;
+/* Size of the tar of a sealed layer; 0: unknown. */
+int64_t layer_store_size(const struct layer_store *s, const char *digest);
 /* Marks a layer as in use by a build, so that it is not collected before the grace time. */
 void layer_store_touch(struct layer_store *s, const char *digest);
 

@@ -28,6 +28,7 @@ enum {
 
 static const struct codec_field result_fields[] = {
 	CODEC_STR(struct oci_layer_result, digest, 80, CODEC_REQUIRED),
+	CODEC_INT(struct oci_layer_result, size, 0, INT64_MAX, 0),
 	CODEC_INT(struct oci_layer_result, files, 0, INT64_MAX, 0),
 	CODEC_INT(struct oci_layer_result, bytes, 0, INT64_MAX, 0),
 	CODEC_STRS(struct oci_layer_result, fixed, OCI_LAYER_NAMES_MAX, 0),
@@ -487,10 +488,11 @@ finish(struct unpack *u, struct err *e)
 	char hex[65];
 
 	if (u->unordered) {
-		u->out->digest = oci_tar_digest(u->dir, u->o->prefix, e);
+		u->out->digest = oci_tar_digest(u->dir, u->o->prefix, &u->out->size, e);
 		return u->out->digest == NULL ? -1 : 0;
 	}
 	oci_tar_end(&u->tar);
+	u->out->size = (int64_t)u->tar.total;
 	secret_sha256_end(u->hash, hex);
 	u->out->digest = xasprintf("sha256:%s", hex);
 	return 0;

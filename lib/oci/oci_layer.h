@@ -22,8 +22,9 @@ enum { OCI_LAYER_NAMES_MAX = 10 }; /* names listed in a result */
 
 struct oci_layer_result {
 	char *digest; /* "sha256:…" */
+	int64_t size; /* of the tar that the digest is of */
 	int64_t files;
-	int64_t bytes;
+	int64_t bytes;                /* of the files */
 	struct str_list fixed;        /* scripts whose line ends were changed */
 	struct str_list lfs_pointers; /* files that are Git LFS pointers */
 	bool has_submodules;          /* .gitmodules */

@@ -27,6 +27,13 @@ _Static_assert(sizeof(struct header) == BLOCK, "a tar header is a block");
 static const char zeros[BLOCK * 2];
 
 static void
+put(struct oci_tar *t, const void *p, size_t n)
+{
+	t->put(p, n, t->arg);
+	t->total += n;
+}
+
+static void
 octal(char *field, size_t n, uint64_t v)
 {
 	for (size_t i = n - 1; i-- > 0; v /= 8)
@@ -58,7 +65,7 @@ put_header(
 		sum += ((const unsigned char *)&h)[i];
 	octal(h.checksum, 7, sum);
 	h.checksum[7] = ' ';
-	t->put(&h, sizeof h, t->arg);
+	put(t, &h, sizeof h);
 }
 
 static void
@@ -67,7 +74,7 @@ pad_to_block(struct oci_tar *t, uint64_t size)
 	size_t over = (size_t)(size % BLOCK);
 
 	if (over != 0)
-		t->put(zeros, BLOCK - over, t->arg);
+		put(t, zeros, BLOCK - over);
 }
 
 /* "LEN key=value\n", where LEN counts itself. */
@@ -97,7 +104,7 @@ put_entry(
 		pax_record(&pax, "size", big);
 	if (pax.n > 0) {
 		put_header(t, "PaxHeader", 'x', 0644, pax.n, "");
-		t->put(pax.p, pax.n, t->arg);
+		put(t, pax.p, pax.n);
 		pad_to_block(t, pax.n);
 	}
 	put_header(t, path, type, mode, is_big ? 0 : size, link);
@@ -132,7 +139,7 @@ oci_tar_data(struct oci_tar *t, const void *p, size_t n)
 		n = (size_t)t->left;
 	if (n == 0)
 		return;
-	t->put(p, n, t->arg);
+	put(t, p, n);
 	t->left -= n;
 	if (t->left == 0)
 		pad_to_block(t, t->pad);
@@ -141,7 +148,7 @@ oci_tar_data(struct oci_tar *t, const void *p, size_t n)
 void
 oci_tar_end(struct oci_tar *t)
 {
-	t->put(zeros, sizeof zeros, t->arg);
+	put(t, zeros, sizeof zeros);
 }
 
 /* --- a tree --- */
@@ -300,7 +307,7 @@ put_hash(const void *p, size_t n, void *arg)
 }
 
 char *
-oci_tar_digest(int dir_fd, const char *prefix, struct err *e)
+oci_tar_digest(int dir_fd, const char *prefix, int64_t *size, struct err *e)
 {
 	struct secret_sha256 *h = secret_sha256_new();
 	struct oci_tar t = { .put = put_hash, .arg = h };
@@ -308,6 +315,7 @@ oci_tar_digest(int dir_fd, const char *prefix, struct err *e)
 	int rc = oci_tar_tree(&t, dir_fd, prefix, e);
 
 	oci_tar_end(&t);
+	*size = (int64_t)t.total;
 	secret_sha256_end(h, hex);
 	secret_sha256_free(h);
 	return rc < 0 ? NULL : xasprintf("sha256:%s", hex);

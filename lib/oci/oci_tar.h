@@ -17,6 +17,7 @@ struct oci_tar {
 	void *arg;
 	uint64_t left; /* bytes of the present file that are still to come */
 	unsigned pad;
+	uint64_t total; /* bytes put so far */
 };
 
 enum { OCI_TAR_UID = 1000 };
@@ -32,5 +33,5 @@ void oci_tar_end(struct oci_tar *t);
  * Blocks. Links are not followed; sockets, pipes and devices are left out, but overlay's whiteouts
  * (character device 0:0) become .wh.NAME. ERR_LIMIT: more than 64 directories deep. */
 int oci_tar_tree(struct oci_tar *t, int dir_fd, const char *prefix, struct err *e) MUST_CHECK;
-/* "sha256:<hex>" of that tar. Caller owns. */
-char *oci_tar_digest(int dir_fd, const char *prefix, struct err *e) MUST_CHECK;
+/* "sha256:<hex>" of that tar, and its size. Caller owns. */
+char *oci_tar_digest(int dir_fd, const char *prefix, int64_t *size, struct err *e) MUST_CHECK;

@@ -1,0 +1,984 @@
+#include "node/builder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/secret.h"
+#include "lib/cart/cart_dir.h"
+#include "lib/http/http_server.h"
+#include "lib/loop/child.h"
+#include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
+#include "lib/oci/oci_layer.h"
+#include "lib/wire/wire_node.h"
+#include "node/build_container.h"
+#include "node/build_plan.h"
+#include "node/build_seal.h"
+#include "node/build_start.h"
+#include "node/container.h"
+#include "node/gear.h"
+#include "node/layer_store.h"
+#include "node/node_dirs.h"
+
+enum {
+	ORDER_MAX = 1024 * 1024,
+	LINE_BYTES_MAX = 8 * 1024,
+	UNPACK_QUEUE_MAX = 1024 * 1024,
+	FILES_MAX = 200 * 1000,
+	TIMEOUT_S = 600,
+	OUTPUT_MAX = 10 * 1024 * 1024,
+	GEAR_WAIT_MS = 60 * 1000,
+	GEAR_POLL_MS = 5,
+	DISK_CHECK_MS = 1000,
+	DISK_FLOOR_MB = 256,
+	DPKG_STATUS_MAX = 64 * 1024 * 1024,
+};
+static const char repo_path[] = "app-root/runtime/repo";
+
+/* What the stack is, as far as builds depend on it. */
+struct stack_facts {
+	char digest[65];
+	int64_t mtime;       /* of the file that it is the digest of */
+	char *node, *python; /* versions; NULL: none */
+};
+
+struct builder {
+	struct builder_opts o;
+	char *unpack; /* the program; owned */
+	struct stack_facts stack;
+	struct child *ask_node, *ask_python;
+	struct build *first;
+	size_t active;
+};
+
+enum phase {
+	PHASE_ORDER,
+	PHASE_TURN,
+	PHASE_MAKE,
+	PHASE_UNPACK,
+	PHASE_PLAN,
+	PHASE_GEAR,
+	PHASE_RUN,
+	PHASE_SEAL,
+	PHASE_END
+};
+
+/* One blocking step, with copies of all that it looks at. */
+struct work {
+	struct build *build; /* for done only */
+	enum phase phase;
+	const struct node_dirs *dirs;
+	struct layer_store *layers;
+	const struct cart_dir_entry *web;
+	struct stack_facts stack;
+	struct wire_build_order order;
+	struct oci_layer_result src;
+	struct build_plan plan;
+	struct wire_build_result result;
+	char *dir;
+	int repo; /* out of MAKE, into PLAN */
+	int rc;
+	struct err e;
+};
+
+struct build {
+	struct build *prev, *next;
+	struct builder *b;
+	struct http_req *r; /* NULL: nobody listens any more */
+	enum phase phase;
+	struct wire_build_order order;
+	const struct cart_dir_entry *web;
+	struct buf head; /* order line, then what came before the unpacker was there */
+	bool has_order, has_all;
+	char *dir; /* scratch */
+	int repo;
+	struct child *unpack;
+	struct worker_job *job;
+	struct build_container *run;
+	struct gear *gear; /* held */
+	struct loop_timer *timeout, *poll, *disk;
+	int64_t gear_until_ms;
+	struct oci_layer_result src;
+	struct build_plan plan;
+	struct wire_build_result result;
+	struct buf line; /* of the output, not yet whole */
+	int64_t output_left;
+	bool is_cut; /* output beyond the limit was left out */
+	bool is_aborted;
+	struct err why;
+	int64_t start_us, phase_us;
+};
+
+static void next_phase(struct build *x, enum phase phase);
+static void fail(struct build *x, const char *step, int exit_code, const struct err *e);
+
+static int64_t
+now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* --- lines to the asker --- */
+
+static void
+send_json(struct build *x, struct buf *json)
+{
+	buf_addc(json, '\n');
+	if (x->r != NULL && !http_req_write(x->r, json->p, json->n) && x->run != NULL)
+		build_container_pause(x->run, true);
+}
+
+static void
+send_line(struct build *x, const char *p, size_t n)
+{
+	AUTO_FINI(buf_fini) struct buf json = { 0 };
+
+	buf_adds(&json, "{\"line\":");
+	buf_add_json_strn(&json, p, n);
+	buf_addc(&json, '}');
+	send_json(x, &json);
+}
+
+static void
+say(struct build *x, const char *text)
+{
+	send_line(x, text, strlen(text));
+}
+
+static void
+flush_line(struct build *x)
+{
+	if (x->line.n > 0)
+		send_line(x, x->line.p, x->line.n);
+	buf_clear(&x->line);
+}
+
+/* Output of the build: whole lines, of bounded length; progress bars overwrite themselves. */
+static void
+on_output(const char *p, size_t n, void *arg)
+{
+	struct build *x = arg;
+
+	if ((int64_t)n > x->output_left) {
+		n = (size_t)x->output_left;
+		if (!x->is_cut) {
+			x->is_cut = true;
+			flush_line(x);
+			say(x, "Warning: the output is longer than its limit: what follows is not "
+			       "shown");
+		}
+	}
+	x->output_left -= (int64_t)n;
+	for (size_t i = 0; i < n; i++) {
+		if (p[i] == '\n') {
+			if (x->line.n == 0)
+				say(x, "");
+			flush_line(x);
+		} else if (p[i] == '\r') {
+			if (i + 1 < n && p[i + 1] != '\n')
+				buf_clear(&x->line);
+		} else {
+			buf_addc(&x->line, p[i]);
+			if (x->line.n >= LINE_BYTES_MAX)
+				flush_line(x);
+		}
+	}
+}
+
+static void
+on_drain(struct http_req *r, void *arg)
+{
+	struct build *x = arg;
+
+	(void)r;
+	if (x->run != NULL)
+		build_container_pause(x->run, false);
+}
+
+/* --- the end --- */
+
+static void
+work_free(void *p)
+{
+	struct work *w = p;
+
+	wire_build_order_fini(&w->order);
+	oci_layer_result_fini(&w->src);
+	build_plan_fini(&w->plan);
+	wire_build_result_fini(&w->result);
+	free(w->stack.node);
+	free(w->stack.python);
+	free(w->dir);
+	if (w->phase == PHASE_MAKE)
+		file_close(w->repo);
+	free(w);
+}
+
+static void
+run_clean(void *p)
+{
+	struct work *w = p;
+
+	if (file_remove_tree(w->dir, &w->e) < 0)
+		log_warn("build_remains", LOG_STR("path", w->dir), LOG_ERR(&w->e));
+}
+
+static void
+unlink_build(struct build *x)
+{
+	if (x->prev != NULL)
+		x->prev->next = x->next;
+	else
+		x->b->first = x->next;
+	if (x->next != NULL)
+		x->next->prev = x->prev;
+	x->b->active--;
+}
+
+static void
+build_end(struct build *x)
+{
+	struct work *w;
+
+	unlink_build(x);
+	loop_timer_cancel(x->timeout);
+	loop_timer_cancel(x->poll);
+	loop_timer_cancel(x->disk);
+	child_free(x->unpack);
+	worker_detach(x->job);
+	build_container_free(x->run);
+	if (x->gear != NULL && x->b->o.hold_gear != NULL)
+		x->b->o.hold_gear(x->gear, false, x->b->o.arg);
+	if (x->dir != NULL) {
+		w = xcalloc(1, sizeof *w);
+		w->dir = x->dir;
+		worker_submit(x->b->o.worker, run_clean, work_free, work_free, w);
+	}
+	file_close(x->repo);
+	wire_build_order_fini(&x->order);
+	oci_layer_result_fini(&x->src);
+	build_plan_fini(&x->plan);
+	wire_build_result_fini(&x->result);
+	buf_fini(&x->head);
+	buf_fini(&x->line);
+	free(x);
+}
+
+static void
+send_result(struct build *x)
+{
+	AUTO_FINI(buf_fini) struct buf json = { 0 };
+
+	flush_line(x);
+	x->result.us.total = now_us() - x->start_us;
+	if (x->r == NULL)
+		return;
+	buf_adds(&json, "{\"has_result\":true,\"result\":");
+	codec_encode(&wire_build_result_codec, &x->result, &json);
+	buf_addc(&json, '}');
+	send_json(x, &json);
+	http_req_on_close(x->r, NULL, NULL);
+	http_req_on_drain(x->r, NULL, NULL);
+	http_req_end(STEAL(x->r));
+}
+
+static void
+succeed(struct build *x)
+{
+	x->result.ok = true;
+	log_info("build_sealed", LOG_STR("app", x->order.gear.app_id),
+	    LOG_STR("build", x->order.id), LOG_INT("us", now_us() - x->start_us),
+	    LOG_INT("reused", x->plan.deps_reused), LOG_INT("container", x->plan.needs_container));
+	send_result(x);
+	build_end(x);
+}
+
+static void
+fail(struct build *x, const char *step, int exit_code, const struct err *e)
+{
+	x->result.ok = false;
+	mem_set_str(&x->result.step, step);
+	mem_set_str(&x->result.reason, e->text);
+	x->result.exit_code = exit_code;
+	log_info("build_failed", LOG_STR("app", x->order.gear.app_id),
+	    LOG_STR("build", x->order.id), LOG_STR("step", step), LOG_ERR(e));
+	send_result(x);
+	build_end(x);
+}
+
+static const char *
+phase_name(enum phase p)
+{
+	static const char *const names[] = { "order", "wait", "prepare", "unpack", "plan", "gear",
+		"build", "seal", "end" };
+
+	return names[p];
+}
+
+/* Ends the build wherever it stands; what blocks is waited for. */
+static void
+stop(struct build *x, const struct err *why)
+{
+	if (x->is_aborted)
+		return;
+	x->is_aborted = true;
+	x->why = *why;
+	if (x->run != NULL)
+		build_container_abort(x->run, why);
+	else if (x->job == NULL)
+		fail(x, phase_name(x->phase), 0, why);
+}
+
+static void
+on_close(struct http_req *r, void *arg)
+{
+	struct build *x = arg;
+	struct err e = { 0 };
+
+	(void)r;
+	x->r = NULL;
+	(void)err_set(&e, ERR_CONFLICT, NULL, "cancelled: the connection ended");
+	stop(x, &e);
+}
+
+static void
+on_timeout(void *arg)
+{
+	struct build *x = arg;
+	struct err e = { 0 };
+
+	(void)err_set(&e, ERR_LIMIT, NULL, "the build took longer than %lld s",
+	    (long long)x->order.timeout_s);
+	stop(x, &e);
+}
+
+/* The scratch has no quota of its own: a build that fills the disk is ended while the others still
+ * can write. */
+static void
+on_disk_check(void *arg)
+{
+	struct build *x = arg;
+	struct statvfs v;
+	struct err e = { 0 };
+
+	if (statvfs(x->b->o.dirs->scratch, &v) < 0 ||
+	    (int64_t)v.f_bavail * (int64_t)v.f_frsize > (int64_t)DISK_FLOOR_MB * 1024 * 1024)
+		return;
+	(void)err_set(&e, ERR_LIMIT, NULL, "the disk of this node is full");
+	stop(x, &e);
+}
+
+/* --- blocking steps --- */
+
+static int
+make_scratch(struct work *w)
+{
+	static const char *const dirs[] = { "", "up", "up/app-root", "up/app-root/runtime",
+		"up/app-root/runtime/repo", "work", "work/work", "tmp", "ctl" };
+	AUTO(free) char *repo = xasprintf("%s/up/%s", w->dir, repo_path);
+
+	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+		AUTO(free) char *path = file_join(w->dir, dirs[i]);
+
+		if (mkdir(path, 0755) < 0 || lchown(path, CONTAINER_UID, CONTAINER_UID) < 0)
+			return err_set(&w->e, errno == ENOSPC ? ERR_LIMIT : ERR_SYSTEM, NULL,
+			    "cannot make the build's directory");
+	}
+	w->repo = open(repo, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return w->repo < 0 ? err_set(&w->e, ERR_SYSTEM, NULL, "cannot open %s", repo) : 0;
+}
+
+/* The host stack's digest is that of the packages' list; read again when that has changed. */
+static void
+look_at_stack(struct stack_facts *s)
+{
+	static const char status[] = "/var/lib/dpkg/status";
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	struct err ignored = { 0 };
+	struct stat st;
+
+	if (stat(status, &st) < 0) {
+		memcpy(s->digest, "none", sizeof "none");
+		return;
+	}
+	if (s->mtime == st.st_mtim.tv_sec && s->digest[0] != '\0')
+		return;
+	if (file_read(status, DPKG_STATUS_MAX, &b, &ignored) == 0 && b.p != NULL)
+		secret_sha256_hex(b.p, b.n, s->digest);
+	s->mtime = st.st_mtim.tv_sec;
+}
+
+static int
+plan(struct work *w)
+{
+	look_at_stack(&w->stack);
+	const struct build_plan_in in = { .order = &w->order,
+		.web = w->web,
+		.src = &w->src,
+		.layers = w->layers,
+		.stack_digest = w->stack.digest,
+		.node_version = w->stack.node,
+		.python_version = w->stack.python,
+		.repo = w->repo };
+
+	return build_plan_make(&in, &w->plan, &w->e);
+}
+
+static int
+seal(struct work *w)
+{
+	const struct build_seal in = { .dir = w->dir,
+		.order = &w->order,
+		.web = w->web,
+		.plan = &w->plan,
+		.src = &w->src,
+		.layers = w->layers };
+
+	return build_seal(&in, &w->result, &w->e);
+}
+
+static void
+run_work(void *p)
+{
+	struct work *w = p;
+
+	switch (w->phase) {
+	case PHASE_MAKE:
+		w->rc = make_scratch(w);
+		break;
+	case PHASE_PLAN:
+		w->rc = plan(w);
+		break;
+	default:
+		w->rc = seal(w);
+		break;
+	}
+}
+
+/* --- from phase to phase --- */
+
+static void
+on_unpack_end(struct child *c, const struct child_end *end, void *arg)
+{
+	struct build *x = arg;
+	struct err e = { 0 };
+	size_t n = strcspn(end->err, "\n");
+
+	child_free(c);
+	x->unpack = NULL;
+	x->has_all = true; /* what still comes is thrown away */
+	x->result.us.unpack = now_us() - x->phase_us;
+	if (end->status == 0 &&
+	    codec_decode(&oci_layer_result_codec, end->out, end->out_len, &x->src, 0, &e) == 0) {
+		next_phase(x, PHASE_PLAN);
+		return;
+	}
+	if (end->status == 1)
+		(void)err_set(&e, ERR_INVALID, NULL, "%.*s", (int)n, end->err);
+	else if (e.code == ERR_NONE)
+		(void)err_set(&e, ERR_SYSTEM, NULL, "the unpacker failed (%s)", end->why);
+	fail(x, "unpack", end->status, &e);
+}
+
+static void
+on_unpack_drain(struct child *c, void *arg)
+{
+	struct build *x = arg;
+
+	(void)c;
+	if (x->r != NULL)
+		http_req_pause(x->r, false);
+}
+
+static void
+feed_unpacker(struct build *x, const char *p, size_t n)
+{
+	if (x->unpack == NULL || n == 0)
+		return;
+	if (child_write(x->unpack, p, n) > UNPACK_QUEUE_MAX && x->r != NULL)
+		http_req_pause(x->r, true);
+}
+
+static void
+start_unpack(struct build *x)
+{
+	const struct wire_limits *l = &x->order.gear.limits;
+	const char *subdir = build_start_var(&x->order.gear.env, "PINION_SUBDIR");
+	AUTO(free) char *dir = xstrdup(subdir == NULL ? "" : subdir);
+	AUTO(free) char *files = xasprintf("%d", FILES_MAX);
+	AUTO(free)
+	char *bytes =
+	    xasprintf("%lld", (long long)(l->disk_mb > 0 ? l->disk_mb : 4096) * 1024 * 1024);
+	const char *argv[] = { x->b->unpack, repo_path, dir, files, bytes, NULL };
+	const int fds[] = { x->repo };
+	const struct child_opts o = {
+		.argv = argv, .has_stdin = true, .pass_fds = fds, .pass_n = 1
+	};
+	size_t n = strlen(dir);
+	struct err e = { 0 };
+
+	while (n > 0 && (dir[n - 1] == '/'))
+		dir[--n] = '\0';
+	if (dir[0] == '/' || strstr(dir, "..") != NULL) {
+		(void)err_set(&e, ERR_INVALID, "PINION_SUBDIR",
+		    "PINION_SUBDIR must name a folder of the repository");
+		fail(x, "unpack", 0, &e);
+		return;
+	}
+	x->unpack = child_start(x->b->o.loop, &o, NULL, on_unpack_end, x, &e);
+	if (x->unpack == NULL) {
+		fail(x, "unpack", 0, &e);
+		return;
+	}
+	child_on_drain(x->unpack, on_unpack_drain);
+	feed_unpacker(x, x->head.p, x->head.n);
+	buf_fini(&x->head);
+	if (x->has_all)
+		child_close_stdin(x->unpack);
+	if (x->r != NULL)
+		http_req_pause(x->r, false);
+}
+
+static void
+on_run_done(const char *step, int exit_code, const struct err *e, void *arg)
+{
+	struct build *x = arg;
+
+	x->run = NULL;
+	x->result.us.build = now_us() - x->phase_us;
+	if (x->is_aborted)
+		fail(x, step == NULL ? "build" : step, exit_code, &x->why);
+	else if (e != NULL)
+		fail(x, step == NULL ? "build" : step, exit_code, e);
+	else
+		next_phase(x, PHASE_SEAL);
+}
+
+static void
+start_container(struct build *x)
+{
+	const struct build_container_in in = {
+		.o = &x->b->o, .order = &x->order, .plan = &x->plan, .dir = x->dir, .gear = x->gear
+	};
+
+	x->run = build_container_start(&in, on_output, on_run_done, x);
+}
+
+/* The gear may still be being made (an application's first push comes early). */
+static void
+await_gear(void *arg)
+{
+	struct build *x = arg;
+	struct gear *g = x->b->o.find_gear(x->order.gear.uuid, x->b->o.arg);
+	struct err e = { 0 };
+
+	loop_timer_cancel(STEAL(x->poll));
+	if (g != NULL && g->state == GEAR_READY) {
+		x->gear = g;
+		if (x->b->o.hold_gear != NULL)
+			x->b->o.hold_gear(g, true, x->b->o.arg);
+		x->result.us.configure = now_us() - x->phase_us;
+		next_phase(x, PHASE_RUN);
+	} else if (g != NULL && g->state == GEAR_FAILED) {
+		(void)err_set(&e, ERR_SYSTEM, NULL, "the gear could not be made: %s",
+		    g->reason == NULL ? "" : g->reason);
+		fail(x, "gear", 0, &e);
+	} else if (loop_now_ms() > x->gear_until_ms) {
+		(void)err_set(&e, ERR_SYSTEM, NULL, "the gear was not ready within %d s",
+		    GEAR_WAIT_MS / 1000);
+		fail(x, "gear", 0, &e);
+	} else {
+		x->poll = loop_timer_start(x->b->o.loop, GEAR_POLL_MS, false, await_gear, x);
+	}
+}
+
+/* One build of an application at a time: the broker keeps that order, but one that it gave up may
+ * still be ending. */
+static void
+await_turn(void *arg)
+{
+	struct build *x = arg;
+
+	loop_timer_cancel(STEAL(x->poll));
+	for (const struct build *o = x->b->first; o != NULL; o = o->next) {
+		if (o != x && o->phase > PHASE_TURN &&
+		    strcmp(o->order.gear.app_id, x->order.gear.app_id) == 0) {
+			x->poll =
+			    loop_timer_start(x->b->o.loop, GEAR_POLL_MS, false, await_turn, x);
+			return;
+		}
+	}
+	next_phase(x, PHASE_MAKE);
+}
+
+static void
+after_work(struct build *x, struct work *w)
+{
+	switch (w->phase) {
+	case PHASE_MAKE:
+		x->repo = w->repo;
+		w->repo = -1;
+		next_phase(x, PHASE_UNPACK);
+		break;
+	case PHASE_PLAN:
+		x->plan = w->plan;
+		w->plan = (struct build_plan){ 0 };
+		memcpy(x->b->stack.digest, w->stack.digest, sizeof w->stack.digest);
+		x->b->stack.mtime = w->stack.mtime;
+		for (size_t i = 0; i < x->plan.notes.n; i++)
+			say(x, x->plan.notes.v[i]);
+		next_phase(x, x->plan.needs_container ? PHASE_GEAR : PHASE_SEAL);
+		break;
+	default:
+		mem_set_str(&x->result.image, w->result.image);
+		codec_copy(&wire_layers_codec, &x->result.layers, &w->result.layers);
+		x->result.us.seal = now_us() - x->phase_us;
+		succeed(x);
+		break;
+	}
+}
+
+static void
+on_work(void *p)
+{
+	struct work *w = p;
+	struct build *x = w->build;
+	struct err e = w->e;
+
+	x->job = NULL;
+	if (x->is_aborted)
+		fail(x, phase_name(x->phase), 0, &x->why);
+	else if (w->rc < 0)
+		fail(x, w->phase == PHASE_PLAN ? "start" : phase_name(x->phase), 0, &e);
+	else
+		after_work(x, w);
+	work_free(w);
+}
+
+static void
+copy_plan(struct build_plan *to, const struct build_plan *from)
+{
+	codec_copy(&wire_start_codec, &to->start, &from->start);
+	to->deps_key = xstrdup_null(from->deps_key);
+	to->deps_reused = from->deps_reused;
+	to->needs_container = from->needs_container;
+}
+
+static void
+start_work(struct build *x)
+{
+	struct work *w = xcalloc(1, sizeof *w);
+
+	w->build = x;
+	w->phase = x->phase;
+	w->dirs = x->b->o.dirs;
+	w->layers = x->b->o.layers;
+	w->web = x->web;
+	w->dir = xstrdup(x->dir);
+	w->repo = x->phase == PHASE_MAKE ? -1 : x->repo;
+	w->stack = x->b->stack;
+	w->stack.node = xstrdup_null(x->b->stack.node);
+	w->stack.python = xstrdup_null(x->b->stack.python);
+	codec_copy(&wire_build_order_codec, &w->order, &x->order);
+	codec_copy(&oci_layer_result_codec, &w->src, &x->src);
+	copy_plan(&w->plan, &x->plan);
+	if (x->phase == PHASE_PLAN)
+		build_plan_fini(&w->plan);
+	x->job = worker_submit(x->b->o.worker, run_work, on_work, work_free, w);
+}
+
+static void
+fill_result(struct build *x)
+{
+	struct wire_build_result *r = &x->result;
+
+	codec_copy(&wire_start_codec, &r->start, &x->plan.start);
+	mem_set_str(&r->release, x->plan.release == NULL ? "" : x->plan.release);
+	mem_set_str(&r->deps_key, x->plan.deps_key);
+	r->deps_reused = x->plan.deps_reused;
+	mem_set_str(&r->health_path, build_start_var(&x->order.gear.env, "PINION_HEALTH_PATH"));
+}
+
+static void
+next_phase(struct build *x, enum phase phase)
+{
+	x->phase = phase;
+	x->phase_us = now_us();
+	switch (phase) {
+	case PHASE_TURN:
+		await_turn(x);
+		break;
+	case PHASE_UNPACK:
+		start_unpack(x);
+		break;
+	case PHASE_GEAR:
+		x->gear_until_ms = loop_now_ms() + GEAR_WAIT_MS;
+		await_gear(x);
+		break;
+	case PHASE_RUN:
+		start_container(x);
+		break;
+	case PHASE_SEAL:
+		fill_result(x);
+		start_work(x);
+		break;
+	default:
+		start_work(x);
+		break;
+	}
+}
+
+/* --- the request --- */
+
+static const struct cart_dir_entry *
+find_web(const struct builder *b, const struct wire_gear *g, struct err *e)
+{
+	const struct wire_gear_cart *c = NULL;
+	const struct cart_dir_entry *d;
+
+	for (size_t i = 0; i < g->cartridges.n; i++) {
+		if (g->cartridges.v[i].is_web)
+			c = &g->cartridges.v[i];
+	}
+	if (c == NULL) {
+		(void)err_set(e, ERR_INVALID, "gear.cartridges", "none of them is a web framework");
+		return NULL;
+	}
+	d = cart_dir_find(b->o.carts, c->name, c->version, c->cart_version);
+	if (d == NULL)
+		d = cart_dir_find(b->o.carts, c->name, c->version, NULL);
+	if (d == NULL)
+		(void)err_set(e, ERR_NOT_FOUND, "gear.cartridges",
+		    "this node does not have the cartridge %s %s", c->name, c->version);
+	return d;
+}
+
+static int
+read_order(struct build *x, const char *p, size_t n, struct err *e)
+{
+	struct wire_build_order *o = &x->order;
+
+	if (codec_decode(&wire_build_order_codec, p, n, o, CODEC_IGNORE, e) < 0)
+		return -1;
+	if (!str_is_hex(o->id, strlen(o->id)) || o->id[0] == '\0')
+		return err_set(e, ERR_INVALID, "id", "must be hex digits");
+	if (o->gear.uuid == NULL || o->gear.app_id == NULL)
+		return err_set(e, ERR_INVALID, "gear", "needs uuid and app_id");
+	for (const char *s = o->gear.app_id; *s != '\0'; s++) {
+		if (!((*s >= 'a' && *s <= 'z') || (*s >= '0' && *s <= '9') || *s == '-'))
+			return err_set(
+			    e, ERR_INVALID, "gear.app_id", "must be letters, digits and '-'");
+	}
+	x->web = find_web(x->b, &o->gear, e);
+	if (x->web == NULL)
+		return -1;
+	if (o->timeout_s <= 0)
+		o->timeout_s = TIMEOUT_S;
+	x->output_left = o->output_max > 0 ? o->output_max : OUTPUT_MAX;
+	return 0;
+}
+
+static void
+refuse(struct build *x, const struct err *e)
+{
+	http_req_reply_text(STEAL(x->r), err_http_status(e->code), "%s%s%s\n", e->field,
+	    e->field[0] == '\0' ? "" : ": ", e->text);
+	build_end(x);
+}
+
+static void
+begin(struct build *x)
+{
+	static const char *const headers[] = { "Content-Type: application/x-ndjson", NULL };
+	AUTO(free) char *name = xasprintf("build-%s", x->order.id);
+	AUTO(free) char *first = NULL;
+
+	x->dir = file_join(x->b->o.dirs->scratch, name);
+	http_req_begin(x->r, 200, headers);
+	http_req_on_drain(x->r, on_drain, x);
+	x->timeout =
+	    loop_timer_start(x->b->o.loop, x->order.timeout_s * 1000, false, on_timeout, x);
+	x->disk = loop_timer_start(x->b->o.loop, DISK_CHECK_MS, true, on_disk_check, x);
+	first = x->order.is_template || x->order.ref == NULL || x->order.ref[0] == '\0'
+	            ? NULL
+	            : xasprintf("Building git ref '%s', commit %.7s",
+	                  str_has_prefix(x->order.ref, "refs/heads/") ? x->order.ref + 11
+	                                                              : x->order.ref,
+	                  x->order.sha1 == NULL ? "" : x->order.sha1);
+	if (first != NULL)
+		say(x, first);
+	next_phase(x, PHASE_TURN);
+}
+
+/* The order's line, then the tar stream. */
+static void
+on_body(struct http_req *r, const char *p, size_t n, void *arg)
+{
+	struct build *x = arg;
+	struct err e = { 0 };
+	const char *nl;
+
+	if (n == 0) {
+		x->has_all = true;
+		if (x->unpack != NULL)
+			child_close_stdin(x->unpack);
+		if (!x->has_order) {
+			(void)err_set(&e, ERR_INVALID, "body", "must begin with a line of JSON");
+			refuse(x, &e);
+		}
+		return;
+	}
+	if (x->phase > PHASE_UNPACK)
+		return; /* the unpacker has seen enough */
+	if (x->unpack != NULL) {
+		feed_unpacker(x, p, n);
+		return;
+	}
+	buf_add(&x->head, p, n);
+	if (x->has_order) {
+		http_req_pause(r, true);
+		return;
+	}
+	nl = memchr(x->head.p, '\n', x->head.n);
+	if (nl == NULL && x->head.n < ORDER_MAX)
+		return;
+	if (nl == NULL)
+		(void)err_set(&e, ERR_LIMIT, "body", "the order has more than %d bytes", ORDER_MAX);
+	if (nl == NULL || read_order(x, x->head.p, (size_t)(nl - x->head.p), &e) < 0) {
+		refuse(x, &e);
+		return;
+	}
+	x->has_order = true;
+	buf_drop(&x->head, (size_t)(nl - x->head.p) + 1);
+	begin(x);
+}
+
+void
+builder_handle(struct builder *b, struct http_req *r)
+{
+	struct build *x = xcalloc(1, sizeof *x);
+
+	*x = (struct build){ .b = b, .r = r, .repo = -1, .next = b->first, .start_us = now_us() };
+	if (b->first != NULL)
+		b->first->prev = x;
+	b->first = x;
+	b->active++;
+	http_req_on_close(r, on_close, x);
+	http_req_read(r, on_body, x);
+}
+
+size_t
+builder_active(const struct builder *b)
+{
+	return b->active;
+}
+
+/* --- the builder --- */
+
+/* "v20.1.2\n", "Python 3.11.2\n" -> the version alone; NULL: none. */
+static char *
+version_of(const struct child_end *end)
+{
+	const char *p = end->out + strcspn(end->out, "0123456789\n");
+	size_t n = strspn(p, "0123456789.");
+
+	return end->status != 0 || n == 0 ? NULL : xstrndup(p, n);
+}
+
+static void
+on_node_version(struct child *c, const struct child_end *end, void *arg)
+{
+	struct builder *b = arg;
+
+	b->stack.node = version_of(end);
+	b->ask_node = NULL;
+	child_free(c);
+}
+
+static void
+on_python_version(struct child *c, const struct child_end *end, void *arg)
+{
+	struct builder *b = arg;
+
+	b->stack.python = version_of(end);
+	b->ask_python = NULL;
+	child_free(c);
+}
+
+static struct child *
+ask_version(struct builder *b, const char *program, child_end_fn *fn)
+{
+	const char *argv[] = { program, "--version", NULL };
+	const struct child_opts o = { .argv = argv,
+		.timeout_ms = 10000,
+		.set_ids = geteuid() == 0,
+		.uid = 65534,
+		.gid = 65534 };
+	struct err e = { 0 };
+
+	return file_exists(program) ? child_start(b->o.loop, &o, NULL, fn, b, &e) : NULL;
+}
+
+/* Scratch of builds that a daemon before us did not end. */
+static void
+remove_remains(const char *dir)
+{
+	struct err e = { 0 };
+
+	if (file_remove_tree(dir, &e) < 0 || file_mkdirs(dir, 0700, &e) < 0)
+		log_warn("build_remains", LOG_STR("path", dir), LOG_ERR(&e));
+}
+
+struct builder *
+builder_new(const struct builder_opts *o, struct err *e)
+{
+	struct builder *b = xcalloc(1, sizeof *b);
+
+	b->o = *o;
+	b->unpack = file_join(o->dirs->libexec, "pinion-unpack");
+	if (!file_exists(b->unpack)) {
+		(void)err_set(e, ERR_NOT_FOUND, NULL, "%s is missing", b->unpack);
+		builder_free(b);
+		return NULL;
+	}
+	remove_remains(o->dirs->scratch);
+	look_at_stack(&b->stack);
+	b->ask_node = ask_version(b, "/usr/bin/node", on_node_version);
+	b->ask_python = ask_version(b, "/usr/bin/python3", on_python_version);
+	return b;
+}
+
+void
+builder_free(struct builder *take_b)
+{
+	struct err e = { 0 };
+
+	if (take_b == NULL)
+		return;
+	(void)err_set(&e, ERR_BUSY, NULL, "this node is stopping");
+	while (take_b->first != NULL) {
+		if (take_b->first->r != NULL && take_b->first->phase != PHASE_ORDER)
+			http_req_on_close(take_b->first->r, NULL, NULL);
+		fail(take_b->first, "build", 0, &e);
+	}
+	child_free(take_b->ask_node);
+	child_free(take_b->ask_python);
+	free(take_b->stack.node);
+	free(take_b->stack.python);
+	free(take_b->unpack);
+	free(take_b);
+}
