@@ -265,15 +265,30 @@ api_admin_user_delete(struct api_call *c)
 
 /* --- status --- */
 
+struct status {
+	const struct api_call *c;
+	struct api_json *j;
+};
+
+static int64_t
+count_gears(const struct api_call *c, const char *node)
+{
+	AUTO(free) char *prefix = store_key_gear(node, "");
+
+	return (int64_t)store_count(c->b->store, prefix);
+}
+
 static bool
 write_node(const struct wire_node_facts *f, bool is_alive, void *arg)
 {
-	struct api_json *j = arg;
+	const struct status *s = arg;
+	struct api_json *j = s->j;
 
 	api_json_obj(j, NULL);
 	api_json_str(j, "id", f->id);
 	api_json_str(j, "version", f->version);
-	api_json_bool(j, "connected", is_alive);
+	api_json_str(j, "state", is_alive ? "connected" : "away");
+	api_json_int(j, "gears", count_gears(s->c, f->id));
 	api_json_str(j, "arch", f->arch);
 	api_json_int(j, "cores", f->cores);
 	api_json_int(j, "memory_mb", f->memory_mb);
@@ -290,7 +305,7 @@ write_router(const char *router, int64_t rev, bool is_alive, void *arg)
 
 	api_json_obj(j, NULL);
 	api_json_str(j, "id", router);
-	api_json_bool(j, "connected", is_alive);
+	api_json_str(j, "state", is_alive ? "connected" : "away");
 	api_json_int(j, "revision", rev);
 	api_json_end_obj(j);
 	return true;
@@ -312,7 +327,7 @@ api_admin_status(struct api_call *c)
 	api_json_int(j, "applications", (int64_t)store_count(st, STORE_PREFIX_APP));
 	api_json_int(j, "gears", (int64_t)store_count(st, STORE_PREFIX_GEAR));
 	api_json_arr(j, "nodes");
-	node_link_each(c->b->nodes, write_node, j);
+	node_link_each(c->b->nodes, write_node, &(struct status){ c, j });
 	api_json_end_arr(j);
 	api_json_arr(j, "routers");
 	router_link_each(c->b->routers, write_router, j);

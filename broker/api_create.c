@@ -49,6 +49,7 @@ struct create {
 	int64_t keep;
 	char *ref, *sha1; /* owned; of the import */
 	struct err failure;
+	int failure_exit;
 };
 
 static void
@@ -473,7 +474,10 @@ undo_gone(struct api_call *c, const struct err *e)
 	if (e != NULL && e->code != ERR_NOT_FOUND)
 		api_message(c, "warning", 0, NULL,
 		    "What was left of application %s is still being removed: %s", s->name, e->text);
-	api_load_fail_rollout(c, &s->failure);
+	if (s->failure.code == ERR_SYSTEM)
+		api_load_fail_rollout(c, &s->failure);
+	else
+		api_fail_as(c, &s->failure, 422, s->failure_exit);
 }
 
 static void
@@ -490,11 +494,12 @@ undo_marked(const struct err *e, void *arg)
 
 /* A create that fails leaves no application. */
 static void
-undo(struct api_call *c, const struct err *e)
+undo(struct api_call *c, const struct err *e, int exit_code)
 {
 	struct create *s = c->state;
 
 	s->failure = *e;
+	s->failure_exit = exit_code;
 	api_progress(c, "Removing what was made");
 	app_delete(c->b, s->id, undo_marked, c);
 }
@@ -507,7 +512,7 @@ serves(struct api_call *c, const struct err *e)
 	const struct create *s = c->state;
 
 	if (e != NULL) {
-		undo(c, e);
+		undo(c, e, 1);
 		return;
 	}
 	api_message(c, "info", 0, NULL, "Application %s was created.", s->name);
@@ -562,7 +567,7 @@ branch_taken(const struct err *e, void *arg)
 	struct api_call *c = arg;
 
 	if (e != NULL)
-		undo(c, e);
+		undo(c, e, 1);
 	else
 		build(c, c->state);
 }
@@ -574,7 +579,7 @@ imported(const char *ref, const char *sha1, const struct err *e, void *arg)
 	struct create *s = c->state;
 
 	if (e != NULL) {
-		undo(c, e);
+		undo(c, e, EXIT_GIT_URL);
 		return;
 	}
 	s->ref = xstrdup(ref);

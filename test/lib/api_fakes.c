@@ -1,0 +1,301 @@
+/* Nodes, routers, builds, rollouts and git as the API sees them. */
+#include <stdint.h>
+#include <string.h>
+
+#include "broker/build.h"
+#include "broker/change.h"
+#include "broker/node_link.h"
+#include "broker/quota.h"
+#include "broker/record.h"
+#include "broker/repo.h"
+#include "broker/rollout.h"
+#include "broker/router_link.h"
+#include "lib/base/mem.h"
+#include "lib/loop/loop.h"
+#include "lib/store/store_key.h"
+#include "test/lib/api_world.h"
+
+struct api_world_fakes api_world_fakes;
+static struct broker *world; /* of the last call: the fakes are given none */
+
+/* --- nodes and routers --- */
+
+bool
+node_link_is_alive(const struct node_link *nl, const char *node)
+{
+	(void)nl;
+	(void)node;
+	return !api_world_fakes.no_node;
+}
+
+void
+node_link_each(const struct node_link *nl, node_link_visit_fn *fn, void *arg)
+{
+	struct wire_node_facts f = { .id = (char *)(uintptr_t)"n1",
+		.version = (char *)(uintptr_t)"0" };
+
+	(void)nl;
+	(void)fn(&f, true, arg);
+}
+
+int
+node_link_call(const struct node_link *nl, const char *node, const char *path,
+    struct http_call_opts *o, char **out_url, struct err *e)
+{
+	(void)nl;
+	(void)path;
+	(void)o;
+	(void)out_url;
+	return err_set(e, ERR_BUSY, NULL, "The node %s is away.", node);
+}
+
+void
+router_link_each(const struct router_link *rl, router_link_visit_fn *fn, void *arg)
+{
+	(void)rl;
+	(void)fn("r1", 7, true, arg);
+}
+
+/* --- rollouts: what the spec wants is so; a deleted application goes --- */
+
+struct wait {
+	char *app_id; /* owned */
+	rollout_done_fn *done;
+	void *arg;
+	struct err e;
+	bool fails;
+};
+
+struct rollout {
+	struct broker *b;
+};
+
+struct rollout *
+rollout_new(struct broker *b)
+{
+	struct rollout *r = xcalloc(1, sizeof *r);
+
+	r->b = b;
+	world = b;
+	return r;
+}
+
+void
+rollout_free(struct rollout *take_r)
+{
+	free(take_r);
+}
+
+struct removal {
+	struct store_txn *t;
+	const char *app_id;
+	int64_t present, keep, removed;
+};
+
+static bool
+remove_gear(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_gear *g = rec;
+	struct removal *r = arg;
+
+	if (strcmp(g->app_id, r->app_id) == 0 && ++r->present > r->keep) {
+		record_delete_cas(r->t, xstrdup(key), rev);
+		r->removed++;
+	}
+	return true;
+}
+
+static void
+remove_app(struct broker *b, struct store_txn *t, const struct wire_app *a, int64_t rev)
+{
+	AUTO(free) char *id_key = store_key_app_id(a->id);
+	AUTO(free) char *env = store_key_env(a->id);
+	AUTO(free) char *host = xasprintf("%s-%s.%s", a->name, a->domain, b->conf.app_domain);
+	AUTO(free) char *route = store_key_route(host);
+	struct err e = { 0 };
+
+	record_delete_cas(t, store_key_app(a->domain, a->name), rev);
+	store_txn_delete(t, id_key);
+	store_txn_delete(t, env);
+	store_txn_delete(t, route);
+	(void)!quota_apps(b, t, a->domain, -1, &e);
+}
+
+static int
+rollout_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
+{
+	struct wait *w = arg;
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	struct removal r = { .t = t, .app_id = w->app_id };
+	int64_t rev;
+
+	if (record_app_by_id(b->store, w->app_id, &a, &rev, e) < 0)
+		return -1;
+	r.keep = a.spec.deleted ? 0 : a.spec.gears;
+	record_each(b->store, STORE_PREFIX_GEAR, &wire_gear_codec, remove_gear, &r);
+	if (r.removed > 0 && quota_user(b, t, a.owner, -r.removed, 0, e) < 0)
+		return -1;
+	if (a.spec.deleted) {
+		remove_app(b, t, &a, rev);
+		return 0;
+	}
+	if (api_world_fakes.rollout_failure != NULL) {
+		mem_set_str(&a.spec.deployment, a.status.deployment);
+		a.spec.env_rev = a.status.env_rev;
+		w->fails = true;
+	}
+	mem_set_str(&a.status.deployment, a.spec.deployment);
+	a.status.env_rev = a.spec.env_rev;
+	record_put_cas(t, store_key_app(a.domain, a.name), rev, &wire_app_codec, &a);
+	return 0;
+}
+
+static void
+rollout_ended(const struct err *e, void *arg)
+{
+	struct wait *w = arg;
+	struct err failure = { 0 };
+
+	if (e == NULL && w->fails) {
+		(void)err_set(&failure, ERR_CONFLICT, NULL, "%s", api_world_fakes.rollout_failure);
+		e = &failure;
+	}
+	w->done(e, w->arg);
+	free(w->app_id);
+	free(w);
+}
+
+struct rollout_wait *
+rollout_wait(struct rollout *r, const char *app_id, rollout_line_fn *on_line, rollout_done_fn *done,
+    void *arg)
+{
+	struct wait *w = xcalloc(1, sizeof *w);
+
+	*w = (struct wait){ .app_id = xstrdup(app_id), .done = done, .arg = arg };
+	api_world_fakes.rollouts++;
+	if (on_line != NULL)
+		on_line("Rolling", arg);
+	change_start(r->b, rollout_build, rollout_ended, w);
+	return (struct rollout_wait *)(void *)w;
+}
+
+void
+rollout_wait_cancel(struct rollout_wait *take_w)
+{
+	(void)take_w;
+}
+
+/* --- builds --- */
+
+struct order {
+	char *app_id, *ref, *sha1, *id; /* owned */
+	build_done_fn *done;
+	void *arg;
+};
+
+static int
+order_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
+{
+	struct order *o = arg;
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
+	int64_t rev;
+
+	if (api_world_fakes.build_failure != NULL)
+		return err_set(e, ERR_CONFLICT, NULL, "%s", api_world_fakes.build_failure);
+	if (record_app_by_id(b->store, o->app_id, &a, &rev, e) < 0)
+		return -1;
+	d.id = xstrdup(o->id);
+	d.app_id = xstrdup(o->app_id);
+	d.ref = xstrdup_null(o->ref);
+	d.sha1 = xstrdup_null(o->sha1);
+	d.created_at = 1700000000 + api_world_fakes.builds;
+	((struct wire_activation *)codec_list_add(&wire_activation_codec, &d.activations))->at_ms =
+	    1700000000000;
+	record_put_cas(t, store_key_deployment(o->app_id, o->id), 0, &wire_deployment_codec, &d);
+	mem_set_str(&a.spec.deployment, o->id);
+	mem_set_str(&a.status.deployment, o->id);
+	record_put_cas(t, store_key_app(a.domain, a.name), rev, &wire_app_codec, &a);
+	return 0;
+}
+
+static void
+order_ended(const struct err *e, void *arg)
+{
+	struct order *o = arg;
+
+	o->done(e == NULL ? o->id : NULL, e, o->arg);
+	free(o->app_id);
+	free(o->ref);
+	free(o->sha1);
+	free(o->id);
+	free(o);
+}
+
+struct build *
+build_start(struct build_queue *q, const struct build_source *src, build_line_fn *on_line,
+    build_done_fn *done, void *arg)
+{
+	struct order *o = xcalloc(1, sizeof *o);
+
+	(void)q;
+	api_world_fakes.builds++;
+	*o = (struct order){
+		.app_id = xstrdup(src->app_id),
+		.ref = xstrdup_null(src->ref),
+		.sha1 = xstrdup_null(src->sha1),
+		.id = xasprintf("%08x", (unsigned)api_world_fakes.builds),
+		.done = done,
+		.arg = arg,
+	};
+	on_line("Building", arg);
+	change_start(world, order_build, order_ended, o);
+	return (struct build *)(void *)o;
+}
+
+/* --- git: "main" is there, nothing else --- */
+
+struct ask {
+	repo_resolve_fn *fn;
+	void *arg;
+	bool found;
+};
+
+static void
+ask_end(void *arg)
+{
+	struct ask *a = arg;
+	struct err e = { 0 };
+
+	if (!a->found)
+		(void)err_set(&e, ERR_NOT_FOUND, "ref", "There is no such branch, tag or commit.");
+	a->fn(a->found ? "refs/heads/main" : NULL,
+	    a->found ? "0123456789012345678901234567890123456789" : NULL, a->found ? NULL : &e, a->arg);
+	free(a);
+}
+
+struct repo_ask *
+repo_resolve(struct repo_store *rs, const char *app_id, const char *word, repo_resolve_fn *fn,
+    void *arg)
+{
+	struct ask *a = xcalloc(1, sizeof *a);
+
+	(void)rs;
+	(void)app_id;
+	*a = (struct ask){ fn, arg, strcmp(word, "main") == 0 };
+	loop_post(world->loop, ask_end, a);
+	return NULL;
+}
+
+struct repo_ask *
+repo_import(struct repo_store *rs, const char *app_id, const char *url, repo_resolve_fn *fn,
+    void *arg)
+{
+	struct ask *a = xcalloc(1, sizeof *a);
+
+	(void)rs;
+	(void)app_id;
+	*a = (struct ask){ fn, arg, strstr(url, "missing") == NULL };
+	loop_post(world->loop, ask_end, a);
+	return NULL;
+}
