@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -304,6 +305,7 @@ begin_answer(struct http_req *r, int status)
 {
 	struct http_conn *c = r->conn;
 
+	assert(!r->has_begun && !r->is_aborted); /* one answer for each request */
 	r->has_begun = true;
 	r->has_no_body = status_has_no_body(status) || str_eq(r->head.method, "HEAD");
 	if (r->wants_continue && !c->body_done)
@@ -379,6 +381,7 @@ http_req_write(struct http_req *r, const void *p, size_t n)
 	struct http_conn *c = r->conn;
 	struct buf *out = http_conn_out(c);
 
+	assert(r->has_begun && !r->has_ended && !r->is_aborted);
 	if (n > 0 && !r->has_no_body) {
 		if (r->is_chunked)
 			buf_addf(out, "%zx\r\n", n);
@@ -404,6 +407,7 @@ http_req_on_drain(struct http_req *r, http_drain_fn *fn, void *arg)
 void
 http_req_end(struct http_req *r)
 {
+	assert(r->has_begun && !r->has_ended && !r->is_aborted);
 	if (r->is_chunked && !r->has_no_body)
 		buf_adds(http_conn_out(r->conn), "0\r\n\r\n");
 	r->has_ended = true;

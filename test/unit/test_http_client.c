@@ -23,7 +23,8 @@ struct world {
 	struct http_req *req; /* held by the server, or NULL */
 	bool is_done, has_req, was_closed, has_data;
 	int ends, status, heads, head_status;
-	size_t got;      /* of the answer by on_data */
+	size_t got; /* of the answer by on_data */
+	size_t uploaded;
 	size_t pause_at; /* of got */
 	size_t to_send;  /* by read; 0 and is_open: pause */
 	bool is_open;    /* more may come to be sent */
@@ -61,6 +62,19 @@ count_body(struct http_req *r, const char *p, size_t n, void *arg)
 	if (n == 0) {
 		w->req = NULL;
 		http_req_reply_text(r, 200, "got %zu", w->got);
+	}
+}
+
+static void
+end_after_body(struct http_req *r, const char *p, size_t n, void *arg)
+{
+	struct world *w = arg;
+
+	(void)p;
+	w->uploaded += n;
+	if (n == 0) {
+		w->req = NULL;
+		http_req_end(r);
 	}
 }
 
@@ -378,8 +392,10 @@ test_both_ways_at_once(void **state)
 	w.to_send = 100;
 	w.is_open = false;
 	http_call_resume(w.call);
-	http_req_read(w.req, count_body, &w);
-	http_peer_turn(w.loop, 10);
+	http_req_read(w.req, end_after_body, &w);
+	http_peer_wait(w.loop, &w.is_done);
+	assert_int_equal(w.err.code, ERR_NONE);
+	assert_int_equal(w.uploaded, 200);
 	finish(&w);
 }
 
