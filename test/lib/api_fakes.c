@@ -287,7 +287,7 @@ repo_resolve(struct repo_store *rs, const char *app_id, const char *word, repo_r
 	return NULL;
 }
 
-struct repo_ask *
+void
 repo_import(struct repo_store *rs, const char *app_id, const char *url, repo_resolve_fn *fn,
     void *arg)
 {
@@ -297,5 +297,4 @@ repo_import(struct repo_store *rs, const char *app_id, const char *url, repo_res
 	(void)app_id;
 	*a = (struct ask){ fn, arg, strstr(url, "missing") == NULL };
 	loop_post(world->loop, ask_end, a);
-	return NULL;
 }
