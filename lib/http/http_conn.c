@@ -289,9 +289,7 @@ use_body(struct http_conn *c)
 		refuse(c, 400, "The chunked body is malformed.");
 		return;
 	}
-	if (c->state == HTTP_CONN_FLUSH)
-		c->skipped += (int64_t)data.n;
-	else if (data.n > 0)
+	if (data.n > 0)
 		deliver(c, data.p, data.n);
 	if (c->state != HTTP_CONN_DEAD && unread(c) == 0)
 		release_input(c);

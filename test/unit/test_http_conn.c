@@ -116,6 +116,10 @@ handle(struct http_req *r, void *arg)
 		write_more(r, w);
 	} else if (strcmp(path, "/up") == 0) {
 		http_req_read(r, sink, w);
+	} else if (strcmp(path, "/both") == 0) {
+		http_req_begin(r, 200, NULL);
+		http_req_write(r, "part", 4);
+		http_req_read(r, sink, w);
 	} else if (strcmp(path, "/enough") == 0) {
 		http_req_read(r, stop_early, w);
 	} else if (strcmp(path, "/abort-up") == 0) {
@@ -330,6 +334,50 @@ test_truncated_bodies(void **state)
 	finish(&w);
 }
 
+/* A second answer would be taken for a part of the first. */
+static void
+test_broken_body_of_a_begun_answer(void **state)
+{
+	struct world w;
+
+	(void)state;
+	start(&w);
+	http_peer_puts(
+	    &w.peer, "POST /both HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+	http_peer_expect(&w.peer, "part");
+	http_peer_puts(&w.peer, "1\r\nabc\r\n");
+	http_peer_expect_end(&w.peer);
+	assert_int_equal(w.closed, 1);
+	assert_int_equal(http_peer_count(&w.peer, "HTTP/1.1 "), 1);
+	assert_int_equal(http_peer_count(&w.peer, "0\r\n\r\n"), 0);
+	finish(&w);
+}
+
+static void
+test_bodies_that_nobody_wants(void **state)
+{
+	struct world w;
+
+	(void)state;
+	start(&w);
+	/* Malformed behind what was read: the answer stands, the connection ends. */
+	http_peer_puts(&w.peer,
+	    "POST /enough HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na");
+	http_peer_expect(&w.peer, "enough");
+	http_peer_puts(&w.peer, "bc\r\nGET /x HTTP/1.1\r\nHost: h\r\n\r\n");
+	http_peer_expect_end(&w.peer);
+	assert_int_equal(http_peer_count(&w.peer, "HTTP/1.1 "), 1);
+	/* Cut there. */
+	reopen(&w);
+	http_peer_puts(&w.peer, "POST /enough HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab");
+	http_peer_expect(&w.peer, "enough");
+	shutdown(w.peer.fd, SHUT_WR);
+	http_peer_expect_end(&w.peer);
+	http_peer_turn(w.loop, 5);
+	assert_null(w.server->conns);
+	finish(&w);
+}
+
 static void
 vanish(struct world *w, bool resets)
 {
@@ -533,6 +581,8 @@ main(void)
 		cmocka_unit_test(test_chunked_upload),
 		cmocka_unit_test(test_early_answers),
 		cmocka_unit_test(test_truncated_bodies),
+		cmocka_unit_test(test_broken_body_of_a_begun_answer),
+		cmocka_unit_test(test_bodies_that_nobody_wants),
 		cmocka_unit_test(test_vanishing_clients),
 		cmocka_unit_test(test_half_closed_before_the_answer_was_read),
 		cmocka_unit_test(test_aborts),
