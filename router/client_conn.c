@@ -5,6 +5,7 @@
 
 #include "lib/base/mem.h"
 #include "router/proxy.h"
+#include "router/router_conf.h"
 
 static void run(struct client_conn *c);
 
@@ -23,7 +24,7 @@ client_conn_close(struct client_conn *take_c)
 	if (is_closed(c))
 		return; /* is buried already */
 	proxy_free(STEAL(c->x));
-	wheel_clear(&c->timer.timer);
+	wheel_clear(&l->wheel, &c->timer.timer);
 	sock_close(&c->sock);
 	buf_fini(&c->in);
 	c->view_n = 0;
@@ -163,14 +164,14 @@ client_conn_done(struct client_conn *c, bool keep)
 	if (!keep || (l->draining && c->view_n == 0)) {
 		if (sock_pending(&c->sock)) { /* the rest goes out first */
 			set_state(c, CLIENT_LINGER);
-			client_conn_deadline(c, CLIENT_HEAD_MS);
+			client_conn_deadline(c, l->conf->head_timeout_s * 1000);
 			return;
 		}
 		start_linger(c);
 		return;
 	}
 	set_state(c, CLIENT_IDLE);
-	client_conn_deadline(c, CLIENT_IDLE_MS);
+	client_conn_deadline(c, l->conf->idle_timeout_s * 1000);
 	if (!c->running)
 		run(c);
 }
@@ -213,7 +214,7 @@ next_request(struct client_conn *c)
 	r = http_head_request(c->view, c->view_n, c->seen, h);
 	if (r == HTTP_HEAD_MORE && c->view_n < CLIENT_HEAD_MAX) {
 		if (c->state == CLIENT_IDLE)
-			client_conn_deadline(c, CLIENT_HEAD_MS);
+			client_conn_deadline(c, l->conf->head_timeout_s * 1000);
 		set_state(c, CLIENT_HEAD);
 		c->seen = c->view_n;
 		return c->sock.can_read;
@@ -282,7 +283,7 @@ on_deadline(struct lane_timer *t)
 
 	switch (c->state) {
 	case CLIENT_HEAD:
-		refuse(c, 408, "The head of the request did not arrive within 20 seconds.");
+		refuse(c, 408, "The head of the request did not arrive in time.");
 		break;
 	case CLIENT_BUSY:
 		proxy_timeout(c->x);
@@ -309,7 +310,7 @@ client_conn_start(struct lane *l, int take_fd, const char *peer, uint16_t peer_p
 		c->next->prev = c;
 	l->clients = c;
 	l->client_n++;
-	client_conn_deadline(c, CLIENT_IDLE_MS);
+	client_conn_deadline(c, l->conf->idle_timeout_s * 1000);
 }
 
 void

@@ -12,8 +12,6 @@
 struct proxy;
 
 enum {
-	CLIENT_IDLE_MS = 75 * 1000,
-	CLIENT_HEAD_MS = 20 * 1000,
 	CLIENT_LINGER_MS = 2 * 1000,
 	CLIENT_HEAD_MAX = 32 * 1024,
 	CLIENT_LINGER_MAX = 16 * 1024 * 1024, /* bytes thrown away before the end */

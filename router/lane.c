@@ -51,12 +51,22 @@ lane_random(struct lane *l)
 void
 lane_begin(struct lane *l)
 {
-	if (l->depth++ == 0) {
-		struct timespec t;
+	struct timespec t;
 
-		clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-		l->now_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-	}
+	if (l->depth++ != 0)
+		return;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	l->now_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	if (!l->ticks) /* nothing is set: the wheel stood still */
+		wheel_advance(&l->wheel, l->now_ms, NULL);
+}
+
+static void
+start_ticks(struct lane *l)
+{
+	struct timeval tick = { .tv_usec = (1 << WHEEL_SHIFT) * 1000 };
+
+	l->ticks = event_add(l->tick, &tick) == 0;
 }
 
 void
@@ -70,6 +80,8 @@ lane_end(struct lane *l)
 		l->graves = g->next;
 		free(g);
 	}
+	if (l->wheel.n != 0 && !l->ticks)
+		start_ticks(l);
 	if (l->draining && l->client_n == 0 && l->on_drained != NULL) {
 		void (*fn)(struct lane *) = STEAL(l->on_drained);
 
@@ -101,6 +113,10 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	lane_begin(l);
 	wheel_advance(&l->wheel, l->now_ms, on_timer);
+	if (l->wheel.n == 0) {
+		event_del(l->tick);
+		l->ticks = false;
+	}
 	lane_end(l);
 }
 
@@ -163,7 +179,6 @@ struct lane *
 lane_new(int index, const struct router_conf *conf, struct err *e)
 {
 	struct lane *l = xcalloc(1, sizeof *l);
-	struct timeval tick = { .tv_usec = (1 << WHEEL_SHIFT) * 1000 };
 
 	l->index = index;
 	l->conf = conf;
@@ -178,13 +193,10 @@ lane_new(int index, const struct router_conf *conf, struct err *e)
 		lane_free(l);
 		return NULL;
 	}
-	lane_begin(l);
-	wheel_init(&l->wheel, l->now_ms);
-	lane_end(l);
+	wheel_init(&l->wheel, lane_monotonic_us() / 1000);
 	l->tick = event_new(l->base, -1, EV_PERSIST, on_tick, l);
 	l->mailev = event_new(l->base, l->mail_fd, EV_READ | EV_PERSIST, on_mail, l);
-	if (l->tick == NULL || l->mailev == NULL || event_add(l->tick, &tick) < 0 ||
-	    event_add(l->mailev, NULL) < 0) {
+	if (l->tick == NULL || l->mailev == NULL || event_add(l->mailev, NULL) < 0) {
 		(void)err_set(e, ERR_SYSTEM, NULL, "cannot watch a mailbox");
 		lane_free(l);
 		return NULL;

@@ -71,6 +71,7 @@ struct lane {
 	char port_text[8];
 	bool draining; /* no new requests */
 	int depth;
+	bool ticks;                /* tick is set: only while there are timers */
 	struct event *tick;        /* owned */
 	struct event *mailev;      /* owned */
 	int mail_fd;               /* owned */

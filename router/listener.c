@@ -187,7 +187,7 @@ listener_close(struct listener *take_ls)
 		while (accept_one(ls))
 			continue;
 		event_del(&ls->ev);
-		wheel_clear(&ls->pause.timer);
+		wheel_clear(&ls->lane->wheel, &ls->pause.timer);
 	}
 	close(ls->fd);
 	free(ls);

@@ -172,7 +172,7 @@ write_page(struct client_conn *c, const struct proxy_page *p)
 	struct iovec v;
 
 	buf_clear(&l->out);
-	proxy_page_add(&l->out, p);
+	c->x->bytes = (int64_t)proxy_page_add(&l->out, p);
 	v = (struct iovec){ l->out.p, l->out.n };
 	(void)sock_write(&c->sock, &v, 1);
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "lib/base/mem.h"
 #include "lib/http/http_head.h"
 
 static void
@@ -31,10 +32,10 @@ add_json(struct buf *b, const struct proxy_page *p)
 	buf_adds(b, "}\n");
 }
 
-void
+size_t
 proxy_page_add(struct buf *out, const struct proxy_page *p)
 {
-	struct buf body = { 0 };
+	AUTO_FINI(buf_fini) struct buf body = { 0 };
 
 	if (p->wants_json)
 		add_json(&body, p);
@@ -54,9 +55,10 @@ proxy_page_add(struct buf *out, const struct proxy_page *p)
 	else if (p->minor == 0)
 		buf_adds(out, "Connection: keep-alive\r\n");
 	buf_addf(out, "X-Request-Id: %.*s\r\n\r\n", (int)p->id.n, p->id.p);
-	if (!p->is_head)
-		buf_add(out, body.p, body.n);
-	buf_fini(&body);
+	if (p->is_head)
+		return 0;
+	buf_add(out, body.p, body.n);
+	return body.n;
 }
 
 bool

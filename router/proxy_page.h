@@ -19,7 +19,7 @@ struct proxy_page {
 	int retry_after_s; /* 0: not said */
 };
 
-/* Appends head and body. */
-void proxy_page_add(struct buf *out, const struct proxy_page *p);
+/* Appends head and body; returns the bytes of the body. */
+size_t proxy_page_add(struct buf *out, const struct proxy_page *p);
 /* Whether Accept prefers JSON to HTML. */
 bool proxy_page_wants_json(const struct http_head *h);

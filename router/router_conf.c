@@ -29,6 +29,12 @@ static const struct conf_item items[] = {
 	CONF_INT(struct router_conf, request_timeout_s, "request-timeout", 1, 86400, "300",
 	    "Seconds without a byte until a request is given up, unless the application sets its "
 	    "own."),
+	CONF_INT(struct router_conf, idle_timeout_s, "idle-timeout", 1, 86400, "75",
+	    "Seconds that a client's connection stays open between requests."),
+	CONF_INT(struct router_conf, head_timeout_s, "head-timeout", 1, 3600, "20",
+	    "Seconds until the head of a request must be there."),
+	CONF_INT(struct router_conf, connect_timeout_s, "connect-timeout", 1, 300, "5",
+	    "Seconds until another instance is tried when one does not accept a connection."),
 	CONF_INT(struct router_conf, body_max, "body-max", 0, INT64_MAX, "0",
 	    "Largest body of a request in bytes; 0: any."),
 	CONF_INT(struct router_conf, drain_s, "drain", 0, 3600, "10",

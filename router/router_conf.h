@@ -23,8 +23,10 @@ struct router_conf {
 	int64_t threads;
 	int64_t ready_fd; /* -1: none */
 	int64_t request_timeout_s;
-	int64_t body_max; /* bytes; 0: any */
-	int64_t drain_s;  /* at the end */
+	int64_t idle_timeout_s, head_timeout_s; /* of clients */
+	int64_t connect_timeout_s;              /* to an instance */
+	int64_t body_max;                       /* bytes; 0: any */
+	int64_t drain_s;                        /* at the end */
 };
 
 /* As conf_load: 1 after --help and --version. */

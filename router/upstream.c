@@ -8,6 +8,7 @@
 
 #include "lib/base/mem.h"
 #include "router/host_table.h"
+#include "router/router_conf.h"
 
 enum { DOWN_DOUBLINGS = 5 };
 
@@ -98,7 +99,7 @@ upstream_close(struct upstream_conn *take_u)
 		return;
 	if (is_idle(u))
 		unlink_idle(u);
-	wheel_clear(&u->timer.timer);
+	wheel_clear(&u->sock.lane->wheel, &u->timer.timer);
 	sock_close(&u->sock);
 	u->sock.lane->upstream_n--;
 	lane_bury(u->sock.lane, &u->grave);
@@ -156,7 +157,7 @@ connect_new(struct upstream_pool *p)
 		return NULL;
 	}
 	l->upstream_n++;
-	wheel_set(&l->wheel, &u->timer.timer, l->now_ms + UPSTREAM_CONNECT_MS);
+	wheel_set(&l->wheel, &u->timer.timer, l->now_ms + l->conf->connect_timeout_s * 1000);
 	return u;
 }
 
@@ -194,7 +195,7 @@ upstream_connected(struct upstream_conn *u)
 	if (!u->connecting)
 		return;
 	u->connecting = false;
-	wheel_clear(&u->timer.timer);
+	wheel_clear(&u->sock.lane->wheel, &u->timer.timer);
 	upstream_pool_worked(u->pool);
 }
 

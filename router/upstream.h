@@ -12,7 +12,6 @@ struct host_endpoint;
 struct upstream_conn;
 
 enum {
-	UPSTREAM_CONNECT_MS = 5000,
 	UPSTREAM_IDLE_MS = 60000, /* unless the instance names a shorter time */
 	UPSTREAM_IDLE_MAX = 256,  /* kept for each instance and lane */
 	UPSTREAM_DOWN_MS = 250,   /* after a refused connection; doubles up to 32 times */

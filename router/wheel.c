@@ -19,6 +19,7 @@ link_timer(struct wheel *w, struct wheel_timer *t)
 	if (tick >= w->tick + WHEEL_SLOTS)
 		tick = w->tick + WHEEL_SLOTS - 1;
 	head = &w->slot[tick % WHEEL_SLOTS];
+	w->n++;
 	t->tick = tick;
 	t->next = *head;
 	if (t->next != NULL)
@@ -28,7 +29,7 @@ link_timer(struct wheel *w, struct wheel_timer *t)
 }
 
 void
-wheel_clear(struct wheel_timer *t)
+wheel_clear(struct wheel *w, struct wheel_timer *t)
 {
 	if (t->pprev == NULL)
 		return;
@@ -36,6 +37,7 @@ wheel_clear(struct wheel_timer *t)
 	if (t->next != NULL)
 		t->next->pprev = t->pprev;
 	t->pprev = NULL;
+	w->n--;
 }
 
 void
@@ -45,7 +47,7 @@ wheel_set(struct wheel *w, struct wheel_timer *t, int64_t deadline_ms)
 	/* A slot that comes too early only looks again. */
 	if (t->pprev != NULL && t->tick <= (deadline_ms >> WHEEL_SHIFT) + 1)
 		return;
-	wheel_clear(t);
+	wheel_clear(w, t);
 	link_timer(w, t);
 }
 
@@ -54,12 +56,14 @@ wheel_advance(struct wheel *w, int64_t now_ms, wheel_fn *fn)
 {
 	int64_t until = now_ms >> WHEEL_SHIFT;
 
+	if (w->n == 0 && w->tick < until)
+		w->tick = until;
 	while (w->tick < until) {
 		struct wheel_timer *t;
 
 		w->tick++;
 		while ((t = w->slot[w->tick % WHEEL_SLOTS]) != NULL) {
-			wheel_clear(t);
+			wheel_clear(w, t);
 			if (t->deadline_ms <= now_ms)
 				fn(t);
 			else

@@ -19,6 +19,7 @@ struct wheel_timer {
 struct wheel {
 	struct wheel_timer *slot[WHEEL_SLOTS];
 	int64_t tick; /* all before it have fired */
+	int64_t n;    /* timers set */
 };
 
 typedef void wheel_fn(struct wheel_timer *t);
@@ -26,6 +27,6 @@ typedef void wheel_fn(struct wheel_timer *t);
 void wheel_init(struct wheel *w, int64_t now_ms);
 /* Sets or moves the deadline. */
 void wheel_set(struct wheel *w, struct wheel_timer *t, int64_t deadline_ms);
-void wheel_clear(struct wheel_timer *t);
+void wheel_clear(struct wheel *w, struct wheel_timer *t);
 /* Calls fn for each timer that is due; it is no longer set then. fn may set and clear any. */
 void wheel_advance(struct wheel *w, int64_t now_ms, wheel_fn *fn);

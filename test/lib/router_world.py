@@ -28,6 +28,7 @@ class Router:
         self.log = open(os.path.join(self.dir, "router.log"), "ab")
         self.p = subprocess.Popen(
             [os.path.join(BUILD, "pinion-router"), "--http", self.http, "--threads", str(self.threads), "--ready-fd", str(w), *self.args],
+            env=dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"),
             pass_fds=[w], stdout=self.log, stderr=self.log)
         os.close(w)
         ready, _, _ = select.select([r], [], [], DEADLINE)
