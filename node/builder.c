@@ -477,13 +477,14 @@ on_unpack_end(struct child *c, const struct child_end *end, void *arg)
 	struct build *x = arg;
 	struct err e = { 0 };
 	size_t n = strcspn(end->err, "\n");
+	int status;
 
-	child_free(c);
 	x->unpack = NULL;
 	x->has_all = true; /* what still comes is thrown away */
 	x->result.us.unpack = now_us() - x->phase_us;
 	if (end->status == 0 &&
 	    codec_decode(&oci_layer_result_codec, end->out, end->out_len, &x->src, 0, &e) == 0) {
+		child_free(c);
 		next_phase(x, PHASE_PLAN);
 		return;
 	}
@@ -491,7 +492,9 @@ on_unpack_end(struct child *c, const struct child_end *end, void *arg)
 		(void)err_set(&e, ERR_INVALID, NULL, "%.*s", (int)n, end->err);
 	else if (e.code == ERR_NONE)
 		(void)err_set(&e, ERR_SYSTEM, NULL, "the unpacker failed (%s)", end->why);
-	fail(x, "unpack", end->status, &e);
+	status = end->status;
+	child_free(c);
+	fail(x, "unpack", status, &e);
 }
 
 static void

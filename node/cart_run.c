@@ -190,15 +190,16 @@ on_step_end(struct child *c, const struct child_end *end, void *arg)
 	struct cart_run *r = arg;
 	struct err e = { 0 };
 
-	child_free(c);
 	r->child = NULL;
 	if (end->status == 0) {
+		child_free(c);
 		r->next++;
 		next_step(r);
 		return;
 	}
 	r->exit_code = end->status;
 	(void)err_set(&e, ERR_INVALID, NULL, "%s failed (%s)", r->steps.v[r->next].name, end->why);
+	child_free(c);
 	fail(r, &e);
 }
 
