@@ -41,7 +41,8 @@ struct access_log {
 	atomic_bool sleeps, ends, reopens;
 	pthread_t thread;
 	int n;
-	uint64_t lost;
+	uint64_t lost; /* as told */
+	time_t told_lost;
 	struct access_ring *ring; /* owned: n of them */
 };
 
@@ -89,8 +90,10 @@ add_text(struct line *l, struct str s, size_t max)
 {
 	size_t run = 0;
 
-	if (s.n == 0)
+	if (s.n == 0) {
 		ADD(l, "-");
+		return;
+	}
 	for (size_t i = 0; i < s.n && i < max; i++) {
 		char hex[5];
 
@@ -218,15 +221,14 @@ reopen(struct access_log *a)
 	a->fd = fd;
 }
 
-static bool
+/* Returns the bytes written. */
+static size_t
 write_ring(struct access_log *a, struct access_ring *r)
 {
 	size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
-	size_t n = atomic_load(&r->head) - tail;
+	size_t n = atomic_load(&r->head) - tail, all = n;
 	struct err e = { 0 };
 
-	if (n == 0)
-		return false;
 	while (n > 0) {
 		size_t at = tail & (RING - 1), part = RING - at < n ? RING - at : n;
 
@@ -238,23 +240,37 @@ write_ring(struct access_log *a, struct access_ring *r)
 		n -= part;
 		atomic_store_explicit(&r->tail, tail, memory_order_release);
 	}
-	return true;
+	return all;
 }
 
-static bool
+static void
+tell_lost(struct access_log *a)
+{
+	time_t now = time(NULL);
+	uint64_t lost = 0;
+
+	for (int i = 0; i < a->n; i++)
+		lost += atomic_load(&a->ring[i].lost);
+	if (lost == a->lost || now == a->told_lost)
+		return;
+	log_warn("access_log_lost", LOG_INT("lines", lost - a->lost));
+	a->lost = lost;
+	a->told_lost = now;
+}
+
+/* Returns the bytes of the fullest ring. */
+static size_t
 write_all(struct access_log *a)
 {
-	uint64_t lost = 0;
-	bool any = false;
+	size_t most = 0;
 
 	for (int i = 0; i < a->n; i++) {
-		any |= write_ring(a, &a->ring[i]);
-		lost += atomic_load(&a->ring[i].lost);
+		size_t n = write_ring(a, &a->ring[i]);
+
+		most = n > most ? n : most;
 	}
-	if (lost != a->lost)
-		log_warn("access_log_lost", LOG_INT("lines", lost - a->lost));
-	a->lost = lost;
-	return any;
+	tell_lost(a);
+	return most;
 }
 
 static void
@@ -273,13 +289,18 @@ run(void *arg)
 	struct access_log *a = arg;
 
 	while (!atomic_load(&a->ends)) {
+		size_t n;
+
 		reopen(a);
-		if (write_all(a)) {
+		n = write_all(a);
+		if (n > RING / 8)
+			continue; /* busy: the rings fill sooner than we gather */
+		if (n > 0) {
 			wait_wake(a, GATHER_MS);
 			continue;
 		}
 		atomic_store(&a->sleeps, true);
-		if (write_all(a) || atomic_load(&a->ends)) {
+		if (write_all(a) > 0 || atomic_load(&a->ends)) {
 			atomic_store(&a->sleeps, false);
 			continue;
 		}

@@ -56,8 +56,16 @@ put(struct route_feed *f, const struct wire_feed *w, struct err *e)
 		(void)err_set(e, ERR_INVALID, "value", "a put needs key and value");
 		return ROUTE_FEED_SKIPPED;
 	}
-	if (codec_decode(&wire_route_codec, w->value, strlen(w->value), &r, CODEC_IGNORE, e) < 0 ||
-	    host_table_put(f->table, &r, e) < 0) {
+	if (codec_decode(&wire_route_codec, w->value, strlen(w->value), &r, CODEC_IGNORE, e) < 0) {
+		(void)err_wrap(e, "route %s", w->key);
+		return ROUTE_FEED_SKIPPED;
+	}
+	if (strcmp(r.host, w->key) != 0) {
+		(void)err_set(
+		    e, ERR_INVALID, "host", "is %s, but the route's key is %s", r.host, w->key);
+		return ROUTE_FEED_SKIPPED;
+	}
+	if (host_table_put(f->table, &r, e) < 0) {
 		(void)err_wrap(e, "route %s", w->key);
 		return ROUTE_FEED_SKIPPED;
 	}

@@ -1,0 +1,104 @@
+/* Tables of routes: the first byte chooses the static file (even) or the saved log. What is read
+ * is found again, and written anew reads as the same. */
+#include "test/fuzz/fuzz.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "router/host_table.h"
+#include "router/route_feed.h"
+#include "router/route_file.h"
+#include "router/route_saved.h"
+
+static void
+check(bool is_so)
+{
+	if (!is_so)
+		abort();
+}
+
+static void
+free_publication(struct host_publication *p)
+{
+	if (p == NULL)
+		return;
+	while (p->gone != NULL) {
+		struct host_endpoint *ep = p->gone;
+
+		p->gone = ep->next;
+		host_endpoint_free(ep);
+	}
+	host_publication_free(p);
+}
+
+struct view {
+	const struct host_root *root;
+	struct buf text; /* the table as a static file */
+	size_t n;
+};
+
+static void
+see_route(const struct host_route *r, void *arg)
+{
+	struct view *v = arg;
+	char key[HOST_NAME_MAX + 1];
+
+	v->n++;
+	check(r->host_n == strlen(r->host) && r->host_n > 0);
+	check(v->root != NULL && host_find(v->root, r->host, r->host_n) == r);
+	if (r->host[0] != '*')
+		check(host_key(r->host, r->host_n, key) == r->host_n && strcmp(key, r->host) == 0);
+	buf_adds(&v->text, r->host);
+	for (size_t i = 0; i < r->n; i++) {
+		buf_addc(&v->text, ' ');
+		buf_adds(&v->text, r->ep[i]->name);
+	}
+	buf_addc(&v->text, '\n');
+}
+
+static void
+check_anew(const struct view *v)
+{
+	struct host_table *again = host_table_new(1);
+	struct err e = { 0 };
+
+	check(route_file_apply(again, v->n == 0 ? "" : v->text.p, v->text.n, &e) == 0);
+	check(host_table_count(again) == v->n);
+	host_table_free(again);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	struct host_table *t;
+	struct host_publication *p;
+	struct view v = { 0 };
+	struct err e = { 0 };
+
+	if (n == 0)
+		return 0;
+	t = host_table_new(1);
+	if (data[0] % 2 == 0) {
+		if (route_file_apply(t, (const char *)data + 1, n - 1, &e) < 0) {
+			check(e.code != ERR_NONE && e.text[0] != '\0');
+			check(host_table_count(t) == 0);
+		}
+	} else {
+		struct route_feed f = { .table = t };
+
+		check(route_saved_replay(&f, (const char *)data + 1, n - 1, &e) <= n - 1);
+		route_feed_fini(&f);
+	}
+	p = host_table_publish(t);
+	v.root = p == NULL ? NULL : p->root;
+	host_table_each(t, see_route, &v);
+	check(v.n == host_table_count(t));
+	check_anew(&v);
+	buf_fini(&v.text);
+	free_publication(p);
+	host_table_free(t);
+	return 0;
+}

@@ -1,0 +1,310 @@
+#include "router/route_feed.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
+#include "router/host_table.h"
+#include "router/route_file.h"
+#include "router/route_saved.h"
+
+#define RESET "{\"type\":\"reset\",\"cluster\":\"c\",\"epoch\":1}\n"
+#define PUT(host)                                                                                  \
+	"{\"type\":\"put\",\"kind\":\"route\",\"key\":\"" host "\",\"value\":{\"host\":\"" host    \
+	"\",\"app_id\":\"1\",\"app\":\"a\",\"domain\":\"d\",\"state\":\"live\",\"endpoints\":[{"   \
+	"\"id\":\"i1\",\"address\":\"10.0.0.1\",\"port\":80},{\"id\":\"i2\",\"address\":"          \
+	"\"fd00::2\",\"port\":81}],\"timeout_s\":7}}\n"
+#define DELETE(host) "{\"type\":\"delete\",\"kind\":\"route\",\"key\":\"" host "\"}\n"
+#define SYNC(rev) "{\"type\":\"sync\",\"revision\":" #rev "}\n"
+
+struct fixture {
+	struct host_table *table;
+	struct route_feed feed;
+};
+
+static void
+setup(struct fixture *f)
+{
+	*f = (struct fixture){ .table = host_table_new(1) };
+	f->feed.table = f->table;
+	route_feed_begin(&f->feed);
+}
+
+static void
+fixture_fini(struct fixture *f)
+{
+	route_feed_fini(&f->feed);
+	host_table_free(f->table);
+}
+
+static bool
+has(const struct fixture *f, const char *host)
+{
+	return host_table_get(f->table, host, strlen(host)) != NULL;
+}
+
+static enum route_feed_step
+line(struct fixture *f, const char *text, struct err *e)
+{
+	*e = (struct err){ 0 };
+	return route_feed_line(&f->feed, (struct str){ text, strlen(text) - 1 }, e);
+}
+
+static void
+a_snapshot_replaces_the_table(void **state)
+{
+	AUTO_FINI(fixture_fini) struct fixture f;
+	struct err e;
+
+	(void)state;
+	setup(&f);
+	assert_int_equal(line(&f, RESET, &e), ROUTE_FEED_RESET);
+	assert_int_equal(line(&f, PUT("a.test"), &e), ROUTE_FEED_CHANGE);
+	assert_int_equal(line(&f, PUT("b.test"), &e), ROUTE_FEED_CHANGE);
+	assert_int_equal(line(&f, SYNC(5), &e), ROUTE_FEED_SYNC);
+	assert_int_equal(f.feed.revision, 5);
+	assert_int_equal(line(&f, DELETE("b.test"), &e), ROUTE_FEED_CHANGE);
+	assert_int_equal(line(&f, DELETE("b.test"), &e), ROUTE_FEED_SKIPPED);
+	assert_int_equal(line(&f, SYNC(6), &e), ROUTE_FEED_SYNC);
+	assert_true(has(&f, "a.test") && !has(&f, "b.test"));
+	assert_int_equal(line(&f, RESET, &e), ROUTE_FEED_RESET);
+	assert_int_equal(line(&f, PUT("c.test"), &e), ROUTE_FEED_CHANGE);
+	assert_true(has(&f, "a.test"));
+	assert_int_equal(line(&f, SYNC(9), &e), ROUTE_FEED_SYNC);
+	assert_true(!has(&f, "a.test") && has(&f, "c.test"));
+}
+
+static void
+an_interrupted_snapshot_removes_nothing(void **state)
+{
+	AUTO_FINI(fixture_fini) struct fixture f;
+	struct err e;
+
+	(void)state;
+	setup(&f);
+	(void)line(&f, RESET, &e);
+	(void)line(&f, PUT("a.test"), &e);
+	(void)line(&f, SYNC(5), &e);
+	(void)line(&f, RESET, &e);
+	route_feed_begin(&f.feed); /* the connection broke */
+	assert_int_equal(line(&f, SYNC(5), &e), ROUTE_FEED_SYNC);
+	assert_true(has(&f, "a.test"));
+}
+
+static void
+foreign_feeds_are_refused(void **state)
+{
+	AUTO_FINI(fixture_fini) struct fixture f;
+	struct err e;
+
+	(void)state;
+	setup(&f);
+	assert_int_equal(line(&f, PUT("a.test"), &e), ROUTE_FEED_REFUSED);
+	assert_string_equal(e.field, "type");
+	(void)line(&f, RESET, &e);
+	assert_int_equal(line(&f, "{\"type\":\"reset\",\"cluster\":\"x\",\"epoch\":1}\n", &e),
+	    ROUTE_FEED_REFUSED);
+	assert_string_equal(e.field, "cluster");
+	assert_int_equal(
+	    line(&f, "{\"type\":\"sync\",\"cluster\":\"c\",\"revision\":1,\"epoch\":0}\n", &e),
+	    ROUTE_FEED_REFUSED);
+	assert_string_equal(e.field, "epoch");
+	assert_int_equal(
+	    line(&f, "{\"type\":\"reset\",\"cluster\":\"c\",\"epoch\":2}\n", &e), ROUTE_FEED_RESET);
+	assert_int_equal(f.feed.epoch, 2);
+	assert_int_equal(line(&f, "{\"type\":\"what\"}\n", &e), ROUTE_FEED_REFUSED);
+	assert_int_equal(line(&f, "[]\n", &e), ROUTE_FEED_REFUSED);
+	assert_int_equal(line(&f, "{\"type\":\n", &e), ROUTE_FEED_REFUSED);
+}
+
+static void
+bad_routes_are_skipped_by_name(void **state)
+{
+	static const char *const bad[] = {
+		"{\"type\":\"put\",\"kind\":\"route\",\"key\":\"a.test\"}\n",
+		"{\"type\":\"put\",\"kind\":\"route\",\"key\":\"a.test\",\"value\":{}}\n",
+		"{\"type\":\"put\",\"kind\":\"route\",\"key\":\"a.test\",\"value\":3}\n",
+		"{\"type\":\"put\",\"kind\":\"route\",\"key\":\"a.test\",\"value\":{\"host\":\"A "
+		"b\",\"state\":"
+		"\"live\"}}\n",
+	};
+	AUTO_FINI(fixture_fini) struct fixture f;
+	struct err e;
+
+	(void)state;
+	setup(&f);
+	(void)line(&f, RESET, &e);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		assert_int_equal(line(&f, bad[i], &e), ROUTE_FEED_SKIPPED);
+		assert_int_not_equal(e.code, ERR_NONE);
+	}
+	assert_int_equal(
+	    line(&f, "{\"type\":\"put\",\"kind\":\"gear\",\"key\":\"x\",\"value\":{}}\n", &e),
+	    ROUTE_FEED_SKIPPED);
+	assert_int_equal(e.code, ERR_NONE);
+}
+
+static void
+a_torn_log_is_read_up_to_its_last_sync(void **state)
+{
+	static const char whole[] =
+	    RESET PUT("a.test") SYNC(5) PUT("b.test") SYNC(6) DELETE("a.test") SYNC(7);
+
+	(void)state;
+	for (size_t n = 0; n <= sizeof whole - 1; n++) {
+		AUTO_FINI(fixture_fini) struct fixture f;
+		struct err e = { 0 };
+		size_t used;
+
+		setup(&f);
+		used = route_saved_replay(&f.feed, whole, n, &e);
+		assert_true(used <= n);
+		assert_int_equal(e.code, ERR_NONE);
+		switch (f.feed.revision) {
+		case 0:
+			assert_true(used == 0 && !has(&f, "a.test") && !has(&f, "b.test"));
+			break;
+		case 5:
+			assert_true(has(&f, "a.test") && !has(&f, "b.test"));
+			break;
+		case 6:
+			assert_true(has(&f, "a.test") && has(&f, "b.test"));
+			break;
+		default:
+			assert_int_equal(f.feed.revision, 7);
+			assert_true(
+			    !has(&f, "a.test") && has(&f, "b.test") && used == sizeof whole - 1);
+		}
+	}
+}
+
+static bool
+file_is_settled(const char *path, size_t lines)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	struct err e = { 0 };
+	size_t n = 0;
+
+	if (file_read(path, 1 << 20, &b, &e) < 0)
+		return false;
+	for (size_t i = 0; i < b.n; i++)
+		n += b.p[i] == '\n';
+	return n == lines;
+}
+
+static void
+what_is_saved_is_read_back(void **state)
+{
+	char dir[] = "/tmp/pinion-saved-XXXXXX";
+	AUTO_FINI(fixture_fini) struct fixture f, again;
+	struct loop *l = loop_new();
+	struct worker *w = worker_new(l, 1);
+	struct route_saved *s;
+	const struct host_route *r;
+	AUTO(free) char *path = NULL;
+	const char *lines[] = { RESET, PUT("a.test"), PUT("b.test") };
+	bool never = false;
+	struct err e = { 0 };
+
+	(void)state;
+	setup(&f);
+	setup(&again);
+	assert_non_null(mkdtemp(dir));
+	path = xasprintf("%s/routes.log", dir);
+	s = route_saved_new(w, dir, &e);
+	assert_non_null(s);
+	assert_int_equal(route_saved_load(s, &f.feed, &e), 0);
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		(void)line(&f, lines[i], &e);
+		route_saved_note(s, (struct str){ lines[i], strlen(lines[i]) - 1 }, i == 0);
+	}
+	(void)line(&f, SYNC(5), &e);
+	route_saved_sync(s, &f.feed);
+	route_saved_sync(s, &f.feed); /* nothing new */
+	while (!file_is_settled(path, 4))
+		(void)loop_run_until(l, &never, 5);
+	(void)loop_run_until(l, &never, 20);
+	(void)line(&f, DELETE("b.test"), &e);
+	route_saved_note(
+	    s, STR("{\"type\":\"delete\",\"kind\":\"route\",\"key\":\"b.test\"}"), false);
+	(void)line(&f, SYNC(6), &e);
+	route_saved_sync(s, &f.feed);
+	while (!file_is_settled(path, 6))
+		(void)loop_run_until(l, &never, 5);
+	route_saved_free(s);
+
+	s = route_saved_new(w, dir, &e);
+	assert_int_equal(route_saved_load(s, &again.feed, &e), 0);
+	assert_int_equal(again.feed.revision, 6);
+	assert_string_equal(again.feed.cluster, "c");
+	assert_int_equal(host_table_count(again.table), 1);
+	r = host_table_get(again.table, "a.test", 6);
+	assert_int_equal(r->n, 2);
+	assert_int_equal(r->timeout_s, 7);
+	assert_string_equal(r->ep[1]->name, "[fd00::2]:81");
+	assert_string_equal(r->ep[1]->id, "i2");
+	route_saved_free(s);
+	worker_free(w);
+	loop_free(l);
+	assert_int_equal(file_remove_tree(dir, &e), 0);
+}
+
+static void
+static_tables(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *error; /* NULL: good */
+		size_t routes;
+	} cases[] = {
+		{ "", NULL, 0 },
+		{ "# none\n\n", NULL, 0 },
+		{ "a.test 127.0.0.1:80\n", NULL, 1 },
+		{ "a.test\t127.0.0.1:80   [::1]:81\r\nb.test 10.0.0.1:1", NULL, 2 },
+		{ "A.Test 127.0.0.1:80\na.test 127.0.0.1:81\n", NULL, 1 },
+		{ "*.a.test 127.0.0.1:80\nempty.test\n", NULL, 2 },
+		{ "a.test 127.0.0.1\n", "line 1: must be ADDRESS:PORT", 0 },
+		{ "# x\na.test localhost:80\n", "line 2: is no IPv4", 0 },
+		{ "a.test 127.0.0.1:0\n", "line 1: ", 0 },
+		{ "a.test 127.0.0.1:65536\n", "line 1: ", 0 },
+		{ "a/b 127.0.0.1:80\n", "line 1: must be a lower-case host", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		AUTO_FINI(fixture_fini) struct fixture f;
+		struct err e = { 0 };
+		int rc;
+
+		setup(&f);
+		rc = route_file_apply(f.table, cases[i].text, strlen(cases[i].text), &e);
+		assert_int_equal(rc, cases[i].error == NULL ? 0 : -1);
+		assert_int_equal(host_table_count(f.table), cases[i].routes);
+		if (cases[i].error != NULL)
+			assert_non_null(strstr(e.text, cases[i].error));
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_snapshot_replaces_the_table),
+		cmocka_unit_test(an_interrupted_snapshot_removes_nothing),
+		cmocka_unit_test(foreign_feeds_are_refused),
+		cmocka_unit_test(bad_routes_are_skipped_by_name),
+		cmocka_unit_test(a_torn_log_is_read_up_to_its_last_sync),
+		cmocka_unit_test(what_is_saved_is_read_back),
+		cmocka_unit_test(static_tables),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
