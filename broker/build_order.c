@@ -290,6 +290,7 @@ call_node(struct build_order *o, struct err *e)
 struct look_job {
 	struct build_order *o; /* borrowed; loop only */
 	char *git_dir, *sha1;
+	char *base; /* that sha1 must descend from; NULL: none */
 	struct repo_git_look look;
 	struct err e;
 	int rc;
@@ -303,7 +304,22 @@ look_free(void *p)
 	repo_git_look_fini(&j->look);
 	free(j->git_dir);
 	free(j->sha1);
+	free(j->base);
 	free(j);
+}
+
+static int
+check_base(struct look_job *j)
+{
+	bool descends = false;
+
+	if (j->base == NULL)
+		return 0;
+	if (repo_git_descends(j->git_dir, j->sha1, j->base, &descends, &j->e) < 0)
+		return -1;
+	return descends
+	           ? 0
+	           : err_set(&j->e, ERR_CONFLICT, "ref", "the branch moved meanwhile: fetch first");
 }
 
 /* A template's commit is the only one that a ref of its repository names. */
@@ -319,6 +335,8 @@ look(struct look_job *j)
 			return err_set(&j->e, ERR_NOT_FOUND, NULL, "the template is empty");
 		mem_set_str(&j->sha1, refs.v[1]);
 	}
+	if (check_base(j) < 0)
+		return -1;
 	return repo_git_look(j->git_dir, j->sha1, &j->look, &j->e);
 }
 
@@ -368,7 +386,8 @@ look_done(void *p)
 	if (j->rc == 0)
 		j->rc = send_tree(o, j, &e);
 	if (j->rc < 0) {
-		(void)err_wrap(&e, "build failed");
+		if (e.code != ERR_CONFLICT)
+			(void)err_wrap(&e, "build failed");
 		end(o, &e);
 	}
 	look_free(j);
@@ -388,7 +407,10 @@ on_repo(const char *git_dir, const struct err *e, void *arg)
 		return;
 	}
 	j = xcalloc(1, sizeof *j);
-	*j = (struct look_job){ .o = o, .git_dir = xstrdup(git_dir), .sha1 = xstrdup(o->r->sha1) };
+	*j = (struct look_job){ .o = o,
+		.git_dir = xstrdup(git_dir),
+		.sha1 = xstrdup(o->r->sha1),
+		.base = o->r->must_descend ? xstrdup(o->r->old_sha1) : NULL };
 	o->look_handle = worker_submit(o->b->worker, look_run, look_done, look_free, j);
 }
 

@@ -53,27 +53,62 @@ build_record_fini(struct build_record *r)
 	*r = (struct build_record){ 0 };
 }
 
-/* Is the ref still what the pusher saw? */
+/* Where the ref is now; "" = it is not. Caller owns; NULL: it cannot be read. */
+static char *
+ref_now(const struct broker *b, const struct build_record *r, struct err *e)
+{
+	AUTO_FINI(wire_refs_fini) struct wire_refs refs = { 0 };
+	struct err none = { 0 };
+
+	if (record_get(b->store, store_key_refs(r->app_id), &wire_refs_codec, &refs, NULL, &none) <
+	        0 &&
+	    none.code != ERR_NOT_FOUND) {
+		(void)err_set(e, none.code, NULL, "%s", none.text);
+		return NULL;
+	}
+	for (size_t i = 0; i < refs.refs.n; i++) {
+		if (strcmp(refs.refs.v[i].name, r->ref) == 0)
+			return xstrdup(refs.refs.v[i].oid);
+	}
+	return xstrdup("");
+}
+
+/* Is the ref still what it was? */
 static int
 check_ref(const struct broker *b, const struct build_record *r, struct err *e)
 {
-	AUTO_FINI(wire_refs_fini) struct wire_refs refs = { 0 };
-	const char *now = "";
-	struct err none = { 0 };
+	AUTO(free) char *now = NULL;
 
 	if (!r->moves_ref)
 		return 0;
-	if (record_get(b->store, store_key_refs(r->app_id), &wire_refs_codec, &refs, NULL, &none) <
-	        0 &&
-	    none.code != ERR_NOT_FOUND)
-		return err_set(e, none.code, NULL, "%s", none.text);
-	for (size_t i = 0; i < refs.refs.n; i++) {
-		if (strcmp(refs.refs.v[i].name, r->ref) == 0)
-			now = refs.refs.v[i].oid;
-	}
+	now = ref_now(b, r, e);
+	if (now == NULL)
+		return -1;
 	if (strcmp(now, r->old_sha1) == 0)
 		return 0;
 	return err_set(e, ERR_CONFLICT, "ref", "the branch moved meanwhile: fetch first");
+}
+
+/* While this one waited its turn, another push may have moved the ref: that is fine if this one
+ * builds on it. */
+static int
+rebase_ref(const struct broker *b, struct build_record *r, struct err *e)
+{
+	AUTO(free) char *now = NULL;
+
+	if (!r->moves_ref)
+		return 0;
+	now = ref_now(b, r, e);
+	if (now == NULL)
+		return -1;
+	if (strcmp(now, r->old_sha1) == 0)
+		return 0;
+	if (*now == '\0')
+		return err_set(
+		    e, ERR_CONFLICT, "ref", "the branch was deleted meanwhile: push again");
+	r->must_descend = true;
+	mem_set_str(&r->old_sha1, now);
+	return 0;
 }
 
 static int
@@ -129,7 +164,7 @@ build_record_begin(struct broker *b, struct build_record *r, struct err *e)
 	const struct app_view_app *v = app_view_get(rollout_view(b->rollout), r->app_id);
 	struct store_txn *t;
 
-	if (load_app(b, r->app_id, &app, NULL, e) < 0 || check_ref(b, r, e) < 0)
+	if (load_app(b, r->app_id, &app, NULL, e) < 0 || rebase_ref(b, r, e) < 0)
 		return -1;
 	if (v->gears_n == 0 || strcmp(v->gears[0]->gear.uuid, r->app_id) != 0)
 		return err_set(e, ERR_BUSY, "app", "the application has no gear yet: try again");

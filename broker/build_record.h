@@ -18,6 +18,8 @@ struct build_record {
 	char *ref, *sha1, *old_sha1;
 	char *login, *git_url;
 	bool is_template, moves_ref, force_clean, hot_deploy;
+	bool must_descend; /* the ref moved while the build waited: from old_sha1, which is no more what
+	                      the pusher saw; fine if sha1 descends from it */
 	int64_t created_at;
 	struct wire_build_result result; /* since the node's answer */
 };
@@ -26,7 +28,7 @@ void build_record_init(struct build_record *r, const struct build_source *src); 
 void build_record_fini(struct build_record *r);
 
 /* Ids, the node, and the record with state "building". ERR_NOT_FOUND: no such application any more;
- * ERR_CONFLICT: the ref is not any more what the pusher saw. */
+ * ERR_CONFLICT: the ref was deleted or made meanwhile. */
 int build_record_begin(struct broker *b, struct build_record *r, struct err *e) MUST_CHECK;
 /* Fills t: deployment, layers to keep, state "rolling", and the application's spec. */
 int build_record_want(

@@ -198,6 +198,30 @@ repo_git_commit_of(
 	return 0;
 }
 
+int
+repo_git_descends(const char *dir, const char *sha1, const char *old_sha1, bool *out, struct err *e)
+{
+	AUTO(git_repository_free) git_repository *repo = repo_at(dir, e);
+	git_oid a, b;
+	int rc;
+
+	if (repo == NULL)
+		return -1;
+	rc = git_oid_fromstr(&a, sha1);
+	if (rc == 0)
+		rc = git_oid_fromstr(&b, old_sha1);
+	if (rc == 0 && git_oid_equal(&a, &b)) {
+		*out = true;
+		return 0;
+	}
+	if (rc == 0)
+		rc = git_graph_descendant_of(repo, &a, &b);
+	if (rc < 0)
+		return fail(e, rc, "history");
+	*out = rc > 0;
+	return 0;
+}
+
 static git_tree *
 tree_of(git_repository *repo, const char *sha1, struct err *e)
 {
@@ -238,19 +262,18 @@ static void
 add_submodule(const git_tree *tree, struct str path, struct str url, struct repo_git_look *out)
 {
 	AUTO(git_tree_entry_free) git_tree_entry *te = NULL;
-	AUTO(free) char *p = xstrndup(path.p, path.n);
-	struct repo_git_submodule *s = &out->submodules[out->submodules_n];
+	AUTO(free) char *p = NULL;
 	char oid[REPO_GIT_OID_LEN + 1];
 
 	if (path.n == 0 || url.n == 0 || out->submodules_n == REPO_GIT_SUBMODULES_MAX)
 		return;
+	p = xstrndup(path.p, path.n);
 	if (git_tree_entry_bypath(&te, tree, p) < 0 || git_tree_entry_type(te) != GIT_OBJECT_COMMIT)
 		return;
 	git_oid_tostr(oid, sizeof oid, git_tree_entry_id(te));
-	*s = (struct repo_git_submodule){
+	out->submodules[out->submodules_n++] = (struct repo_git_submodule){
 		.path = xstrdup(p), .url = xstrndup(url.p, url.n), .sha1 = xstrdup(oid)
 	};
-	out->submodules_n++;
 }
 
 /* .gitmodules: sections with `path` and `url`. */

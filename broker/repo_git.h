@@ -30,6 +30,10 @@ int repo_git_import_tree(const char *dir, const char *src, const char *branch,
 int repo_git_commit_of(const char *dir, const char *oid, char out_sha1[REPO_GIT_OID_LEN + 1],
     struct err *e) MUST_CHECK;
 
+/* Is `old_sha1` an ancestor of sha1 (or the same)? -1: one of them is missing. */
+int repo_git_descends(const char *dir, const char *sha1, const char *old_sha1, bool *out,
+    struct err *e) MUST_CHECK;
+
 struct repo_git_submodule {
 	char *path, *url, *sha1; /* owned */
 };

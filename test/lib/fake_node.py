@@ -17,7 +17,7 @@ broker_token = open(a.broker_token_file).read().strip()
 lock = threading.Lock()
 log = open(a.log, "a", buffering=1)
 trees = {}  # layer digest → {name: bytes} of the marker files
-gears, instances, reported = {}, {}, {}
+gears, instances, layers, reported = {}, {}, {}, {}
 changed = threading.Event()
 address = [0]
 
@@ -120,14 +120,16 @@ def feed():
                     if m["type"] == "reset":
                         gears.clear()
                         instances.clear()
+                        layers.clear()
                     elif m["type"] == "sync":
                         rev = m["revision"]
+                        with open(a.log + ".new", "w") as f:
+                            json.dump({"gears": gears, "instances": instances, "layers": layers}, f)
+                        os.rename(a.log + ".new", a.log + ".state")
                         changed.set()
                     else:
-                        table = {"gear": gears, "instance": instances}.get(m["kind"])
-                        if m["kind"] == "layers":
-                            note(event="layers", type=m["type"], key=m["key"], value=m.get("value"))
-                        elif m["type"] == "put":
+                        table = {"gear": gears, "instance": instances, "layers": layers}.get(m["kind"])
+                        if m["type"] == "put":
                             table[m["key"]] = m["value"]
                         else:
                             table.pop(m["key"], None)
