@@ -108,16 +108,6 @@ write_sysctl(const char *path, const char *value, struct err *e)
 	return 0;
 }
 
-/* No IPv6 address makes itself: the rules drop IPv6, and detection of duplicates costs time. */
-static int
-disable_ipv6(const char *link, struct err *e)
-{
-	char path[96];
-
-	(void)snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/addr_gen_mode", link);
-	return access(path, F_OK) < 0 ? 0 : write_sysctl(path, "1", e);
-}
-
 /* --- one instance --- */
 
 struct inner {
@@ -131,8 +121,7 @@ make_inner(void *arg, struct err *e)
 	struct inner *in = arg;
 	AUTO(net_mnl_close) struct net_mnl *mnl = net_mnl_open(e);
 
-	if (mnl == NULL || net_mnl_set_up(mnl, 1, e) < 0 || disable_ipv6("default", e) < 0 ||
-	    write_sysctl("/proc/sys/net/ipv4/conf/all/route_localnet", "1", e) < 0 ||
+	if (mnl == NULL || net_mnl_set_up(mnl, 1, e) < 0 ||
 	    write_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0", e) < 0)
 		return -1;
 	in->mnl = STEAL(mnl);
@@ -164,7 +153,8 @@ link_host(struct net *n, int i, struct net_mnl_veth *v, struct err *e)
 	index = net_mnl_index(n->mnl, v->name);
 	if (index == 0)
 		return err_set(e, ERR_BUG, NULL, "no link %s after making it", v->name);
-	if (disable_ipv6(v->name, e) < 0 || net_mnl_set_up(n->mnl, index, e) < 0 ||
+	if (net_mnl_set_families(n->mnl, index, false, e) < 0 ||
+	    net_mnl_set_up(n->mnl, index, e) < 0 ||
 	    net_mnl_add_neighbour(n->mnl, index, address, v->peer_mac, e) < 0 ||
 	    net_mnl_add_host_route(n->mnl, index, address, source, e) < 0)
 		return -1;
@@ -180,7 +170,7 @@ link_inner(
 	if (index == 0)
 		return err_set(e, ERR_BUG, NULL, "no eth0 in the new namespace");
 	if (net_mnl_add_address(mnl, index, net_block_address(&n->block, i), e) < 0 ||
-	    net_mnl_set_up(mnl, index, e) < 0 ||
+	    net_mnl_set_families(mnl, index, true, e) < 0 || net_mnl_set_up(mnl, index, e) < 0 ||
 	    net_mnl_add_neighbour(mnl, index, htonl(gateway), v->mac, e) < 0 ||
 	    net_mnl_add_default_route(mnl, index, htonl(gateway), e) < 0)
 		return -1;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
@@ -144,6 +145,46 @@ net_mnl_set_up(struct net_mnl *m, int index, struct err *e)
 
 	i->ifi_flags = i->ifi_change = IFF_UP;
 	return ask(m, h, "set a link up", e);
+}
+
+static void
+put_families(struct nlmsghdr *h, bool route_localnet, bool has_ipv6)
+{
+	struct nlattr *af = mnl_attr_nest_start(h, IFLA_AF_SPEC), *family, *conf;
+
+	if (route_localnet) {
+		family = mnl_attr_nest_start(h, AF_INET);
+		conf = mnl_attr_nest_start(h, IFLA_INET_CONF);
+		mnl_attr_put_u32(h, IPV4_DEVCONF_ROUTE_LOCALNET, 1);
+		mnl_attr_nest_end(h, conf);
+		mnl_attr_nest_end(h, family);
+	}
+	if (has_ipv6) {
+		family = mnl_attr_nest_start(h, AF_INET6);
+		mnl_attr_put_u8(h, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+		mnl_attr_nest_end(h, family);
+	}
+	mnl_attr_nest_end(h, af);
+}
+
+int
+net_mnl_set_families(struct net_mnl *m, int index, bool route_localnet, struct err *e)
+{
+	struct nlmsghdr *h;
+	int rc;
+
+	(void)start_link(m, RTM_NEWLINK, 0, index, &h);
+	put_families(h, route_localnet, true);
+	rc = talk(m, h, NULL, NULL);
+	if (rc == EAFNOSUPPORT) { /* a kernel without IPv6 */
+		(void)start_link(m, RTM_NEWLINK, 0, index, &h);
+		put_families(h, route_localnet, false);
+		rc = talk(m, h, NULL, NULL);
+	}
+	if (rc == 0)
+		return 0;
+	errno = rc;
+	return err_set(e, ERR_SYSTEM, NULL, "cannot configure a link");
 }
 
 int

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <net/if.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/base/err.h"
@@ -23,6 +24,11 @@ struct net_mnl_veth {
 int net_mnl_add_veth(struct net_mnl *m, const struct net_mnl_veth *v, struct err *e) MUST_CHECK;
 /* Name for people and for adoption: survives as long as the link. */
 int net_mnl_set_alias(struct net_mnl *m, int index, const char *alias, struct err *e) MUST_CHECK;
+/* While it is down: no IPv6 address makes itself (the rules drop IPv6, and looking for duplicates
+ * costs time); route_localnet: translation to 127.x is allowed. By netlink and not by sysctl, whose
+ * look-ups grow with the number of namespaces. */
+int net_mnl_set_families(
+    struct net_mnl *m, int index, bool route_localnet, struct err *e) MUST_CHECK;
 int net_mnl_set_up(struct net_mnl *m, int index, struct err *e) MUST_CHECK;
 /* Deletes a link, or all links of a group at once; absent is fine. */
 int net_mnl_delete(struct net_mnl *m, int index, struct err *e) MUST_CHECK;

@@ -1,19 +1,18 @@
 /* How long the network of an instance takes, by how many there are already.
  * usage: net_bench [COUNT]   (root; makes COUNT instances, default 100, and removes them) */
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/base/buf.h"
 #include "lib/base/file.h"
+#include "lib/base/mem.h"
 #include "lib/base/str.h"
-#include "node/limits.h"
 #include "node/net.h"
-#include "node/net_mnl.h"
 
-enum { COUNT_MAX = 4000 };
+enum { COUNT_MAX = 4000, LAST = 10 };
 
 static double
 now_us(void)
@@ -65,6 +64,7 @@ static void
 measure(struct net *n, int count)
 {
 	static double attach[COUNT_MAX], forward[COUNT_MAX], detach[COUNT_MAX];
+	double last[LAST];
 	struct net_link l;
 	struct err e = { 0 };
 	char name[32], app[32];
@@ -92,9 +92,9 @@ measure(struct net *n, int count)
 		must(net_detach(n, name, &e), &e);
 		detach[i] = now_us() - t;
 	}
+	memcpy(last, attach + (count > LAST ? count - LAST : 0), sizeof last);
 	print("attach", attach, count);
-	print("attach, the last ten", attach + (count > 10 ? count - 10 : 0),
-	    count > 10 ? 10 : count);
+	print("attach, the last ten", last, count > LAST ? LAST : count);
 	print("forward to loopback", forward, count);
 	print("detach", detach, count);
 }
