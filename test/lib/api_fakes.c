@@ -31,8 +31,8 @@ node_link_is_alive(const struct node_link *nl, const char *node)
 void
 node_link_each(const struct node_link *nl, node_link_visit_fn *fn, void *arg)
 {
-	struct wire_node_facts f = { .id = (char *)(uintptr_t)"n1",
-		.version = (char *)(uintptr_t)"0" };
+	struct wire_node_facts f = { .id = (char *)(uintptr_t) "n1",
+		.version = (char *)(uintptr_t) "0" };
 
 	(void)nl;
 	(void)fn(&f, true, arg);
@@ -270,13 +270,14 @@ ask_end(void *arg)
 	if (!a->found)
 		(void)err_set(&e, ERR_NOT_FOUND, "ref", "There is no such branch, tag or commit.");
 	a->fn(a->found ? "refs/heads/main" : NULL,
-	    a->found ? "0123456789012345678901234567890123456789" : NULL, a->found ? NULL : &e, a->arg);
+	    a->found ? "0123456789012345678901234567890123456789" : NULL, a->found ? NULL : &e,
+	    a->arg);
 	free(a);
 }
 
 struct repo_ask *
-repo_resolve(struct repo_store *rs, const char *app_id, const char *word, repo_resolve_fn *fn,
-    void *arg)
+repo_resolve(
+    struct repo_store *rs, const char *app_id, const char *word, repo_resolve_fn *fn, void *arg)
 {
 	struct ask *a = xcalloc(1, sizeof *a);
 
@@ -288,8 +289,8 @@ repo_resolve(struct repo_store *rs, const char *app_id, const char *word, repo_r
 }
 
 void
-repo_import(struct repo_store *rs, const char *app_id, const char *url, repo_resolve_fn *fn,
-    void *arg)
+repo_import(
+    struct repo_store *rs, const char *app_id, const char *url, repo_resolve_fn *fn, void *arg)
 {
 	struct ask *a = xcalloc(1, sizeof *a);
 

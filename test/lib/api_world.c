@@ -87,8 +87,8 @@ api_world_init(struct api_world *w)
 		store_fixture_open(&w->store);
 	w->b.loop = w->store.loop;
 	w->b.store = w->store.store;
-	w->b.conf.app_domain = (char *)(uintptr_t)"apps.test";
-	w->b.conf.router_url = (char *)(uintptr_t)"http://127.0.0.1:8080";
+	w->b.conf.app_domain = (char *)(uintptr_t) "apps.test";
+	w->b.conf.router_url = (char *)(uintptr_t) "http://127.0.0.1:8080";
 	w->b.conf.max_gears = 5;
 	w->b.conf.keep_deployments = 10;
 	w->b.catalog = catalog_new(carts, &e);
@@ -171,8 +171,8 @@ api_world_call(struct api_world *w, const char *method, const char *path, const 
 }
 
 int
-api_world_as(struct api_world *w, const char *login, const char *method, const char *path,
-    const char *body)
+api_world_as(
+    struct api_world *w, const char *login, const char *method, const char *path, const char *body)
 {
 	AUTO(free) char *password = xasprintf("%s-password", login);
 

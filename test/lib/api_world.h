@@ -12,8 +12,8 @@ struct http_server;
 struct api_world {
 	struct store_fixture store;
 	struct broker b;
-	struct http_server *server; /* owned */
-	char *root;                 /* owned; "http://127.0.0.1:PORT" */
+	struct http_server *server;  /* owned */
+	char *root;                  /* owned; "http://127.0.0.1:PORT" */
 	const char *user, *password; /* of the next calls; NULL: none */
 	const char *bearer;          /* instead of them */
 	const char *headers[6];      /* of the next calls, NULL-terminated */
@@ -39,8 +39,8 @@ void api_world_fini(struct api_world *w);
 /* One call; body NULL: none. Returns the status. path: behind /broker/rest. */
 int api_world_call(struct api_world *w, const char *method, const char *path, const char *body);
 /* As login with password "LOGIN-password"; no headers but a JSON type. */
-int api_world_as(struct api_world *w, const char *login, const char *method, const char *path,
-    const char *body);
+int api_world_as(
+    struct api_world *w, const char *login, const char *method, const char *path, const char *body);
 /* Exit code of the first message, or INT64_MIN; its field and text, or "". */
 int64_t api_world_exit(const struct api_world *w);
 const char *api_world_field(const struct api_world *w);

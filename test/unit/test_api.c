@@ -58,8 +58,8 @@ run_rows(struct api_world *w, const struct row *rows, size_t n)
 		    strstr(api_world_text(w), r->text) == NULL) {
 			print_message("%s: %s %s: %d, %s\n", r->name, r->method, r->path, w->status,
 			    w->body.n == 0 ? "" : w->body.p);
-			fail_msg("wanted %d/%lld field '%s' text '%s'", r->status, (long long)r->exit, r->field,
-			    r->text);
+			fail_msg("wanted %d/%lld field '%s' text '%s'", r->status,
+			    (long long)r->exit, r->field, r->text);
 		}
 	}
 }
@@ -73,7 +73,7 @@ make_domain_and_app(struct api_world *w)
 	assert_int_equal(api_world_as(w, "ann", "POST", "/domains", "{\"name\":\"Shop\"}"), 201);
 	assert_string_equal(api_world_data(w, "name"), "shop");
 	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/applications",
-			     "{\"name\":\"Web\",\"cartridges\":[\"nodejs\"]}"),
+	                     "{\"name\":\"Web\",\"cartridges\":[\"nodejs\"]}"),
 	    201);
 }
 
@@ -98,7 +98,8 @@ create_show_delete(void **state)
 	assert_int_equal(store_count(w->b.store, STORE_PREFIX_ROUTE), 1);
 	path = xasprintf("/application/%s", api_world_data(w, "id"));
 	assert_int_equal(api_world_as(w, "ann", "GET", path, NULL), 200);
-	assert_int_equal(api_world_as(w, "ann", "GET", "/domains/SHOP/applications/WEB.json", NULL), 200);
+	assert_int_equal(
+	    api_world_as(w, "ann", "GET", "/domains/SHOP/applications/WEB.json", NULL), 200);
 	assert_string_equal(api_world_data(w, "state"), "started");
 	assert_int_equal(api_world_as(w, "ann", "GET", "/applications", NULL), 200);
 	assert_int_equal(codec_count(codec_get(w->json, "data")), 1);
@@ -123,69 +124,73 @@ bad_input_of_create(void **state)
 	static const char apps[] = "/domain/shop/applications";
 	static const struct row rows[] = {
 		{ "no name", "ann", "POST", apps, "{}", 422, 105, "name", "required" },
-		{ "bad name", "ann", "POST", apps, "{\"name\":\"a-b\"}", 422, 105, "name", "letters" },
+		{ "bad name", "ann", "POST", apps, "{\"name\":\"a-b\"}", 422, 105, "name",
+		    "letters" },
 		{ "long name", "ann", "POST", apps,
 		    "{\"name\":\"a12345678901234567890123456789012\"}", 422, 105, "name", "32" },
 		{ "name of the wrong type", "ann", "POST", apps, "{\"name\":[1]}", 422, 105, "name",
 		    "string" },
 		{ "no cartridge", "ann", "POST", apps, "{\"name\":\"x\"}", 422, 109, "cartridge",
 		    "nodejs-18" },
-		{ "unknown cartridge", "ann", "POST", apps, "{\"name\":\"x\",\"cartridge\":\"cobol\"}", 422,
-		    109, "cartridge", "cobol" },
+		{ "unknown cartridge", "ann", "POST", apps,
+		    "{\"name\":\"x\",\"cartridge\":\"cobol\"}", 422, 109, "cartridge", "cobol" },
 		{ "cartridge of the wrong type", "ann", "POST", apps,
 		    "{\"name\":\"x\",\"cartridges\":[{}]}", 422, 109, "cartridge", "name" },
 		{ "two web cartridges", "ann", "POST", apps,
 		    "{\"name\":\"x\",\"cartridges\":[\"nodejs\",\"php\"]}", 422, 109, "cartridge",
 		    "exactly one" },
 		{ "the same twice", "ann", "POST", apps,
-		    "{\"name\":\"x\",\"cartridges\":[\"nodejs\",\"nodejs-18\"]}", 422, 136, "cartridge",
-		    "twice" },
+		    "{\"name\":\"x\",\"cartridges\":[\"nodejs\",\"nodejs-18\"]}", 422, 136,
+		    "cartridge", "twice" },
 		{ "from a URL", "ann", "POST", apps,
-		    "{\"name\":\"x\",\"cartridges\":[{\"url\":\"http://x/m.yml\"}]}", 422, 109, "cartridge",
-		    "URL" },
-		{ "bad scale", "ann", "POST", apps, "{\"name\":\"x\",\"scale\":\"maybe\"}", 422, 167,
-		    "scale", "true or false" },
+		    "{\"name\":\"x\",\"cartridges\":[{\"url\":\"http://x/m.yml\"}]}", 422, 109,
+		    "cartridge", "URL" },
+		{ "bad scale", "ann", "POST", apps, "{\"name\":\"x\",\"scale\":\"maybe\"}", 422,
+		    167, "scale", "true or false" },
 		{ "bad git URL", "ann", "POST", apps,
-		    "{\"name\":\"x\",\"cartridge\":\"php\",\"initial_git_url\":\"file:///etc\"}", 422, 216,
-		    "initial_git_url", "git://" },
+		    "{\"name\":\"x\",\"cartridge\":\"php\",\"initial_git_url\":\"file:///etc\"}",
+		    422, 216, "initial_git_url", "git://" },
 		{ "git option", "ann", "POST", apps,
-		    "{\"name\":\"x\",\"cartridge\":\"php\",\"initial_git_url\":\"--upload-pack=x\"}", 422, 216,
-		    "initial_git_url", "Invalid" },
+		    "{\"name\":\"x\",\"cartridge\":\"php\",\"initial_git_url\":\"--upload-pack="
+		    "x\"}",
+		    422, 216, "initial_git_url", "Invalid" },
 		{ "branch alone", "ann", "POST", apps,
-		    "{\"name\":\"x\",\"cartridge\":\"php\",\"initial_git_branch\":\"b\"}", 422, NONE,
-		    "initial_git_branch", "needs" },
+		    "{\"name\":\"x\",\"cartridge\":\"php\",\"initial_git_branch\":\"b\"}", 422,
+		    NONE, "initial_git_branch", "needs" },
 		{ "gear size", "ann", "POST", apps,
-		    "{\"name\":\"x\",\"cartridge\":\"php\",\"gear_size\":\"huge\"}", 422, 134, "gear_size",
-		    "Allowed sizes: small" },
+		    "{\"name\":\"x\",\"cartridge\":\"php\",\"gear_size\":\"huge\"}", 422, 134,
+		    "gear_size", "Allowed sizes: small" },
 		{ "size not allowed", "ann", "POST", apps,
 		    "{\"name\":\"x\",\"cartridge\":\"php\",\"gear_profile\":\"LARGE\"}", 422, 134,
 		    "gear_size", "'large'" },
 		{ "region", "ann", "POST", apps,
-		    "{\"name\":\"x\",\"cartridge\":\"php\",\"region\":\"mars\"}", 422, NONE, "region",
-		    "mars" },
+		    "{\"name\":\"x\",\"cartridge\":\"php\",\"region\":\"mars\"}", 422, NONE,
+		    "region", "mars" },
 		{ "unset at create", "ann", "POST", apps,
-		    "{\"name\":\"x\",\"cartridge\":\"php\",\"environment_variables\":[{\"name\":\"A\"}]}", 422,
-		    186, "environment_variables", "value" },
+		    "{\"name\":\"x\",\"cartridge\":\"php\",\"environment_variables\":[{\"name\":"
+		    "\"A\"}]}",
+		    422, 186, "environment_variables", "value" },
 		{ "bad variable", "ann", "POST", apps,
-		    "{\"name\":\"x\",\"cartridge\":\"php\",\"environment_variables\":[{\"name\":\"1\","
+		    "{\"name\":\"x\",\"cartridge\":\"php\",\"environment_variables\":[{\"name\":"
+		    "\"1\","
 		    "\"value\":\"\"}]}",
 		    422, 188, "name", "digit" },
 		{ "keep", "ann", "POST", apps,
-		    "{\"name\":\"x\",\"cartridge\":\"php\",\"config\":{\"keep_deployments\":0}}", 422, 1,
-		    "keep_deployments", "1000" },
-		{ "taken", "ann", "POST", apps, "{\"name\":\"WEB\",\"cartridge\":\"php\"}", 422, 100, "name",
-		    "exists" },
-		{ "someone else's domain", "bob", "POST", apps, "{\"name\":\"x\",\"cartridge\":\"php\"}",
-		    404, 127, "", "not found" },
+		    "{\"name\":\"x\",\"cartridge\":\"php\",\"config\":{\"keep_deployments\":0}}",
+		    422, 1, "keep_deployments", "1000" },
+		{ "taken", "ann", "POST", apps, "{\"name\":\"WEB\",\"cartridge\":\"php\"}", 422,
+		    100, "name", "exists" },
+		{ "someone else's domain", "bob", "POST", apps,
+		    "{\"name\":\"x\",\"cartridge\":\"php\"}", 404, 127, "", "not found" },
 		{ "bad domain", "bob", "POST", "/domain/a_b/applications",
 		    "{\"name\":\"x\",\"cartridge\":\"php\"}", 422, 106, "domain_id", "letters" },
-		{ "no domain", "bob", "POST", "/applications", "{\"name\":\"x\",\"cartridge\":\"php\"}", 422,
-		    106, "domain_id", "required" },
+		{ "no domain", "bob", "POST", "/applications",
+		    "{\"name\":\"x\",\"cartridge\":\"php\"}", 422, 106, "domain_id", "required" },
 		{ "array as body", "ann", "POST", apps, "[]", 400, NONE, "", "object" },
 		{ "no JSON", "ann", "POST", apps, "{\"name\":", 400, NONE, "", "JSON" },
 		{ "not UTF-8", "ann", "POST", apps, "{\"name\":\"\xff\"}", 400, NONE, "", "UTF-8" },
-		{ "not UTF-8 in the query", "ann", "GET", "/applications?owner=%ff", NULL, 400, NONE, "",
-		    "UTF-8" },
+		{ "not UTF-8 in the query", "ann", "GET", "/applications?owner=%ff", NULL, 400,
+		    NONE, "", "UTF-8" },
 	};
 
 	make_domain_and_app(w);
@@ -202,37 +207,43 @@ bad_input_elsewhere(void **state)
 		{ "unknown path", "ann", "GET", "/nothing", NULL, 404, 1, "", "not found" },
 		{ "wrong method", "ann", "DELETE", "/cartridges", NULL, 405, 1, "", "DELETE" },
 		{ "no such domain", "ann", "GET", "/domain/none", NULL, 404, 127, "", "none" },
-		{ "malformed domain", "ann", "GET", "/domain/..%2f..", NULL, 404, 1, "", "not found" },
+		{ "malformed domain", "ann", "GET", "/domain/..%2f..", NULL, 404, 1, "",
+		    "not found" },
 		{ "malformed domain 2", "ann", "GET", "/domain/a_b", NULL, 404, 127, "", "a_b" },
 		{ "other's domain", "bob", "GET", "/domain/shop", NULL, 404, 127, "", "shop" },
-		{ "other's app", "bob", "GET", "/domain/shop/application/web", NULL, 404, 127, "", "shop" },
-		{ "other's delete", "bob", "DELETE", "/domain/shop/application/web", NULL, 404, 127, "",
+		{ "other's app", "bob", "GET", "/domain/shop/application/web", NULL, 404, 127, "",
 		    "shop" },
+		{ "other's delete", "bob", "DELETE", "/domain/shop/application/web", NULL, 404, 127,
+		    "", "shop" },
 		{ "other's event", "bob", "POST", "/domain/shop/application/web/events",
 		    "{\"event\":\"stop\"}", 404, 127, "", "shop" },
-		{ "no such app", "ann", "GET", "/domain/shop/application/none", NULL, 404, 101, "", "none" },
+		{ "no such app", "ann", "GET", "/domain/shop/application/none", NULL, 404, 101, "",
+		    "none" },
 		{ "no such id", "ann", "GET", "/application/0123", NULL, 404, 101, "", "0123" },
-		{ "no such cartridge", "ann", "GET", "/cartridge/cobol", NULL, 404, 1, "", "cobol" },
+		{ "no such cartridge", "ann", "GET", "/cartridge/cobol", NULL, 404, 1, "",
+		    "cobol" },
 		{ "domain name", "bob", "POST", "/domains", "{\"name\":\"a b\"}", 422, 106, "name",
 		    "letters" },
-		{ "domain too long", "bob", "POST", "/domains", "{\"name\":\"a1234567890123456\"}", 422, 106,
-		    "name", "16" },
-		{ "domain taken", "bob", "POST", "/domains", "{\"id\":\"SHOP\"}", 422, 103, "id", "in use" },
+		{ "domain too long", "bob", "POST", "/domains", "{\"name\":\"a1234567890123456\"}",
+		    422, 106, "name", "16" },
+		{ "domain taken", "bob", "POST", "/domains", "{\"id\":\"SHOP\"}", 422, 103, "id",
+		    "in use" },
 		{ "domain sizes", "bob", "POST", "/domains",
-		    "{\"name\":\"b\",\"allowed_gear_sizes\":[\"nope\"]}", 422, 110, "allowed_gear_sizes",
-		    "The following gear sizes are invalid: nope" },
+		    "{\"name\":\"b\",\"allowed_gear_sizes\":[\"nope\"]}", 422, 110,
+		    "allowed_gear_sizes", "The following gear sizes are invalid: nope" },
 		{ "domain sizes denied", "bob", "POST", "/domains",
-		    "{\"name\":\"b\",\"allowed_gear_sizes\":[\"large\"]}", 422, 110, "allowed_gear_sizes",
-		    "not available to this account: large" },
+		    "{\"name\":\"b\",\"allowed_gear_sizes\":[\"large\"]}", 422, 110,
+		    "allowed_gear_sizes", "not available to this account: large" },
 		{ "no change", "ann", "PUT", "/domain/shop", "{}", 422, 133, "", "No changes" },
-		{ "rename with apps", "ann", "PUT", "/domain/shop", "{\"id\":\"store\"}", 422, 128, "",
-		    "applications" },
-		{ "delete with apps", "ann", "DELETE", "/domain/shop", NULL, 422, 128, "", "force" },
-		{ "bad force", "ann", "DELETE", "/domain/shop", "{\"force\":\"x\"}", 422, 167, "force",
-		    "true or false" },
+		{ "rename with apps", "ann", "PUT", "/domain/shop", "{\"id\":\"store\"}", 422, 128,
+		    "", "applications" },
+		{ "delete with apps", "ann", "DELETE", "/domain/shop", NULL, 422, 128, "",
+		    "force" },
+		{ "bad force", "ann", "DELETE", "/domain/shop", "{\"force\":\"x\"}", 422, 167,
+		    "force", "true or false" },
 		{ "owner", "ann", "GET", "/domains?owner=bob", NULL, 400, 1, "owner", "@self" },
-		{ "no event", "ann", "POST", "/domain/shop/application/web/events", "{}", 422, 126, "event",
-		    "required" },
+		{ "no event", "ann", "POST", "/domain/shop/application/web/events", "{}", 422, 126,
+		    "event", "required" },
 		{ "bad event", "ann", "POST", "/domain/shop/application/web/events",
 		    "{\"event\":\"explode\"}", 422, 126, "event", "explode" },
 		{ "thread dump", "ann", "POST", "/domain/shop/application/web/events",
@@ -242,24 +253,24 @@ bad_input_elsewhere(void **state)
 		{ "activate nothing", "ann", "POST", "/domain/shop/application/web/events",
 		    "{\"event\":\"activate\"}", 422, 126, "deployment_id", "needs" },
 		{ "activate unknown", "ann", "POST", "/domain/shop/application/web/events",
-		    "{\"event\":\"activate\",\"deployment_id\":\"ffffffff\"}", 404, 1, "deployment_id",
-		    "ffffffff" },
+		    "{\"event\":\"activate\",\"deployment_id\":\"ffffffff\"}", 404, 1,
+		    "deployment_id", "ffffffff" },
 		{ "scale to 0", "ann", "POST", "/domain/shop/application/web/events",
 		    "{\"event\":\"scale-down\"}", 422, 168, "by", "1 to 64" },
 		{ "scale by text", "ann", "POST", "/domain/shop/application/web/events",
 		    "{\"event\":\"scale-up\",\"to\":\"many\"}", 422, 168, "to", "whole number" },
 		{ "quota", "ann", "POST", "/domain/shop/application/web/events",
 		    "{\"event\":\"scale-up\",\"to\":6}", 422, 104, "", "gear limit" },
-		{ "no ref", "ann", "POST", "/domain/shop/application/web/deployments", "{}", 422, -1, "ref",
-		    "required" },
+		{ "no ref", "ann", "POST", "/domain/shop/application/web/deployments", "{}", 422,
+		    -1, "ref", "required" },
 		{ "bad ref", "ann", "POST", "/domain/shop/application/web/deployments",
 		    "{\"ref\":\"a..b\"}", 422, -1, "ref", "a..b" },
 		{ "option as ref", "ann", "POST", "/domain/shop/application/web/deployments",
 		    "{\"ref\":\"--output=x\"}", 422, -1, "ref", "git" },
 		{ "unknown ref", "ann", "POST", "/domain/shop/application/web/deployments",
 		    "{\"ref\":\"nope\"}", 422, -1, "ref", "no such" },
-		{ "no deployment", "ann", "GET", "/domain/shop/application/web/deployment/zz", NULL, 404, 1,
-		    "", "zz" },
+		{ "no deployment", "ann", "GET", "/domain/shop/application/web/deployment/zz", NULL,
+		    404, 1, "", "zz" },
 		{ "update nothing", "ann", "PUT", "/domain/shop/application/web", "{}", 422, 1, "",
 		    "No changes" },
 		{ "update branch", "ann", "PUT", "/domain/shop/application/web",
@@ -270,58 +281,75 @@ bad_input_elsewhere(void **state)
 		    "{\"deployment_type\":\"tape\"}", 422, 1, "deployment_type", "binary" },
 		{ "env both", "ann", "POST", "/domain/shop/application/web/environment-variables",
 		    "{\"name\":\"A\",\"environment_variables\":[]}", 422, 186, "", "either" },
-		{ "env neither", "ann", "PATCH", "/domain/shop/application/web/environment-variables", "{}",
-		    422, 186, "", "either" },
-		{ "env no value", "ann", "POST", "/domain/shop/application/web/environment-variables",
-		    "{\"name\":\"A\"}", 422, 190, "value", "required" },
-		{ "env bad name", "ann", "POST", "/domain/shop/application/web/environment-variables",
+		{ "env neither", "ann", "PATCH",
+		    "/domain/shop/application/web/environment-variables", "{}", 422, 186, "",
+		    "either" },
+		{ "env no value", "ann", "POST",
+		    "/domain/shop/application/web/environment-variables", "{\"name\":\"A\"}", 422,
+		    190, "value", "required" },
+		{ "env bad name", "ann", "POST",
+		    "/domain/shop/application/web/environment-variables",
 		    "{\"name\":\"A-B\",\"value\":\"\"}", 422, 188, "name", "letters" },
-		{ "env reserved", "ann", "PATCH", "/domain/shop/application/web/environment-variables",
-		    "{\"environment_variables\":[{\"name\":\"OPENSHIFT_APP_NAME\",\"value\":\"x\"}]}", 422,
-		    188, "name", "platform" },
+		{ "env reserved", "ann", "PATCH",
+		    "/domain/shop/application/web/environment-variables",
+		    "{\"environment_variables\":[{\"name\":\"OPENSHIFT_APP_NAME\",\"value\":\"x\"}]"
+		    "}",
+		    422, 188, "name", "platform" },
 		{ "env twice", "ann", "PATCH", "/domain/shop/application/web/environment-variables",
-		    "{\"environment_variables\":[{\"name\":\"A\",\"value\":\"x\"},{\"name\":\"A\"}]}", 422,
-		    188, "environment_variables", "twice" },
-		{ "env foreign key", "ann", "PATCH", "/domain/shop/application/web/environment-variables",
+		    "{\"environment_variables\":[{\"name\":\"A\",\"value\":\"x\"},{\"name\":\"A\"}]"
+		    "}",
+		    422, 188, "environment_variables", "twice" },
+		{ "env foreign key", "ann", "PATCH",
+		    "/domain/shop/application/web/environment-variables",
 		    "{\"environment_variables\":[{\"name\":\"A\",\"val\":\"x\"}]}", 422, 186,
 		    "environment_variables", "nothing else" },
-		{ "env no array", "ann", "PATCH", "/domain/shop/application/web/environment-variables",
-		    "{\"environment_variables\":\"A=1\"}", 422, 186, "environment_variables", "array" },
-		{ "env value type", "ann", "PATCH", "/domain/shop/application/web/environment-variables",
+		{ "env no array", "ann", "PATCH",
+		    "/domain/shop/application/web/environment-variables",
+		    "{\"environment_variables\":\"A=1\"}", 422, 186, "environment_variables",
+		    "array" },
+		{ "env value type", "ann", "PATCH",
+		    "/domain/shop/application/web/environment-variables",
 		    "{\"environment_variables\":[{\"name\":\"A\",\"value\":1}]}", 422, 190,
 		    "environment_variables", "string" },
-		{ "env missing", "ann", "GET", "/domain/shop/application/web/environment-variable/NO", NULL,
-		    404, 188, "", "NO" },
-		{ "alias missing", "ann", "GET", "/domain/shop/application/web/alias/www.x.com", NULL, 404,
-		    173, "", "www.x.com" },
+		{ "env missing", "ann", "GET",
+		    "/domain/shop/application/web/environment-variable/NO", NULL, 404, 188, "",
+		    "NO" },
+		{ "alias missing", "ann", "GET", "/domain/shop/application/web/alias/www.x.com",
+		    NULL, 404, 173, "", "www.x.com" },
 		{ "gears", "ann", "GET", "/domain/shop/application/web/gears", NULL, 301, 112, "",
 		    "gear_groups" },
-		{ "embedded missing", "ann", "GET", "/domain/shop/application/web/cartridge/mysql-5.5", NULL,
-		    404, 129, "", "mysql" },
-		{ "token scope", "ann", "POST", "/user/authorizations", "{\"scope\":\"root\"}", 422, 1,
-		    "scopes", "session" },
-		{ "token missing", "ann", "GET", "/user/authorization/none", NULL, 404, 129, "", "none" },
+		{ "embedded missing", "ann", "GET",
+		    "/domain/shop/application/web/cartridge/mysql-5.5", NULL, 404, 129, "",
+		    "mysql" },
+		{ "token scope", "ann", "POST", "/user/authorizations", "{\"scope\":\"root\"}", 422,
+		    1, "scopes", "session" },
+		{ "token missing", "ann", "GET", "/user/authorization/none", NULL, 404, 129, "",
+		    "none" },
 		{ "users not for all", "ann", "GET", "/users", NULL, 403, 1, "", "administrators" },
-		{ "status not for all", "ann", "GET", "/status", NULL, 403, 1, "", "administrators" },
+		{ "status not for all", "ann", "GET", "/status", NULL, 403, 1, "",
+		    "administrators" },
 		{ "user taken", "admin", "POST", "/users",
-		    "{\"login\":\"ann\",\"password\":\"long-enough\"}", 422, 107, "login", "already" },
+		    "{\"login\":\"ann\",\"password\":\"long-enough\"}", 422, 107, "login",
+		    "already" },
 		{ "login with slash", "admin", "POST", "/users",
-		    "{\"login\":\"a/b\",\"password\":\"long-enough\"}", 422, 107, "login", "letters" },
-		{ "short password", "admin", "POST", "/users", "{\"login\":\"c\",\"password\":\"x\"}", 422,
-		    107, "password", "8" },
+		    "{\"login\":\"a/b\",\"password\":\"long-enough\"}", 422, 107, "login",
+		    "letters" },
+		{ "short password", "admin", "POST", "/users",
+		    "{\"login\":\"c\",\"password\":\"x\"}", 422, 107, "password", "8" },
 		{ "no such user", "admin", "DELETE", "/user/none", NULL, 404, 99, "", "none" },
-		{ "user with domains", "admin", "DELETE", "/user/ann", NULL, 422, 139, "force", "domains" },
+		{ "user with domains", "admin", "DELETE", "/user/ann", NULL, 422, 139, "force",
+		    "domains" },
 		{ "oneself", "admin", "DELETE", "/user/admin", NULL, 403, 138, "", "logged in" },
 		{ "wrong old password", "bob", "PUT", "/user/password",
 		    "{\"old\":\"nope-nope\",\"new\":\"long-enough\"}", 422, 107, "old", "wrong" },
 		{ "short new password", "bob", "PUT", "/user/password",
 		    "{\"old\":\"bob-password\",\"new\":\"x\"}", 422, 107, "new", "8" },
-		{ "no new password", "bob", "PUT", "/user/password", "{\"old\":\"bob-password\"}", 422, 107,
-		    "new", "required" },
-		{ "logs while the node is away", "ann", "GET", "/domain/shop/application/web/logs", NULL,
-		    503, 143, "", "away" },
-		{ "log lines", "ann", "GET", "/domain/shop/application/web/logs?lines=-1", NULL, 422, 1,
-		    "lines", "between" },
+		{ "no new password", "bob", "PUT", "/user/password", "{\"old\":\"bob-password\"}",
+		    422, 107, "new", "required" },
+		{ "logs while the node is away", "ann", "GET", "/domain/shop/application/web/logs",
+		    NULL, 503, 143, "", "away" },
+		{ "log lines", "ann", "GET", "/domain/shop/application/web/logs?lines=-1", NULL,
+		    422, 1, "lines", "between" },
 	};
 
 	make_domain_and_app(w);
@@ -381,7 +409,7 @@ password_change_forgets(void **state)
 	token = xstrdup(api_world_data(w, "token"));
 	assert_int_equal(strlen(token), 64);
 	assert_int_equal(api_world_as(w, "bob", "PUT", "/user/password",
-			     "{\"old\":\"bob-password\",\"new\":\"new-password\"}"),
+	                     "{\"old\":\"bob-password\",\"new\":\"new-password\"}"),
 	    200);
 	assert_int_equal(api_world_as(w, "bob", "GET", "/user", NULL), 401);
 	w->user = "bob";
@@ -401,7 +429,7 @@ tokens_and_scopes(void **state)
 
 	make_domain_and_app(w);
 	assert_int_equal(api_world_as(w, "ann", "POST", "/user/authorizations",
-			     "{\"scope\":\"read, READ\",\"note\":\"ci\",\"expires_in\":60}"),
+	                     "{\"scope\":\"read, READ\",\"note\":\"ci\",\"expires_in\":60}"),
 	    201);
 	assert_string_equal(api_world_data(w, "scopes"), "read");
 	token = xstrdup(api_world_data(w, "token"));
@@ -437,13 +465,13 @@ scope_of_one_application(void **state)
 	make_domain_and_app(w);
 	body = xasprintf("{\"scope\":\"application/%s/edit\"}", api_world_data(w, "id"));
 	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/applications",
-			     "{\"name\":\"other\",\"cartridge\":\"php\"}"),
+	                     "{\"name\":\"other\",\"cartridge\":\"php\"}"),
 	    201);
 	assert_int_equal(api_world_as(w, "ann", "POST", "/user/authorizations", body), 201);
 	token = xstrdup(api_world_data(w, "token"));
 	w->bearer = token;
-	assert_int_equal(
-	    api_world_call(w, "POST", "/domain/shop/application/web/events", "{\"event\":\"restart\"}"),
+	assert_int_equal(api_world_call(w, "POST", "/domain/shop/application/web/events",
+	                     "{\"event\":\"restart\"}"),
 	    200);
 	assert_int_equal(api_world_call(w, "DELETE", "/domain/shop/application/web", NULL), 403);
 	assert_int_equal(api_world_call(w, "GET", "/domain/shop/application/other", NULL), 404);
@@ -458,7 +486,7 @@ failed_create_leaves_nothing(void **state)
 
 	api_world_fakes.build_failure = "The template does not build.";
 	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/applications",
-			     "{\"name\":\"web\",\"cartridge\":\"php\"}"),
+	                     "{\"name\":\"web\",\"cartridge\":\"php\"}"),
 	    422);
 	assert_string_equal(api_world_text(w), "The template does not build.");
 	assert_int_equal(store_count(w->b.store, STORE_PREFIX_APP), 0);
@@ -466,19 +494,19 @@ failed_create_leaves_nothing(void **state)
 	assert_int_equal(store_count(w->b.store, STORE_PREFIX_ROUTE), 0);
 	api_world_fakes.build_failure = NULL;
 	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/applications",
-			     "{\"name\":\"web\",\"cartridge\":\"php\",\"initial_git_url\":"
-			     "\"https://u:p@example.org/missing.git\"}"),
+	                     "{\"name\":\"web\",\"cartridge\":\"php\",\"initial_git_url\":"
+	                     "\"https://u:p@example.org/missing.git\"}"),
 	    422);
 	assert_int_equal(store_count(w->b.store, STORE_PREFIX_APP), 0);
 	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/applications",
-			     "{\"name\":\"web\",\"cartridge\":\"php\",\"initial_git_url\":"
-			     "\"https://u:p@example.org/x.git#main\"}"),
+	                     "{\"name\":\"web\",\"cartridge\":\"php\",\"initial_git_url\":"
+	                     "\"https://u:p@example.org/x.git#main\"}"),
 	    201);
 	assert_string_equal(api_world_data(w, "initial_git_url"), "https://example.org/x.git#main");
 	assert_string_equal(api_world_data(w, "deployment_branch"), "main");
 	api_world_fakes.no_node = true;
 	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/applications",
-			     "{\"name\":\"two\",\"cartridge\":\"php\"}"),
+	                     "{\"name\":\"two\",\"cartridge\":\"php\"}"),
 	    500);
 	assert_int_equal(api_world_exit(w), 140);
 	assert_int_equal(store_count(w->b.store, STORE_PREFIX_APP), 1);
@@ -492,34 +520,34 @@ variables(void **state)
 
 	make_domain_and_app(w);
 	assert_int_equal(api_world_as(w, "ann", "PATCH", path,
-			     "{\"environment_variables\":[{\"name\":\"A\",\"value\":\"1\"},"
-			     "{\"name\":\"B\",\"value\":\"\"}]}"),
+	                     "{\"environment_variables\":[{\"name\":\"A\",\"value\":\"1\"},"
+	                     "{\"name\":\"B\",\"value\":\"\"}]}"),
 	    201);
 	assert_int_equal(codec_count(codec_get(w->json, "data")), 2);
 	assert_int_equal(api_world_as(w, "ann", "PATCH", path,
-			     "{\"environment_variables\":[{\"name\":\"B\"}],\"restart\":false}"),
+	                     "{\"environment_variables\":[{\"name\":\"B\"}],\"restart\":false}"),
 	    201);
 	assert_int_equal(codec_count(codec_get(w->json, "data")), 0);
-	assert_int_equal(api_world_as(w, "ann", "POST", path, "{\"name\":\"A\",\"value\":\"2\"}"), 422);
+	assert_int_equal(
+	    api_world_as(w, "ann", "POST", path, "{\"name\":\"A\",\"value\":\"2\"}"), 422);
 	assert_int_equal(
 	    api_world_as(w, "ann", "PUT", "/domain/shop/application/web/environment-variable/A",
-		"{\"value\":\"2\"}"),
+	        "{\"value\":\"2\"}"),
 	    200);
 	assert_string_equal(api_world_data(w, "value"), "2");
 	/* a rollout that fails puts the old value back */
 	api_world_fakes.rollout_failure = "exited with status 1";
 	assert_int_equal(
 	    api_world_as(w, "ann", "PUT", "/domain/shop/application/web/environment-variable/A",
-		"{\"value\":\"3\"}"),
+	        "{\"value\":\"3\"}"),
 	    422);
 	api_world_fakes.rollout_failure = NULL;
-	assert_int_equal(
-	    api_world_as(w, "ann", "GET", "/domain/shop/application/web/environment-variable/A", NULL),
+	assert_int_equal(api_world_as(w, "ann", "GET",
+	                     "/domain/shop/application/web/environment-variable/A", NULL),
 	    200);
 	assert_string_equal(api_world_data(w, "value"), "2");
-	assert_int_equal(
-	    api_world_as(w, "ann", "DELETE", "/domain/shop/application/web/environment-variable/A",
-		NULL),
+	assert_int_equal(api_world_as(w, "ann", "DELETE",
+	                     "/domain/shop/application/web/environment-variable/A", NULL),
 	    200);
 	assert_int_equal(api_world_as(w, "ann", "GET", path, NULL), 200);
 	assert_int_equal(codec_count(codec_get(w->json, "data")), 0);
@@ -536,11 +564,12 @@ scaling_and_quota(void **state)
 	    api_world_as(w, "ann", "POST", events, "{\"event\":\"scale-up\",\"to\":3}"), 200);
 	assert_int_equal(codec_int(codec_get(codec_get(w->json, "data"), "gear_count"), 0), 3);
 	assert_int_equal(store_count(w->b.store, STORE_PREFIX_GEAR), 3);
-	assert_int_equal(api_world_as(w, "ann", "GET", "/domain/shop/application/web/gear_groups", NULL),
-	    200);
+	assert_int_equal(
+	    api_world_as(w, "ann", "GET", "/domain/shop/application/web/gear_groups", NULL), 200);
 	assert_int_equal(
 	    codec_count(codec_get(codec_at(codec_get(w->json, "data"), 0), "gears")), 3);
-	assert_int_equal(api_world_as(w, "ann", "POST", events, "{\"event\":\"scale-up\",\"by\":3}"), 422);
+	assert_int_equal(
+	    api_world_as(w, "ann", "POST", events, "{\"event\":\"scale-up\",\"by\":3}"), 422);
 	assert_int_equal(api_world_exit(w), 104);
 	assert_int_equal(store_count(w->b.store, STORE_PREFIX_GEAR), 3);
 	api_world_fakes.rollout_failure = "never listened";
@@ -594,14 +623,15 @@ forms_and_links(void **state)
 	w->headers[0] = "Content-Type: application/x-www-form-urlencoded";
 	w->headers[1] = NULL;
 	assert_int_equal(api_world_call(w, "POST", "/domain/shop/applications",
-			     "name=formed&cartridges[][name]=php&environment_variables[][name]=A&"
-			     "environment_variables[][value]=b+c&environment_variables[][name]=D&"
-			     "environment_variables[][value]=%C3%A9&nolinks=true"),
+	                     "name=formed&cartridges[][name]=php&environment_variables[][name]=A&"
+	                     "environment_variables[][value]=b+c&environment_variables[][name]=D&"
+	                     "environment_variables[][value]=%C3%A9&nolinks=true"),
 	    201);
 	assert_null(codec_get(codec_get(w->json, "data"), "links"));
 	w->headers[0] = NULL;
 	assert_int_equal(
-	    api_world_call(w, "GET", "/domain/shop/application/formed/environment-variables", NULL), 200);
+	    api_world_call(w, "GET", "/domain/shop/application/formed/environment-variables", NULL),
+	    200);
 	assert_int_equal(codec_count(codec_get(w->json, "data")), 2);
 	assert_non_null(codec_get(codec_at(codec_get(w->json, "data"), 0), "links"));
 	assert_int_equal(api_world_call(w, "GET", "/api", NULL), 200);
@@ -619,7 +649,7 @@ progress_as_lines(void **state)
 	w->headers[1] = "Content-Type: application/json";
 	w->headers[2] = NULL;
 	assert_int_equal(api_world_call(w, "POST", "/domain/shop/applications",
-			     "{\"name\":\"web\",\"cartridges\":[\"php\"]}"),
+	                     "{\"name\":\"web\",\"cartridges\":[\"php\"]}"),
 	    200);
 	assert_true(str_has_prefix(w->body.p, "{\"progress\":\"Building\"}\n{"));
 	assert_string_equal(codec_string(codec_get(w->json, "status")), "created");
@@ -636,7 +666,7 @@ administration(void **state)
 
 	make_domain_and_app(w);
 	assert_int_equal(api_world_as(w, "admin", "POST", "/users",
-			     "{\"login\":\"carl\",\"password\":\"carl-password\"}"),
+	                     "{\"login\":\"carl\",\"password\":\"carl-password\"}"),
 	    201);
 	assert_int_equal(api_world_as(w, "carl", "GET", "/user", NULL), 200);
 	assert_int_equal(api_world_as(w, "admin", "GET", "/users", NULL), 200);
@@ -674,20 +704,21 @@ deployments(void **state)
 
 	make_domain_and_app(w);
 	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/application/web/deployments",
-			     "{\"ref\":\"main\"}"),
+	                     "{\"ref\":\"main\"}"),
 	    201);
 	assert_string_equal(api_world_data(w, "sha1"), "0123456");
-	assert_int_equal(api_world_as(w, "ann", "GET", "/domain/shop/application/web/deployments", NULL),
-	    200);
+	assert_int_equal(
+	    api_world_as(w, "ann", "GET", "/domain/shop/application/web/deployments", NULL), 200);
 	assert_int_equal(codec_count(codec_get(w->json, "data")), 2);
 	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/application/web/events",
-			     "{\"event\":\"activate\",\"deployment_id\":\"00000001\"}"),
+	                     "{\"event\":\"activate\",\"deployment_id\":\"00000001\"}"),
 	    200);
 	assert_string_equal(api_world_data(w, "deployment_id"), "00000001");
 	assert_int_equal(api_world_as(w, "ann", "PUT", "/domain/shop/application/web",
-			     "{\"keep_deployments\":\"3\",\"auto_deploy\":\"FALSE\"}"),
+	                     "{\"keep_deployments\":\"3\",\"auto_deploy\":\"FALSE\"}"),
 	    200);
-	assert_int_equal(codec_int(codec_get(codec_get(w->json, "data"), "keep_deployments"), 0), 3);
+	assert_int_equal(
+	    codec_int(codec_get(codec_get(w->json, "data"), "keep_deployments"), 0), 3);
 	assert_false(codec_bool(codec_get(codec_get(w->json, "data"), "auto_deploy"), true));
 }
 
