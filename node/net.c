@@ -458,7 +458,7 @@ net_forward(struct net *n, const char *instance, const char *loopback, int port,
 	char address[NET_ADDRESS_MAX];
 	struct net_rules_forward f = { address, loopback, NET_PORT, port };
 	struct in_addr a;
-	bool is_set;
+	bool is_set = false;
 	int i;
 
 	if (port < 1 || port > 65535)

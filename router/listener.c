@@ -82,7 +82,7 @@ struct listener *
 listener_open(const char *address, int *port, struct err *e)
 {
 	union address a;
-	socklen_t n;
+	socklen_t n = 0;
 	int one = 1, defer = DEFER_S, fd, got;
 	struct listener *ls;
 

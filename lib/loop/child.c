@@ -54,7 +54,9 @@ struct spawn {
 	const char *const *env;
 	int std[3];
 	pid_t parent;
-	int failed; /* errno of what failed, shared with the vfork child */
+	/* errno of what failed, shared with the vfork child: volatile, or the compiler drops a store
+	 * that is followed by _exit. */
+	volatile int failed;
 };
 
 /* --- in the child: only system calls, for its memory is the parent's --- */

@@ -464,7 +464,7 @@ test_aborts(void **state)
 static void
 test_fairness(void **state)
 {
-	enum { CHUNKS = 20000 };
+	enum { CHUNKS = 200000 };
 	AUTO_FINI(buf_fini) struct buf chunks = { 0 };
 	struct http_peer other;
 	struct world w;
@@ -482,7 +482,7 @@ test_fairness(void **state)
 	http_peer_expect(&other, "/other");
 	assert_in_range(w.got, 0, CHUNKS - 1);
 	http_peer_puts(&w.peer, "0\r\n\r\n");
-	http_peer_expect(&w.peer, "got 20000");
+	http_peer_expect(&w.peer, "got 200000");
 	http_peer_close(&other);
 	finish(&w);
 }
