@@ -1,5 +1,6 @@
 #include "node/container.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -574,7 +575,46 @@ container_destroy(struct container *take_c, container_gone_fn *fn, void *arg)
 	container_free(take_c);
 }
 
-/* Bundles of the runtime's containers, and cgroups with or without one. */
+/* Whose bundle it is, by its annotation; caller owns; NULL: it does not say. */
+static char *
+read_gear(const struct container_host *h, const char *id)
+{
+	AUTO(free) char *dir = node_dirs_instance(h->dirs, id);
+	AUTO(free) char *path = file_join(dir, "config.json");
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+	AUTO(codec_value_free) struct codec_value *v = NULL;
+	struct err e = { 0 };
+
+	if (file_read(path, CONFIG_MAX, &text, &e) == 0)
+		v = codec_parse(text.p, text.n, &e);
+	return xstrdup_null(codec_string(codec_get(codec_get(v, "annotations"), "io.pinion.gear")));
+}
+
+/* Bundles whose cgroups are gone already. */
+static int
+list_bundles(const struct container_host *h, struct str_list *out, struct err *e)
+{
+	DIR *d = opendir(h->dirs->inst);
+	struct dirent *de;
+
+	if (d == NULL)
+		return err_set(e, ERR_SYSTEM, NULL, "open %s", h->dirs->inst);
+	while ((de = readdir(d)) != NULL) {
+		AUTO(free) char *gear = NULL;
+		AUTO(free) char *name = NULL;
+
+		if (de->d_name[0] == '.')
+			continue;
+		gear = read_gear(h, de->d_name);
+		name = xasprintf("%s/%s", gear == NULL ? "unknown" : gear, de->d_name);
+		if (!str_list_has(out, name))
+			str_list_add(out, name);
+	}
+	closedir(d);
+	return 0;
+}
+
+/* Cgroups, and bundles with or without one. */
 int
 container_list(struct container_host *h, struct str_list *out, struct err *e)
 {
@@ -590,5 +630,5 @@ container_list(struct container_host *h, struct str_list *out, struct err *e)
 		for (size_t j = 0; j < ids.n; j++)
 			str_list_take(out, xasprintf("%s/%s", gears.v[i], ids.v[j]));
 	}
-	return 0;
+	return list_bundles(h, out, e);
 }

@@ -24,6 +24,7 @@ enum gear_state {
 
 /* What is kept in GEARS/UUID.json. */
 struct gear_record {
+	int64_t format; /* 1 */
 	char *uuid;
 	int64_t uid_base;
 	char *app_id;
@@ -38,8 +39,9 @@ struct gear {
 	struct wire_gear spec;
 	struct gear_record record;
 	char *dir; /* GEARS/UUID: volume root, mounted while the gear is in use */
-	int state; /* enum gear_state; written by gear_set_state only */
+	int state; /* enum gear_state; written by the gear table only */
 	char *reason;
+	int64_t disk_used_kb; /* as last looked at */
 };
 
 /* Lowers of the gear's own, top first: base/n … base/0, with the cartridges' code in between:
@@ -63,3 +65,6 @@ int gear_add_base(struct gear *g, const char *upper, const char *ident, struct e
  * each; with prune, files that vars does not name are removed. */
 int gear_write_env(const struct gear *g, const char *dir, const struct wire_var_list *vars,
     bool prune, struct err *e) MUST_CHECK;
+
+/* Blocks: the record, replaced safely. */
+int gear_save(const struct gear *g, struct err *e) MUST_CHECK;

@@ -1,0 +1,686 @@
+#include "node/gear_table.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/base/mem.h"
+#include "lib/cart/cart_dir.h"
+#include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
+#include "node/cart_install.h"
+#include "node/container.h"
+#include "node/gear_env.h"
+#include "node/limits.h"
+#include "node/node_dirs.h"
+#include "node/volume.h"
+
+enum {
+	RECORD_MAX = 64 * 1024,
+	UID_FIRST = 16,        /* × 65536: beyond the host's users and their sub-ids */
+	UID_LAST = 65535,
+	RETRY_MIN_MS = 1000,
+	RETRY_MAX_MS = 60000,
+	REMOVE_MS = 10000,
+};
+
+/* A gear and what is under way for it. */
+struct entry {
+	struct gear gear; /* first: what others see */
+	struct gear_table *table;
+	int users;        /* instances that hold it */
+	bool is_applied;  /* the broker named it since the start */
+	bool is_mounted;
+	bool needs_env;   /* the spec changed since .env was written */
+	struct worker_job *job;
+	struct cart_install *install;
+	struct loop_timer *retry;
+	int64_t retry_ms;
+	int cleaning; /* containers being cleaned before the end */
+};
+
+struct gear_table {
+	struct gear_table_opts o;
+	struct map *entries; /* uuid → struct entry */
+	int64_t uid_next;
+};
+
+static const char *const state_names[] = { "new", "making", "configuring", "ready", "failed",
+	"going", "gone" };
+
+static void step(struct entry *g);
+
+static void
+set_state(struct entry *g, int state, const char *reason)
+{
+	if (g->gear.state == state)
+		return;
+	log_info("gear_state", LOG_STR("gear", g->gear.record.uuid),
+	    LOG_STR("from", state_names[g->gear.state]), LOG_STR("to", state_names[state]),
+	    LOG_STR("reason", reason == NULL ? "" : reason));
+	g->gear.state = state;
+	mem_set_str(&g->gear.reason, reason);
+	g->table->o.on_change(&g->gear, g->table->o.arg);
+}
+
+static void
+free_entry(void *p)
+{
+	struct entry *g = p;
+
+	worker_detach(g->job);
+	cart_install_cancel(g->install);
+	loop_timer_cancel(g->retry);
+	codec_fini(&wire_gear_codec, &g->gear.spec);
+	codec_fini(&gear_record_codec, &g->gear.record);
+	free(g->gear.dir);
+	free(g->gear.reason);
+	free(g);
+}
+
+static struct entry *
+add_entry(struct gear_table *t, const char *uuid)
+{
+	struct entry *g = xcalloc(1, sizeof *g);
+
+	g->table = t;
+	g->gear.dir = node_dirs_gear(t->o.dirs, uuid);
+	g->gear.record.format = 1;
+	g->gear.record.uuid = xstrdup(uuid);
+	map_set(t->entries, uuid, g);
+	return g;
+}
+
+/* --- uid ranges --- */
+
+struct uid_search {
+	int64_t base;
+	bool is_taken;
+};
+
+static void
+compare_uid(const char *key, void *value, void *arg)
+{
+	const struct entry *g = value;
+	struct uid_search *s = arg;
+
+	(void)key;
+	if (g->gear.record.uid_base == s->base)
+		s->is_taken = true;
+}
+
+/* Ranges are taken in turn from a start that differs by node, so that two nodes on one machine
+ * rarely share one. */
+static int64_t
+allocate_uids(struct gear_table *t)
+{
+	for (;;) {
+		struct uid_search s = { .base = t->uid_next * CONTAINER_IDS };
+
+		t->uid_next = t->uid_next >= UID_LAST - 1 ? UID_FIRST : t->uid_next + 1;
+		map_each(t->entries, compare_uid, &s);
+		if (!s.is_taken)
+			return s.base;
+	}
+}
+
+/* --- jobs --- */
+
+/* A copy of what the worker needs; the gear itself stays on the loop. */
+struct gear_job {
+	struct entry *owner; /* done only */
+	struct gear_table *table; /* run: only what is constant in o */
+	struct gear gear;    /* spec and record copied, dir owned */
+	bool writes_env;
+	struct err e;
+};
+
+static void
+free_job(void *take_job)
+{
+	struct gear_job *j = take_job;
+
+	codec_fini(&wire_gear_codec, &j->gear.spec);
+	codec_fini(&gear_record_codec, &j->gear.record);
+	free(j->gear.dir);
+	free(j);
+}
+
+static void
+submit(struct entry *g, worker_fn *run, worker_fn *done)
+{
+	struct gear_job *j = xcalloc(1, sizeof *j);
+
+	j->owner = g;
+	j->table = g->table;
+	j->gear.dir = xstrdup(g->gear.dir);
+	j->writes_env = g->needs_env;
+	codec_copy(&wire_gear_codec, &j->gear.spec, &g->gear.spec);
+	codec_copy(&gear_record_codec, &j->gear.record, &g->gear.record);
+	g->job = worker_submit(g->table->o.worker, run, done, free_job, j);
+}
+
+/* The gear's cartridges as this node has them; the caller frees the array. NULL: one is missing. */
+static const struct cart_dir_entry **
+find_carts(const struct cart_dir *d, const struct wire_gear *spec, struct err *e)
+{
+	const struct cart_dir_entry **v = xcalloc(spec->cartridges.n + 1, sizeof *v);
+
+	for (size_t i = 0; i < spec->cartridges.n; i++) {
+		const struct wire_gear_cart *c = &spec->cartridges.v[i];
+
+		v[i] = cart_dir_find(d, c->name, c->version, NULL);
+		if (v[i] == NULL) {
+			(void)err_set(e, ERR_NOT_FOUND, "cartridges",
+			    "this node has no cartridge %s-%s", c->name, c->version);
+			free(v);
+			return NULL;
+		}
+	}
+	return v;
+}
+
+static int
+write_env(struct gear_job *j)
+{
+	const struct wire_gear *spec = &j->gear.spec;
+	AUTO(free_ptr)
+	const struct cart_dir_entry **carts = find_carts(j->table->o.carts, spec, &j->e);
+	const struct gear_env in = {
+		.gear = spec, .carts = carts, .carts_n = spec->cartridges.n
+	};
+	struct wire_var_list list = { 0 };
+	int rc;
+
+	if (carts == NULL)
+		return -1;
+	gear_env_gear_vars(&in, &list);
+	rc = gear_write_env(&j->gear, "", &list, true, &j->e);
+	if (rc == 0)
+		rc = gear_write_env(&j->gear, "user_vars", &spec->env, true, &j->e);
+	for (size_t i = 0; i < list.n; i++)
+		codec_fini(&wire_var_codec, &list.v[i]);
+	free(list.v);
+	return rc;
+}
+
+/* Volume made or mounted, environment written, cgroup there. */
+static void
+run_prepare(void *job)
+{
+	struct gear_job *j = job;
+	struct gear_record *r = &j->gear.record;
+	const struct gear_table_opts *o = &j->table->o;
+	int rc;
+
+	if (r->is_made) {
+		rc = volume_mount(o->volumes, r->uuid, &j->e);
+	} else {
+		/* The record comes first, so that the range is taken and the volume has an owner. */
+		rc = gear_save(&j->gear, &j->e);
+		fault_point("gear_recorded");
+		if (rc == 0)
+			rc = volume_make(o->volumes, r->uuid, r->disk_mb, &j->e);
+	}
+	fault_point("gear_volume");
+	if (rc < 0 || (j->writes_env && write_env(j) < 0) ||
+	    limits_make(o->limits, (struct limits_group){ .gear = r->uuid }, NULL, &j->e) < 0)
+		return;
+	fault_point("gear_env");
+	if (r->is_made)
+		return;
+	r->is_made = true;
+	mem_set_str(&r->volume, volumes_kind(o->volumes));
+	if (gear_save(&j->gear, &j->e) < 0)
+		return;
+	fault_point("gear_made");
+}
+
+static void
+on_retry(void *arg)
+{
+	struct entry *g = arg;
+
+	loop_timer_cancel(STEAL(g->retry));
+	step(g);
+}
+
+static void
+fail(struct entry *g, const struct err *e)
+{
+	log_warn("gear_failed", LOG_STR("gear", g->gear.record.uuid), LOG_ERR(e));
+	g->retry_ms = g->retry_ms == 0 ? RETRY_MIN_MS : g->retry_ms * 2;
+	if (g->retry_ms > RETRY_MAX_MS)
+		g->retry_ms = RETRY_MAX_MS;
+	loop_timer_cancel(g->retry);
+	g->retry = loop_timer_start(g->table->o.loop, g->retry_ms, false, on_retry, g);
+	if (g->gear.spec.want != WIRE_WANT_GONE)
+		set_state(g, GEAR_FAILED, e->text);
+}
+
+static void
+done_prepare(void *job)
+{
+	struct gear_job *j = job;
+	struct entry *g = j->owner;
+	struct err e = j->e;
+
+	g->job = NULL;
+	if (e.code == ERR_NONE) {
+		g->is_mounted = true;
+		if (j->writes_env && codec_equal(&wire_gear_codec, &j->gear.spec, &g->gear.spec))
+			g->needs_env = false;
+		g->gear.record.is_made = true;
+		mem_set_str(&g->gear.record.volume, j->gear.record.volume);
+		g->retry_ms = 0;
+	}
+	free_job(j);
+	if (e.code != ERR_NONE)
+		fail(g, &e);
+	else
+		step(g);
+}
+
+static void
+on_installed(const struct err *e, void *arg)
+{
+	struct entry *g = arg;
+
+	g->install = NULL;
+	if (e != NULL) {
+		fail(g, e);
+		return;
+	}
+	g->retry_ms = 0;
+	step(g);
+}
+
+static void
+start_install(struct entry *g)
+{
+	const struct gear_table_opts *o = &g->table->o;
+	const struct cart_install_opts opts = {
+		.loop = o->loop,
+		.worker = o->worker,
+		.containers = o->containers,
+		.dirs = o->dirs,
+		.carts = o->carts,
+	};
+	struct err e = { 0 };
+
+	set_state(g, GEAR_CONFIGURING, NULL);
+	g->install = cart_install_start(&opts, &g->gear, on_installed, g, &e);
+	if (g->install == NULL)
+		fail(g, &e);
+}
+
+/* --- the end --- */
+
+static void
+run_destroy(void *job)
+{
+	struct gear_job *j = job;
+	const struct gear_table_opts *o = &j->table->o;
+	const struct limits_group group = { .gear = j->gear.record.uuid };
+	AUTO(free) char *path = xasprintf("%s.json", j->gear.dir);
+
+	if (limits_kill(o->limits, group, &j->e) < 0 ||
+	    limits_remove(o->limits, group, REMOVE_MS, &j->e) < 0)
+		return;
+	fault_point("gear_cgroup_gone");
+	if (volume_remove(o->volumes, j->gear.record.uuid, &j->e) < 0)
+		return;
+	fault_point("gear_volume_gone");
+	if (unlink(path) < 0 && file_exists(path))
+		(void)err_set(&j->e, ERR_SYSTEM, NULL, "remove %s", path);
+}
+
+static void
+done_destroy(void *job)
+{
+	struct gear_job *j = job;
+	struct entry *g = j->owner;
+	struct err e = j->e;
+
+	g->job = NULL;
+	free_job(j);
+	if (e.code != ERR_NONE)
+		fail(g, &e);
+	else
+		set_state(g, GEAR_GONE, NULL);
+}
+
+static void
+on_cleaned(const struct err *e, void *arg)
+{
+	struct entry *g = arg;
+
+	(void)e;
+	if (--g->cleaning == 0)
+		submit(g, run_destroy, done_destroy);
+}
+
+/* Builders and what an earlier daemon left may still use the volume. */
+static void
+start_destroy(struct entry *g)
+{
+	AUTO_FINI(str_list_fini) struct str_list ids = { 0 };
+	struct err e = { 0 };
+
+	if (limits_list(g->table->o.limits, g->gear.record.uuid, &ids, &e) < 0) {
+		fail(g, &e);
+		return;
+	}
+	g->cleaning = (int)ids.n + 1;
+	for (size_t i = 0; i < ids.n; i++)
+		container_clean(
+		    g->table->o.containers, g->gear.record.uuid, ids.v[i], on_cleaned, g);
+	on_cleaned(NULL, g);
+}
+
+/* --- steps --- */
+
+/* Does the one thing that comes next. */
+static void
+step(struct entry *g)
+{
+	if (g->job != NULL || g->install != NULL || g->retry != NULL || g->cleaning > 0 ||
+	    g->gear.state == GEAR_GONE)
+		return;
+	if (g->gear.spec.want == WIRE_WANT_GONE) {
+		set_state(g, GEAR_GOING, NULL);
+		if (g->users == 0)
+			start_destroy(g);
+		return;
+	}
+	if (!g->is_mounted || g->needs_env) {
+		if (!g->gear.record.is_made)
+			set_state(g, GEAR_MAKING, NULL);
+		submit(g, run_prepare, done_prepare);
+		return;
+	}
+	if (g->gear.record.bases.n < g->gear.spec.cartridges.n) {
+		start_install(g);
+		return;
+	}
+	set_state(g, GEAR_READY, NULL);
+}
+
+/* A configure run in the way of the end is cut short. */
+static void
+stop_install(struct entry *g)
+{
+	if (g->gear.spec.want != WIRE_WANT_GONE)
+		return;
+	cart_install_cancel(STEAL(g->install));
+	loop_timer_cancel(STEAL(g->retry));
+}
+
+void
+gear_table_apply(struct gear_table *t, const struct wire_gear *spec)
+{
+	struct entry *g = map_get(t->entries, spec->uuid);
+
+	if (g == NULL && spec->want == WIRE_WANT_GONE) {
+		/* Nothing was ever made here, or its end was not yet heard. */
+		g = add_entry(t, spec->uuid);
+	} else if (g == NULL) {
+		g = add_entry(t, spec->uuid);
+		g->gear.record.uid_base = allocate_uids(t);
+		g->gear.record.disk_mb = spec->limits.disk_mb;
+		mem_set_str(&g->gear.record.app_id, spec->app_id);
+	}
+	if (g->is_applied && codec_equal(&wire_gear_codec, &g->gear.spec, spec)) {
+		/* The broker has not heard of its end. */
+		if (g->gear.state == GEAR_GONE)
+			t->o.on_change(&g->gear, t->o.arg);
+		return;
+	}
+	codec_fini(&wire_gear_codec, &g->gear.spec);
+	codec_copy(&wire_gear_codec, &g->gear.spec, spec);
+	g->is_applied = true;
+	g->needs_env = true;
+	if (g->gear.state == GEAR_GONE && spec->want != WIRE_WANT_GONE)
+		set_state(g, GEAR_NEW, NULL);
+	loop_timer_cancel(STEAL(g->retry));
+	stop_install(g);
+	step(g);
+}
+
+void
+gear_table_forget(struct gear_table *t, const char *uuid)
+{
+	struct entry *g = map_get(t->entries, uuid);
+
+	if (g == NULL)
+		return;
+	if (g->gear.state == GEAR_GONE) {
+		(void)map_remove(t->entries, uuid);
+		return;
+	}
+	log_warn("gear_unknown", LOG_STR("gear", uuid));
+	g->is_applied = false;
+}
+
+struct gear *
+gear_table_find(const struct gear_table *t, const char *uuid)
+{
+	struct entry *g = map_get(t->entries, uuid);
+
+	return g == NULL || !g->is_applied ? NULL : &g->gear;
+}
+
+struct visit {
+	gear_table_each_fn *fn;
+	void *arg;
+};
+
+static void
+visit_one(const char *key, void *value, void *arg)
+{
+	struct entry *g = value;
+	struct visit *v = arg;
+
+	(void)key;
+	if (g->is_applied)
+		v->fn(&g->gear, v->arg);
+}
+
+void
+gear_table_each(const struct gear_table *t, gear_table_each_fn *fn, void *arg)
+{
+	struct visit v = { fn, arg };
+
+	map_each(t->entries, visit_one, &v);
+}
+
+void
+gear_table_hold(struct gear_table *t, struct gear *gear)
+{
+	struct entry *g = (struct entry *)gear;
+
+	(void)t;
+	g->users++;
+}
+
+void
+gear_table_release(struct gear_table *t, struct gear *gear)
+{
+	struct entry *g = (struct entry *)gear;
+
+	(void)t;
+	if (--g->users == 0 && g->gear.spec.want == WIRE_WANT_GONE)
+		step(g);
+}
+
+/* --- all --- */
+
+static int
+load_record(struct gear_table *t, const char *uuid, struct err *e)
+{
+	AUTO(free) char *path = xasprintf("%s/%s.json", t->o.dirs->gears, uuid);
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+	AUTO_FINI(gear_record_fini) struct gear_record r = { 0 };
+	struct entry *g;
+
+	if (file_read(path, RECORD_MAX, &text, e) < 0 ||
+	    codec_decode(&gear_record_codec, text.p, text.n, &r, CODEC_IGNORE, e) < 0)
+		return err_wrap(e, "%s", path);
+	if (strcmp(r.uuid, uuid) != 0)
+		return err_set(e, ERR_INVALID, "uuid", "%s names another gear", path);
+	g = add_entry(t, uuid);
+	codec_fini(&gear_record_codec, &g->gear.record);
+	g->gear.record = r;
+	r = (struct gear_record){ 0 };
+	return 0;
+}
+
+static int
+load_all(struct gear_table *t, struct err *e)
+{
+	DIR *d = opendir(t->o.dirs->gears);
+	struct dirent *de;
+	int rc = 0;
+
+	if (d == NULL)
+		return err_set(e, ERR_SYSTEM, NULL, "open %s", t->o.dirs->gears);
+	while (rc == 0 && (de = readdir(d)) != NULL) {
+		if (de->d_name[0] == '.' || !str_has_suffix(de->d_name, ".json"))
+			continue;
+		AUTO(free) char *uuid =
+		    xstrndup(de->d_name, strlen(de->d_name) - strlen(".json"));
+		rc = load_record(t, uuid, e);
+	}
+	closedir(d);
+	return rc;
+}
+
+/* Where this node begins to give out uid ranges. */
+static int64_t
+first_uid(const struct node_dirs *d)
+{
+	int64_t n = strtol(d->tag, NULL, 16) & 0xffff;
+
+	return n < UID_FIRST || n >= UID_LAST ? UID_FIRST : n;
+}
+
+DEFINE_AUTO(struct gear_table *, gear_table_close)
+
+struct gear_table *
+gear_table_open(const struct gear_table_opts *o, struct err *e)
+{
+	AUTO(gear_table_close) struct gear_table *t = xcalloc(1, sizeof *t);
+
+	t->o = *o;
+	t->entries = map_new(free_entry);
+	t->uid_next = first_uid(o->dirs);
+	return load_all(t, e) < 0 ? NULL : STEAL(t);
+}
+
+void
+gear_table_close(struct gear_table *take_t)
+{
+	if (take_t == NULL)
+		return;
+	map_free(take_t->entries);
+	free(take_t);
+}
+
+struct aside {
+	struct gear_table *table;
+	struct str_list uuids;
+};
+
+static void
+collect_unknown(const char *key, void *value, void *arg)
+{
+	const struct entry *g = value;
+	struct aside *a = arg;
+
+	if (!g->is_applied && g->users == 0 && g->job == NULL && g->install == NULL)
+		str_list_add(&a->uuids, key);
+}
+
+static void
+run_aside(void *job)
+{
+	enum { WEEK_S = 7 * 24 * 3600 };
+	struct gear_job *j = job;
+	struct volumes *v = j->table->o.volumes;
+	AUTO(free) char *path = xasprintf("%s.json", j->gear.dir);
+	AUTO(free) char *to = xasprintf("%s/%s.json.%" PRId64, j->table->o.dirs->aside,
+	    j->gear.record.uuid, (int64_t)time(NULL));
+
+	if (volume_set_aside(v, j->gear.record.uuid, &j->e) < 0 ||
+	    volume_purge_aside(v, WEEK_S, &j->e) < 0)
+		log_warn("gear_aside_failed", LOG_STR("gear", j->gear.record.uuid), LOG_ERR(&j->e));
+	else if (rename(path, to) == 0)
+		log_warn("gear_set_aside", LOG_STR("gear", j->gear.record.uuid));
+}
+
+static void
+done_aside(void *job)
+{
+	struct gear_job *j = job;
+	struct gear_table *t = j->table;
+	struct entry *g = j->owner;
+	bool is_gone = j->e.code == ERR_NONE && !g->is_applied;
+
+	g->job = NULL;
+	if (is_gone)
+		(void)map_remove(t->entries, j->gear.record.uuid);
+	else
+		step(g);
+	free_job(j);
+}
+
+void
+gear_table_set_aside_unknown(struct gear_table *t)
+{
+	AUTO_FINI(str_list_fini) struct str_list none = { 0 };
+	struct aside a = { .table = t };
+
+	map_each(t->entries, collect_unknown, &a);
+	for (size_t i = 0; i < a.uuids.n; i++) {
+		struct entry *g = map_get(t->entries, a.uuids.v[i]);
+
+		g->is_mounted = false;
+		submit(g, run_aside, done_aside);
+	}
+	str_list_fini(&a.uuids);
+}
+
+struct unmount {
+	struct gear_table *table;
+	struct err *e;
+	int rc;
+};
+
+static void
+unmount_one(const char *key, void *value, void *arg)
+{
+	struct entry *g = value;
+	struct unmount *u = arg;
+
+	if (volume_unmount(u->table->o.volumes, key, REMOVE_MS, u->e) < 0)
+		u->rc = -1;
+	else
+		g->is_mounted = false;
+}
+
+int
+gear_table_unmount_all(struct gear_table *t, struct err *e)
+{
+	struct unmount u = { .table = t, .e = e };
+
+	map_each(t->entries, unmount_one, &u);
+	return u.rc;
+}

@@ -1,0 +1,589 @@
+#include "node/instance.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/base/mem.h"
+#include "lib/http/http_client.h"
+#include "lib/loop/child.h"
+#include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
+#include "node/container.h"
+#include "node/gear_table.h"
+#include "node/instance_state.h"
+#include "node/node_dirs.h"
+
+enum {
+	START_S = 60,
+	STOP_S = 30,
+	STOP_GRACE_MS = 3000, /* beyond init's own limit */
+	BACKOFF_MIN_MS = 200,
+	BACKOFF_MAX_MS = 60000,
+	STABLE_MS = 60000, /* up for that long: the next crash begins with the smallest backoff */
+	RETRY_CLEAN_MS = 5000,
+	NOTES_MAX = 20,
+};
+
+bool
+instance_wants_running(const struct instance *i)
+{
+	return i->spec.want == WIRE_WANT_PRESENT && !i->is_forgotten && !i->is_stopping_node;
+}
+
+static int64_t
+unix_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void
+report(struct instance *i)
+{
+	if (!i->is_stopping_node)
+		i->table->o.on_change(&i->status, i->table->o.arg);
+}
+
+void
+instance_set_state(struct instance *i, int state)
+{
+	if (i->status.state == state && i->status.generation == i->spec.generation)
+		return;
+	log_info("instance_state", LOG_STR("gear", i->spec.gear), LOG_STR("instance", i->spec.id),
+	    LOG_STR("from", wire_instance_state_names[i->status.state].name),
+	    LOG_STR("to", wire_instance_state_names[state].name),
+	    LOG_STR("reason", i->status.reason == NULL ? "" : i->status.reason));
+	i->status.state = state;
+	i->status.generation = i->spec.generation;
+	report(i);
+}
+
+void
+instance_note(struct instance *i, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (i->status.notes.n < NOTES_MAX && !str_list_has(&i->status.notes, text))
+		str_list_add(&i->status.notes, text);
+}
+
+/* --- ends --- */
+
+static void
+stop_waiting(struct instance *i)
+{
+	instance_probe_stop(i);
+	loop_timer_cancel(STEAL(i->limit));
+	child_free(STEAL(i->child));
+}
+
+static void
+on_retry_clean(void *arg)
+{
+	struct instance *i = arg;
+
+	loop_timer_cancel(STEAL(i->timer));
+	i->step = STEP_IDLE;
+	instance_next(i);
+}
+
+/* What must go cannot be made to go: again later, for it is ours. */
+static void
+retry_clean(struct instance *i, const struct err *e)
+{
+	log_error("instance_left", LOG_STR("instance", i->spec.id), LOG_ERR(e));
+	loop_timer_cancel(i->timer);
+	i->timer = loop_timer_start(i->table->o.loop, RETRY_CLEAN_MS, false, on_retry_clean, i);
+}
+
+static void
+on_cleaned(const struct err *e, void *arg)
+{
+	struct instance *i = arg;
+	bool keeps_upper = i->is_releasing || (instance_wants_running(i) && i->was_ready);
+
+	if (e != NULL) {
+		retry_clean(i, e);
+		return;
+	}
+	fault_point("instance_cleaned");
+	i->step = STEP_REMOVE;
+	instance_remove(i, !keeps_upper);
+}
+
+static void
+clean(struct instance *i)
+{
+	struct container *c = STEAL(i->container);
+
+	stop_waiting(i);
+	i->step = STEP_CLEAN;
+	if (c != NULL)
+		container_destroy(c, on_cleaned, i);
+	else
+		container_clean(i->table->o.containers, i->spec.gear, i->spec.id, on_cleaned, i);
+}
+
+static void
+on_backoff(void *arg)
+{
+	struct instance *i = arg;
+
+	loop_timer_cancel(STEAL(i->timer));
+	i->step = STEP_IDLE;
+	instance_next(i);
+}
+
+static void
+back_off(struct instance *i)
+{
+	i->backoff_ms = i->backoff_ms == 0 ? BACKOFF_MIN_MS : i->backoff_ms * 2;
+	if (i->backoff_ms > BACKOFF_MAX_MS)
+		i->backoff_ms = BACKOFF_MAX_MS;
+	i->step = STEP_BACKOFF;
+	i->status.restarts++;
+	i->timer = loop_timer_start(i->table->o.loop, i->backoff_ms, false, on_backoff, i);
+}
+
+void
+instance_removed(struct instance *i, const struct err *e)
+{
+	if (e != NULL) {
+		i->step = STEP_CLEAN;
+		retry_clean(i, e);
+		return;
+	}
+	i->has_remains = false;
+	i->step = STEP_IDLE;
+	if (i->is_failing && instance_wants_running(i) && i->was_ready) {
+		i->is_failing = false;
+		back_off(i);
+		return;
+	}
+	i->is_failing = false;
+	instance_next(i);
+}
+
+/* --- failures --- */
+
+static void
+set_reason(struct instance *i, const struct init_status *in)
+{
+	double s = (double)(loop_now_ms() - i->begun_ms) / 1000;
+
+	if (i->status.reason != NULL)
+		return;
+	if (in != NULL && in->error != NULL && in->error[0] != '\0')
+		i->status.reason = xasprintf("could not be started: %s", in->error);
+	else if (in != NULL && in->exit_signal > 0)
+		i->status.reason = xasprintf("was killed by signal %" PRId64 " (%s) after %.1f s",
+		    in->exit_signal, sigabbrev_np((int)in->exit_signal), s);
+	else if (in != NULL && in->exit_code == 0)
+		i->status.reason = xasprintf("ended by itself after %.1f s, without an error", s);
+	else if (in != NULL && in->exit_code > 0)
+		i->status.reason =
+		    xasprintf("exited with status %" PRId64 " after %.1f s", in->exit_code, s);
+	else
+		i->status.reason = xasprintf("was killed after %.1f s", s);
+}
+
+void
+instance_log_collected(
+    struct instance *i, const struct init_status *in, const struct str_list *lines)
+{
+	set_reason(i, in);
+	str_list_fini(&i->status.log_tail);
+	if (i->output != NULL)
+		str_list_take(&i->status.log_tail, STEAL(i->output));
+	else
+		str_list_copy(&i->status.log_tail, lines);
+	mem_set_str(&i->status.address, "");
+	if (instance_wants_running(i))
+		instance_set_state(
+		    i, i->was_ready ? WIRE_INSTANCE_CRASHED : WIRE_INSTANCE_FAILED);
+	clean(i);
+}
+
+static void
+begin_failing(struct instance *i)
+{
+	stop_waiting(i);
+	i->is_failing = true;
+	i->is_releasing = false;
+	i->step = STEP_FAIL;
+	if (i->container != NULL)
+		container_on_end(i->container, NULL, NULL);
+	instance_collect_log(i);
+}
+
+void
+instance_fail(struct instance *i, const char *fmt, ...)
+{
+	char text[ERR_TEXT_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	mem_set_str(&i->status.reason, text);
+	begin_failing(i);
+}
+
+static void
+on_container_end(struct container *c, void *arg)
+{
+	struct instance *i = arg;
+
+	(void)c;
+	if (i->step == STEP_STOP) {
+		clean(i);
+		return;
+	}
+	if (i->job != NULL) { /* a look is under way: it ends first */
+		i->has_ended = true;
+		instance_probe_stop(i);
+		return;
+	}
+	mem_set_str(&i->status.reason, NULL);
+	begin_failing(i);
+}
+
+static void
+on_limit(void *arg)
+{
+	struct instance *i = arg;
+	int64_t s = i->spec.start_timeout_s > 0 ? i->spec.start_timeout_s : START_S;
+
+	loop_timer_cancel(STEAL(i->limit));
+	i->is_late = true;
+	if (i->job != NULL)
+		return; /* instance_next, after it */
+	if (i->health_status != 0)
+		instance_fail(i, "GET %s answered %d", i->spec.health_path, i->health_status);
+	else if (i->forward_port != 0)
+		instance_fail(i, "did not answer on port %d within %" PRId64 " s", i->forward_port, s);
+	else
+		instance_fail(i, "never listened on a port within %" PRId64 " s", s);
+}
+
+/* --- ready --- */
+
+struct mark_job {
+	char *path;
+};
+
+static void
+free_mark(void *take_job)
+{
+	struct mark_job *j = take_job;
+
+	free(j->path);
+	free(j);
+}
+
+static void
+run_mark(void *job)
+{
+	const struct mark_job *j = job;
+
+	file_close(open(j->path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+}
+
+/* So that the next daemon knows that it was ready. */
+static void
+mark_ready(struct instance *i)
+{
+	struct mark_job *j = xcalloc(1, sizeof *j);
+	AUTO(free) char *dir = node_dirs_gear(i->table->o.dirs, i->spec.gear);
+
+	j->path = xasprintf("%s/inst/%s/ready", dir, i->spec.id);
+	worker_submit(i->table->o.worker, run_mark, free_mark, free_mark, j);
+}
+
+static void
+serve(struct instance *i)
+{
+	stop_waiting(i);
+	str_list_fini(&i->env);
+	i->step = STEP_RUN;
+	i->was_ready = true;
+	i->ready_ms = loop_now_ms();
+	mem_set_str(&i->status.reason, NULL);
+	str_list_fini(&i->status.log_tail);
+	mem_set_str(&i->status.address, i->link.address);
+	i->status.port = NET_PORT;
+	mark_ready(i);
+	log_info("instance_ready", LOG_STR("instance", i->spec.id),
+	    LOG_INT("ms", i->ready_ms - i->begun_ms));
+	fault_point("instance_ready");
+	instance_set_state(i, WIRE_INSTANCE_READY);
+}
+
+void
+instance_is_ready(struct instance *i)
+{
+	/* Hooks after readiness run before anyone is sent here. */
+	if (!instance_run_post(i))
+		serve(i);
+}
+
+void
+instance_post_done(struct instance *i)
+{
+	serve(i);
+}
+
+/* --- start --- */
+
+static void
+on_started(struct container *c, const struct err *e, void *arg)
+{
+	struct instance *i = arg;
+
+	if (e != NULL) {
+		container_free(STEAL(i->container));
+		if (instance_wants_running(i))
+			instance_fail(i, "%s", e->text);
+		else
+			clean(i);
+		return;
+	}
+	container_on_end(c, on_container_end, i);
+	i->status.started_ms = unix_ms();
+	if (!instance_wants_running(i)) {
+		i->step = STEP_PROBE;
+		instance_next(i);
+		return;
+	}
+	if (i->is_releasing) {
+		i->step = STEP_RELEASE;
+		instance_run_release(i);
+		return;
+	}
+	i->step = STEP_PROBE;
+	instance_probe(i);
+}
+
+void
+instance_prepared(struct instance *i, const struct err *e, const struct container_spec *s)
+{
+	struct err failed = { 0 };
+
+	if (!instance_wants_running(i)) {
+		i->step = STEP_IDLE;
+		instance_next(i);
+		return;
+	}
+	if (e != NULL) {
+		instance_fail(i, "%s", e->text);
+		return;
+	}
+	i->step = STEP_START;
+	i->container =
+	    container_start(i->table->o.containers, s, on_started, i, &failed);
+	if (i->container == NULL)
+		instance_fail(i, "%s", failed.text);
+}
+
+static void
+start(struct instance *i)
+{
+	int64_t s = i->spec.start_timeout_s > 0 ? i->spec.start_timeout_s : START_S;
+
+	if (i->ready_ms != 0 && loop_now_ms() - i->ready_ms > STABLE_MS)
+		i->backoff_ms = 0;
+	i->step = STEP_PREPARE;
+	i->has_remains = true;
+	i->has_ended = i->is_late = false;
+	i->begun_ms = loop_now_ms();
+	i->is_releasing = i->spec.runs_release && i->spec.release != NULL &&
+	                  i->spec.release[0] != '\0' && !i->has_released && !i->was_ready;
+	loop_timer_cancel(i->limit);
+	/* A release command has its own limit. */
+	i->limit = i->is_releasing ? NULL
+	                           : loop_timer_start(i->table->o.loop, s * 1000, false, on_limit, i);
+	str_list_fini(&i->status.notes);
+	if (!i->was_ready || i->status.state != WIRE_INSTANCE_CRASHED)
+		instance_set_state(i, WIRE_INSTANCE_STARTING);
+	instance_prepare(i);
+}
+
+void
+instance_released(struct instance *i)
+{
+	/* The same directory again, now with the application as PID 1's child. */
+	i->has_released = true;
+	clean(i);
+}
+
+/* --- adoption --- */
+
+void
+instance_rejoined(struct instance *i, const struct err *e)
+{
+	if (e != NULL) {
+		instance_fail(i, "its network is broken: %s", e->text);
+		return;
+	}
+	i->step = STEP_PROBE;
+	i->begun_ms = loop_now_ms();
+	if (i->container == NULL || container_pid(i->container) == 0) {
+		begin_failing(i);
+	} else if (!instance_wants_running(i)) {
+		instance_next(i);
+	} else if (i->was_ready) {
+		i->was_adopted = true;
+		serve(i);
+	} else {
+		instance_set_state(i, WIRE_INSTANCE_STARTING);
+		i->limit = loop_timer_start(i->table->o.loop, START_S * 1000, false, on_limit, i);
+		instance_probe(i);
+	}
+}
+
+static void
+on_adopted(struct container *c, void *arg)
+{
+	struct instance *i = arg;
+
+	i->must_check = false;
+	i->has_remains = true;
+	if (c == NULL || container_note(c, "release") != NULL) {
+		i->container = c;
+		clean(i);
+		return;
+	}
+	i->container = c;
+	container_on_end(c, on_container_end, i);
+	instance_rejoin(i);
+}
+
+/* --- what comes next --- */
+
+static void
+on_stop_limit(void *arg)
+{
+	struct instance *i = arg;
+
+	loop_timer_cancel(STEAL(i->timer));
+	log_warn("instance_killed", LOG_STR("instance", i->spec.id));
+	container_kill(i->container);
+}
+
+static void
+begin_stop(struct instance *i)
+{
+	int64_t s = i->spec.stop_timeout_s > 0 ? i->spec.stop_timeout_s : STOP_S;
+	bool is_release = i->step == STEP_RELEASE;
+
+	stop_waiting(i);
+	instance_set_state(i, WIRE_INSTANCE_STOPPING);
+	i->step = STEP_STOP;
+	mem_set_str(&i->status.address, "");
+	if (is_release || i->has_ended || container_signal(i->container, SIGTERM) < 0) {
+		clean(i);
+		return;
+	}
+	i->timer = loop_timer_start(
+	    i->table->o.loop, s * 1000 + STOP_GRACE_MS, false, on_stop_limit, i);
+}
+
+static void
+end(struct instance *i)
+{
+	if (i->gear != NULL) {
+		gear_table_release(i->table->o.gears, i->gear);
+		i->gear = NULL;
+	}
+	if (i->is_forgotten) {
+		instances_drop(i);
+		return;
+	}
+	instance_set_state(i,
+	    i->spec.want == WIRE_WANT_GONE ? WIRE_INSTANCE_GONE : WIRE_INSTANCE_STOPPED);
+	instances_check_stopped(i->table);
+}
+
+static void
+hold_gear(struct instance *i)
+{
+	struct gear *g = gear_table_find(i->table->o.gears, i->spec.gear);
+
+	if (i->gear == NULL && g != NULL && g->spec.want != WIRE_WANT_GONE) {
+		gear_table_hold(i->table->o.gears, g);
+		i->gear = g;
+	}
+}
+
+static void
+next_when_idle(struct instance *i)
+{
+	if (i->must_check) {
+		i->step = STEP_ADOPT;
+		container_adopt(
+		    i->table->o.containers, i->spec.gear, i->spec.id, on_adopted, i);
+	} else if (!instance_wants_running(i)) {
+		if (i->has_remains)
+			clean(i);
+		else
+			end(i);
+	} else if (i->status.state == WIRE_INSTANCE_FAILED &&
+	           i->status.generation == i->spec.generation) {
+		return; /* the broker decides */
+	} else {
+		hold_gear(i);
+		if (i->gear != NULL && i->gear->state == GEAR_READY)
+			start(i);
+		else if (i->gear != NULL && i->gear->state == GEAR_FAILED && !i->was_ready)
+			instance_fail(i, "%s", i->gear->reason);
+	}
+}
+
+void
+instance_next(struct instance *i)
+{
+	switch (i->step) {
+	case STEP_IDLE:
+		next_when_idle(i);
+		break;
+	case STEP_BACKOFF:
+		if (!instance_wants_running(i)) {
+			loop_timer_cancel(STEAL(i->timer));
+			i->step = STEP_IDLE;
+			next_when_idle(i);
+		}
+		break;
+	case STEP_RELEASE:
+	case STEP_PROBE:
+	case STEP_POST:
+	case STEP_RUN:
+		if (i->job != NULL)
+			break;
+		if (!instance_wants_running(i))
+			begin_stop(i);
+		else if (i->has_ended)
+			on_container_end(i->container, i);
+		else if (i->is_late && i->step != STEP_RUN)
+			on_limit(i);
+		break;
+	default: /* one thing at a time: its end comes here */
+		break;
+	}
+}

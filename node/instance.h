@@ -1,0 +1,61 @@
+/* node/instance.h: the instances of this node: each a container of a gear for one deployment, kept
+ * as the broker wants it. One state machine an instance (instance_set_state), on the loop; what
+ * blocks runs on workers. Instances live on when the daemon ends and are adopted by the next. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "lib/base/err.h"
+#include "lib/base/str.h"
+#include "lib/wire/wire_gear.h"
+
+struct cart_dir;
+struct container_host;
+struct gear;
+struct gear_table;
+struct http_client;
+struct instance;
+struct instances;
+struct limits;
+struct loop;
+struct net;
+struct node_dirs;
+struct worker;
+
+/* Its status has changed. */
+typedef void instances_fn(const struct wire_instance_status *st, void *arg);
+
+struct instances_opts { /* all borrowed for its life */
+	struct loop *loop;
+	struct worker *worker;
+	struct container_host *containers;
+	const struct node_dirs *dirs;
+	const struct limits *limits;
+	const struct cart_dir *carts;
+	struct gear_table *gears;
+	struct net *net;
+	const char *resolver; /* socket of pinion-resolver; NULL: none */
+	struct http_client *http;
+	instances_fn *on_change;
+	void *arg;
+};
+
+/* Blocks: looks for what an earlier daemon left running. */
+struct instances *instances_open(const struct instances_opts *o, struct err *e) MUST_CHECK;
+void instances_close(struct instances *take_is); /* containers run on */
+
+void instances_apply(struct instances *is, const struct wire_instance *spec);
+/* The broker no longer names it: what is left of it is removed, then it is forgotten. */
+void instances_forget(struct instances *is, const char *id);
+/* Its gear's state has changed. */
+void instances_gear_changed(struct instances *is, const struct gear *g);
+/* After a full sync: what an earlier daemon left and nobody wants is removed. */
+void instances_sweep(struct instances *is);
+/* Stops all for the end of the node; done is called once when nothing runs any more. */
+typedef void instances_done_fn(void *arg);
+void instances_stop_all(struct instances *is, instances_done_fn *done, void *arg);
+
+typedef void instances_each_fn(const struct wire_instance_status *st, void *arg);
+void instances_each(const struct instances *is, instances_each_fn *fn, void *arg);
+/* Ids of the instances of a gear whose containers live; for logs. */
+void instances_live(const struct instances *is, const char *gear, struct str_list *out);

@@ -1,0 +1,510 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "lib/base/fault.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/cart/cart_dir.h"
+#include "lib/loop/worker.h"
+#include "node/cart_action.h"
+#include "node/cart_code.h"
+#include "node/container.h"
+#include "node/gear.h"
+#include "node/gear_env.h"
+#include "node/gear_home.h"
+#include "node/gear_log.h"
+#include "node/instance_state.h"
+#include "node/node_dirs.h"
+#include "node/resolver_link.h"
+
+enum {
+	LOG_LINES = 20,
+	LOG_SIZE_MAX = 10 * 1024 * 1024,
+	LOG_SHARE = 50, /* of the disk, for one file */
+	LOG_COUNT = 5,
+	DISK_FLOOR_KB = 8 * 1024,
+	HOST_NAME_LEN = 63,
+};
+
+/* A copy of all that the worker needs. */
+struct prepare_job {
+	struct instance *owner;  /* done only */
+	struct instances_opts o; /* of these only what is thread-safe or constant */
+	struct wire_instance spec;
+	struct gear gear; /* spec, record, dir */
+	bool is_releasing, was_ready;
+	struct net_link link;
+	struct container_spec container;
+	struct str_list env;
+	bool needs_post;
+	struct err e;
+};
+
+static void
+free_prepare(void *take_job)
+{
+	struct prepare_job *j = take_job;
+
+	codec_fini(&wire_instance_codec, &j->spec);
+	codec_fini(&wire_gear_codec, &j->gear.spec);
+	codec_fini(&gear_record_codec, &j->gear.record);
+	free(j->gear.dir);
+	container_spec_fini(&j->container);
+	str_list_fini(&j->env);
+	free(j);
+}
+
+static int
+add_layer(const struct prepare_job *j, const char *digest, struct container_spec *s, struct err *e)
+{
+	AUTO(free) char *path = NULL;
+
+	if (digest == NULL || digest[0] == '\0')
+		return 0;
+	path = node_dirs_layer(j->o.dirs, digest);
+	if (!file_exists(path))
+		return err_set(e, ERR_NOT_FOUND, "layers", "layer %s is not on this node", digest);
+	str_list_take(&s->lowers, STEAL(path));
+	return 0;
+}
+
+/* The logs' directory is the user's: nothing in it is followed. */
+static int
+make_log_dir(const struct prepare_job *j, struct err *e)
+{
+	AUTO(free) char *logs = file_join(j->gear.dir, "logs");
+	AUTO(file_close) int at = open(logs, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO(file_close) int fd = -1;
+
+	if (at < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "open %s", logs);
+	if (mkdirat(at, j->spec.id, 0750) < 0 && errno != EEXIST)
+		return err_set(e, ERR_SYSTEM, NULL, "make a directory in %s", logs);
+	fd = openat(at, j->spec.id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fchown(fd, CONTAINER_UID, CONTAINER_UID) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "open %s/%s", logs, j->spec.id);
+	return 0;
+}
+
+/* DNS in the namespace; without it the application still runs. */
+static void
+give_resolver(const struct prepare_job *j)
+{
+	AUTO(file_close) int udp = -1;
+	AUTO(file_close) int tcp = -1;
+	struct err e = { 0 };
+
+	if (j->o.resolver == NULL)
+		return;
+	udp = net_socket(
+	    j->o.net, j->spec.id, SOCK_DGRAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
+	if (udp >= 0)
+		tcp = net_socket(
+		    j->o.net, j->spec.id, SOCK_STREAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
+	if (tcp < 0 || resolver_link_add(j->o.resolver, j->spec.id, j->spec.app_id, udp, tcp, &e) < 0)
+		log_warn("instance_without_dns", LOG_STR("instance", j->spec.id), LOG_ERR(&e));
+}
+
+static int
+check_disk(const struct prepare_job *j, struct err *e)
+{
+	struct statvfs fs;
+
+	if (statvfs(j->gear.dir, &fs) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "look at %s", j->gear.dir);
+	if (fs.f_bavail * fs.f_frsize / 1024 < DISK_FLOOR_KB)
+		return err_set(e, ERR_LIMIT, "disk",
+		    "the gear's disk is full: less than %d MB are left; remove files in ~/app-root/data",
+		    DISK_FLOOR_KB / 1024);
+	return 0;
+}
+
+/* Carts of the gear and their code layers, in configure order. */
+static int
+find_carts(struct prepare_job *j, const struct cart_dir_entry **carts, struct str_list *code,
+    struct err *e)
+{
+	for (size_t i = 0; i < j->gear.spec.cartridges.n; i++) {
+		const struct wire_gear_cart *c = &j->gear.spec.cartridges.v[i];
+		char *dir;
+
+		carts[i] = cart_dir_find(j->o.carts, c->name, c->version, NULL);
+		if (carts[i] == NULL)
+			return err_set(e, ERR_NOT_FOUND, "cartridges",
+			    "this node has no cartridge %s-%s", c->name, c->version);
+		dir = cart_code_layer(j->o.dirs, carts[i], e);
+		if (dir == NULL)
+			return -1;
+		str_list_take(code, dir);
+	}
+	return 0;
+}
+
+static const char *
+primary_name(const struct wire_gear *g)
+{
+	for (size_t i = 0; i < g->cartridges.n; i++) {
+		if (g->cartridges.v[i].is_web)
+			return g->cartridges.v[i].name;
+	}
+	return g->cartridges.n > 0 ? g->cartridges.v[0].name : "app";
+}
+
+static int
+compose_env(const struct prepare_job *j, const struct cart_dir_entry *const *carts,
+    struct str_list *out, struct err *e)
+{
+	AUTO(free) char *env_dir = file_join(j->gear.dir, "env");
+	AUTO_FINI(str_list_fini) struct str_list homes = { 0 };
+	const struct gear_env in = {
+		.gear = &j->gear.spec,
+		.carts = carts,
+		.carts_n = j->gear.spec.cartridges.n,
+		.env_dir = env_dir,
+		.homes = &homes,
+		.acting = primary_name(&j->gear.spec),
+		.start = &j->spec.start,
+		.deployment_id = j->spec.deployment_id,
+	};
+
+	str_list_add(&homes, j->container.upper);
+	for (size_t i = 0; i < j->container.lowers.n; i++)
+		str_list_add(&homes, j->container.lowers.v[i]);
+	return gear_env_compose(&in, out, e);
+}
+
+/* What PID 1 is to do. */
+static int
+write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts,
+    const char *ctl, struct err *e)
+{
+	AUTO(free) char *log_dir =
+	    xasprintf("/var/lib/openshift/%s/app-root/logs/%s", j->spec.gear, j->spec.id);
+	AUTO(free) char *home = xasprintf("/var/lib/openshift/%s", j->spec.gear);
+	AUTO_FINI(str_list_fini) struct str_list start = { 0 };
+	AUTO_FINI(str_list_fini) struct str_list stop = { 0 };
+	int64_t size = j->gear.record.disk_mb * 1024 * 1024 / LOG_SHARE;
+	struct init_settings s = {
+		.start = &start,
+		.stop = &stop,
+		.env = &j->env,
+		.cwd = home,
+		.log_dir = log_dir,
+		.source = primary_name(&j->gear.spec),
+		.log_size = size > LOG_SIZE_MAX ? LOG_SIZE_MAX : size,
+		.log_count = LOG_COUNT,
+		.stop_timeout_ms = j->spec.stop_timeout_s * 1000,
+	};
+
+	if (compose_env(j, carts, &j->env, e) < 0)
+		return -1;
+	if (!j->is_releasing) {
+		cart_action_start_argv(carts, j->gear.spec.cartridges.n, &start);
+		cart_action_stop_argv(carts, j->gear.spec.cartridges.n, &stop);
+	}
+	return init_control_write(ctl, &s, e);
+}
+
+static int
+fill_container(struct prepare_job *j, const struct str_list *code, const char *dir, const char *ctl,
+    struct err *e)
+{
+	struct container_spec *s = &j->container;
+
+	s->id = xstrdup(j->spec.id);
+	s->gear = xstrdup(j->spec.gear);
+	s->uid_base = j->gear.record.uid_base;
+	s->upper = file_join(dir, "up");
+	s->work = file_join(dir, "work");
+	s->tmp = file_join(dir, "tmp");
+	s->netns = net_ns_path(j->o.net, j->spec.id);
+	s->hostname = xstrndup(j->gear.spec.gear_name == NULL ? j->spec.id : j->gear.spec.gear_name,
+	    HOST_NAME_LEN);
+	codec_copy(&wire_limits_codec, &s->limits, &j->gear.spec.limits);
+	if (add_layer(j, j->spec.layers.app, s, e) < 0 ||
+	    add_layer(j, j->spec.layers.deps, s, e) < 0 ||
+	    add_layer(j, j->spec.layers.rest, s, e) < 0)
+		return -1;
+	gear_add_lowers(&j->gear, code, j->gear.record.bases.n, s);
+	gear_add_binds(&j->gear, s);
+	container_spec_bind(s, ctl, "/run/pinion/ctl", false, true);
+	container_spec_env(s, "PATH", "/usr/bin:/bin");
+	str_list_add(&s->args, "/run/pinion/init");
+	str_list_add(&s->args, "/run/pinion/ctl");
+	str_list_take(&s->notes, xasprintf("deployment=%s",
+	                             j->spec.deployment_id == NULL ? "" : j->spec.deployment_id));
+	if (j->is_releasing)
+		str_list_add(&s->notes, "release=1");
+	/* A build wrote the head gear's home into paths. */
+	if (j->spec.app_id != NULL && strcmp(j->spec.app_id, j->spec.gear) != 0 &&
+	    strchr(j->spec.app_id, '/') == NULL)
+		str_list_add(&s->home_links, j->spec.app_id);
+	return 0;
+}
+
+/* post-deploy runs once for a deployment in an instance: before it first serves. */
+static bool
+needs_post(const struct prepare_job *j, const struct cart_dir_entry *const *carts)
+{
+	AUTO(free) char *app = NULL;
+
+	if (j->was_ready || j->is_releasing)
+		return false;
+	if (j->spec.layers.app != NULL && j->spec.layers.app[0] != '\0')
+		app = node_dirs_layer(j->o.dirs, j->spec.layers.app);
+	for (size_t i = 0; i < j->gear.spec.cartridges.n; i++) {
+		if (j->gear.spec.cartridges.v[i].is_web &&
+		    cart_action_is_needed(carts[i], app, "post-deploy"))
+			return true;
+	}
+	return false;
+}
+
+static int
+prepare_all(struct prepare_job *j)
+{
+	AUTO(free) char *dir = gear_instance_dir(&j->gear, j->spec.id);
+	AUTO(free) char *ctl = file_join(dir, "ctl");
+	AUTO(free) char *ready = file_join(dir, "ready");
+	AUTO(free_ptr)
+	const struct cart_dir_entry **carts =
+	    xcalloc(j->gear.spec.cartridges.n + 1, sizeof *carts);
+	AUTO_FINI(str_list_fini) struct str_list code = { 0 };
+
+	if (check_disk(j, &j->e) < 0 || gear_make_instance_dir(&j->gear, j->spec.id, &j->e) < 0 ||
+	    make_log_dir(j, &j->e) < 0)
+		return -1;
+	fault_point("instance_directory");
+	j->was_ready = file_exists(ready);
+	if (net_attach(j->o.net, j->spec.id, j->spec.app_id, &j->link, &j->e) < 0)
+		return -1;
+	fault_point("instance_network");
+	give_resolver(j);
+	if (find_carts(j, carts, &code, &j->e) < 0 ||
+	    fill_container(j, &code, dir, ctl, &j->e) < 0)
+		return -1;
+	j->needs_post = needs_post(j, carts);
+	return write_settings(j, carts, ctl, &j->e);
+}
+
+static void
+run_prepare(void *job)
+{
+	struct prepare_job *j = job;
+
+	if (prepare_all(j) == 0)
+		fault_point("instance_prepared");
+}
+
+static void
+done_prepare(void *job)
+{
+	struct prepare_job *j = job;
+	struct instance *i = j->owner;
+	bool is_ok = j->e.code == ERR_NONE;
+
+	i->job = NULL;
+	i->link = j->link;
+	i->was_ready = i->was_ready || j->was_ready;
+	i->needs_post = j->needs_post;
+	str_list_fini(&i->env);
+	if (j->needs_post || j->is_releasing) {
+		i->env = j->env;
+		j->env = (struct str_list){ 0 };
+	}
+	instance_prepared(i, is_ok ? NULL : &j->e, is_ok ? &j->container : NULL);
+	free_prepare(j);
+}
+
+void
+instance_prepare(struct instance *i)
+{
+	struct prepare_job *j = xcalloc(1, sizeof *j);
+
+	j->owner = i;
+	j->o = i->table->o;
+	j->is_releasing = i->is_releasing;
+	j->gear.dir = xstrdup(i->gear->dir);
+	codec_copy(&wire_instance_codec, &j->spec, &i->spec);
+	codec_copy(&wire_gear_codec, &j->gear.spec, &i->gear->spec);
+	codec_copy(&gear_record_codec, &j->gear.record, &i->gear->record);
+	i->job = worker_submit(i->table->o.worker, run_prepare, done_prepare, free_prepare, j);
+}
+
+/* --- again with what an earlier daemon left running --- */
+
+static void
+run_rejoin(void *job)
+{
+	struct prepare_job *j = job;
+	AUTO(free) char *dir = gear_instance_dir(&j->gear, j->spec.id);
+	AUTO(free) char *ready = file_join(dir, "ready");
+
+	j->was_ready = file_exists(ready);
+	if (net_attach(j->o.net, j->spec.id, j->spec.app_id, &j->link, &j->e) == 0)
+		give_resolver(j);
+}
+
+static void
+done_rejoin(void *job)
+{
+	struct prepare_job *j = job;
+	struct instance *i = j->owner;
+
+	i->job = NULL;
+	i->link = j->link;
+	i->was_ready = j->was_ready;
+	instance_rejoined(i, j->e.code == ERR_NONE ? NULL : &j->e);
+	free_prepare(j);
+}
+
+void
+instance_rejoin(struct instance *i)
+{
+	struct prepare_job *j = xcalloc(1, sizeof *j);
+
+	j->owner = i;
+	j->o = i->table->o;
+	j->gear.dir = node_dirs_gear(i->table->o.dirs, i->spec.gear);
+	codec_copy(&wire_instance_codec, &j->spec, &i->spec);
+	i->job = worker_submit(i->table->o.worker, run_rejoin, done_rejoin, free_prepare, j);
+}
+
+/* --- the end --- */
+
+struct remove_job {
+	struct instance *owner; /* done only */
+	struct instances_opts o;
+	char *id, *gear_dir; /* owned */
+	bool all;
+	struct err e;
+};
+
+static void
+free_remove(void *take_job)
+{
+	struct remove_job *j = take_job;
+
+	free(j->id);
+	free(j->gear_dir);
+	free(j);
+}
+
+static void
+run_remove(void *job)
+{
+	struct remove_job *j = job;
+	AUTO(free) char *dir = xasprintf("%s/inst/%s", j->gear_dir, j->id);
+	struct err e = { 0 };
+
+	if (j->o.resolver != NULL && resolver_link_remove(j->o.resolver, j->id, &e) < 0)
+		log_debug("resolver_remove", LOG_STR("instance", j->id), LOG_ERR(&e));
+	if (net_detach(j->o.net, j->id, &j->e) < 0)
+		return;
+	fault_point("instance_detached");
+	if (!j->all || !file_exists(dir))
+		return;
+	if (file_remove_tree(dir, &j->e) < 0)
+		return;
+	fault_point("instance_removed");
+	if (gear_home_make_spare(j->gear_dir, &e) < 0)
+		log_warn("gear_without_spare", LOG_STR("instance", j->id), LOG_ERR(&e));
+}
+
+static void
+done_remove(void *job)
+{
+	struct remove_job *j = job;
+	struct instance *i = j->owner;
+	struct err e = j->e;
+
+	i->job = NULL;
+	free_remove(j);
+	instance_removed(i, e.code == ERR_NONE ? NULL : &e);
+}
+
+void
+instance_remove(struct instance *i, bool all)
+{
+	struct remove_job *j = xcalloc(1, sizeof *j);
+
+	*j = (struct remove_job){
+		.owner = i,
+		.o = i->table->o,
+		.id = xstrdup(i->spec.id),
+		.gear_dir = node_dirs_gear(i->table->o.dirs, i->spec.gear),
+		.all = all,
+	};
+	i->job = worker_submit(i->table->o.worker, run_remove, done_remove, free_remove, j);
+}
+
+/* --- why it ended --- */
+
+struct log_job {
+	struct instance *owner; /* done only */
+	char *id, *gear, *gear_dir; /* owned */
+	struct init_status init;
+	bool has_init;
+	struct str_list lines;
+};
+
+static void
+free_log(void *take_job)
+{
+	struct log_job *j = take_job;
+
+	codec_fini(&init_status_codec, &j->init);
+	str_list_fini(&j->lines);
+	free(j->id);
+	free(j->gear);
+	free(j->gear_dir);
+	free(j);
+}
+
+static void
+run_log(void *job)
+{
+	struct log_job *j = job;
+	AUTO(free) char *ctl = xasprintf("%s/inst/%s/ctl", j->gear_dir, j->id);
+	AUTO(free) char *logs = file_join(j->gear_dir, "logs");
+	AUTO_FINI(gear_log_lines_fini) struct gear_log_lines lines = { 0 };
+	struct err e = { 0 };
+
+	j->has_init = init_control_status(ctl, &j->init, &e) == 0;
+	if (gear_log_tail(logs, j->gear, j->id, LOG_LINES, &lines, &e) < 0)
+		log_warn("instance_log_unread", LOG_STR("instance", j->id), LOG_ERR(&e));
+	for (size_t i = 0; i < lines.n; i++)
+		str_list_add(&j->lines, lines.v[i].line);
+}
+
+static void
+done_log(void *job)
+{
+	struct log_job *j = job;
+	struct instance *i = j->owner;
+
+	i->job = NULL;
+	instance_log_collected(i, j->has_init ? &j->init : NULL, &j->lines);
+	free_log(j);
+}
+
+void
+instance_collect_log(struct instance *i)
+{
+	struct log_job *j = xcalloc(1, sizeof *j);
+
+	*j = (struct log_job){
+		.owner = i,
+		.id = xstrdup(i->spec.id),
+		.gear = xstrdup(i->spec.gear),
+		.gear_dir = node_dirs_gear(i->table->o.dirs, i->spec.gear),
+	};
+	i->job = worker_submit(i->table->o.worker, run_log, done_log, free_log, j);
+}

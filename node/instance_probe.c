@@ -1,0 +1,270 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/http/http_client.h"
+#include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
+#include "node/container.h"
+#include "node/instance_state.h"
+#include "node/listeners.h"
+#include "node/node_dirs.h"
+
+enum {
+	PROBE_MIN_MS = 2,
+	PROBE_MAX_MS = 50,
+	PROBE_SLOW_MS = 250, /* after SLOW_AFTER_MS */
+	SLOW_AFTER_MS = 5000,
+	OTHER_PORT_MS = 400, /* how long $PORT may still come up when another listens */
+	CONNECT_MS = 500,
+	HEALTH_MS = 10000,   /* one request */
+	HEALTH_BAD_MS = 8000, /* wrong answers for that long: it will not get better */
+};
+
+/* One look: what init says, who listens, does the way there work. */
+struct probe_job {
+	struct instance *owner; /* done only */
+	struct net *net;
+	char *id, *ctl; /* owned */
+	char address[NET_ADDRESS_MAX];
+	pid_t pid;
+	int forward_port; /* in: what is set; out: what is set now */
+	char forward_loopback[46];
+	bool is_strict; /* only $PORT will do, yet */
+	/* out */
+	struct init_status init;
+	bool has_init, has_other, is_connected;
+	struct err e;
+};
+
+static void
+free_probe(void *take_job)
+{
+	struct probe_job *j = take_job;
+
+	codec_fini(&init_status_codec, &j->init);
+	free(j->id);
+	free(j->ctl);
+	free(j);
+}
+
+static bool
+can_connect(const char *address)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(NET_PORT) };
+	AUTO(file_close)
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	socklen_t n = sizeof(int);
+	int error = 0;
+
+	if (fd < 0 || inet_pton(AF_INET, address, &to.sin_addr) != 1)
+		return false;
+	if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+		return true;
+	if (errno != EINPROGRESS || poll(&p, 1, CONNECT_MS) != 1)
+		return false;
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) == 0 && error == 0;
+}
+
+/* Leads the address's port to where the application listens. */
+static int
+forward(struct probe_job *j, const struct listener_addr *a, struct err *e)
+{
+	const char *loopback = a->is_any ? "" : a->address;
+
+	if (j->forward_port == a->port && strcmp(j->forward_loopback, loopback) == 0)
+		return 0;
+	if (net_forward(j->net, j->id, a->is_any ? NULL : a->address, a->port, e) < 0)
+		return -1;
+	j->forward_port = a->port;
+	(void)snprintf(j->forward_loopback, sizeof j->forward_loopback, "%s", loopback);
+	return 0;
+}
+
+static void
+run_probe(void *job)
+{
+	struct probe_job *j = job;
+	AUTO_FINI(listeners_fini) struct listeners l = { 0 };
+	const struct listener_addr *a;
+	struct err e = { 0 };
+
+	j->has_init = init_control_status(j->ctl, &j->init, &e) == 0;
+	if (listeners_read(j->pid, j->address, &l, &e) < 0)
+		return; /* it has ended: its pidfd tells */
+	a = listeners_pick(&l, NET_PORT);
+	if (a == NULL)
+		return;
+	if (a->port != NET_PORT && j->is_strict) {
+		j->has_other = true;
+		return;
+	}
+	if (forward(j, a, &j->e) == 0)
+		j->is_connected = can_connect(j->address);
+}
+
+static void on_timer(void *arg);
+
+static void
+again(struct instance *i)
+{
+	int64_t ms = i->probe_ms * 3 / 2 + 1;
+
+	if (loop_now_ms() - i->begun_ms > SLOW_AFTER_MS)
+		ms = PROBE_SLOW_MS;
+	else if (ms > PROBE_MAX_MS)
+		ms = PROBE_MAX_MS;
+	i->probe_ms = ms;
+	loop_timer_cancel(i->timer);
+	i->timer = loop_timer_start(i->table->o.loop, ms, false, on_timer, i);
+}
+
+static void
+add_notes(struct instance *i)
+{
+	if (i->forward_port != NET_PORT)
+		instance_note(i, "listens on port %d instead of $PORT (%d): requests are sent there",
+		    i->forward_port, NET_PORT);
+	if (str_has_prefix(i->forward_loopback, "127.0.0."))
+		instance_note(i, "listens on %s only: served all the same; $HOST is the address to use",
+		    i->forward_loopback);
+}
+
+static bool
+is_healthy(int status)
+{
+	return (status >= 200 && status < 400) || status == 401;
+}
+
+static void
+on_health(struct http_call *c, int status, struct str body, const struct err *e, void *arg)
+{
+	struct instance *i = arg;
+	int64_t now = loop_now_ms();
+
+	(void)c;
+	(void)body;
+	i->call = NULL;
+	if (e == NULL && is_healthy(status)) {
+		add_notes(i);
+		instance_is_ready(i);
+		return;
+	}
+	i->health_status = e == NULL ? status : 0;
+	if (e != NULL) {
+		i->health_bad_ms = 0;
+	} else if (i->health_bad_ms == 0) {
+		i->health_bad_ms = now;
+	} else if (now - i->health_bad_ms > HEALTH_BAD_MS) {
+		instance_fail(i, "GET %s answered %d", i->spec.health_path, status);
+		return;
+	}
+	again(i);
+}
+
+static void
+check_health(struct instance *i)
+{
+	AUTO(free) char *url = xasprintf("http://%s:%d%s%s", i->link.address, NET_PORT,
+	    i->spec.health_path[0] == '/' ? "" : "/", i->spec.health_path);
+	const char *const headers[] = { "User-Agent: pinion-health", "Connection: close", NULL };
+	const struct http_call_opts o = {
+		.url = url,
+		.headers = headers,
+		.timeout_ms = HEALTH_MS,
+		.connect_timeout_ms = CONNECT_MS,
+		.body_max = 1 << 20,
+	};
+	struct err e = { 0 };
+
+	i->call = http_call_start(i->table->o.http, &o, on_health, i, &e);
+	if (i->call == NULL)
+		instance_fail(i, "the health check cannot be made: %s", e.text);
+}
+
+static void
+done_probe(void *job)
+{
+	struct probe_job *j = job;
+	struct instance *i = j->owner;
+	bool is_connected = j->is_connected;
+
+	i->job = NULL;
+	i->forward_port = j->forward_port;
+	memcpy(i->forward_loopback, j->forward_loopback, sizeof i->forward_loopback);
+	if (j->has_other && i->other_port_ms == 0)
+		i->other_port_ms = loop_now_ms();
+	if (j->e.code != ERR_NONE)
+		log_warn("instance_forward_failed", LOG_STR("instance", i->spec.id), LOG_ERR(&j->e));
+	free_probe(j);
+	if (i->step != STEP_PROBE || i->has_ended || !instance_wants_running(i) ||
+	    (i->is_late && !is_connected)) {
+		instance_next(i); /* its end, a wish or the limit came first */
+	} else if (!is_connected) {
+		again(i);
+	} else if (i->spec.health_path != NULL && i->spec.health_path[0] != '\0') {
+		check_health(i);
+	} else {
+		add_notes(i);
+		instance_is_ready(i);
+	}
+}
+
+static void
+look(struct instance *i)
+{
+	struct probe_job *j = xcalloc(1, sizeof *j);
+	AUTO(free) char *gear_dir = node_dirs_gear(i->table->o.dirs, i->spec.gear);
+
+	*j = (struct probe_job){
+		.owner = i,
+		.net = i->table->o.net,
+		.id = xstrdup(i->spec.id),
+		.ctl = xasprintf("%s/inst/%s/ctl", gear_dir, i->spec.id),
+		.pid = container_pid(i->container),
+		.forward_port = i->forward_port,
+		.is_strict = i->other_port_ms == 0 ||
+		             loop_now_ms() - i->other_port_ms < OTHER_PORT_MS,
+	};
+	memcpy(j->address, i->link.address, sizeof j->address);
+	memcpy(j->forward_loopback, i->forward_loopback, sizeof j->forward_loopback);
+	i->job = worker_submit(i->table->o.worker, run_probe, done_probe, free_probe, j);
+}
+
+static void
+on_timer(void *arg)
+{
+	struct instance *i = arg;
+
+	if (i->job == NULL)
+		look(i);
+}
+
+void
+instance_probe(struct instance *i)
+{
+	i->probe_ms = PROBE_MIN_MS;
+	i->forward_port = 0;
+	i->forward_loopback[0] = '\0';
+	i->other_port_ms = 0;
+	i->health_bad_ms = 0;
+	i->health_status = 0;
+	look(i);
+}
+
+void
+instance_probe_stop(struct instance *i)
+{
+	loop_timer_cancel(STEAL(i->timer));
+	http_call_cancel(STEAL(i->call));
+}

@@ -1,0 +1,335 @@
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/base/mem.h"
+#include "lib/http/http_client.h"
+#include "lib/loop/child.h"
+#include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
+#include "node/container.h"
+#include "node/gear_table.h"
+#include "node/instance_state.h"
+#include "node/node_dirs.h"
+
+static void
+free_instance(void *p)
+{
+	struct instance *i = p;
+
+	worker_detach(i->job);
+	child_free(i->child);
+	http_call_cancel(i->call);
+	loop_timer_cancel(i->timer);
+	loop_timer_cancel(i->limit);
+	container_free(i->container);
+	codec_fini(&wire_instance_codec, &i->spec);
+	codec_fini(&wire_instance_status_codec, &i->status);
+	str_list_fini(&i->env);
+	free(i->output);
+	free(i);
+}
+
+static void
+free_later(void *p)
+{
+	free_instance(p);
+}
+
+void
+instances_drop(struct instance *i)
+{
+	struct instances *is = i->table;
+
+	(void)map_take(is->all, i->spec.id);
+	loop_free_later(is->o.loop, free_later, i);
+	instances_check_stopped(is);
+}
+
+/* Was something of it left by an earlier daemon? Claimed: not an orphan. */
+static bool
+claim(struct instances *is, const char *gear, const char *id)
+{
+	AUTO(free) char *name = xasprintf("%s/%s", gear, id);
+
+	if (!str_list_has(&is->leftovers, name))
+		return false;
+	str_list_remove(&is->leftovers, name);
+	return true;
+}
+
+static struct instance *
+add(struct instances *is, const struct wire_instance *spec)
+{
+	struct instance *i = xcalloc(1, sizeof *i);
+
+	i->table = is;
+	codec_copy(&wire_instance_codec, &i->spec, spec);
+	i->status.id = xstrdup(spec->id);
+	i->status.gear = xstrdup(spec->gear);
+	i->status.address = xstrdup("");
+	i->status.generation = spec->generation;
+	i->must_check = claim(is, spec->gear, spec->id);
+	map_set(is->all, spec->id, i);
+	return i;
+}
+
+void
+instances_apply(struct instances *is, const struct wire_instance *spec)
+{
+	struct instance *i = map_get(is->all, spec->id);
+
+	if (i == NULL) {
+		i = add(is, spec);
+	} else if (codec_equal(&wire_instance_codec, &i->spec, spec)) {
+		if (i->is_forgotten)
+			i->is_forgotten = false;
+		else
+			return;
+	} else {
+		codec_fini(&wire_instance_codec, &i->spec);
+		codec_copy(&wire_instance_codec, &i->spec, spec);
+		i->is_forgotten = false;
+		/* What runs answers the new generation as it is. */
+		if (i->step == STEP_RUN && instance_wants_running(i))
+			instance_set_state(i, i->status.state);
+	}
+	instance_next(i);
+}
+
+void
+instances_forget(struct instances *is, const char *id)
+{
+	struct instance *i = map_get(is->all, id);
+
+	if (i == NULL || i->is_forgotten)
+		return;
+	i->is_forgotten = true;
+	if (i->status.state != WIRE_INSTANCE_GONE)
+		log_warn("instance_unknown", LOG_STR("instance", id));
+	instance_next(i);
+}
+
+struct collected {
+	struct instance **v;
+	size_t n;
+};
+
+static void
+collect(const char *key, void *value, void *arg)
+{
+	struct collected *c = arg;
+
+	(void)key;
+	c->v[c->n++] = value;
+}
+
+/* All, in an array that stays while they change; the caller frees it. */
+static struct collected
+collect_all(const struct instances *is)
+{
+	struct collected c = { .v = xcalloc(map_count(is->all) + 1, sizeof(struct instance *)) };
+
+	map_each(is->all, collect, &c);
+	return c;
+}
+
+void
+instances_gear_changed(struct instances *is, const struct gear *g)
+{
+	struct collected c = collect_all(is);
+
+	for (size_t k = 0; k < c.n; k++) {
+		if (strcmp(c.v[k]->spec.gear, g->record.uuid) == 0)
+			instance_next(c.v[k]);
+	}
+	free(c.v);
+}
+
+/* --- orphans --- */
+
+struct orphan_job {
+	struct instances_opts o;
+	char *gear, *id; /* owned */
+	struct container_host *host; /* loop only */
+	struct err e;
+};
+
+static void
+free_orphan(void *take_job)
+{
+	struct orphan_job *j = take_job;
+
+	free(j->gear);
+	free(j->id);
+	free(j);
+}
+
+static void
+run_orphan(void *job)
+{
+	struct orphan_job *j = job;
+	AUTO(free) char *gear_dir = node_dirs_gear(j->o.dirs, j->gear);
+	AUTO(free) char *dir = xasprintf("%s/inst/%s", gear_dir, j->id);
+
+	if (net_detach(j->o.net, j->id, &j->e) < 0 || file_remove_tree(dir, &j->e) < 0)
+		log_warn("orphan_left", LOG_STR("container", j->id), LOG_ERR(&j->e));
+}
+
+static void
+on_orphan_cleaned(const struct err *e, void *arg)
+{
+	struct orphan_job *j = arg;
+
+	if (e == NULL)
+		log_info("orphan_removed", LOG_STR("gear", j->gear), LOG_STR("container", j->id));
+	worker_submit(j->o.worker, run_orphan, free_orphan, free_orphan, j);
+}
+
+static void
+remove_orphan(struct instances *is, const char *gear, const char *id)
+{
+	struct orphan_job *j = xcalloc(1, sizeof *j);
+
+	j->o = is->o;
+	j->gear = xstrdup(gear);
+	j->id = xstrdup(id);
+	container_clean(is->o.containers, gear, id, on_orphan_cleaned, j);
+}
+
+void
+instances_sweep(struct instances *is)
+{
+	for (size_t k = 0; k < is->leftovers.n; k++) {
+		const char *name = is->leftovers.v[k];
+		const char *slash = strchr(name, '/');
+		AUTO(free) char *gear = xstrndup(name, (size_t)(slash - name));
+
+		remove_orphan(is, gear, slash + 1);
+	}
+	str_list_fini(&is->leftovers);
+	for (size_t k = 0; k < is->bare_links.n; k++) {
+		const char *id = is->bare_links.v[k];
+		struct orphan_job *j;
+
+		if (map_get(is->all, id) != NULL)
+			continue;
+		j = xcalloc(1, sizeof *j);
+		j->o = is->o;
+		j->gear = xstrdup("none");
+		j->id = xstrdup(id);
+		worker_submit(is->o.worker, run_orphan, free_orphan, free_orphan, j);
+	}
+	str_list_fini(&is->bare_links);
+}
+
+/* Networks without a container: of which gear, only a bundle could tell. */
+static int
+find_leftovers(struct instances *is, struct err *e)
+{
+	AUTO_FINI(net_link_list_fini) struct net_link_list links = { 0 };
+
+	if (container_list(is->o.containers, &is->leftovers, e) < 0 ||
+	    net_list(is->o.net, &links, e) < 0)
+		return -1;
+	for (size_t k = 0; k < links.n; k++) {
+		bool is_known = false;
+
+		for (size_t m = 0; m < is->leftovers.n; m++)
+			is_known = is_known || str_has_suffix(is->leftovers.v[m], links.v[k].instance);
+		if (!is_known && links.v[k].instance[0] != '\0')
+			str_list_take(&is->bare_links, xstrdup(links.v[k].instance));
+	}
+	return 0;
+}
+
+/* --- the table --- */
+
+DEFINE_AUTO(struct instances *, instances_close)
+
+struct instances *
+instances_open(const struct instances_opts *o, struct err *e)
+{
+	AUTO(instances_close) struct instances *is = xcalloc(1, sizeof *is);
+
+	is->o = *o;
+	is->all = map_new(free_instance);
+	return find_leftovers(is, e) < 0 ? NULL : STEAL(is);
+}
+
+void
+instances_close(struct instances *take_is)
+{
+	if (take_is == NULL)
+		return;
+	map_free(take_is->all);
+	str_list_fini(&take_is->leftovers);
+	str_list_fini(&take_is->bare_links);
+	free(take_is);
+}
+
+static void
+check_one(const char *key, void *value, void *arg)
+{
+	const struct instance *i = value;
+	bool *all = arg;
+
+	(void)key;
+	if (i->step != STEP_IDLE || i->has_remains || i->must_check)
+		*all = false;
+}
+
+void
+instances_check_stopped(struct instances *is)
+{
+	bool all = true;
+	instances_done_fn *done = is->on_stopped;
+
+	if (done == NULL)
+		return;
+	map_each(is->all, check_one, &all);
+	if (!all)
+		return;
+	is->on_stopped = NULL;
+	done(is->stopped_arg);
+}
+
+void
+instances_stop_all(struct instances *is, instances_done_fn *done, void *arg)
+{
+	struct collected c = collect_all(is);
+
+	is->on_stopped = done;
+	is->stopped_arg = arg;
+	for (size_t k = 0; k < c.n; k++)
+		c.v[k]->is_stopping_node = true;
+	for (size_t k = 0; k < c.n; k++)
+		instance_next(c.v[k]);
+	free(c.v);
+	instances_check_stopped(is);
+}
+
+void
+instances_each(const struct instances *is, instances_each_fn *fn, void *arg)
+{
+	struct collected c = collect_all(is);
+
+	for (size_t k = 0; k < c.n; k++)
+		fn(&c.v[k]->status, arg);
+	free(c.v);
+}
+
+void
+instances_live(const struct instances *is, const char *gear, struct str_list *out)
+{
+	struct collected c = collect_all(is);
+
+	for (size_t k = 0; k < c.n; k++) {
+		if (strcmp(c.v[k]->spec.gear, gear) == 0)
+			str_list_add(out, c.v[k]->spec.id);
+	}
+	free(c.v);
+}
