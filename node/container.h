@@ -34,6 +34,8 @@ struct container_host_opts {
 /* Blocks (start of the daemon): stack mounts, curated /etc, seccomp profile, probes. */
 struct container_host *container_host_new(
     struct loop *l, struct worker *w, const struct container_host_opts *o, struct err *e);
+/* Forgets what is under way; before the worker and the host are freed, in that order. */
+void container_host_stop(struct container_host *h);
 void container_host_free(struct container_host *take_h); /* containers run on */
 
 struct container_bind {

@@ -13,14 +13,17 @@
 #include "node/node_dirs.h"
 #include "node/seccomp.h"
 
-DEFINE_AUTO(struct container_host *, container_host_free)
+void
+container_host_stop(struct container_host *h)
+{
+	container_clean_abort_all(h);
+}
 
 void
 container_host_free(struct container_host *take_h)
 {
 	if (take_h == NULL)
 		return;
-	container_clean_abort_all(take_h);
 	stack_fini(&take_h->stack);
 	free(take_h->runtime);
 	free(take_h->runtime_root);
@@ -30,6 +33,8 @@ container_host_free(struct container_host *take_h)
 	free(take_h->stage);
 	free(take_h);
 }
+
+DEFINE_AUTO(struct container_host *, container_host_free)
 
 /* A path as it is, a name by PATH. */
 static char *

@@ -137,7 +137,7 @@ allocate_uids(struct gear_table *t)
 /* A copy of what the worker needs; the gear itself stays on the loop. */
 struct gear_job {
 	struct entry *owner; /* done only */
-	struct gear_table *table; /* run: only what is constant in o */
+	struct gear_table_opts o;
 	struct gear gear;    /* spec and record copied, dir owned */
 	bool writes_env;
 	struct err e;
@@ -160,7 +160,7 @@ submit(struct entry *g, worker_fn *run, worker_fn *done)
 	struct gear_job *j = xcalloc(1, sizeof *j);
 
 	j->owner = g;
-	j->table = g->table;
+	j->o = g->table->o;
 	j->gear.dir = xstrdup(g->gear.dir);
 	j->writes_env = g->needs_env;
 	codec_copy(&wire_gear_codec, &j->gear.spec, &g->gear.spec);
@@ -193,7 +193,7 @@ write_env(struct gear_job *j)
 {
 	const struct wire_gear *spec = &j->gear.spec;
 	AUTO(free_ptr)
-	const struct cart_dir_entry **carts = find_carts(j->table->o.carts, spec, &j->e);
+	const struct cart_dir_entry **carts = find_carts(j->o.carts, spec, &j->e);
 	const struct gear_env in = {
 		.gear = spec, .carts = carts, .carts_n = spec->cartridges.n
 	};
@@ -218,7 +218,7 @@ run_prepare(void *job)
 {
 	struct gear_job *j = job;
 	struct gear_record *r = &j->gear.record;
-	const struct gear_table_opts *o = &j->table->o;
+	const struct gear_table_opts *o = &j->o;
 	int rc;
 
 	if (r->is_made) {
@@ -328,7 +328,7 @@ static void
 run_destroy(void *job)
 {
 	struct gear_job *j = job;
-	const struct gear_table_opts *o = &j->table->o;
+	const struct gear_table_opts *o = &j->o;
 	const struct limits_group group = { .gear = j->gear.record.uuid };
 	AUTO(free) char *path = xasprintf("%s.json", j->gear.dir);
 
@@ -614,9 +614,9 @@ run_aside(void *job)
 {
 	enum { WEEK_S = 7 * 24 * 3600 };
 	struct gear_job *j = job;
-	struct volumes *v = j->table->o.volumes;
+	struct volumes *v = j->o.volumes;
 	AUTO(free) char *path = xasprintf("%s.json", j->gear.dir);
-	AUTO(free) char *to = xasprintf("%s/%s.json.%" PRId64, j->table->o.dirs->aside,
+	AUTO(free) char *to = xasprintf("%s/%s.json.%" PRId64, j->o.dirs->aside,
 	    j->gear.record.uuid, (int64_t)time(NULL));
 
 	if (volume_set_aside(v, j->gear.record.uuid, &j->e) < 0 ||
@@ -630,8 +630,8 @@ static void
 done_aside(void *job)
 {
 	struct gear_job *j = job;
-	struct gear_table *t = j->table;
 	struct entry *g = j->owner;
+	struct gear_table *t = g->table;
 	bool is_gone = j->e.code == ERR_NONE && !g->is_applied;
 
 	g->job = NULL;

@@ -57,5 +57,7 @@ void instances_stop_all(struct instances *is, instances_done_fn *done, void *arg
 
 typedef void instances_each_fn(const struct wire_instance_status *st, void *arg);
 void instances_each(const struct instances *is, instances_each_fn *fn, void *arg);
+/* Digests of the layers that instances use; appended. */
+void instances_layers(const struct instances *is, struct str_list *out);
 /* Ids of the instances of a gear whose containers live; for logs. */
 void instances_live(const struct instances *is, const char *gear, struct str_list *out);

@@ -323,6 +323,23 @@ instances_each(const struct instances *is, instances_each_fn *fn, void *arg)
 }
 
 void
+instances_layers(const struct instances *is, struct str_list *out)
+{
+	struct collected c = collect_all(is);
+
+	for (size_t k = 0; k < c.n; k++) {
+		const struct wire_layers *l = &c.v[k]->spec.layers;
+		const char *const all[] = { l->app, l->deps, l->rest };
+
+		for (size_t m = 0; m < ARRAY_LEN(all); m++) {
+			if (all[m] != NULL && all[m][0] != '\0' && !str_list_has(out, all[m]))
+				str_list_add(out, all[m]);
+		}
+	}
+	free(c.v);
+}
+
+void
 instances_live(const struct instances *is, const char *gear, struct str_list *out)
 {
 	struct collected c = collect_all(is);

@@ -80,8 +80,9 @@ open_host(struct world *w)
 static void
 close_host(struct world *w)
 {
-	container_host_free(w->host);
+	container_host_stop(w->host);
 	worker_free(w->worker);
+	container_host_free(w->host);
 	loop_free(w->loop);
 }
 

@@ -1,0 +1,495 @@
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/where.h"
+#include "lib/cart/cart_dir.h"
+#include "lib/http/http_client.h"
+#include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
+#include "lib/wire/wire_node.h"
+#include "node/builder.h"
+#include "node/container.h"
+#include "node/gear_table.h"
+#include "node/instance.h"
+#include "node/layer_store.h"
+#include "node/limits.h"
+#include "node/net.h"
+#include "node/node_conf.h"
+#include "node/node_dirs.h"
+#include "node/node_stream.h"
+#include "node/node_sync.h"
+#include "node/stack.h"
+#include "node/volume.h"
+
+enum {
+	WORKERS = 8,
+	COLLECT_MS = 600000,
+	GRACE_S = 3600,       /* a layer that nobody keeps yet */
+	REPLY_MS = 100,       /* for the last answer to leave */
+	REMOVE_MS = 10000,
+	INOTIFY_INSTANCES = 8192,
+};
+
+struct daemon {
+	struct node_conf conf;
+	char *broker_url; /* base of the calls */
+	struct node_dirs dirs;
+	int lock; /* of the data directory */
+	struct loop *loop;
+	struct worker *worker;
+	struct http_client *http;
+	struct limits *limits;
+	struct net *net;
+	struct volumes *volumes;
+	struct container_host *containers;
+	struct cart_dir *carts;
+	struct layer_store *layers;
+	struct gear_table *gears;
+	struct instances *instances;
+	struct builder *builder;
+	struct node_sync *sync;
+	struct node_stream *stream;
+	struct loop_signal *term, *interrupt;
+	struct loop_timer *collect, *end;
+	void (*stopped)(void *arg); /* of the shutdown under way */
+	void *stopped_arg;
+};
+
+/* --- facts --- */
+
+static void
+fill_facts(struct wire_node_facts *out, void *arg)
+{
+	const struct daemon *d = arg;
+	struct statvfs fs = { 0 };
+	struct sysinfo si = { 0 };
+	struct utsname u = { 0 };
+
+	(void)statvfs(d->dirs.data, &fs);
+	(void)sysinfo(&si);
+	(void)uname(&u);
+	mem_set_str(&out->id, d->conf.id);
+	mem_set_str(&out->version, PACKAGE_VERSION);
+	mem_set_str(&out->stream, d->conf.stream);
+	mem_set_str(&out->arch, u.machine);
+	out->cores = sysconf(_SC_NPROCESSORS_ONLN);
+	out->memory_mb = (int64_t)(si.totalram / 1024 * si.mem_unit / 1024);
+	out->disk_free_mb = (int64_t)(fs.f_bavail * fs.f_frsize / 1024 / 1024);
+	for (size_t i = 0; i < cart_dir_count(d->carts); i++) {
+		const struct cart_dir_entry *c = cart_dir_at(d->carts, i);
+
+		str_list_take(
+		    &out->cartridges, xasprintf("%s-%s", c->cart.name, c->cart.version));
+	}
+}
+
+/* --- between the parts --- */
+
+static struct gear *
+find_gear(const char *uuid, void *arg)
+{
+	const struct daemon *d = arg;
+
+	return gear_table_find(d->gears, uuid);
+}
+
+static void
+on_gear_changed(struct gear *g, void *arg)
+{
+	struct daemon *d = arg;
+
+	node_sync_gear_changed(d->sync, g);
+	instances_gear_changed(d->instances, g);
+}
+
+static void
+on_instance_changed(const struct wire_instance_status *st, void *arg)
+{
+	struct daemon *d = arg;
+
+	node_sync_instance_changed(d->sync, st);
+}
+
+struct collect_job {
+	struct layer_store *layers;
+	struct str_list in_use;
+};
+
+static void
+free_collect(void *take_job)
+{
+	struct collect_job *j = take_job;
+
+	str_list_fini(&j->in_use);
+	free(j);
+}
+
+static void
+run_collect(void *job)
+{
+	struct collect_job *j = job;
+	struct err e = { 0 };
+	int n = layer_store_collect(j->layers, &j->in_use, GRACE_S, &e);
+
+	if (n < 0)
+		log_warn("layers_not_collected", LOG_ERR(&e));
+	else if (n > 0)
+		log_info("layers_collected", LOG_INT("removed", n));
+}
+
+static void
+on_collect(void *arg)
+{
+	struct daemon *d = arg;
+	struct collect_job *j = xcalloc(1, sizeof *j);
+
+	j->layers = d->layers;
+	instances_layers(d->instances, &j->in_use);
+	worker_submit(d->worker, run_collect, free_collect, free_collect, j);
+}
+
+/* --- the end --- */
+
+static void
+on_term(void *arg)
+{
+	struct daemon *d = arg;
+
+	log_info("stopping");
+	loop_stop(d->loop); /* gears run on */
+}
+
+static void
+on_end(void *arg)
+{
+	struct daemon *d = arg;
+
+	loop_stop(d->loop);
+}
+
+/* Nothing of this node runs any more: takes down what the kernel still has of it. */
+static void
+take_down(struct daemon *d)
+{
+	const struct limits_group all = { 0 };
+	struct err e = { 0 };
+
+	if (limits_kill(d->limits, all, &e) < 0 || limits_remove(d->limits, all, REMOVE_MS, &e) < 0)
+		log_warn("cgroups_left", LOG_ERR(&e));
+	e = (struct err){ 0 };
+	if (net_destroy_all(d->net, &e) < 0)
+		log_warn("networks_left", LOG_ERR(&e));
+	e = (struct err){ 0 };
+	if (gear_table_unmount_all(d->gears, &e) < 0)
+		log_warn("volumes_left", LOG_ERR(&e));
+	stack_unmount(&d->dirs);
+}
+
+static void
+on_gears_stopped(void *arg)
+{
+	struct daemon *d = arg;
+
+	take_down(d);
+	log_info("gears_stopped");
+	d->stopped(d->stopped_arg);
+	d->end = loop_timer_start(d->loop, REPLY_MS, false, on_end, d);
+}
+
+static void
+on_shutdown(bool stops, void (*done)(void *), void *done_arg, void *arg)
+{
+	struct daemon *d = arg;
+
+	if (d->stopped != NULL) { /* already */
+		done(done_arg);
+		return;
+	}
+	d->stopped = done;
+	d->stopped_arg = done_arg;
+	node_sync_mute(d->sync);
+	if (!stops) {
+		done(done_arg);
+		d->end = loop_timer_start(d->loop, REPLY_MS, false, on_end, d);
+		return;
+	}
+	builder_free(STEAL(d->builder));
+	node_stream_no_builds(d->stream);
+	instances_stop_all(d->instances, on_gears_stopped, d);
+}
+
+/* --- start --- */
+
+static void
+raise_limits(void)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	static const char path[] = "/proc/sys/fs/inotify/max_user_instances";
+	struct rlimit r;
+	struct err e = { 0 };
+	FILE *f;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
+		r.rlim_cur = r.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &r);
+	}
+	if (file_read(path, 64, &b, &e) < 0 || strtol(b.p, NULL, 10) >= INOTIFY_INSTANCES)
+		return;
+	f = fopen(path, "we");
+	if (f != NULL) {
+		(void)fprintf(f, "%d\n", INOTIFY_INSTANCES);
+		(void)fclose(f);
+	}
+}
+
+static int
+open_dirs(struct daemon *d, struct err *e)
+{
+	AUTO(free) char *spawn = where_program("pinion-spawn", e);
+	AUTO(free) char *lock = NULL;
+
+	if (spawn == NULL)
+		return -1;
+	*strrchr(spawn, '/') = '\0';
+	if (node_dirs_init(&d->dirs, d->conf.data, d->conf.run, d->conf.cartridges, d->conf.stack,
+	        spawn, e) < 0)
+		return -1;
+	lock = file_join(d->dirs.data, "lock");
+	d->lock = file_lock(lock, e);
+	return d->lock < 0 ? -1 : 0;
+}
+
+static int
+open_kernel(struct daemon *d, struct err *e)
+{
+	AUTO(free) char *state = file_join(d->dirs.data, "net");
+	const struct net_opts net = {
+		.tag = d->dirs.tag,
+		.run_dir = d->dirs.run,
+		.state_dir = state,
+		.allow = &d->conf.allow_net,
+	};
+	const struct container_host_opts host = {
+		.dirs = &d->dirs,
+		.runtime = d->conf.runtime,
+		.seccomp = d->conf.seccomp == NULL || d->conf.seccomp[0] == '\0' ? NULL
+		                                                                 : d->conf.seccomp,
+	};
+	struct container_host_opts o = host;
+
+	if (file_mkdirs(state, 0700, e) < 0)
+		return -1;
+	d->limits = limits_open(d->dirs.tag, NULL, e);
+	if (d->limits == NULL || (d->net = net_open(&net, e)) == NULL)
+		return -1;
+	d->volumes = volumes_open(&d->dirs, d->conf.volumes, e);
+	o.limits = d->limits;
+	d->containers =
+	    d->volumes == NULL ? NULL : container_host_new(d->loop, d->worker, &o, e);
+	return d->containers == NULL ? -1 : 0;
+}
+
+static int
+open_tables(struct daemon *d, struct err *e)
+{
+	const struct gear_table_opts gears = {
+		.loop = d->loop,
+		.worker = d->worker,
+		.volumes = d->volumes,
+		.containers = d->containers,
+		.limits = d->limits,
+		.dirs = &d->dirs,
+		.carts = d->carts,
+		.on_change = on_gear_changed,
+		.arg = d,
+	};
+	struct instances_opts instances = {
+		.loop = d->loop,
+		.worker = d->worker,
+		.containers = d->containers,
+		.dirs = &d->dirs,
+		.limits = d->limits,
+		.carts = d->carts,
+		.net = d->net,
+		.http = d->http,
+		.on_change = on_instance_changed,
+		.arg = d,
+	};
+
+	d->gears = gear_table_open(&gears, e);
+	if (d->gears == NULL)
+		return -1;
+	instances.gears = d->gears;
+	d->instances = instances_open(&instances, e);
+	return d->instances == NULL ? -1 : 0;
+}
+
+static int
+open_edges(struct daemon *d, struct err *e)
+{
+	AUTO(free)
+	char *broker = xasprintf("%s%s", d->conf.broker,
+	    str_has_prefix(d->conf.broker, "unix:") ? ":" : "");
+	const struct builder_opts builder = {
+		.loop = d->loop,
+		.worker = d->worker,
+		.containers = d->containers,
+		.dirs = &d->dirs,
+		.carts = d->carts,
+		.layers = d->layers,
+		.net = d->net,
+		.find_gear = find_gear,
+		.arg = d,
+	};
+	struct node_sync_opts sync = {
+		.loop = d->loop,
+		.worker = d->worker,
+		.http = d->http,
+		.gears = d->gears,
+		.instances = d->instances,
+		.layers = d->layers,
+		.node = d->conf.id,
+		.token = d->conf.token,
+		.data = d->dirs.data,
+		.fill_facts = fill_facts,
+		.arg = d,
+	};
+
+	d->broker_url = STEAL(broker);
+	sync.broker = d->broker_url;
+	d->builder = builder_new(&builder, e);
+	if (d->builder == NULL)
+		return -1;
+	d->sync = node_sync_new(&sync);
+	const struct node_stream_opts stream = {
+		.loop = d->loop,
+		.worker = d->worker,
+		.builder = d->builder,
+		.gears = d->gears,
+		.instances = d->instances,
+		.sync = d->sync,
+		.net = d->net,
+		.limits = d->limits,
+		.dirs = &d->dirs,
+		.token = d->conf.broker_token,
+		.fill_facts = fill_facts,
+		.shutdown = on_shutdown,
+		.arg = d,
+	};
+	d->stream = node_stream_open(&stream, d->conf.stream, e);
+	return d->stream == NULL ? -1 : node_sync_start(d->sync, e);
+}
+
+static int
+open_all(struct daemon *d, struct err *e)
+{
+	if (geteuid() != 0)
+		return err_set(e, ERR_DENIED, NULL, "pinion-node must run as root");
+	raise_limits();
+	if (open_dirs(d, e) < 0)
+		return -1;
+	d->loop = loop_new();
+	d->worker = worker_new(d->loop, WORKERS);
+	d->http = http_client_new(d->loop);
+	if (open_kernel(d, e) < 0)
+		return -1;
+	d->carts = cart_dir_open(d->dirs.cartridges, e);
+	d->layers = d->carts == NULL ? NULL : layer_store_open(&d->dirs, e);
+	if (d->layers == NULL || open_tables(d, e) < 0 || open_edges(d, e) < 0)
+		return -1;
+	d->term = loop_signal_start(d->loop, SIGTERM, on_term, d);
+	d->interrupt = loop_signal_start(d->loop, SIGINT, on_term, d);
+	d->collect = loop_timer_start(d->loop, COLLECT_MS, true, on_collect, d);
+	return 0;
+}
+
+/* Edges first; then what worker jobs use outlives the workers. */
+static void
+close_all(struct daemon *d)
+{
+	loop_signal_cancel(d->term);
+	loop_signal_cancel(d->interrupt);
+	loop_timer_cancel(d->collect);
+	loop_timer_cancel(d->end);
+	node_stream_close(d->stream);
+	builder_free(d->builder);
+	instances_close(d->instances);
+	gear_table_close(d->gears);
+	node_sync_free(d->sync);
+	if (d->containers != NULL)
+		container_host_stop(d->containers);
+	http_client_free(d->http);
+	worker_free(d->worker);
+	container_host_free(d->containers);
+	layer_store_close(d->layers);
+	cart_dir_close(d->carts);
+	volumes_close(d->volumes);
+	net_close(d->net);
+	limits_close(d->limits);
+	loop_free(d->loop);
+	file_close(d->lock);
+	free(d->broker_url);
+	node_dirs_fini(&d->dirs);
+	node_conf_fini(&d->conf);
+}
+
+static void
+tell_ready(const struct daemon *d)
+{
+	AUTO_FINI(buf_fini) struct buf line = { 0 };
+	struct err e = { 0 };
+
+	log_info("ready", LOG_STR("node", d->conf.id), LOG_STR("stream", d->conf.stream));
+	if (d->conf.ready_fd < 0)
+		return;
+	buf_adds(&line, "{\"stream\":");
+	buf_add_json_str(&line, d->conf.stream);
+	buf_adds(&line, "}\n");
+	if (file_write_all((int)d->conf.ready_fd, line.p, line.n, &e) < 0)
+		log_warn("ready_not_told", LOG_ERR(&e));
+	file_close((int)d->conf.ready_fd);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct daemon d = { .lock = -1 };
+	enum log_level level;
+	struct err e = { 0 };
+	int rc;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	umask(022);
+	log_setup("node", LOG_INFO, false);
+	rc = node_conf_load(argc, argv, &d.conf, &e);
+	if (rc == 0 && log_level_parse(d.conf.log_level, &level) < 0)
+		rc = err_set(&e, ERR_INVALID, "log-level", "must be debug, info, warn or error");
+	if (rc != 0) {
+		if (rc < 0)
+			(void)fprintf(stderr, "pinion-node: %s\n", e.text);
+		return rc < 0 ? err_exit_code(e.code) : 0;
+	}
+	log_setup("node", level, d.conf.log_json);
+	if (open_all(&d, &e) < 0) {
+		log_error("cannot_start", LOG_ERR(&e));
+		close_all(&d);
+		return err_exit_code(e.code);
+	}
+	tell_ready(&d);
+	loop_run(d.loop);
+	close_all(&d);
+	return 0;
+}
