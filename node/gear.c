@@ -39,8 +39,8 @@ gear_save(const struct gear *g, struct err *e)
 }
 
 void
-gear_add_lowers(const struct gear *g, const struct str_list *code_dirs, size_t n,
-    struct container_spec *s)
+gear_add_lowers(
+    const struct gear *g, const struct str_list *code_dirs, size_t n, struct container_spec *s)
 {
 	for (size_t i = n; i > 0; i--) {
 		str_list_take(&s->lowers, xasprintf("%s/base/%zu", g->dir, i));

@@ -25,7 +25,7 @@
 
 enum {
 	RECORD_MAX = 64 * 1024,
-	UID_FIRST = 16,        /* × 65536: beyond the host's users and their sub-ids */
+	UID_FIRST = 16, /* × 65536: beyond the host's users and their sub-ids */
 	UID_LAST = 65535,
 	RETRY_MIN_MS = 1000,
 	RETRY_MAX_MS = 60000,
@@ -36,10 +36,10 @@ enum {
 struct entry {
 	struct gear gear; /* first: what others see */
 	struct gear_table *table;
-	int users;        /* instances that hold it */
-	bool is_applied;  /* the broker named it since the start */
+	int users;       /* instances that hold it */
+	bool is_applied; /* the broker named it since the start */
 	bool is_mounted;
-	bool needs_env;   /* the spec changed since .env was written */
+	bool needs_env; /* the spec changed since .env was written */
 	struct worker_job *job;
 	struct cart_install *install;
 	struct loop_timer *retry;
@@ -138,7 +138,7 @@ allocate_uids(struct gear_table *t)
 struct gear_job {
 	struct entry *owner; /* done only */
 	struct gear_table_opts o;
-	struct gear gear;    /* spec and record copied, dir owned */
+	struct gear gear; /* spec and record copied, dir owned */
 	bool writes_env;
 	struct err e;
 };
@@ -194,9 +194,7 @@ write_env(struct gear_job *j)
 	const struct wire_gear *spec = &j->gear.spec;
 	AUTO(free_ptr)
 	const struct cart_dir_entry **carts = find_carts(j->o.carts, spec, &j->e);
-	const struct gear_env in = {
-		.gear = spec, .carts = carts, .carts_n = spec->cartridges.n
-	};
+	const struct gear_env in = { .gear = spec, .carts = carts, .carts_n = spec->cartridges.n };
 	struct wire_var_list list = { 0 };
 	int rc;
 
@@ -224,7 +222,8 @@ run_prepare(void *job)
 	if (r->is_made) {
 		rc = volume_mount(o->volumes, r->uuid, &j->e);
 	} else {
-		/* The record comes first, so that the range is taken and the volume has an owner. */
+		/* The record comes first, so that the range is taken and the volume has an owner.
+		 */
 		rc = gear_save(&j->gear, &j->e);
 		fault_point("gear_recorded");
 		if (rc == 0)
@@ -555,8 +554,7 @@ load_all(struct gear_table *t, struct err *e)
 	while (rc == 0 && (de = readdir(d)) != NULL) {
 		if (de->d_name[0] == '.' || !str_has_suffix(de->d_name, ".json"))
 			continue;
-		AUTO(free) char *uuid =
-		    xstrndup(de->d_name, strlen(de->d_name) - strlen(".json"));
+		AUTO(free) char *uuid = xstrndup(de->d_name, strlen(de->d_name) - strlen(".json"));
 		rc = load_record(t, uuid, e);
 	}
 	closedir(d);
@@ -616,8 +614,9 @@ run_aside(void *job)
 	struct gear_job *j = job;
 	struct volumes *v = j->o.volumes;
 	AUTO(free) char *path = xasprintf("%s.json", j->gear.dir);
-	AUTO(free) char *to = xasprintf("%s/%s.json.%" PRId64, j->o.dirs->aside,
-	    j->gear.record.uuid, (int64_t)time(NULL));
+	AUTO(free)
+	char *to = xasprintf(
+	    "%s/%s.json.%" PRId64, j->o.dirs->aside, j->gear.record.uuid, (int64_t)time(NULL));
 
 	if (volume_set_aside(v, j->gear.record.uuid, &j->e) < 0 ||
 	    volume_purge_aside(v, WEEK_S, &j->e) < 0)

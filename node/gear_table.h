@@ -18,7 +18,8 @@ struct node_dirs;
 struct volumes;
 struct worker;
 
-/* A gear's state has changed; GEAR_GONE: nothing is left, the handle dies with gear_table_forget. */
+/* A gear's state has changed; GEAR_GONE: nothing is left, the handle dies with gear_table_forget.
+ */
 typedef void gear_table_fn(struct gear *g, void *arg);
 
 struct gear_table_opts { /* all borrowed for the table's life */
@@ -50,7 +51,8 @@ void gear_table_each(const struct gear_table *t, gear_table_each_fn *fn, void *a
 /* Instances hold the gear: it is not destroyed before the last one let go. */
 void gear_table_hold(struct gear_table *t, struct gear *g);
 void gear_table_release(struct gear_table *t, struct gear *g);
-/* Records without a wish of the broker after a full sync: their volumes are set aside for 7 days. */
+/* Records without a wish of the broker after a full sync: their volumes are set aside for 7 days.
+ */
 void gear_table_set_aside_unknown(struct gear_table *t);
 /* Unmounts all volumes; blocks. For the end of a node with its gears. */
 int gear_table_unmount_all(struct gear_table *t, struct err *e) MUST_CHECK;

@@ -216,8 +216,7 @@ instance_log_collected(
 		str_list_copy(&i->status.log_tail, lines);
 	mem_set_str(&i->status.address, "");
 	if (instance_wants_running(i))
-		instance_set_state(
-		    i, i->was_ready ? WIRE_INSTANCE_CRASHED : WIRE_INSTANCE_FAILED);
+		instance_set_state(i, i->was_ready ? WIRE_INSTANCE_CRASHED : WIRE_INSTANCE_FAILED);
 	clean(i);
 }
 
@@ -278,7 +277,8 @@ on_limit(void *arg)
 	if (i->health_status != 0)
 		instance_fail(i, "GET %s answered %d", i->spec.health_path, i->health_status);
 	else if (i->forward_port != 0)
-		instance_fail(i, "did not answer on port %d within %" PRId64 " s", i->forward_port, s);
+		instance_fail(
+		    i, "did not answer on port %d within %" PRId64 " s", i->forward_port, s);
 	else
 		instance_fail(i, "never listened on a port within %" PRId64 " s", s);
 }
@@ -396,8 +396,7 @@ instance_prepared(struct instance *i, const struct err *e, const struct containe
 		return;
 	}
 	i->step = STEP_START;
-	i->container =
-	    container_start(i->table->o.containers, s, on_started, i, &failed);
+	i->container = container_start(i->table->o.containers, s, on_started, i, &failed);
 	if (i->container == NULL)
 		instance_fail(i, "%s", failed.text);
 }
@@ -417,8 +416,9 @@ start(struct instance *i)
 	                  i->spec.release[0] != '\0' && !i->has_released && !i->was_ready;
 	loop_timer_cancel(i->limit);
 	/* A release command has its own limit. */
-	i->limit = i->is_releasing ? NULL
-	                           : loop_timer_start(i->table->o.loop, s * 1000, false, on_limit, i);
+	i->limit = i->is_releasing
+	               ? NULL
+	               : loop_timer_start(i->table->o.loop, s * 1000, false, on_limit, i);
 	str_list_fini(&i->status.notes);
 	if (!i->was_ready || i->status.state != WIRE_INSTANCE_CRASHED)
 		instance_set_state(i, WIRE_INSTANCE_STARTING);
@@ -501,8 +501,8 @@ begin_stop(struct instance *i)
 		clean(i);
 		return;
 	}
-	i->timer = loop_timer_start(
-	    i->table->o.loop, s * 1000 + STOP_GRACE_MS, false, on_stop_limit, i);
+	i->timer =
+	    loop_timer_start(i->table->o.loop, s * 1000 + STOP_GRACE_MS, false, on_stop_limit, i);
 }
 
 static void
@@ -516,8 +516,8 @@ end(struct instance *i)
 		instances_drop(i);
 		return;
 	}
-	instance_set_state(i,
-	    i->spec.want == WIRE_WANT_GONE ? WIRE_INSTANCE_GONE : WIRE_INSTANCE_STOPPED);
+	instance_set_state(
+	    i, i->spec.want == WIRE_WANT_GONE ? WIRE_INSTANCE_GONE : WIRE_INSTANCE_STOPPED);
 	instances_check_stopped(i->table);
 }
 
@@ -537,8 +537,7 @@ next_when_idle(struct instance *i)
 {
 	if (i->must_check) {
 		i->step = STEP_ADOPT;
-		container_adopt(
-		    i->table->o.containers, i->spec.gear, i->spec.id, on_adopted, i);
+		container_adopt(i->table->o.containers, i->spec.gear, i->spec.id, on_adopted, i);
 	} else if (!instance_wants_running(i)) {
 		if (i->has_remains)
 			clean(i);

@@ -103,12 +103,12 @@ give_resolver(const struct prepare_job *j)
 
 	if (j->o.resolver == NULL)
 		return;
-	udp = net_socket(
-	    j->o.net, j->spec.id, SOCK_DGRAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
+	udp = net_socket(j->o.net, j->spec.id, SOCK_DGRAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
 	if (udp >= 0)
 		tcp = net_socket(
 		    j->o.net, j->spec.id, SOCK_STREAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
-	if (tcp < 0 || resolver_link_add(j->o.resolver, j->spec.id, j->spec.app_id, udp, tcp, &e) < 0)
+	if (tcp < 0 ||
+	    resolver_link_add(j->o.resolver, j->spec.id, j->spec.app_id, udp, tcp, &e) < 0)
 		log_warn("instance_without_dns", LOG_STR("instance", j->spec.id), LOG_ERR(&e));
 }
 
@@ -121,7 +121,8 @@ check_disk(const struct prepare_job *j, struct err *e)
 		return err_set(e, ERR_SYSTEM, NULL, "look at %s", j->gear.dir);
 	if (fs.f_bavail * fs.f_frsize / 1024 < DISK_FLOOR_KB)
 		return err_set(e, ERR_LIMIT, "disk",
-		    "the gear's disk is full: less than %d MB are left; remove files in ~/app-root/data",
+		    "the gear's disk is full: less than %d MB are left; remove files in "
+		    "~/app-root/data",
 		    DISK_FLOOR_KB / 1024);
 	return 0;
 }
@@ -182,10 +183,11 @@ compose_env(const struct prepare_job *j, const struct cart_dir_entry *const *car
 
 /* What PID 1 is to do. */
 static int
-write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts,
-    const char *ctl, struct err *e)
+write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts, const char *ctl,
+    struct err *e)
 {
-	AUTO(free) char *log_dir =
+	AUTO(free)
+	char *log_dir =
 	    xasprintf("/var/lib/openshift/%s/app-root/logs/%s", j->spec.gear, j->spec.id);
 	AUTO(free) char *home = xasprintf("/var/lib/openshift/%s", j->spec.gear);
 	AUTO_FINI(str_list_fini) struct str_list start = { 0 };
@@ -225,8 +227,8 @@ fill_container(struct prepare_job *j, const struct str_list *code, const char *d
 	s->work = file_join(dir, "work");
 	s->tmp = file_join(dir, "tmp");
 	s->netns = net_ns_path(j->o.net, j->spec.id);
-	s->hostname = xstrndup(j->gear.spec.gear_name == NULL ? j->spec.id : j->gear.spec.gear_name,
-	    HOST_NAME_LEN);
+	s->hostname = xstrndup(
+	    j->gear.spec.gear_name == NULL ? j->spec.id : j->gear.spec.gear_name, HOST_NAME_LEN);
 	codec_copy(&wire_limits_codec, &s->limits, &j->gear.spec.limits);
 	if (add_layer(j, j->spec.layers.app, s, e) < 0 ||
 	    add_layer(j, j->spec.layers.deps, s, e) < 0 ||
@@ -238,8 +240,8 @@ fill_container(struct prepare_job *j, const struct str_list *code, const char *d
 	container_spec_env(s, "PATH", "/usr/bin:/bin");
 	str_list_add(&s->args, "/run/pinion/init");
 	str_list_add(&s->args, "/run/pinion/ctl");
-	str_list_take(&s->notes, xasprintf("deployment=%s",
-	                             j->spec.deployment_id == NULL ? "" : j->spec.deployment_id));
+	str_list_take(&s->notes,
+	    xasprintf("deployment=%s", j->spec.deployment_id == NULL ? "" : j->spec.deployment_id));
 	if (j->is_releasing)
 		str_list_add(&s->notes, "release=1");
 	/* A build wrote the head gear's home into paths. */
@@ -274,8 +276,7 @@ prepare_all(struct prepare_job *j)
 	AUTO(free) char *ctl = file_join(dir, "ctl");
 	AUTO(free) char *ready = file_join(dir, "ready");
 	AUTO(free_ptr)
-	const struct cart_dir_entry **carts =
-	    xcalloc(j->gear.spec.cartridges.n + 1, sizeof *carts);
+	const struct cart_dir_entry **carts = xcalloc(j->gear.spec.cartridges.n + 1, sizeof *carts);
 	AUTO_FINI(str_list_fini) struct str_list code = { 0 };
 
 	if (check_disk(j, &j->e) < 0 || gear_make_instance_dir(&j->gear, j->spec.id, &j->e) < 0 ||
@@ -287,8 +288,7 @@ prepare_all(struct prepare_job *j)
 		return -1;
 	fault_point("instance_network");
 	give_resolver(j);
-	if (find_carts(j, carts, &code, &j->e) < 0 ||
-	    fill_container(j, &code, dir, ctl, &j->e) < 0)
+	if (find_carts(j, carts, &code, &j->e) < 0 || fill_container(j, &code, dir, ctl, &j->e) < 0)
 		return -1;
 	j->needs_post = needs_post(j, carts);
 	return write_settings(j, carts, ctl, &j->e);
@@ -448,7 +448,7 @@ instance_remove(struct instance *i, bool all)
 /* --- why it ended --- */
 
 struct log_job {
-	struct instance *owner; /* done only */
+	struct instance *owner;     /* done only */
 	char *id, *gear, *gear_dir; /* owned */
 	struct init_status init;
 	bool has_init;

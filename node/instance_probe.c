@@ -26,7 +26,7 @@ enum {
 	SLOW_AFTER_MS = 5000,
 	OTHER_PORT_MS = 400, /* how long $PORT may still come up when another listens */
 	CONNECT_MS = 500,
-	HEALTH_MS = 10000,   /* one request */
+	HEALTH_MS = 10000,    /* one request */
 	HEALTH_BAD_MS = 8000, /* wrong answers for that long: it will not get better */
 };
 
@@ -133,10 +133,12 @@ static void
 add_notes(struct instance *i)
 {
 	if (i->forward_port != NET_PORT)
-		instance_note(i, "listens on port %d instead of $PORT (%d): requests are sent there",
+		instance_note(i,
+		    "listens on port %d instead of $PORT (%d): requests are sent there",
 		    i->forward_port, NET_PORT);
 	if (str_has_prefix(i->forward_loopback, "127.0.0."))
-		instance_note(i, "listens on %s only: served all the same; $HOST is the address to use",
+		instance_note(i,
+		    "listens on %s only: served all the same; $HOST is the address to use",
 		    i->forward_loopback);
 }
 
@@ -175,7 +177,8 @@ on_health(struct http_call *c, int status, struct str body, const struct err *e,
 static void
 check_health(struct instance *i)
 {
-	AUTO(free) char *url = xasprintf("http://%s:%d%s%s", i->link.address, NET_PORT,
+	AUTO(free)
+	char *url = xasprintf("http://%s:%d%s%s", i->link.address, NET_PORT,
 	    i->spec.health_path[0] == '/' ? "" : "/", i->spec.health_path);
 	const char *const headers[] = { "User-Agent: pinion-health", "Connection: close", NULL };
 	const struct http_call_opts o = {
@@ -205,7 +208,8 @@ done_probe(void *job)
 	if (j->has_other && i->other_port_ms == 0)
 		i->other_port_ms = loop_now_ms();
 	if (j->e.code != ERR_NONE)
-		log_warn("instance_forward_failed", LOG_STR("instance", i->spec.id), LOG_ERR(&j->e));
+		log_warn(
+		    "instance_forward_failed", LOG_STR("instance", i->spec.id), LOG_ERR(&j->e));
 	free_probe(j);
 	if (i->step != STEP_PROBE || i->has_ended || !instance_wants_running(i) ||
 	    (i->is_late && !is_connected)) {
@@ -233,8 +237,8 @@ look(struct instance *i)
 		.ctl = xasprintf("%s/inst/%s/ctl", gear_dir, i->spec.id),
 		.pid = container_pid(i->container),
 		.forward_port = i->forward_port,
-		.is_strict = i->other_port_ms == 0 ||
-		             loop_now_ms() - i->other_port_ms < OTHER_PORT_MS,
+		.is_strict =
+		    i->other_port_ms == 0 || loop_now_ms() - i->other_port_ms < OTHER_PORT_MS,
 	};
 	memcpy(j->address, i->link.address, sizeof j->address);
 	memcpy(j->forward_loopback, i->forward_loopback, sizeof j->forward_loopback);

@@ -1,5 +1,6 @@
 /* node/instance_state.h: inside of the instance modules: instance.c (states), instance_prepare.c
- * (what must be there before a start, and be gone after an end), instance_probe.c (is it ready?). */
+ * (what must be there before a start, and be gone after an end), instance_probe.c (is it ready?).
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -20,26 +21,26 @@ struct worker_job;
 
 /* What is under way: one thing at a time; its end calls the function named in the part below. */
 enum instance_step {
-	STEP_IDLE,      /* nothing; state says why */
-	STEP_ADOPT,     /* looking for a living container */
-	STEP_PREPARE,   /* directories, network, settings: worker */
-	STEP_START,     /* container */
-	STEP_RELEASE,   /* release command, in a container that does nothing else */
-	STEP_PROBE,     /* waiting for the endpoint */
-	STEP_POST,      /* post-deploy */
-	STEP_RUN,       /* ready */
-	STEP_STOP,      /* SIGTERM sent */
-	STEP_FAIL,      /* collecting the last lines: worker */
-	STEP_CLEAN,     /* container */
-	STEP_REMOVE,    /* network, directories: worker */
-	STEP_BACKOFF,   /* waiting to start again */
+	STEP_IDLE,    /* nothing; state says why */
+	STEP_ADOPT,   /* looking for a living container */
+	STEP_PREPARE, /* directories, network, settings: worker */
+	STEP_START,   /* container */
+	STEP_RELEASE, /* release command, in a container that does nothing else */
+	STEP_PROBE,   /* waiting for the endpoint */
+	STEP_POST,    /* post-deploy */
+	STEP_RUN,     /* ready */
+	STEP_STOP,    /* SIGTERM sent */
+	STEP_FAIL,    /* collecting the last lines: worker */
+	STEP_CLEAN,   /* container */
+	STEP_REMOVE,  /* network, directories: worker */
+	STEP_BACKOFF, /* waiting to start again */
 };
 
 struct instance {
 	struct instances *table;
 	struct wire_instance spec;
 	struct wire_instance_status status;
-	char *output; /* owned: of a release command that failed */
+	char *output;      /* owned: of a release command that failed */
 	struct gear *gear; /* held, or NULL */
 	enum instance_step step;
 	bool is_forgotten; /* unknown to the broker: remove, then forget */
@@ -47,37 +48,37 @@ struct instance {
 	bool was_ready;    /* once: a crash is started again for ever */
 	bool is_releasing; /* the container now is the release command's */
 	bool has_released;
-	bool is_failing;   /* a reason is set; cleaning follows */
-	bool has_remains;  /* something of it may be there */
-	bool has_ended;    /* PID 1 ended while a job was under way */
-	bool is_late;      /* the start limit passed while a job was under way */
-	bool needs_post;   /* there is something for post-deploy to do */
-	bool was_adopted;  /* runs since before this daemon */
-	bool must_check;   /* an earlier daemon may have left something of it */
+	bool is_failing;  /* a reason is set; cleaning follows */
+	bool has_remains; /* something of it may be there */
+	bool has_ended;   /* PID 1 ended while a job was under way */
+	bool is_late;     /* the start limit passed while a job was under way */
+	bool needs_post;  /* there is something for post-deploy to do */
+	bool was_adopted; /* runs since before this daemon */
+	bool must_check;  /* an earlier daemon may have left something of it */
 	struct net_link link;
 	struct container *container;
 	struct worker_job *job;
 	struct child *child;
 	struct http_call *call;
-	struct str_list env; /* of hooks and the release command, until it is ready */
+	struct str_list env;      /* of hooks and the release command, until it is ready */
 	struct loop_timer *timer; /* of the step */
 	struct loop_timer *limit; /* start timeout */
 	int64_t begun_ms;         /* monotonic: start of this run */
 	int64_t ready_ms;
 	int64_t backoff_ms;
-	int64_t probe_ms;         /* interval */
-	int forward_port;         /* what NAT leads to now; 0: not set */
+	int64_t probe_ms; /* interval */
+	int forward_port; /* what NAT leads to now; 0: not set */
 	char forward_loopback[46];
 	int64_t other_port_ms; /* since when another port than $PORT is open; 0: none */
-	int health_status;        /* last answer; 0: none */
-	int64_t health_bad_ms;    /* since when it answers wrongly */
+	int health_status;     /* last answer; 0: none */
+	int64_t health_bad_ms; /* since when it answers wrongly */
 };
 
 struct instances {
 	struct instances_opts o;
-	struct map *all;           /* id → struct instance, owned */
+	struct map *all;            /* id → struct instance, owned */
 	struct str_list bare_links; /* instances of which only a network was found */
-	struct str_list leftovers; /* "gear/id" found at the start, not claimed yet */
+	struct str_list leftovers;  /* "gear/id" found at the start, not claimed yet */
 	instances_done_fn *on_stopped;
 	void *stopped_arg;
 };
@@ -94,8 +95,7 @@ void instance_note(struct instance *i, const char *fmt, ...) PRINTF(2, 3);
 /* instance_prepare.c: each submits one job, whose end calls back on the loop (instance.c). */
 void instance_prepare(struct instance *i);
 /* s: what to start; borrowed. e: what failed. */
-void instance_prepared(
-    struct instance *i, const struct err *e, const struct container_spec *s);
+void instance_prepared(struct instance *i, const struct err *e, const struct container_spec *s);
 void instance_rejoin(struct instance *i); /* network of a container that lives */
 void instance_rejoined(struct instance *i, const struct err *e);
 void instance_remove(struct instance *i, bool all); /* network; all: its directory too */
@@ -111,7 +111,8 @@ void instance_probe_stop(struct instance *i);
 void instance_is_ready(struct instance *i);
 
 /* instance_hooks.c: commands of the application in its container. */
-bool instance_run_post(struct instance *i); /* false: nothing to do; → instance_post_done, or fail */
+bool instance_run_post(
+    struct instance *i); /* false: nothing to do; → instance_post_done, or fail */
 void instance_post_done(struct instance *i);
 void instance_run_release(struct instance *i); /* → instance_released, or instance_fail */
 void instance_released(struct instance *i);

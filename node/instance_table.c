@@ -153,7 +153,7 @@ instances_gear_changed(struct instances *is, const struct gear *g)
 
 struct orphan_job {
 	struct instances_opts o;
-	char *gear, *id; /* owned */
+	char *gear, *id;             /* owned */
 	struct container_host *host; /* loop only */
 	struct err e;
 };
@@ -239,7 +239,8 @@ find_leftovers(struct instances *is, struct err *e)
 		bool is_known = false;
 
 		for (size_t m = 0; m < is->leftovers.n; m++)
-			is_known = is_known || str_has_suffix(is->leftovers.v[m], links.v[k].instance);
+			is_known =
+			    is_known || str_has_suffix(is->leftovers.v[m], links.v[k].instance);
 		if (!is_known && links.v[k].instance[0] != '\0')
 			str_list_take(&is->bare_links, xstrdup(links.v[k].instance));
 	}

@@ -63,7 +63,8 @@ read_token(const char *path, const char *field, struct err *e)
 	char *token;
 
 	if (path == NULL || path[0] == '\0') {
-		(void)err_set(e, ERR_INVALID, field, "name the file with the token: --%s FILE", field);
+		(void)err_set(
+		    e, ERR_INVALID, field, "name the file with the token: --%s FILE", field);
 		return NULL;
 	}
 	if (file_read(path, TOKEN_MAX, &b, e) < 0) {
@@ -74,8 +75,8 @@ read_token(const char *path, const char *field, struct err *e)
 	while (s.n > 0 && (s.p[s.n - 1] == '\n' || s.p[s.n - 1] == '\r'))
 		s.n--;
 	if (s.n < TOKEN_MIN) {
-		(void)err_set(e, ERR_INVALID, field, "the token in %s must have at least %d characters",
-		    path, TOKEN_MIN);
+		(void)err_set(e, ERR_INVALID, field,
+		    "the token in %s must have at least %d characters", path, TOKEN_MIN);
 		return NULL;
 	}
 	token = xstrndup(s.p, s.n);

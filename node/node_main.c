@@ -37,8 +37,8 @@
 enum {
 	WORKERS = 8,
 	COLLECT_MS = 600000,
-	GRACE_S = 3600,       /* a layer that nobody keeps yet */
-	REPLY_MS = 100,       /* for the last answer to leave */
+	GRACE_S = 3600, /* a layer that nobody keeps yet */
+	REPLY_MS = 100, /* for the last answer to leave */
 	REMOVE_MS = 10000,
 	INOTIFY_INSTANCES = 8192,
 };
@@ -91,8 +91,7 @@ fill_facts(struct wire_node_facts *out, void *arg)
 	for (size_t i = 0; i < cart_dir_count(d->carts); i++) {
 		const struct cart_dir_entry *c = cart_dir_at(d->carts, i);
 
-		str_list_take(
-		    &out->cartridges, xasprintf("%s-%s", c->cart.name, c->cart.version));
+		str_list_take(&out->cartridges, xasprintf("%s-%s", c->cart.name, c->cart.version));
 	}
 }
 
@@ -285,8 +284,8 @@ open_kernel(struct daemon *d, struct err *e)
 	const struct container_host_opts host = {
 		.dirs = &d->dirs,
 		.runtime = d->conf.runtime,
-		.seccomp = d->conf.seccomp == NULL || d->conf.seccomp[0] == '\0' ? NULL
-		                                                                 : d->conf.seccomp,
+		.seccomp =
+		    d->conf.seccomp == NULL || d->conf.seccomp[0] == '\0' ? NULL : d->conf.seccomp,
 	};
 	struct container_host_opts o = host;
 
@@ -297,8 +296,7 @@ open_kernel(struct daemon *d, struct err *e)
 		return -1;
 	d->volumes = volumes_open(&d->dirs, d->conf.volumes, e);
 	o.limits = d->limits;
-	d->containers =
-	    d->volumes == NULL ? NULL : container_host_new(d->loop, d->worker, &o, e);
+	d->containers = d->volumes == NULL ? NULL : container_host_new(d->loop, d->worker, &o, e);
 	return d->containers == NULL ? -1 : 0;
 }
 
@@ -341,8 +339,8 @@ static int
 open_edges(struct daemon *d, struct err *e)
 {
 	AUTO(free)
-	char *broker = xasprintf("%s%s", d->conf.broker,
-	    str_has_prefix(d->conf.broker, "unix:") ? ":" : "");
+	char *broker =
+	    xasprintf("%s%s", d->conf.broker, str_has_prefix(d->conf.broker, "unix:") ? ":" : "");
 	const struct builder_opts builder = {
 		.loop = d->loop,
 		.worker = d->worker,

@@ -137,8 +137,7 @@ fill_one(const char *key, void *value, void *arg)
 		    codec_list_add(&wire_gear_status_codec, &f->out->gears), &it->gear);
 	else
 		codec_copy(&wire_instance_status_codec,
-		    codec_list_add(&wire_instance_status_codec, &f->out->instances),
-		    &it->instance);
+		    codec_list_add(&wire_instance_status_codec, &f->out->instances), &it->instance);
 }
 
 void

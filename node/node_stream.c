@@ -302,14 +302,8 @@ static void
 start_follow(struct node_stream *s, struct log_stream *l)
 {
 	http_req_begin(l->req, 200, json_headers);
-	l->follow = gear_log_follow_start(
-	    s->o.loop, s->o.worker, l->root, l->gear, l->lines, on_lines, l, &l->e);
-	if (l->follow == NULL) {
-		log_warn("log_follow_failed", LOG_STR("gear", l->gear), LOG_ERR(&l->e));
-		http_req_end(l->req);
-		free_log_stream(l);
-		return;
-	}
+	l->follow =
+	    gear_log_follow_start(s->o.loop, s->o.worker, l->root, l->gear, l->lines, on_lines, l);
 	http_req_on_drain(l->req, on_drained, l);
 	http_req_on_close(l->req, on_follow_lost, l);
 }

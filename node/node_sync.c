@@ -174,7 +174,8 @@ apply(struct node_sync *s, const char *kind, const char *key, const char *json)
 	else
 		return 0; /* of a newer broker */
 	if (rc < 0)
-		log_error("feed_record_bad", LOG_STR("kind", kind), LOG_STR("key", key), LOG_ERR(&e));
+		log_error(
+		    "feed_record_bad", LOG_STR("kind", kind), LOG_STR("key", key), LOG_ERR(&e));
 	return 0;
 }
 
@@ -244,7 +245,8 @@ check_cluster(struct node_sync *s, const struct wire_feed *line)
 	if (s->cluster != NULL && strcmp(s->cluster, line->cluster) != 0) {
 		log_error("feed_foreign", LOG_STR("known", s->cluster),
 		    LOG_STR("offered", line->cluster),
-		    LOG_STR("fix", "this node belongs to another cluster: give it a data directory of its own"));
+		    LOG_STR("fix", "this node belongs to another cluster: give it a data directory "
+		                   "of its own"));
 		return -1;
 	}
 	if (line->epoch < s->epoch) {
@@ -399,8 +401,7 @@ node_sync_start(struct node_sync *s, struct err *e)
 	if (load_kept(s, e) < 0)
 		return -1;
 	s->revision = 0; /* a snapshot first: only that tells what nobody wants */
-	s->watch = http_watch_start(
-	    s->o.loop, s->o.http, &w, next_revision, on_line, on_state, s);
+	s->watch = http_watch_start(s->o.loop, s->o.http, &w, next_revision, on_line, on_state, s);
 	return 0;
 }
 

@@ -26,7 +26,7 @@ struct node_sync_opts { /* all borrowed for its life */
 	const char *node;   /* id */
 	const char *broker; /* base of the URLs: "unix:/path:" or "https://host:port" */
 	const char *token;
-	const char *data;   /* directory of the kept wishes */
+	const char *data; /* directory of the kept wishes */
 	/* Fills what hello tells; the receiver frees. */
 	void (*fill_facts)(struct wire_node_facts *out, void *arg);
 	void *arg;
