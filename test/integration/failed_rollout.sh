@@ -1,0 +1,41 @@
+#!/bin/bash
+# A push that cannot serve is refused with the reason; what served before serves on; the same commit
+# can be pushed again.
+. "$(dirname "$0")/../lib/world.sh"
+plan_skip_unless_root
+world_up
+
+# server CODE: the app's server.js
+server() { printf '%s\n' "$1" >"$WORLD/app/server.js"; }
+good='require("node:http").createServer((q, r) => { r.statusCode = q.url === "/broken" ? 500 : 200; r.end("good one"); }).listen(process.env.PORT, process.env.HOST);'
+# refused TEXT…: the push fails, its output holds each text, and the good version serves.
+refused() {
+	local text
+	push_app app "try" && { cat "$WORLD/push.log"; return 1; }
+	for text in 'remote rejected' "$@"; do
+		grep -qE -- "$text" "$WORLD/push.log" || { echo "no '$text' in:"; cat "$WORLD/push.log"; return 1; }
+	done
+	serves app / "good one"
+}
+
+check "create" p app create app nodejs
+check "clone" clone app
+server "$good"
+check "push what works" push_app app "good"
+server 'console.log("last words"); process.exit(3);'
+check "an app that crashes at start" refused 'exit|status 3' 'last words'
+server 'setInterval(() => {}, 1000); console.log("never listens");'
+git -C "$WORLD/app" config push.default current
+PINION_START_TIMEOUT=5 check "an app that never listens" refused 'never listen|not listen' 'never listens'
+server 'require("node:http").createServer((q, r) => { r.statusCode = 500; r.end("broken"); }).listen(process.env.PORT, process.env.HOST);'
+mkdir -p "$WORLD/app/.openshift"
+check "the good one serves on" serves app / "good one"
+printf 'web: node server.js\nrelease: sh -c "echo migrating; exit 7"\n' >"$WORLD/app/Procfile"
+server "$good"
+check "a release command that fails" refused 'release' 'migrating'
+printf 'web: node server.js\nrelease: sh -c "echo migrated >>$OPENSHIFT_DATA_DIR/migrations"\n' >"$WORLD/app/Procfile"
+check "one that works" push_app app "release"
+printf 'web: node server.js\n' >"$WORLD/app/Procfile"
+echo '{"name":"x","scripts":{"start":"node server.js"},"dependencies":{"this-package-does-not-exist-at-all-zz":"1.0.0"}}' >"$WORLD/app/package.json"
+check "dependencies that cannot be had" refused 'npm'
+done_testing
