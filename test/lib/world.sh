@@ -160,3 +160,32 @@ child_pid() {
 		[[ $(readlink "/proc/$pid/exe") == */"$1" ]] && echo "$pid"
 	done
 }
+
+# node_tag: what the node's cgroups, links and rules carry in their names.
+node_tag() {
+	local dir
+	dir=$(cd "$WORLD/data/node" 2>/dev/null && pwd -P) || return 1
+	printf '%s' "$dir" | sha256sum | cut -c1-8
+}
+
+# left_of PATTERN: cgroups, links, mounts, loop devices, namespaces, volumes and layers' scratch of
+# this world that match the pattern (an extended regular expression; "." is everything).
+left_of() {
+	local tag
+	tag=$(node_tag) || return 0
+	{
+		find /sys/fs/cgroup -mindepth 2 -type d -path "*/pinion/$tag/*" 2>/dev/null | sed 's/^/cgroup /'
+		grep -F "$WORLD/" /proc/mounts | awk '{print "mount " $2}'
+		losetup -l -n -O BACK-FILE 2>/dev/null | grep -F "$WORLD/" | sed 's/^/loop /'
+		ls "/run/pinion/up-"*"/netns" 2>/dev/null | grep -E '^[0-9a-f]{8}-' | sed 's/^/namespace /'
+		ip -o link 2>/dev/null | grep -oE "pn$tag[^:@]*" | sed 's/^/link /'
+		ls "$WORLD/data/node/gears" 2>/dev/null | sed 's/^/gear /'
+		ls "$WORLD/data/node/scratch" 2>/dev/null | sed 's/^/scratch /'
+	} | grep -E -- "$1"
+}
+
+# nothing_left PATTERN: soon nothing of that is left.
+nothing_left() {
+	is_clean() { [[ -z $(left_of "$1") ]]; }
+	until_true is_clean "$1" || { left_of "$1"; return 1; }
+}
