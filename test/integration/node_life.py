@@ -48,6 +48,144 @@ def an_instance_starts_serves_and_goes(w):
     return f"ready after {ms:.0f} ms"
 
 
+def a_failed_start_says_why(w):
+    w.start()
+    g = w.gear()
+    w.wait_gear(g, "ready")
+    cases = [
+        (app(w, "import sys\nprint('cannot find the database')\nsys.exit(7)\n"), {}, "exited with status 7 after"),
+        (app(w, "import time\ntime.sleep(1000)\n"), dict(start_timeout_s=2), "never listened on a port within 2 s"),
+        (app(w), dict(health_path="/bad"), "GET /bad answered 500"),
+        (app(w, start="#!/bin/bash\nexec /no/such/program\n"), {}, "exited with status 127 after"),
+        ("sha256:" + "0" * 64, {}, "is not on this node"),
+    ]
+    for layer, more, reason in cases:
+        i = w.instance(g, layer, **more)
+        st = w.wait_state(i, "ready", "failed")
+        assert st["state"] == "failed" and reason in st["reason"], st
+        if "status 7" in reason:
+            assert any("cannot find the database" in x for x in st["log_tail"]), st
+        w.remove(i)
+    w.remove_gear(g)
+    assert w.left() == [], w.left()
+
+
+def an_application_is_found_where_it_listens(w):
+    w.start()
+    g = w.gear()
+    i = w.instance(g, app(w, server("other", "3000")))
+    st = w.wait_state(i, "ready", "failed")
+    assert st["port"] == 8080 and any("port 3000 instead of $PORT" in x for x in st["notes"]), st
+    assert w.get(i)[1].startswith("other")
+    j = w.instance(g, app(w, server("inside", "port", '"127.0.0.1"')))
+    st = w.wait_state(j, "ready", "failed")
+    assert any("127.0.0.1 only" in x for x in st["notes"]), st
+    assert w.get(j)[1].startswith("inside") and w.get(i)[1].startswith("other")
+    w.remove(i)
+    assert w.get(j)[1].startswith("inside")
+
+
+def a_crash_is_started_again(w):
+    w.start()
+    g = w.gear()
+    i = w.instance(g, app(w))
+    w.wait_state(i, "ready", "failed")
+    first = w.get(i)[1]
+    for n in range(1, 3):
+        try:
+            w.get(i, "/crash")
+        except OSError:
+            pass
+        except Exception:
+            pass
+        wait_for(lambda: w.broker.instances[i].get("restarts", 0) >= n and w.state(i) == "ready", "restart")
+        assert w.get(i)[1].startswith("hello")
+    assert (i, "crashed") in w.broker.log
+    w.remove(i)
+    w.remove_gear(g)
+    assert w.left() == [], w.left()
+
+
+def a_stubborn_one_is_killed(w):
+    w.start()
+    g = w.gear()
+    code = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + server()
+    i = w.instance(g, app(w, code), stop_timeout_s=1)
+    w.wait_state(i, "ready", "failed")
+    began = time.monotonic()
+    w.change(i, want="stopped")
+    w.wait_state(i, "stopped")
+    assert 0.5 < time.monotonic() - began < 6, time.monotonic() - began
+    w.change(i, want="present")
+    w.wait_state(i, "ready")
+    w.remove(i)
+
+
+def gears_outlive_the_daemon(w):
+    w.start()
+    g = w.gear()
+    i = w.instance(g, app(w))
+    w.wait_state(i, "ready", "failed")
+    before = w.get(i)[1]
+    w.kill()
+    assert w.get(i)[1] == before
+    w.broker.instances.clear()
+    w.start()
+    w.wait_state(i, "ready")
+    assert w.get(i)[1] == before
+    # and the broker: the node tends what it knows
+    w.kill()
+    w.broker.stop()
+    w.start()
+    assert w.get(i)[1] == before
+    w.broker.start()
+    w.broker.instances.clear()
+    w.wait_state(i, "ready")
+    assert w.get(i)[1] == before
+    # what nobody wants any more goes
+    w.kill()
+    del w.broker.records["instance", i]
+    w.broker.revision += 1
+    w.start()
+    wait_for(lambda: not any(i in x for x in w.left()), "end of the orphan")
+
+
+def stop_gears_takes_all_down(w):
+    w.start()
+    g = w.gear()
+    i = w.instance(g, app(w))
+    w.wait_state(i, "ready", "failed")
+    status, body = w.call("POST", "/v1/shutdown?stop-gears=1")
+    assert status == 200, (status, body)
+    assert w.process.wait(DEADLINE) == 0
+    left = [x for x in w.left() if not x.startswith(g)]
+    assert left == [], left
+    assert w.state(i) == "ready"  # the broker still wants it
+    w.start()
+    w.broker.instances.clear()
+    w.wait_state(i, "ready")
+    assert w.get(i)[1].startswith("hello")
+
+
+def hooks_run_around_the_start(w):
+    w.start()
+    g = w.gear()
+    hooks = {".openshift/action_hooks/deploy": "#!/bin/bash\necho deploy >>$OPENSHIFT_DATA_DIR/order\n",
+             ".openshift/action_hooks/post_deploy": "#!/bin/bash\necho post >>$OPENSHIFT_DATA_DIR/order\n"}
+    i = w.instance(g, app(w, **hooks), runs_release=True, release="echo release >>$OPENSHIFT_DATA_DIR/order")
+    st = w.wait_state(i, "ready", "failed")
+    assert st["state"] == "ready", st
+    order = open(f"{w.data}/gears/{g}/data/order").read().split()
+    assert order == ["release", "deploy", "post"], order
+    j = w.instance(g, app(w, **hooks), runs_release=True, release="echo no luck; exit 4")
+    st = w.wait_state(j, "ready", "failed")
+    assert "release command failed: exit 4" in st["reason"] and any("no luck" in x for x in st["log_tail"]), st
+    hooks[".openshift/action_hooks/post_deploy"] = "#!/bin/bash\necho broken; exit 5\n"
+    k = w.instance(g, app(w, **hooks))
+    st = w.wait_state(k, "ready", "failed")
+    assert "post-deploy failed" in st["reason"] and any("broken" in x for x in st["log_tail"]), st
+
+
 if __name__ == "__main__":
     run_tests([v for k, v in list(globals().items()) if callable(v) and getattr(v, "__module__", "") == "__main__"
                and k not in ("server", "app")])
