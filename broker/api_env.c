@@ -217,11 +217,9 @@ enum answer { ANSWER_LIST, ANSWER_ONE, ANSWER_DELETED };
 struct state {
 	struct wire_app app;
 	struct wire_var_list vars; /* as asked */
-	struct wire_var_list old;  /* how they were: to undo when the rollout fails */
 	enum answer answer;
 	int status;
 	bool rolls;
-	struct err failure;
 };
 
 static void
@@ -231,7 +229,6 @@ state_free(void *p)
 
 	wire_app_fini(&s->app);
 	api_env_fini(&s->vars);
-	api_env_fini(&s->old);
 	free(s);
 }
 
@@ -260,32 +257,16 @@ send_done(struct api_call *c)
 	api_send(c, s->status);
 }
 
-static void
-undone(const struct err *e, void *arg)
-{
-	struct api_call *c = arg;
-	struct state *s = c->state;
-
-	if (e != NULL)
-		api_message(c, "warning", 0, NULL,
-		    "The old environment variables could not be put back: %s", e->text);
-	else
-		api_message(c, "result", 0, NULL, "The environment variables are as they were.");
-	api_load_fail_rollout(c, &s->failure);
-}
-
-/* Processes serve with the new variables, or the old ones are put back. */
+/* Processes serve with the new variables, or the old ones were put back with the rollout. */
 static void
 rolled(struct api_call *c, const struct err *e)
 {
-	struct state *s = c->state;
-
 	if (e == NULL) {
 		send_done(c);
 		return;
 	}
-	s->failure = *e;
-	app_set_vars(c->b, s->app.id, &s->old, false, undone, c);
+	api_message(c, "result", 0, NULL, "The environment variables are as they were.");
+	api_load_fail_rollout(c, e);
 }
 
 static void
@@ -302,10 +283,10 @@ stored(const struct err *e, void *arg)
 		api_load_settle(c, s->app.id, rolled);
 }
 
-/* Takes a, env and vars out of the caller's hands. */
+/* Takes a and vars out of the caller's hands. */
 static void
-start(struct api_call *c, struct wire_app *a, const struct wire_env *env,
-    struct wire_var_list *vars, enum answer answer, int status)
+start(struct api_call *c, struct wire_app *a, struct wire_var_list *vars, enum answer answer,
+    int status)
 {
 	struct state *s = xcalloc(1, sizeof *s);
 	struct err e = { 0 };
@@ -317,13 +298,6 @@ start(struct api_call *c, struct wire_app *a, const struct wire_env *env,
 	s->answer = answer;
 	s->status = status;
 	s->rolls = true;
-	for (size_t i = 0; i < s->vars.n; i++) {
-		const struct wire_var *was = find(env, s->vars.v[i].name);
-		struct wire_var *old = codec_list_add(&wire_var_codec, &s->old);
-
-		old->name = xstrdup(s->vars.v[i].name);
-		old->value = was == NULL ? NULL : xstrdup(was->value);
-	}
 	api_call_keep(c, s, state_free);
 	if (api_param_bool(c->params, "restart", &s->rolls, &e) < 0) {
 		api_fail_err(c, &e, EXIT_BOOL);
@@ -366,7 +340,7 @@ set_one(struct api_call *c, struct wire_app *a, const struct wire_env *env)
 	v = codec_list_add(&wire_var_codec, &vars);
 	v->name = xstrdup(name);
 	v->value = xstrdup(value);
-	start(c, a, env, &vars, ANSWER_ONE, 201);
+	start(c, a, &vars, ANSWER_ONE, 201);
 }
 
 void
@@ -395,7 +369,7 @@ api_env_set(struct api_call *c)
 		api_fail(c, 422, exit_code, e.field, "%s", e.text);
 		return;
 	}
-	start(c, &a, &env, &vars, ANSWER_LIST, 201);
+	start(c, &a, &vars, ANSWER_LIST, 201);
 }
 
 void
@@ -427,7 +401,7 @@ api_env_update(struct api_call *c)
 	v = codec_list_add(&wire_var_codec, &vars);
 	v->name = xstrdup(name);
 	v->value = xstrdup(value);
-	start(c, &a, &env, &vars, ANSWER_ONE, 200);
+	start(c, &a, &vars, ANSWER_ONE, 200);
 }
 
 /* A name that is not there is no error. */
@@ -448,5 +422,5 @@ api_env_delete(struct api_call *c)
 	}
 	v = codec_list_add(&wire_var_codec, &vars);
 	v->name = xstrdup(name);
-	start(c, &a, &env, &vars, ANSWER_DELETED, 200);
+	start(c, &a, &vars, ANSWER_DELETED, 200);
 }

@@ -10,6 +10,7 @@
 #include "broker/placement.h"
 #include "broker/quota.h"
 #include "broker/record.h"
+#include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
@@ -28,8 +29,9 @@ enum {
 
 /* One operation; what it needs beyond the application's id. */
 struct op {
-	struct broker *b; /* borrowed */
-	char *app_id;     /* owned */
+	struct broker *b;  /* borrowed */
+	const char *fault; /* fault point just behind the transaction */
+	char *app_id;      /* owned */
 	app_done_fn *done;
 	void *arg; /* borrowed, handed back */
 	/* create */
@@ -64,11 +66,13 @@ vars_add(struct wire_var_list *l, const char *name, const char *value)
 }
 
 static struct op *
-op_new(struct broker *b, const char *app_id, app_done_fn *done, void *arg)
+op_new(struct broker *b, const char *fault, const char *app_id, app_done_fn *done, void *arg)
 {
 	struct op *op = xcalloc(1, sizeof *op);
 
-	*op = (struct op){ .b = b, .app_id = xstrdup(app_id), .done = done, .arg = arg };
+	*op = (struct op){
+		.b = b, .fault = fault, .app_id = xstrdup(app_id), .done = done, .arg = arg
+	};
 	return op;
 }
 
@@ -77,6 +81,8 @@ op_done(const struct err *e, void *arg)
 {
 	struct op *op = arg;
 
+	if (e == NULL)
+		fault_point(op->fault);
 	op->done(e, op->arg);
 	free(op->app_id);
 	wire_app_fini(&op->app);
@@ -340,7 +346,7 @@ char *
 app_create(struct broker *b, const struct app_new *n, app_done_fn *done, void *arg)
 {
 	AUTO(free) char *id = record_new_id();
-	struct op *op = op_new(b, id, done, arg);
+	struct op *op = op_new(b, "app_created", id, done, arg);
 	struct wire_app *a = &op->app;
 
 	*a = (struct wire_app){
@@ -413,7 +419,7 @@ void
 app_change(struct broker *b, const char *app_id, app_change_fn *change, void *change_arg,
     app_done_fn *done, void *arg)
 {
-	struct op *op = op_new(b, app_id, done, arg);
+	struct op *op = op_new(b, "app_changed", app_id, done, arg);
 
 	op->change = change;
 	op->change_arg = change_arg;
@@ -455,7 +461,7 @@ scale_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 void
 app_scale(struct broker *b, const char *app_id, int64_t gears, app_done_fn *done, void *arg)
 {
-	struct op *op = op_new(b, app_id, done, arg);
+	struct op *op = op_new(b, "app_scaled", app_id, done, arg);
 
 	op->gears = gears;
 	change_start(b, scale_build, op_done, op);
@@ -487,30 +493,60 @@ apply_vars(struct wire_var_list *to, const struct wire_var_list *changes, struct
 	return 0;
 }
 
+static void
+vars_copy(struct wire_var_list *to, const struct wire_var_list *from)
+{
+	vars_fini(to);
+	for (size_t i = 0; i < from->n; i++)
+		vars_add(to, from->v[i].name, from->v[i].value);
+}
+
+/* Each gear's record with these variables. */
+static void
+put_gear_vars(const struct broker *b, struct store_txn *t, const char *app_id,
+    const struct wire_var_list *vars)
+{
+	AUTO_FINI(own_gears_fini) struct own_gears own = { 0 };
+
+	own_gears_collect(b, app_id, &own);
+	for (size_t i = 0; i < own.n; i++) {
+		struct wire_gear *g = &own.v[i].gear;
+
+		vars_copy(&g->env, vars);
+		g->env_rev++;
+		record_put_cas(
+		    t, store_key_gear(own.v[i].node, g->uuid), own.v[i].rev, &wire_gear_codec, g);
+	}
+}
+
+/* What is served stays known until the rollout that the change begins has ended. */
+static int
+note_previous(const struct wire_app *a, struct wire_env *env, const struct op *op, struct err *e)
+{
+	bool is_pending = a->spec.env_rev != a->status.env_rev;
+
+	if (op->rolls && !is_pending) {
+		vars_copy(&env->previous, &env->vars);
+		env->previous_rev = a->status.env_rev;
+	} else if (!op->rolls && is_pending && env->previous_rev == a->status.env_rev) {
+		return apply_vars(&env->previous, &op->vars, e);
+	}
+	return 0;
+}
+
 static int
 vars_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 {
 	struct op *op = arg;
 	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
 	AUTO_FINI(wire_env_fini) struct wire_env env = { 0 };
-	AUTO_FINI(own_gears_fini) struct own_gears own = { 0 };
 	int64_t rev;
 	int64_t env_rev;
 
 	if (load(b, op, &a, &rev, e) < 0 || app_vars(b, a.id, &env, &env_rev, e) < 0 ||
-	    apply_vars(&env.vars, &op->vars, e) < 0)
+	    note_previous(&a, &env, op, e) < 0 || apply_vars(&env.vars, &op->vars, e) < 0)
 		return -1;
-	own_gears_collect(b, a.id, &own);
-	for (size_t i = 0; i < own.n; i++) {
-		struct wire_gear *g = &own.v[i].gear;
-
-		vars_fini(&g->env);
-		for (size_t k = 0; k < env.vars.n; k++)
-			vars_add(&g->env, env.vars.v[k].name, env.vars.v[k].value);
-		g->env_rev++;
-		record_put_cas(
-		    t, store_key_gear(own.v[i].node, g->uuid), own.v[i].rev, &wire_gear_codec, g);
-	}
+	put_gear_vars(b, t, a.id, &env.vars);
 	if (op->rolls)
 		a.spec.env_rev++;
 	record_put_cas(t, store_key_env(a.id), env_rev, &wire_env_codec, &env);
@@ -519,10 +555,27 @@ vars_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 }
 
 void
+app_put_back_vars(struct broker *b, struct store_txn *t, const struct wire_app *a)
+{
+	AUTO_FINI(wire_env_fini) struct wire_env env = { 0 };
+	struct err e = { 0 };
+	int64_t rev;
+
+	if (a->spec.env_rev == a->status.env_rev || app_vars(b, a->id, &env, &rev, &e) < 0 ||
+	    rev == 0 || env.previous_rev != a->status.env_rev)
+		return;
+	vars_copy(&env.vars, &env.previous);
+	vars_fini(&env.previous);
+	env.previous_rev = -1;
+	put_gear_vars(b, t, a->id, &env.vars);
+	record_put_cas(t, store_key_env(a->id), rev, &wire_env_codec, &env);
+}
+
+void
 app_set_vars(struct broker *b, const char *app_id, const struct wire_var_list *vars, bool rolls,
     app_done_fn *done, void *arg)
 {
-	struct op *op = op_new(b, app_id, done, arg);
+	struct op *op = op_new(b, "app_vars_set", app_id, done, arg);
 
 	for (size_t i = 0; i < vars->n; i++)
 		vars_add(&op->vars, vars->v[i].name, vars->v[i].value);
@@ -551,7 +604,7 @@ delete_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 void
 app_delete(struct broker *b, const char *app_id, app_done_fn *done, void *arg)
 {
-	change_start(b, delete_build, op_done, op_new(b, app_id, done, arg));
+	change_start(b, delete_build, op_done, op_new(b, "app_delete_marked", app_id, done, arg));
 }
 
 /* --- after a restart --- */

@@ -15,6 +15,7 @@
 #include "lib/wire/wire_app.h"
 
 struct broker;
+struct store_txn;
 
 enum {
 	APP_GEARS_MAX = 64, /* of one application: all fit into one transaction */
@@ -57,6 +58,10 @@ void app_scale(struct broker *b, const char *app_id, int64_t gears, app_done_fn 
  * application is rolled so that processes see them. */
 void app_set_vars(struct broker *b, const char *app_id, const struct wire_var_list *vars,
     bool rolls, app_done_fn *done, void *arg);
+
+/* In the transaction that gives a rollout up: when variables changed with it (spec.env_rev is not
+ * status.env_rev), those that are served are put back in the record and the gears. */
+void app_put_back_vars(struct broker *b, struct store_txn *t, const struct wire_app *a);
 
 void app_delete(struct broker *b, const char *app_id, app_done_fn *done, void *arg);
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/app.h"
 #include "broker/app_view.h"
 #include "broker/broker.h"
 #include "broker/keep_plan.h"
@@ -234,6 +235,7 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 	int64_t gears = 0;
 
 	fault_point("rollout_give_up");
+	app_put_back_vars(st->b, rollout_step_txn(st), a);
 	free(st->failure);
 	st->failure = failure_text(bad, why);
 	if (bad != NULL)

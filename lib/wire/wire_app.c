@@ -72,6 +72,8 @@ DEFINE_CODEC(wire_app, struct wire_app, app_fields)
 
 static const struct codec_field env_fields[] = {
 	CODEC_LIST(struct wire_env, vars, &wire_var_codec, VARS_MAX, 0),
+	CODEC_LIST(struct wire_env, previous, &wire_var_codec, VARS_MAX, CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_env, previous_rev, -1, INT64_MAX, 0),
 	CODEC_EXTRA(struct wire_env, extra),
 	CODEC_END,
 };

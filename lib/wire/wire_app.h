@@ -57,6 +57,8 @@ DECLARE_CODEC(wire_app, struct wire_app)
 
 struct wire_env { /* key: store_key_env(app id) */
 	struct wire_var_list vars;
+	struct wire_var_list previous; /* those of previous_rev: put back when a rollout fails */
+	int64_t previous_rev;          /* env_rev of the application; -1: none */
 	char *extra;
 };
 DECLARE_CODEC(wire_env, struct wire_env)

@@ -2,6 +2,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "broker/app.h"
 #include "broker/build.h"
 #include "broker/change.h"
 #include "broker/node_link.h"
@@ -140,6 +141,7 @@ rollout_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 		return 0;
 	}
 	if (api_world_fakes.rollout_failure != NULL) {
+		app_put_back_vars(b, t, &a);
 		mem_set_str(&a.spec.deployment, a.status.deployment);
 		a.spec.env_rev = a.status.env_rev;
 		w->fails = true;
