@@ -22,7 +22,9 @@ open_in(int repo, const char *rel, int flags)
 {
 	struct err ignored = { 0 };
 
-	return file_open_beneath(repo, rel, flags | O_CLOEXEC | O_NONBLOCK, 0, &ignored);
+	/* A pipe must not hold us up; openat2 takes no such flag with O_PATH. */
+	flags |= (flags & O_PATH) != 0 ? O_CLOEXEC : O_CLOEXEC | O_NONBLOCK;
+	return file_open_beneath(repo, rel, flags, 0, &ignored);
 }
 
 char *

@@ -23,9 +23,8 @@
 #include "lib/oci/oci_layer.h"
 #include "lib/wire/wire_node.h"
 #include "node/build_container.h"
-#include "node/build_plan.h"
-#include "node/build_seal.h"
 #include "node/build_start.h"
+#include "node/build_work.h"
 #include "node/container.h"
 #include "node/gear.h"
 #include "node/layer_store.h"
@@ -42,21 +41,12 @@ enum {
 	GEAR_POLL_MS = 5,
 	DISK_CHECK_MS = 1000,
 	DISK_FLOOR_MB = 256,
-	DPKG_STATUS_MAX = 64 * 1024 * 1024,
-};
-static const char repo_path[] = "app-root/runtime/repo";
-
-/* What the stack is, as far as builds depend on it. */
-struct stack_facts {
-	char digest[65];
-	int64_t mtime;       /* of the file that it is the digest of */
-	char *node, *python; /* versions; NULL: none */
 };
 
 struct builder {
 	struct builder_opts o;
 	char *unpack; /* the program; owned */
-	struct stack_facts stack;
+	struct build_stack stack;
 	struct child *ask_node, *ask_python;
 	struct build *first;
 	size_t active;
@@ -72,24 +62,6 @@ enum phase {
 	PHASE_RUN,
 	PHASE_SEAL,
 	PHASE_END
-};
-
-/* One blocking step, with copies of all that it looks at. */
-struct work {
-	struct build *build; /* for done only */
-	enum phase phase;
-	const struct node_dirs *dirs;
-	struct layer_store *layers;
-	const struct cart_dir_entry *web;
-	struct stack_facts stack;
-	struct wire_build_order order;
-	struct oci_layer_result src;
-	struct build_plan plan;
-	struct wire_build_result result;
-	char *dir;
-	int repo; /* out of MAKE, into PLAN */
-	int rc;
-	struct err e;
 };
 
 struct build {
@@ -212,32 +184,6 @@ on_drain(struct http_req *r, void *arg)
 /* --- the end --- */
 
 static void
-work_free(void *p)
-{
-	struct work *w = p;
-
-	wire_build_order_fini(&w->order);
-	oci_layer_result_fini(&w->src);
-	build_plan_fini(&w->plan);
-	wire_build_result_fini(&w->result);
-	free(w->stack.node);
-	free(w->stack.python);
-	free(w->dir);
-	if (w->phase == PHASE_MAKE)
-		file_close(w->repo);
-	free(w);
-}
-
-static void
-run_clean(void *p)
-{
-	struct work *w = p;
-
-	if (file_remove_tree(w->dir, &w->e) < 0)
-		log_warn("build_remains", LOG_STR("path", w->dir), LOG_ERR(&w->e));
-}
-
-static void
 unlink_build(struct build *x)
 {
 	if (x->prev != NULL)
@@ -252,7 +198,7 @@ unlink_build(struct build *x)
 static void
 build_end(struct build *x)
 {
-	struct work *w;
+	struct build_work *w;
 
 	unlink_build(x);
 	loop_timer_cancel(x->timeout);
@@ -265,8 +211,9 @@ build_end(struct build *x)
 		x->b->o.hold_gear(x->gear, false, x->b->o.arg);
 	if (x->dir != NULL) {
 		w = xcalloc(1, sizeof *w);
+		w->kind = BUILD_WORK_CLEAN;
 		w->dir = x->dir;
-		worker_submit(x->b->o.worker, run_clean, work_free, work_free, w);
+		worker_submit(x->b->o.worker, build_work_run, build_work_free, build_work_free, w);
 	}
 	file_close(x->repo);
 	wire_build_order_fini(&x->order);
@@ -382,93 +329,6 @@ on_disk_check(void *arg)
 	stop(x, &e);
 }
 
-/* --- blocking steps --- */
-
-static int
-make_scratch(struct work *w)
-{
-	static const char *const dirs[] = { "", "up", "up/app-root", "up/app-root/runtime",
-		"up/app-root/runtime/repo", "work", "work/work", "tmp", "ctl" };
-	AUTO(free) char *repo = xasprintf("%s/up/%s", w->dir, repo_path);
-
-	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
-		AUTO(free) char *path = file_join(w->dir, dirs[i]);
-
-		if (mkdir(path, 0755) < 0 || lchown(path, CONTAINER_UID, CONTAINER_UID) < 0)
-			return err_set(&w->e, errno == ENOSPC ? ERR_LIMIT : ERR_SYSTEM, NULL,
-			    "cannot make the build's directory");
-	}
-	w->repo = open(repo, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return w->repo < 0 ? err_set(&w->e, ERR_SYSTEM, NULL, "cannot open %s", repo) : 0;
-}
-
-/* The host stack's digest is that of the packages' list; read again when that has changed. */
-static void
-look_at_stack(struct stack_facts *s)
-{
-	static const char status[] = "/var/lib/dpkg/status";
-	AUTO_FINI(buf_fini) struct buf b = { 0 };
-	struct err ignored = { 0 };
-	struct stat st;
-
-	if (stat(status, &st) < 0) {
-		memcpy(s->digest, "none", sizeof "none");
-		return;
-	}
-	if (s->mtime == st.st_mtim.tv_sec && s->digest[0] != '\0')
-		return;
-	if (file_read(status, DPKG_STATUS_MAX, &b, &ignored) == 0 && b.p != NULL)
-		secret_sha256_hex(b.p, b.n, s->digest);
-	s->mtime = st.st_mtim.tv_sec;
-}
-
-static int
-plan(struct work *w)
-{
-	look_at_stack(&w->stack);
-	const struct build_plan_in in = { .order = &w->order,
-		.web = w->web,
-		.src = &w->src,
-		.layers = w->layers,
-		.stack_digest = w->stack.digest,
-		.node_version = w->stack.node,
-		.python_version = w->stack.python,
-		.repo = w->repo };
-
-	return build_plan_make(&in, &w->plan, &w->e);
-}
-
-static int
-seal(struct work *w)
-{
-	const struct build_seal in = { .dir = w->dir,
-		.order = &w->order,
-		.web = w->web,
-		.plan = &w->plan,
-		.src = &w->src,
-		.layers = w->layers };
-
-	return build_seal(&in, &w->result, &w->e);
-}
-
-static void
-run_work(void *p)
-{
-	struct work *w = p;
-
-	switch (w->phase) {
-	case PHASE_MAKE:
-		w->rc = make_scratch(w);
-		break;
-	case PHASE_PLAN:
-		w->rc = plan(w);
-		break;
-	default:
-		w->rc = seal(w);
-		break;
-	}
-}
-
 /* --- from phase to phase --- */
 
 static void
@@ -526,7 +386,7 @@ start_unpack(struct build *x)
 	AUTO(free)
 	char *bytes =
 	    xasprintf("%lld", (long long)(l->disk_mb > 0 ? l->disk_mb : 4096) * 1024 * 1024);
-	const char *argv[] = { x->b->unpack, repo_path, dir, files, bytes, NULL };
+	const char *argv[] = { x->b->unpack, BUILD_WORK_REPO, dir, files, bytes, NULL };
 	const int fds[] = { x->repo };
 	const struct child_opts o = {
 		.argv = argv, .has_stdin = true, .pass_fds = fds, .pass_n = 1
@@ -629,15 +489,15 @@ await_turn(void *arg)
 }
 
 static void
-after_work(struct build *x, struct work *w)
+after_work(struct build *x, struct build_work *w)
 {
-	switch (w->phase) {
-	case PHASE_MAKE:
+	switch (w->kind) {
+	case BUILD_WORK_MAKE:
 		x->repo = w->repo;
 		w->repo = -1;
 		next_phase(x, PHASE_UNPACK);
 		break;
-	case PHASE_PLAN:
+	case BUILD_WORK_PLAN:
 		x->plan = w->plan;
 		w->plan = (struct build_plan){ 0 };
 		memcpy(x->b->stack.digest, w->stack.digest, sizeof w->stack.digest);
@@ -658,7 +518,7 @@ after_work(struct build *x, struct work *w)
 static void
 on_work(void *p)
 {
-	struct work *w = p;
+	struct build_work *w = p;
 	struct build *x = w->build;
 	struct err e = w->e;
 
@@ -666,29 +526,21 @@ on_work(void *p)
 	if (x->is_aborted)
 		fail(x, phase_name(x->phase), 0, &x->why);
 	else if (w->rc < 0)
-		fail(x, w->phase == PHASE_PLAN ? "start" : phase_name(x->phase), 0, &e);
+		fail(x, w->kind == BUILD_WORK_PLAN ? "start" : phase_name(x->phase), 0, &e);
 	else
 		after_work(x, w);
-	work_free(w);
-}
-
-static void
-copy_plan(struct build_plan *to, const struct build_plan *from)
-{
-	codec_copy(&wire_start_codec, &to->start, &from->start);
-	to->deps_key = xstrdup_null(from->deps_key);
-	to->deps_reused = from->deps_reused;
-	to->needs_container = from->needs_container;
+	build_work_free(w);
 }
 
 static void
 start_work(struct build *x)
 {
-	struct work *w = xcalloc(1, sizeof *w);
+	struct build_work *w = xcalloc(1, sizeof *w);
 
 	w->build = x;
-	w->phase = x->phase;
-	w->dirs = x->b->o.dirs;
+	w->kind = x->phase == PHASE_MAKE   ? BUILD_WORK_MAKE
+	          : x->phase == PHASE_PLAN ? BUILD_WORK_PLAN
+	                                   : BUILD_WORK_SEAL;
 	w->layers = x->b->o.layers;
 	w->web = x->web;
 	w->dir = xstrdup(x->dir);
@@ -698,10 +550,10 @@ start_work(struct build *x)
 	w->stack.python = xstrdup_null(x->b->stack.python);
 	codec_copy(&wire_build_order_codec, &w->order, &x->order);
 	codec_copy(&oci_layer_result_codec, &w->src, &x->src);
-	copy_plan(&w->plan, &x->plan);
+	build_work_copy_plan(&w->plan, &x->plan);
 	if (x->phase == PHASE_PLAN)
 		build_plan_fini(&w->plan);
-	x->job = worker_submit(x->b->o.worker, run_work, on_work, work_free, w);
+	x->job = worker_submit(x->b->o.worker, build_work_run, on_work, build_work_free, w);
 }
 
 static void
@@ -959,7 +811,7 @@ builder_new(const struct builder_opts *o, struct err *e)
 		return NULL;
 	}
 	remove_remains(o->dirs->scratch);
-	look_at_stack(&b->stack);
+	build_work_look_at_stack(&b->stack);
 	b->ask_node = ask_version(b, "/usr/bin/node", on_node_version);
 	b->ask_python = ask_version(b, "/usr/bin/python3", on_python_version);
 	return b;
