@@ -146,9 +146,10 @@ take_envelope(const struct cmd_line *l, int status, const struct buf *body, stru
 		    status, body->p == NULL ? "" : body->p);
 	take_messages(l, root, &errors, field, sizeof field);
 	if (!is_success(status, word)) {
-		codec_value_free(root);
-		return err_set(e, code_of(status, word), field, "%s",
+		(void)err_set(e, code_of(status, word), field, "%s",
 		    errors.n == 0 ? "the broker refused, without saying why" : errors.p);
+		codec_value_free(root);
+		return -1;
 	}
 	out->root = root;
 	out->data = codec_get(root, "data");

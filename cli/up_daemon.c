@@ -89,10 +89,36 @@ on_end(struct child *c, const struct child_end *end, void *arg)
 	again_later(d);
 }
 
+/* A fresh environment; settings (PINION…) and the sanitizers' options are passed on. */
+static void
+fill_env(struct str_list *env)
+{
+	static const char *const prefixes[] = { "PINION",
+		"ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS=", "TSAN_OPTIONS=" };
+
+	str_list_add(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	str_list_add(env, "LANG=C.UTF-8");
+	str_list_add(env, "HOME=/nonexistent");
+	for (char **v = environ; *v != NULL; v++)
+		for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
+			if (str_has_prefix(*v, prefixes[i]))
+				str_list_add(env, *v);
+}
+
+/* As execve wants it: a NULL behind the last. Borrowed from l. */
+static const char *const *
+as_vector(struct str_list *l)
+{
+	l->v = xreallocarray(l->v, l->n + 1, sizeof *l->v);
+	l->v[l->n] = NULL;
+	return (const char *const *)l->v;
+}
+
 static void
 start(void *arg)
 {
 	struct up_daemon *d = arg;
+	AUTO_FINI(str_list_fini) struct str_list env = { 0 };
 	AUTO_FINI(str_list_fini) struct str_list argv = { 0 };
 	struct err e = { 0 };
 	int ready[2];
@@ -103,11 +129,10 @@ start(void *arg)
 		return;
 	}
 	d->o.argv(&argv, d->o.arg);
-	argv.v = xreallocarray(argv.v, argv.n + 1, sizeof *argv.v);
-	argv.v[argv.n] = NULL;
+	fill_env(&env);
 	struct child_opts o = {
-		.argv = (const char *const *)argv.v,
-		.env = (const char *const *)environ,
+		.argv = as_vector(&argv),
+		.env = as_vector(&env),
 		.out_fd = STDERR_FILENO,
 		.err_fd = STDERR_FILENO,
 		.pass_fds = &ready[1],

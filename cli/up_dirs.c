@@ -77,12 +77,14 @@ static int
 make_all(struct up_dirs *d, struct err *e)
 {
 	struct up_user root = { 0, 0 };
+	/* The group is passed on to the sockets in it: the router may connect. */
+	struct up_user sockets = { d->broker_user.uid, d->router_user.gid };
 
 	if (make_dir(d->broker, d->broker_user, 0700, e) < 0 ||
 	    make_dir(d->node, root, 0700, e) < 0 ||
 	    make_dir(d->router, d->router_user, 0700, e) < 0 ||
 	    make_dir(d->secrets, root, 0711, e) < 0 || make_dir(d->run, root, 0711, e) < 0 ||
-	    make_dir(d->run_broker, d->broker_user, 0711, e) < 0)
+	    make_dir(d->run_broker, sockets, 02711, e) < 0)
 		return -1;
 	return make_secrets(d, e);
 }

@@ -22,7 +22,7 @@ check() {
 		echo "not ok $tests - $name"
 		printf '# %s: exit %d\n' "$*" "$status"
 		sed 's/^/#   /' <<<"$out" | tail -40
-		[[ -n ${WORLD:-} && -f $WORLD/up.log ]] && tail -15 "$WORLD/up.log" | sed 's/^/#   up: /'
+		[[ -n ${WORLD:-} && -f $WORLD/up.log ]] && tail -8 "$WORLD/up.log" | sed 's/^/#   up: /'
 	fi
 	return $status
 }
