@@ -52,7 +52,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	AUTO_FINI(wire_cart_fini) struct wire_cart c = { 0 };
 	AUTO_FINI(wire_managed_fini) struct wire_managed m = { 0 };
-	AUTO(free) char *text = xstrndup(n == 0 ? "" : (const char *)data, n);
+	const char *text = n == 0 ? "" : (const char *)data;
 	struct err e = { 0 };
 
 	if (wire_cart_parse(text, n, NULL, &c, &e) == 0)
