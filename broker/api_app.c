@@ -1,4 +1,5 @@
 /* Applications: list, show, settings, delete, and what hangs on them. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "broker/api_call.h"
@@ -10,6 +11,7 @@
 #include "broker/broker.h"
 #include "broker/record.h"
 #include "lib/base/map.h"
+#include "lib/base/fault.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/store/store_key.h"
@@ -100,8 +102,8 @@ api_app_show(struct api_call *c)
 
 struct settings {
 	char *app_id; /* owned */
-	bool has_auto, has_keep;
-	bool auto_deploy;
+	bool has_auto, has_keep, has_scale;
+	bool auto_deploy, scalable;
 	int64_t keep;
 	char *branch; /* owned or NULL */
 	char *type;   /* owned or NULL */
@@ -123,9 +125,14 @@ settings_apply(struct wire_app *a, void *arg, struct err *e)
 {
 	const struct settings *s = arg;
 
-	(void)e;
 	if (s->has_auto)
 		a->auto_deploy = s->auto_deploy;
+	if (s->has_scale && !s->scalable && a->spec.gears > 1)
+		return err_set(e, ERR_INVALID, "scale",
+		    "Application '%s' has %" PRId64 " gears: scale it down to 1 first.", a->name,
+		    a->spec.gears);
+	if (s->has_scale)
+		a->scalable = s->scalable;
 	if (s->has_keep)
 		a->keep_deployments = s->keep;
 	if (s->branch != NULL) {
@@ -157,7 +164,9 @@ settings_read(const struct api_call *c, struct settings *s, struct err *e)
 
 	s->has_auto = api_param_has(c->params, "auto_deploy");
 	s->has_keep = api_param_has(c->params, "keep_deployments");
-	if (api_param_bool(c->params, "auto_deploy", &s->auto_deploy, e) < 0 ||
+	s->has_scale = api_param_has(c->params, "scale");
+	if (api_param_bool(c->params, "scale", &s->scalable, e) < 0 ||
+	    api_param_bool(c->params, "auto_deploy", &s->auto_deploy, e) < 0 ||
 	    api_param_int(c->params, "keep_deployments", 1, KEEP_MAX, &s->keep, e) < 0 ||
 	    api_param_str(c->params, "deployment_branch", BRANCH_MAX, &branch, e) < 0 ||
 	    api_param_str(c->params, "deployment_type", BRANCH_MAX, &type, e) < 0)
@@ -168,7 +177,7 @@ settings_read(const struct api_call *c, struct settings *s, struct err *e)
 	if (type != NULL && strcmp(type, "git") != 0 && strcmp(type, "binary") != 0)
 		return err_set(e, ERR_INVALID, "deployment_type",
 		    "The deployment type must be 'git' or 'binary'.");
-	if (!s->has_auto && !s->has_keep && branch == NULL && type == NULL)
+	if (!s->has_auto && !s->has_keep && !s->has_scale && branch == NULL && type == NULL)
 		return err_set(e, ERR_INVALID, NULL,
 		    "No changes were given: send auto_deploy, deployment_branch, keep_deployments "
 		    "or "
@@ -230,10 +239,12 @@ delete_marked(const struct err *e, void *arg)
 	struct api_call *c = arg;
 	const struct removal *r = c->state;
 
-	if (e != NULL)
+	if (e != NULL) {
 		api_fail_err(c, e, EXIT_APP);
-	else
-		api_load_settle(c, r->app_id, delete_gone);
+		return;
+	}
+	fault_point("app_delete_marked");
+	api_load_settle(c, r->app_id, delete_gone);
 }
 
 void

@@ -12,6 +12,7 @@
 #include "broker/domain.h"
 #include "broker/record.h"
 #include "broker/repo.h"
+#include "lib/base/fault.h"
 #include "lib/base/mem.h"
 #include "lib/store/store_key.h"
 
@@ -582,9 +583,24 @@ imported(const char *ref, const char *sha1, const struct err *e, void *arg)
 		undo(c, e, EXIT_GIT_URL);
 		return;
 	}
+	fault_point("app_imported");
 	s->ref = xstrdup(ref);
 	s->sha1 = xstrdup(sha1);
 	app_change(c->b, s->id, take_branch, s, branch_taken, c);
+}
+
+/* The record is there: fill it. */
+static void
+begin(struct api_call *c, struct create *s)
+{
+	if (s->clone_url != NULL) {
+		api_progress(c, "Cloning the repository");
+		repo_import(c->b->repos, s->id, s->clone_url, imported, c);
+	} else if (s->stored_url != NULL) {
+		api_load_settle(c, s->id, serves);
+	} else {
+		build(c, s);
+	}
 }
 
 static void
@@ -603,13 +619,9 @@ recorded(const struct err *e, void *arg)
 		api_fail(c, 500, 140, NULL, "%s", e->text);
 	} else if (e != NULL) {
 		api_fail_err(c, e, 1);
-	} else if (s->clone_url != NULL) {
-		api_progress(c, "Cloning the repository");
-		(void)repo_import(c->b->repos, s->id, s->clone_url, imported, c);
-	} else if (s->stored_url != NULL) {
-		api_load_settle(c, s->id, serves);
 	} else {
-		build(c, s);
+		fault_point("app_created");
+		begin(c, s);
 	}
 }
 

@@ -9,6 +9,7 @@
 #include "broker/app.h"
 #include "broker/broker.h"
 #include "broker/record.h"
+#include "lib/base/fault.h"
 #include "lib/base/mem.h"
 
 enum {
@@ -277,7 +278,10 @@ stored(const struct err *e, void *arg)
 
 	if (e != NULL)
 		api_fail_err(c, e, e->code == ERR_NOT_FOUND ? 101 : API_ENV_STRUCTURE);
-	else if (!s->rolls)
+	if (e != NULL)
+		return;
+	fault_point("app_vars_set");
+	if (!s->rolls)
 		send_done(c);
 	else
 		api_load_settle(c, s->app.id, rolled);

@@ -9,6 +9,7 @@
 #include "broker/broker.h"
 #include "broker/catalog.h"
 #include "broker/record.h"
+#include "lib/base/fault.h"
 #include "lib/base/mem.h"
 #include "lib/store/store_key.h"
 
@@ -68,10 +69,12 @@ event_stored(const struct err *e, void *arg)
 	struct api_call *c = arg;
 	const struct event *ev = c->state;
 
-	if (e != NULL)
+	if (e != NULL) {
 		api_fail_err(c, e, e->code == ERR_NOT_FOUND ? 101 : 1);
-	else
-		api_load_settle(c, ev->app_id, event_settled);
+		return;
+	}
+	fault_point("app_changed");
+	api_load_settle(c, ev->app_id, event_settled);
 }
 
 /* --- state --- */
@@ -272,8 +275,10 @@ scale_stored(const struct err *e, void *arg)
 		api_fail(c, 500, 140, NULL, "%s", e->text);
 	else if (e != NULL)
 		api_fail_err(c, e, e->code == ERR_NOT_FOUND ? 101 : 1);
-	else
-		api_load_settle(c, ev->app_id, scale_settled);
+	if (e != NULL)
+		return;
+	fault_point("app_scaled");
+	api_load_settle(c, ev->app_id, scale_settled);
 }
 
 static int64_t
@@ -299,6 +304,14 @@ scale(struct api_call *c, const struct wire_app *a, int sign)
 	if (api_param_int(c->params, "by", 1, APP_GEARS_MAX, &by, &e) < 0 ||
 	    api_param_int(c->params, "to", 1, APP_GEARS_MAX, &to, &e) < 0) {
 		api_fail_err(c, &e, EXIT_SCALE);
+		return;
+	}
+	if (!a->scalable) {
+		api_fail(c, 422, API_NO_EXIT, "event",
+		    "Application %s is not scalable. Make it so first: update it with 'scale': "
+		    "true (or "
+		    "create it so: pinion app create --scale).",
+		    a->name);
 		return;
 	}
 	if (to == 0)

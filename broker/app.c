@@ -10,7 +10,6 @@
 #include "broker/placement.h"
 #include "broker/quota.h"
 #include "broker/record.h"
-#include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
@@ -29,9 +28,8 @@ enum {
 
 /* One operation; what it needs beyond the application's id. */
 struct op {
-	struct broker *b;  /* borrowed */
-	const char *fault; /* fault point just behind the transaction */
-	char *app_id;      /* owned */
+	struct broker *b; /* borrowed */
+	char *app_id;     /* owned */
 	app_done_fn *done;
 	void *arg; /* borrowed, handed back */
 	/* create */
@@ -66,13 +64,11 @@ vars_add(struct wire_var_list *l, const char *name, const char *value)
 }
 
 static struct op *
-op_new(struct broker *b, const char *fault, const char *app_id, app_done_fn *done, void *arg)
+op_new(struct broker *b, const char *app_id, app_done_fn *done, void *arg)
 {
 	struct op *op = xcalloc(1, sizeof *op);
 
-	*op = (struct op){
-		.b = b, .fault = fault, .app_id = xstrdup(app_id), .done = done, .arg = arg
-	};
+	*op = (struct op){ .b = b, .app_id = xstrdup(app_id), .done = done, .arg = arg };
 	return op;
 }
 
@@ -81,8 +77,6 @@ op_done(const struct err *e, void *arg)
 {
 	struct op *op = arg;
 
-	if (e == NULL)
-		fault_point(op->fault);
 	op->done(e, op->arg);
 	free(op->app_id);
 	wire_app_fini(&op->app);
@@ -346,7 +340,7 @@ char *
 app_create(struct broker *b, const struct app_new *n, app_done_fn *done, void *arg)
 {
 	AUTO(free) char *id = record_new_id();
-	struct op *op = op_new(b, "app_created", id, done, arg);
+	struct op *op = op_new(b, id, done, arg);
 	struct wire_app *a = &op->app;
 
 	*a = (struct wire_app){
@@ -419,7 +413,7 @@ void
 app_change(struct broker *b, const char *app_id, app_change_fn *change, void *change_arg,
     app_done_fn *done, void *arg)
 {
-	struct op *op = op_new(b, "app_changed", app_id, done, arg);
+	struct op *op = op_new(b, app_id, done, arg);
 
 	op->change = change;
 	op->change_arg = change_arg;
@@ -461,7 +455,7 @@ scale_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 void
 app_scale(struct broker *b, const char *app_id, int64_t gears, app_done_fn *done, void *arg)
 {
-	struct op *op = op_new(b, "app_scaled", app_id, done, arg);
+	struct op *op = op_new(b, app_id, done, arg);
 
 	op->gears = gears;
 	change_start(b, scale_build, op_done, op);
@@ -575,7 +569,7 @@ void
 app_set_vars(struct broker *b, const char *app_id, const struct wire_var_list *vars, bool rolls,
     app_done_fn *done, void *arg)
 {
-	struct op *op = op_new(b, "app_vars_set", app_id, done, arg);
+	struct op *op = op_new(b, app_id, done, arg);
 
 	for (size_t i = 0; i < vars->n; i++)
 		vars_add(&op->vars, vars->v[i].name, vars->v[i].value);
@@ -604,7 +598,7 @@ delete_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 void
 app_delete(struct broker *b, const char *app_id, app_done_fn *done, void *arg)
 {
-	change_start(b, delete_build, op_done, op_new(b, "app_delete_marked", app_id, done, arg));
+	change_start(b, delete_build, op_done, op_new(b, app_id, done, arg));
 }
 
 /* --- after a restart --- */

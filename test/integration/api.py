@@ -139,7 +139,7 @@ def status_counts(b):
 def test_life(t, b, node):
     status, r = b.call("POST", "/domains", {"name": "it"})
     t.equal("a domain is made", status, 201)
-    status, r = b.call("POST", "/domain/it/applications", {"name": "web", "cartridges": ["nodejs"]})
+    status, r = b.call("POST", "/domain/it/applications", {"name": "web", "cartridges": ["nodejs"], "scale": True})
     t.check("an application is made and serves", status == 201 and r["data"]["state"] == "started", r)
     t.equal("its template was built once", [o["is_template"] for o in node.builds], [True])
     t.equal("its URL", r["data"]["app_url"], "http://web-it.apps.test:8080/")

@@ -73,7 +73,7 @@ make_domain_and_app(struct api_world *w)
 	assert_int_equal(api_world_as(w, "ann", "POST", "/domains", "{\"name\":\"Shop\"}"), 201);
 	assert_string_equal(api_world_data(w, "name"), "shop");
 	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/applications",
-	                     "{\"name\":\"Web\",\"cartridges\":[\"nodejs\"]}"),
+	                     "{\"name\":\"Web\",\"cartridges\":[\"nodejs\"],\"scale\":true}"),
 	    201);
 }
 
@@ -255,6 +255,9 @@ bad_input_elsewhere(void **state)
 		{ "activate unknown", "ann", "POST", "/domain/shop/application/web/events",
 		    "{\"event\":\"activate\",\"deployment_id\":\"ffffffff\"}", 404, 1,
 		    "deployment_id", "ffffffff" },
+		{ "scale what is not scalable", "ann", "POST",
+		    "/domain/shop/application/other/events", "{\"event\":\"scale-up\"}", 422, NONE,
+		    "event", "not scalable" },
 		{ "scale to 0", "ann", "POST", "/domain/shop/application/web/events",
 		    "{\"event\":\"scale-down\"}", 422, 168, "by", "1 to 64" },
 		{ "scale by text", "ann", "POST", "/domain/shop/application/web/events",
@@ -353,8 +356,11 @@ bad_input_elsewhere(void **state)
 	};
 
 	make_domain_and_app(w);
+	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/applications",
+	                     "{\"name\":\"other\",\"cartridge\":\"php\"}"),
+	    201);
 	run_rows(w, rows, ARRAY_LEN(rows));
-	assert_int_equal(store_count(w->b.store, STORE_PREFIX_GEAR), 1);
+	assert_int_equal(store_count(w->b.store, STORE_PREFIX_GEAR), 2);
 	assert_int_equal(store_count(w->b.store, STORE_PREFIX_USER), 3);
 }
 
