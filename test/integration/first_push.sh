@@ -52,9 +52,9 @@ check "deployments" grep -q master <(p deployments; git branch --show-current)
 cd / || exit 1
 
 world_stop
-check "nothing listens after the stop" test -z "$(pgrep -f "$WORLD/data" || true)"
-check "up again on the same directory" world_start
-login_admin
+check "nothing is mounted after the stop" nothing_left '^(cgroup|mount|loop|link)'
+world_start
+check "up again on the same directory" login_admin
 check "the static app is back" until_true serves hello / "version two"
 check "the nodejs app is back" until_true serves web / none
 
@@ -62,6 +62,6 @@ check "delete" p app delete hello --yes
 check "its URL answers 404" test "$(status_of hello /)" = 404
 check "it is not listed" test -z "$(p app list --json | jq -r '.[].name' | grep -x hello)"
 check "delete the other" p app delete web --yes
-check "no container is left" test -z "$(find /sys/fs/cgroup -maxdepth 4 -path '*pinion*' -name "$(p app list --json | jq -r '.[0].id // "none"')" 2>/dev/null)"
+check "nothing of them is left" nothing_left '^(mount [^ ]*/gears/|loop|link|gear|scratch)'
 check "delete the domain" p domain delete it --yes
 done_testing

@@ -2,7 +2,7 @@
 
 usage: load.py ROUTER_URL HOST FLAG_FILE [WORKERS]
 
-Half of the workers keep their connections, half make a new one for each request. Prints JSON:
+Each worker makes 10 requests at least. Half of the workers keep their connections, half make a new one for each request. Prints JSON:
 requests, failures by kind, and how often each body (its first 200 bytes) came.
 """
 import collections
@@ -24,7 +24,7 @@ class Worker(threading.Thread):
 
     def run(self):
         connection = None
-        while os.path.exists(self.flag):
+        while self.requests < 10 or os.path.exists(self.flag):
             self.requests += 1
             try:
                 if connection is None:
