@@ -182,6 +182,7 @@ call(const struct cmd_line *l, const char *base, struct http_call_opts *o, const
 	}
 	if (a.lines.n > 0) /* an envelope without a newline */
 		buf_add(&a.envelope, a.lines.p, a.lines.n);
+	buf_addstr(&a.envelope, buf_str(&rest)); /* of an error, which is not streamed */
 	return take_envelope(l, status, &a.envelope, out, e);
 }
 
@@ -207,7 +208,8 @@ api_call_as(const struct cmd_line *l, const char *url, const char *user, const c
 }
 
 int
-api_stream(const char *path, api_line_fn *on_line, void *arg, struct err *e)
+api_stream(
+    const struct cmd_line *l, const char *path, api_line_fn *on_line, void *arg, struct err *e)
 {
 	static const char *const headers[] = { "Accept: application/x-ndjson", NULL };
 	AUTO_FINI(api_login_fini) struct api_login login = { 0 };
@@ -223,7 +225,10 @@ api_stream(const char *path, api_line_fn *on_line, void *arg, struct err *e)
 	int status = http_call_wait(&o, &rest, &a, e);
 	if (status < 0)
 		return err_wrap(e, "cannot reach the broker at %s", login.url);
-	if (status != 200)
-		return err_set(e, code_of(status, NULL), NULL, "the broker answered %d", status);
+	if (status != 200) {
+		AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+
+		return take_envelope(l, status, &rest, &r, e);
+	}
 	return 0;
 }

@@ -37,7 +37,8 @@ int api_call_as(const struct cmd_line *l, const char *url, const char *user, con
     struct err *e) MUST_CHECK;
 /* GET of an endless or long answer of JSON lines: each to on_line. */
 typedef void api_line_fn(struct str line, void *arg);
-int api_stream(const char *path, api_line_fn *on_line, void *arg, struct err *e) MUST_CHECK;
+int api_stream(const struct cmd_line *l, const char *path, api_line_fn *on_line, void *arg,
+    struct err *e) MUST_CHECK;
 
 /* "domain/D/application/A" of the application that the command means: the argument NAME or
  * DOMAIN/NAME, else --app, else the git remote of the directory one stands in. Caller owns; NULL:

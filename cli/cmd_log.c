@@ -48,7 +48,7 @@ run_logs(const struct cmd_line *l, struct err *e)
 	AUTO(free)
 	char *path = xasprintf("%s/logs?lines=%lld&follow=%s", app, (long long)n,
 	    cmd_has(l, "follow") ? "true" : "false");
-	return api_stream(path, print_log_line, (void *)(uintptr_t)l, e);
+	return api_stream(l, path, print_log_line, (void *)(uintptr_t)l, e);
 }
 
 static const struct cmd_option log_options[] = {
