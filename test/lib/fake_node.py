@@ -39,9 +39,15 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 conn = [None]
+posting = threading.Lock()
 
 
 def post(path, body):
+    with posting:
+        return post_alone(path, body)
+
+
+def post_alone(path, body):
     while True:
         try:
             if conn[0] is None:
