@@ -151,9 +151,24 @@ start_linger(struct client_conn *c)
 	linger(c);
 }
 
-/* The answer is out. */
+/* Writes the rest of the last answer, then ends. */
+static void
+flush_and_end(struct client_conn *c)
+{
+	if (sock_flush(&c->sock) < 0) {
+		client_conn_close(c);
+	} else if (sock_pending(&c->sock)) {
+		set_state(c, CLIENT_FLUSH);
+		client_conn_deadline(c, c->sock.lane->conf->request_timeout_s * 1000);
+	} else if (c->closes) {
+		client_conn_close(c);
+	} else {
+		start_linger(c);
+	}
+}
+
 void
-client_conn_done(struct client_conn *c, bool keep)
+client_conn_done(struct client_conn *c, enum client_next next)
 {
 	struct lane *l = c->sock.lane;
 
@@ -161,13 +176,9 @@ client_conn_done(struct client_conn *c, bool keep)
 	c->seen = 0;
 	if (is_closed(c))
 		return;
-	if (!keep || (l->draining && c->view_n == 0)) {
-		if (sock_pending(&c->sock)) { /* the rest goes out first */
-			set_state(c, CLIENT_LINGER);
-			client_conn_deadline(c, l->conf->head_timeout_s * 1000);
-			return;
-		}
-		start_linger(c);
+	if (next != CLIENT_NEXT_REQUEST || (l->draining && c->view_n == 0)) {
+		c->closes = next == CLIENT_NEXT_CLOSE;
+		flush_and_end(c);
 		return;
 	}
 	set_state(c, CLIENT_IDLE);
@@ -182,7 +193,7 @@ static void
 refuse(struct client_conn *c, int status, const char *why)
 {
 	proxy_refuse(c, status, why);
-	client_conn_done(c, false);
+	client_conn_done(c, CLIENT_NEXT_LINGER);
 }
 
 static int
@@ -241,11 +252,12 @@ run(struct client_conn *c)
 {
 	c->running = true;
 	while (!is_closed(c)) {
+		if (c->state == CLIENT_FLUSH) {
+			flush_and_end(c);
+			break;
+		}
 		if (c->state == CLIENT_LINGER) {
-			if (sock_flush(&c->sock) < 0)
-				client_conn_close(c);
-			else if (!sock_pending(&c->sock))
-				start_linger(c);
+			linger(c);
 			break;
 		}
 		if (c->state == CLIENT_BUSY) {
@@ -266,8 +278,12 @@ run(struct client_conn *c)
 			break;
 	}
 	c->running = false;
-	if (!is_closed(c))
-		client_conn_park(c);
+	if (is_closed(c))
+		return;
+	client_conn_park(c);
+	/* While a whole request is with the instance there is nothing to hear from the client. */
+	if (c->state != CLIENT_BUSY || !c->x->up_done || c->x->tunnel)
+		sock_watch(&c->sock);
 }
 
 static void
@@ -298,10 +314,7 @@ client_conn_start(struct lane *l, int take_fd, const char *peer, uint16_t peer_p
 {
 	struct client_conn *c = xcalloc(1, sizeof *c);
 
-	if (sock_start(&c->sock, l, take_fd, true, on_sock) < 0) {
-		free(c);
-		return;
-	}
+	sock_start(&c->sock, l, take_fd, true, on_sock);
 	memcpy(c->peer, peer, strnlen(peer, sizeof c->peer - 1));
 	c->peer_port = peer_port;
 	c->timer.fn = on_deadline;
@@ -310,7 +323,9 @@ client_conn_start(struct lane *l, int take_fd, const char *peer, uint16_t peer_p
 		c->next->prev = c;
 	l->clients = c;
 	l->client_n++;
-	client_conn_deadline(c, l->conf->idle_timeout_s * 1000);
+	client_conn_deadline(c, l->conf->head_timeout_s * 1000);
+	c->sock.can_read = true; /* as a rule its request has come */
+	run(c);
 }
 
 void

@@ -21,7 +21,15 @@ enum client_state {
 	CLIENT_IDLE,   /* between requests */
 	CLIENT_HEAD,   /* in the middle of a head */
 	CLIENT_BUSY,   /* an exchange or a tunnel runs */
-	CLIENT_LINGER, /* the answer went out, the rest of the request is thrown away */
+	CLIENT_FLUSH,  /* the last answer goes out */
+	CLIENT_LINGER, /* it is out; the rest of the request is thrown away */
+};
+
+/* What follows an answer. */
+enum client_next {
+	CLIENT_NEXT_REQUEST,
+	CLIENT_NEXT_LINGER, /* the end, but the client may still send: it must not see a reset */
+	CLIENT_NEXT_CLOSE,  /* the client itself said that it is the end */
 };
 
 struct client_conn {
@@ -38,7 +46,8 @@ struct client_conn {
 	uint16_t peer_port;
 	uint8_t state;     /* enum client_state */
 	bool view_is_kept; /* view lies in `in` */
-	bool running;      /* client_conn_run is on the stack */
+	bool running;      /* run is on the stack */
+	bool closes;       /* CLIENT_FLUSH: then close at once */
 	char peer[46];
 };
 
@@ -51,8 +60,8 @@ bool client_conn_fill(struct client_conn *c, size_t max, bool *out_broken);
 void client_conn_consume(struct client_conn *c, size_t n);
 /* Moves what was not consumed out of the scratch, before another uses that. */
 void client_conn_park(struct client_conn *c);
-/* The exchange ended; keep: another request may follow. */
-void client_conn_done(struct client_conn *c, bool keep);
+/* The exchange ended. */
+void client_conn_done(struct client_conn *c, enum client_next next);
 /* The next deadline. */
 void client_conn_deadline(struct client_conn *c, int64_t ms);
 /* No new request on any connection of the lane; idle ones close. */

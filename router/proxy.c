@@ -145,14 +145,24 @@ proxy_touch(struct proxy *x)
 	client_conn_deadline(x->client, x->timeout_ms);
 }
 
+static enum client_next
+next_of(const struct proxy *x)
+{
+	if (!x->up_done)
+		return CLIENT_NEXT_LINGER;
+	if (x->keep && !lane_of(x)->draining)
+		return CLIENT_NEXT_REQUEST;
+	return x->client_closes ? CLIENT_NEXT_CLOSE : CLIENT_NEXT_LINGER;
+}
+
 void
 proxy_finish(struct proxy *x)
 {
 	struct client_conn *c = x->client;
-	bool keep = x->keep && x->up_done;
+	enum client_next next = next_of(x);
 
 	let_go(x, x->up_keep && x->up_done && !x->up_broken);
-	client_conn_done(c, keep);
+	client_conn_done(c, next);
 }
 
 void
@@ -181,6 +191,7 @@ static void
 fail_retry_after(struct proxy *x, int status, const char *why, int retry_after_s)
 {
 	struct client_conn *c = x->client;
+	enum client_next next;
 	struct proxy_page p = {
 		.status = status,
 		.why = why,
@@ -197,9 +208,10 @@ fail_retry_after(struct proxy *x, int status, const char *why, int retry_after_s
 	}
 	let_go(x, false);
 	x->status = status;
-	p.keep = x->keep && x->up_done && !lane_of(x)->draining;
+	next = next_of(x);
+	p.keep = next == CLIENT_NEXT_REQUEST;
 	write_page(c, &p);
-	client_conn_done(c, p.keep);
+	client_conn_done(c, next);
 }
 
 static void
@@ -602,8 +614,10 @@ pump_down(struct proxy *x)
 		}
 		if (!take_answer(x, l->scratch, (size_t)n))
 			return false;
-		if (x->tunnel)
+		if (x->tunnel) {
+			sock_watch(to);
 			return tunnel_pump(x);
+		}
 		if (x->down_done) {
 			proxy_finish(x);
 			return false;
@@ -733,6 +747,7 @@ note_request(struct proxy *x, const struct http_head *h)
 	x->start_us = lane_monotonic_us();
 	x->start_unix_us = lane_unix_us();
 	x->minor = (uint8_t)h->minor;
+	x->client_closes = !h->keep_alive;
 	x->keep = h->keep_alive && !l->draining;
 	x->is_head = str_eq(h->method, "HEAD");
 	x->is_idempotent = is_idempotent(h->method);

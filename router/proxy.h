@@ -45,12 +45,13 @@ struct proxy {
 	int status;
 	uint8_t tries;
 	uint8_t id_n;
-	uint8_t minor;   /* of the client's HTTP */
-	bool keep;       /* the client's connection may stay */
-	bool up_keep;    /* the instance's connection may stay */
-	bool up_done;    /* the request is sent */
-	bool has_answer; /* the final head of the answer went to the client */
-	bool has_byte;   /* something of an answer arrived */
+	uint8_t minor;      /* of the client's HTTP */
+	bool keep;          /* the client's connection may stay */
+	bool client_closes; /* it said so itself */
+	bool up_keep;       /* the instance's connection may stay */
+	bool up_done;       /* the request is sent */
+	bool has_answer;    /* the final head of the answer went to the client */
+	bool has_byte;      /* something of an answer arrived */
 	bool down_done;
 	bool up_chunked, down_chunked;
 	bool is_idempotent;

@@ -28,7 +28,7 @@ on_event(evutil_socket_t fd, short what, void *arg)
 	lane_end(l);
 }
 
-int
+void
 sock_start(struct sock *s, struct lane *l, int take_fd, bool can_write, sock_fn *fn)
 {
 	s->lane = l;
@@ -38,13 +38,19 @@ sock_start(struct sock *s, struct lane *l, int take_fd, bool can_write, sock_fn 
 	s->can_write = can_write;
 	s->half_closed = false;
 	s->eof = false;
-	if (event_assign(&s->ev, l->base, take_fd,
-	        EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, s) == 0 &&
-	    event_add(&s->ev, NULL) == 0)
-		return 0;
-	close(take_fd);
-	s->fd = -1;
-	return -1;
+	s->watched = false;
+	(void)event_assign(&s->ev, l->base, take_fd,
+	    EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, s);
+}
+
+void
+sock_watch(struct sock *s)
+{
+	if (s->watched || s->fd < 0)
+		return;
+	s->watched = true;
+	if (event_add(&s->ev, NULL) < 0)
+		abort(); /* epoll has no room: the kernel's limit is beyond that of descriptors */
 }
 
 void
@@ -52,7 +58,8 @@ sock_close(struct sock *s)
 {
 	if (s->fd < 0)
 		return;
-	event_del(&s->ev);
+	if (s->watched)
+		event_del(&s->ev);
 	close(s->fd);
 	s->fd = -1;
 	s->can_read = s->can_write = false;
@@ -104,6 +111,7 @@ sock_try(struct sock *s, const struct iovec *v, int n)
 	if (errno != EAGAIN && errno != EWOULDBLOCK)
 		return -1;
 	s->can_write = false;
+	sock_watch(s);
 	return 0;
 }
 
@@ -180,6 +188,7 @@ sock_flush(struct sock *s)
 void
 sock_again(struct sock *s)
 {
+	sock_watch(s);
 	if (s->fd >= 0)
 		event_active(&s->ev, EV_TIMEOUT, 1);
 }

@@ -26,10 +26,14 @@ struct sock {
 	bool can_write;
 	bool half_closed; /* the peer has sent its FIN: read up to the end */
 	bool eof;         /* and it was read */
+	bool watched;
 };
 
-/* Takes fd and watches it. can_write is true from the start for accepted sockets. */
-int sock_start(struct sock *s, struct lane *l, int take_fd, bool can_write, sock_fn *fn);
+/* Takes fd. can_write: it need not be waited for. Nothing is told before sock_watch, or before a
+ * write finds no room. */
+void sock_start(struct sock *s, struct lane *l, int take_fd, bool can_write, sock_fn *fn);
+/* Tells fn from now on. Twice is fine. */
+void sock_watch(struct sock *s);
 void sock_close(struct sock *s); /* twice is fine */
 /* > 0: bytes; 0: nothing now, or the end (s->eof); -1: broken. */
 ssize_t sock_read(struct sock *s, void *p, size_t n);

@@ -152,10 +152,8 @@ connect_new(struct upstream_pool *p)
 	u->pool = p;
 	u->timer.fn = on_deadline;
 	u->connecting = true;
-	if (sock_start(&u->sock, l, fd, true, on_sock) < 0) {
-		free(u);
-		return NULL;
-	}
+	sock_start(&u->sock, l, fd, true, on_sock);
+	sock_watch(&u->sock);
 	l->upstream_n++;
 	wheel_set(&l->wheel, &u->timer.timer, l->now_ms + l->conf->connect_timeout_s * 1000);
 	return u;

@@ -207,7 +207,7 @@ class Broker:
     def __init__(self, path, token="secret", cluster="c1", epoch=1, revision=10):
         self.path, self.token, self.cluster, self.epoch = path, token, cluster, epoch
         self.routes, self.log, self.revision, self.reports, self.asked = {}, [], revision, [], []
-        self.cond, self.server, self.running = threading.Condition(), None, False
+        self.cond, self.server, self.running, self.starts = threading.Condition(), None, False, 0
 
     def start(self):
         broker = self
@@ -252,7 +252,7 @@ class Broker:
 
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
-        self.running = True
+        self.running, self.starts = True, self.starts + 1
         self.server = Server(self.path, Handler)
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
@@ -274,6 +274,7 @@ class Broker:
         origin = {"cluster": self.cluster, "epoch": self.epoch}
         with self.cond:
             self.asked.append(since)
+            start = self.starts
             at, seen = len(self.log), self.revision
             if since is None or since > self.revision + 1:
                 send(type="reset", **origin)
@@ -286,8 +287,8 @@ class Broker:
                 seen = since - 1
         while True:
             with self.cond:
-                self.cond.wait_for(lambda: not self.running or len(self.log) > at, 1)
-                if not self.running:
+                self.cond.wait_for(lambda: not self.running or self.starts != start or len(self.log) > at, 1)
+                if not self.running or self.starts != start:
                     return
                 todo, at, revision = self.log[at:], len(self.log), self.revision
             for _, line in todo:
