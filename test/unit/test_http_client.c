@@ -521,10 +521,10 @@ test_timeouts(void **state)
 	assert_int_equal(w.got, 4);
 	assert_non_null(strstr(w.err.text, "not a byte for 50 ms"));
 	/* Bytes keep it alive. */
-	begin(&w, (struct http_call_opts){ .idle_timeout_ms = 100, .on_data = on_data }, "/begin");
+	begin(&w, (struct http_call_opts){ .idle_timeout_ms = 400, .on_data = on_data }, "/begin");
 	http_peer_wait(w.loop, &w.has_req);
 	for (int i = 0; i < 8; i++) {
-		http_peer_turn(w.loop, 30);
+		http_peer_turn(w.loop, 80);
 		http_req_write(w.req, "x", 1);
 	}
 	http_req_end(w.req);

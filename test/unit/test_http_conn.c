@@ -194,10 +194,11 @@ test_slow_reader(void **state)
 	http_peer_stop_reading(&w.peer, true);
 	get(&w, "/down");
 	http_peer_wait(w.loop, &w.is_filled);
-	http_peer_turn(w.loop, 50);
 	left = w.left;
-	http_peer_turn(w.loop, 50);
-	assert_int_equal(w.left, left); /* it waits */
+	for (int quiet = 0; quiet < 20; left = w.left) { /* until the kernel takes no more */
+		http_peer_turn(w.loop, 5);
+		quiet = w.left == left ? quiet + 1 : 0;
+	}
 	assert_true(left > size / 2);
 	assert_non_null(w.req);
 	assert_in_range(w.req->conn->out.cap, 1, 4 * WRITE_MAX);

@@ -295,10 +295,10 @@ test_silence(void **state)
 	struct world w;
 
 	(void)state;
-	start(&w, (struct http_watch_opts){ .silence_ms = 100 });
+	start(&w, (struct http_watch_opts){ .silence_ms = 400 });
 	http_peer_wait_n(w.loop, &w.connects, 1);
 	for (int i = 0; i < 6; i++) { /* blank lines keep it */
-		http_peer_turn(w.loop, 40);
+		http_peer_turn(w.loop, 100);
 		http_req_write(w.req, "\n", 1);
 	}
 	assert_int_equal(w.losses, 0);
