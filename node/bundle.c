@@ -59,11 +59,16 @@ add_process(const struct bundle *b, struct buf *out)
 
 /* Notes for adoption become annotations; the gear and the kind too. */
 static void
-add_annotations(const struct container_spec *s, struct buf *out)
+add_annotations(const struct bundle *b, struct buf *out)
 {
+	const struct container_spec *s = b->spec;
+
 	buf_adds(out, "\"annotations\":{\"io.pinion.gear\":");
 	buf_add_json_str(out, s->gear);
 	buf_addf(out, ",\"io.pinion.builder\":\"%d\"", s->is_builder);
+	/* crun takes it compiled, or needs three times as long for a start. */
+	if (b->filter != NULL)
+		buf_addf(out, ",\"run.oci.seccomp_bpf_data\":\"%s\"", b->filter);
 	for (size_t i = 0; i < s->notes.n; i++) {
 		const char *note = s->notes.v[i];
 		const char *eq = strchr(note, '=');
@@ -111,7 +116,7 @@ bundle_write(const struct bundle *b, struct buf *out)
 	buf_adds(out, ",\"readonly\":true},\"hostname\":");
 	buf_add_json_str(out, b->spec->hostname == NULL ? b->spec->id : b->spec->hostname);
 	buf_addf(out, ",%s", mounts);
-	add_annotations(b->spec, out);
+	add_annotations(b, out);
 	add_linux(b, out);
 	buf_addc(out, '}');
 }

@@ -516,7 +516,7 @@ container_enter(struct container *c, const struct container_entry *entry, child_
 		(void)err_set(e, ERR_LIMIT, NULL, "too many cgroup hierarchies");
 		return NULL;
 	}
-	container_order_enter(c->host, c->id, c->gear, entry, &order);
+	container_order_enter(c->host, c->gear, entry, &order);
 	return container_spawn(
 	    c->host, "enter", &order, c->pidfd, &cgroups, &o, on_out, on_end, arg, e);
 }

@@ -9,9 +9,12 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/loop/child_run.h"
 #include "node/container.h"
 #include "node/node_dirs.h"
 #include "node/seccomp.h"
+
+enum { COMPILE_MS = 60000, FILTER_MAX = 256 * 1024 };
 
 void
 container_host_stop(struct container_host *h)
@@ -28,6 +31,8 @@ container_host_free(struct container_host *take_h)
 	free(take_h->runtime);
 	free(take_h->runtime_root);
 	free(take_h->seccomp);
+	free(take_h->filter);
+	free(take_h->filter_text);
 	free(take_h->spawn);
 	free(take_h->init);
 	free(take_h->stage);
@@ -112,6 +117,27 @@ find_nofile(void)
 	return (int64_t)r.rlim_max;
 }
 
+/* Compiled once, for all containers and entries. */
+static int
+compile_filter(struct container_host *h, struct err *e)
+{
+	AUTO(free) char *program = find_helper(h->dirs, "pinion-seccomp", e);
+	const char *const argv[] = { program, NULL };
+	const struct child_opts o = {
+		.argv = argv,
+		.has_stdin = true,
+		.timeout_ms = COMPILE_MS,
+		.out_max = FILTER_MAX,
+	};
+	AUTO_FINI(buf_fini) struct buf out = { 0 };
+
+	if (program == NULL || child_run(&o, h->seccomp, strlen(h->seccomp), &out, e) != 0)
+		return -1;
+	h->filter = file_join(h->dirs->run, "seccomp.bpf");
+	h->filter_text = str_base64(out.p, out.n);
+	return file_replace_fast(h->filter, out.p, out.n, 0600, e);
+}
+
 struct container_host *
 container_host_new(
     struct loop *l, struct worker *w, const struct container_host_opts *o, struct err *e)
@@ -129,7 +155,7 @@ container_host_new(
 	    (h->stage = find_stage(o->dirs, e)) == NULL ||
 	    (h->spawn = find_helper(o->dirs, "pinion-spawn", e)) == NULL ||
 	    (h->init = find_helper(o->dirs, "pinion-init", e)) == NULL ||
-	    (h->seccomp = seccomp_load(o->seccomp, e)) == NULL ||
+	    (h->seccomp = seccomp_load(o->seccomp, e)) == NULL || compile_filter(h, e) < 0 ||
 	    file_mkdirs(h->runtime_root, 0700, e) < 0 || stack_open(o->dirs, &h->stack, e) < 0)
 		return NULL;
 	base = strrchr(h->runtime, '/');

@@ -23,6 +23,8 @@ struct container_host {
 	bool is_crun;
 	int64_t nofile;
 	char *seccomp;                  /* owned: JSON */
+	char *filter;                   /* owned: file with it compiled, for entries */
+	char *filter_text;              /* owned: the same in base64, for a runtime that takes it */
 	char *spawn;                    /* owned: path of pinion-spawn */
 	char *init;                     /* owned: path of pinion-init */
 	struct container_clean *cleans; /* owned list: under way */
@@ -32,8 +34,8 @@ struct container_host {
 /* The order of `pinion-spawn start`. */
 void container_order_start(
     const struct container_host *h, const struct container_spec *s, struct buf *out);
-/* … and of `enter`; id and gear: the container's. */
-void container_order_enter(const struct container_host *h, const char *id, const char *gear,
+/* … and of `enter`; gear: the container's. */
+void container_order_enter(const struct container_host *h, const char *gear,
     const struct container_entry *entry, struct buf *out);
 void container_order_delete(const struct container_host *h, const char *id, struct buf *out);
 

@@ -107,6 +107,7 @@ container_order_start(
 		.rootfs = rootfs,
 		.cgroup = cgroup,
 		.seccomp = h->seccomp,
+		.filter = h->is_crun ? h->filter_text : NULL,
 		.nofile = h->nofile,
 	};
 
@@ -135,14 +136,13 @@ container_order_start(
 }
 
 void
-container_order_enter(const struct container_host *h, const char *id, const char *gear,
+container_order_enter(const struct container_host *h, const char *gear,
     const struct container_entry *entry, struct buf *out)
 {
 	AUTO(free) char *home = xasprintf("/var/lib/openshift/%s", gear);
-	AUTO(free) char *filter = xasprintf("%s/%s/seccomp.bpf", h->runtime_root, id);
 
 	put(out, "cwd", entry->cwd == NULL ? home : entry->cwd);
-	put(out, "seccomp", filter);
+	put(out, "seccomp", h->filter);
 	put_int(out, "uid", CONTAINER_UID);
 	for (size_t i = 0; entry->argv[i] != NULL; i++)
 		put(out, "arg", entry->argv[i]);

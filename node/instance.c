@@ -274,7 +274,9 @@ on_limit(void *arg)
 	i->is_late = true;
 	if (i->job != NULL)
 		return; /* instance_next, after it */
-	if (i->health_status != 0)
+	if (i->step == STEP_START)
+		instance_fail(i, "its container could not be started within %" PRId64 " s", s);
+	else if (i->health_status != 0)
 		instance_fail(i, "GET %s answered %d", i->spec.health_path, i->health_status);
 	else if (i->forward_port != 0)
 		instance_fail(

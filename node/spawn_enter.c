@@ -24,7 +24,7 @@ enum {
 	                   CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP,
 };
 
-/* The runtime leaves the compiled filter beside its state: an array of struct sock_filter. */
+/* As pinion-seccomp wrote it: an array of struct sock_filter. */
 static int
 read_filter(const char *path, struct sock_fprog *out, struct err *e)
 {

@@ -4,20 +4,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "node/node_dirs.h"
 
-enum { COPY_MAX = 4 * 1024 * 1024, DEPTH_MAX = 8, DUPLICATES_MAX = 64, STAMP_MAX = 4096 };
+enum { COPY_MAX = 4 * 1024 * 1024, DEPTH_MAX = 8, DUPLICATES_MAX = 64 };
 
 const char *const stack_own_files[] = { "passwd", "group", "hosts", "hostname", "resolv.conf",
 	NULL };
@@ -222,68 +220,29 @@ fill_etc(int from, int to, struct err *e)
 	return 0;
 }
 
-/* What changes when packages, certificates or the time zone change. */
-static char *
-make_stamp(void)
-{
-	static const char *const watched[] = { "/var/lib/dpkg/status", "/etc/ld.so.cache",
-		"/etc/ssl/certs/ca-certificates.crt", "/etc/localtime", "/etc/alternatives",
-		"/etc/services" };
-	AUTO_FINI(buf_fini) struct buf b = { 0 };
-
-	for (size_t i = 0; i < ARRAY_LEN(watched); i++) {
-		struct stat st = { 0 };
-
-		(void)stat(watched[i], &st);
-		buf_addf(&b, "%lld.%09ld ", (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-	}
-	return buf_steal(&b);
-}
-
-static bool
-is_fresh(const char *stamp_path, const char *stamp)
-{
-	AUTO_FINI(buf_fini) struct buf was = { 0 };
-	struct err e = { 0 };
-
-	return file_read(stamp_path, STAMP_MAX, &was, &e) == 0 && strcmp(was.p, stamp) == 0;
-}
-
-/* Into a fresh directory, then renamed: a container may be starting from the old one. */
+/* In memory, for it is small and made anew at each start. A container that is starting keeps what
+ * it has bound. */
 static char *
 make_etc(const char *dir, struct err *e)
 {
-	AUTO(free) char *now = file_join(dir, "etc");
-	AUTO(free) char *next = file_join(dir, "etc.new");
-	AUTO(free) char *old = file_join(dir, "etc.old");
-	AUTO(free) char *stamp_path = file_join(dir, "etc.stamp");
-	AUTO(free) char *stamp = make_stamp();
+	AUTO(free) char *etc = file_join(dir, "etc");
 	int from, to, rc;
 
-	if (file_exists(now) && is_fresh(stamp_path, stamp))
-		return STEAL(now);
-	if (file_remove_tree(next, e) < 0 || file_remove_tree(old, e) < 0 ||
-	    file_mkdirs(next, 0755, e) < 0)
+	if (file_mkdirs(etc, 0755, e) < 0)
 		return NULL;
+	for (int i = 0; i < DUPLICATES_MAX && umount2(etc, MNT_DETACH) == 0; i++)
+		;
+	if (mount("tmpfs", etc, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64m") < 0) {
+		(void)err_set(e, ERR_SYSTEM, NULL, "mount a tmpfs on %s", etc);
+		return NULL;
+	}
 	from = open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	to = open(next, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	rc = from < 0 || to < 0 ? err_set(e, ERR_SYSTEM, NULL, "open %s", next)
+	to = open(etc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = from < 0 || to < 0 ? err_set(e, ERR_SYSTEM, NULL, "open %s", etc)
 	                        : fill_etc(from, to, e);
 	file_close(from);
 	file_close(to);
-	if (rc < 0)
-		return NULL;
-	if (rename(now, old) < 0 && errno != ENOENT) {
-		(void)err_set(e, ERR_SYSTEM, NULL, "rename %s", now);
-		return NULL;
-	}
-	if (rename(next, now) < 0) {
-		(void)err_set(e, ERR_SYSTEM, NULL, "rename %s", next);
-		return NULL;
-	}
-	if (file_replace_fast(stamp_path, stamp, strlen(stamp), 0600, e) < 0)
-		return NULL;
-	return STEAL(now);
+	return rc < 0 ? NULL : STEAL(etc);
 }
 
 /* A container that runs keeps the mount it has; only the next ones see the new. */
@@ -327,9 +286,12 @@ stack_open(const struct node_dirs *d, struct stack *out, struct err *e)
 void
 stack_unmount(const struct node_dirs *d)
 {
-	AUTO(free) char *dir = file_join(d->run, "stack");
-	AUTO(free) char *usr = file_join(dir, "usr");
+	static const char *const names[] = { "usr", "etc" };
 
-	for (int i = 0; i < DUPLICATES_MAX && umount2(usr, MNT_DETACH) == 0; i++)
-		;
+	for (size_t n = 0; n < ARRAY_LEN(names); n++) {
+		AUTO(free) char *path = xasprintf("%s/stack/%s", d->run, names[n]);
+
+		for (int i = 0; i < DUPLICATES_MAX && umount2(path, MNT_DETACH) == 0; i++)
+			;
+	}
 }

@@ -17,7 +17,7 @@
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
-#include "lib/loop/child.h"
+#include "lib/loop/child_run.h"
 #include "lib/loop/loop.h"
 #include "node/gear_home.h"
 #include "node/loopdev.h"
@@ -29,7 +29,6 @@ enum {
 	RESERVED_MB = 4, /* for the daemon: neither gear nor overlay may use it */
 	PROGRAM_MS = 120000,
 	POLL_MS = 10,
-	ERR_MAX = 400,
 	/* of ext4's super block */
 	SUPER_AT = 1024,
 	SUPER_SIZE = 1024,
@@ -53,43 +52,13 @@ image_path(const struct volumes *v, const char *uuid)
 	return xasprintf("%s/%s.img", v->dirs->gears, uuid);
 }
 
-struct waited {
-	bool is_done;
-	int status;
-	char why[ERR_MAX + 64];
-};
-
-static void
-on_end(struct child *c, const struct child_end *end, void *arg)
-{
-	struct waited *w = arg;
-
-	(void)c;
-	w->status = end->status;
-	(void)snprintf(w->why, sizeof w->why, "%s: %.*s", end->why,
-	    (int)(end->err_len < ERR_MAX ? end->err_len : ERR_MAX), end->err);
-	w->is_done = true;
-}
-
-DEFINE_AUTO(struct loop *, loop_free)
-
-/* Runs a program to its end on a loop of this thread's own. Returns its exit code. */
+/* Runs a program to its end. Returns its exit code. */
 static int
 run_program(const char *const *argv, struct err *e)
 {
-	AUTO(loop_free) struct loop *l = loop_new();
 	const struct child_opts o = { .argv = argv, .timeout_ms = PROGRAM_MS };
-	struct waited w = { 0 };
-	struct child *c = child_start(l, &o, NULL, on_end, &w, e);
 
-	if (c == NULL)
-		return -1;
-	(void)loop_run_until(l, &w.is_done, PROGRAM_MS + 1000);
-	child_free(c);
-	errno = 0;
-	if (w.status != 0)
-		(void)err_set(e, ERR_SYSTEM, NULL, "%s: %s", argv[0], w.why);
-	return w.status;
+	return child_run(&o, NULL, 0, NULL, e);
 }
 
 /* --- templates --- */

@@ -39,8 +39,7 @@ def an_instance_starts_serves_and_goes(w):
     assert st["state"] == "ready", st
     ms = (time.monotonic() - began) * 1000
     assert w.get(i)[1].startswith("hello"), w.get(i)
-    status, body = w.call("GET", f"/v1/gears/{g}/logs?lines=10")
-    assert status == 200 and b"asked /" in body, body
+    wait_for(lambda: b"asked /" in w.call("GET", f"/v1/gears/{g}/logs?lines=10")[1], "line in the log")
     w.remove(i)
     w.remove_gear(g)
     assert w.left() == [], w.left()

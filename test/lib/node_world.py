@@ -290,7 +290,7 @@ class Node:
         """Everything of this node that exists beyond a daemon without gears."""
         out = []
         with open("/proc/self/mountinfo") as f:
-            out += [x.split()[4] for x in f if self.root in x and "/run/stack/usr" not in x]
+            out += [x.split()[4] for x in f if self.root in x and "/run/stack/" not in x]
         for ctrl in os.listdir("/sys/fs/cgroup"):
             base = f"/sys/fs/cgroup/{ctrl}/pinion/{self.tag}"
             if os.path.isdir(base):

@@ -99,6 +99,7 @@ setup(void **state)
 	AUTO(free) char *libexec = file_join(w->root, "libexec");
 	assert_int_equal(mkdir(libexec, 0755), 0);
 	link_program(libexec, "pinion-spawn", "pinion-spawn");
+	link_program(libexec, "pinion-seccomp", "pinion-seccomp");
 	link_program(libexec, "pinion-init", "/bin/sleep");
 	ok(node_dirs_init(&w->dirs, data, run, w->root, w->root, libexec, &e), &e);
 	w->limits = limits_open(w->dirs.tag, NULL, &e);
