@@ -182,8 +182,8 @@ call(const struct cmd_line *l, const char *base, struct http_call_opts *o, const
 	}
 	if (a.lines.n > 0) /* an envelope without a newline */
 		buf_add(&a.envelope, a.lines.p, a.lines.n);
-	buf_addstr(&a.envelope, buf_str(&rest)); /* of an error, which is not streamed */
-	return take_envelope(l, status, &a.envelope, out, e);
+	/* The body of an error is not streamed. */
+	return take_envelope(l, status, rest.n > 0 ? &rest : &a.envelope, out, e);
 }
 
 int
@@ -211,9 +211,11 @@ int
 api_stream(
     const struct cmd_line *l, const char *path, api_line_fn *on_line, void *arg, struct err *e)
 {
-	static const char *const headers[] = { "Accept: application/x-ndjson", NULL };
+	static const char *const headers[] = { "Accept: application/x-ndjson, application/json",
+		NULL };
 	AUTO_FINI(api_login_fini) struct api_login login = { 0 };
 	AUTO_FINI(answer_fini) struct answer a = { .on_line = on_line, .arg = arg };
+	AUTO_FINI(api_reply_fini) struct api_reply refused = { 0 };
 	AUTO_FINI(buf_fini) struct buf rest = { 0 };
 
 	if (api_login_load(&login, e) < 0)
@@ -225,10 +227,11 @@ api_stream(
 	int status = http_call_wait(&o, &rest, &a, e);
 	if (status < 0)
 		return err_wrap(e, "cannot reach the broker at %s", login.url);
-	if (status != 200) {
-		AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
-
-		return take_envelope(l, status, &rest, &r, e);
+	if (status != 200)
+		return take_envelope(l, status, &rest, &refused, e);
+	if (a.e.code != ERR_NONE) {
+		*e = a.e;
+		return -1;
 	}
 	return 0;
 }

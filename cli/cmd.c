@@ -3,15 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/cmd_help.h"
 #include "config.h"
 #include "lib/base/mem.h"
-
-static const struct cmd_option common_options[] = {
-	{ "json", 0, NULL, "print the API's data as JSON" },
-	{ "quiet", 'q', NULL, "print nothing but the result" },
-	{ "help", 'h', NULL, "show this help" },
-	{ NULL, 0, NULL, NULL },
-};
 
 static void
 line_fini(struct cmd_line *l)
@@ -77,39 +71,78 @@ find(const struct cmd *const *tables, int argc, char **argv, int *out_words)
 	return best;
 }
 
+/* letter 0: by name. */
 static const struct cmd_option *
-find_option(const struct cmd_option *o, struct str name)
+find_option(const struct cmd_option *o, struct str name, char letter)
 {
 	for (; o != NULL && o->name != NULL; o++)
-		if (str_eq(name, o->name) || (name.n == 1 && name.p[0] == o->letter))
+		if (letter == 0 ? str_eq(name, o->name) : letter == o->letter)
 			return o;
 	return NULL;
 }
 
+static const struct cmd_option *
+option_of(const struct cmd_line *l, struct str name, char letter)
+{
+	const struct cmd_option *o = find_option(l->cmd->options, name, letter);
+
+	return o != NULL ? o : find_option(cmd_help_common, name, letter);
+}
+
 static int
-parse_option(struct cmd_line *l, int argc, char **argv, int *i, struct err *e)
+no_option(const struct cmd_line *l, const char *word, struct err *e)
+{
+	return err_set(e, ERR_INVALID, word, "is no option of 'pinion %s': see pinion help %s",
+	    l->cmd->words, l->cmd->words);
+}
+
+/* value NULL: the next word, if the option takes one. */
+static int
+add_option(struct cmd_line *l, const struct cmd_option *o, const char *value, int argc, char **argv,
+    int *i, struct err *e)
 {
 	const char *word = argv[*i];
-	bool is_long = word[1] == '-';
-	struct str name;
-	struct str after = str_cut(str_of(word + (is_long ? 2 : 1)), '=', &name);
-	const struct cmd_option *o = find_option(l->cmd->options, name);
 
-	if (o == NULL)
-		o = find_option(common_options, name);
-	if (o == NULL)
-		return err_set(e, ERR_INVALID, word,
-		    "is no option of 'pinion %s': see pinion help %s", l->cmd->words,
-		    l->cmd->words);
-	if (o->value == NULL && after.p != NULL)
-		return err_set(e, ERR_INVALID, word, "takes no value");
-	const char *value = after.p;
 	if (o->value != NULL && value == NULL && ++*i < argc)
 		value = argv[*i];
 	if (o->value != NULL && value == NULL)
-		return err_set(e, ERR_INVALID, word, "needs a value: %s %s", word, o->value);
+		return err_set(e, ERR_INVALID, word, "needs a value: --%s %s", o->name, o->value);
 	str_list_add(&l->names, o->name);
 	str_list_add(&l->values, o->value == NULL ? "" : value);
+	return 0;
+}
+
+/* --name, --name value, --name=value */
+static int
+parse_long(struct cmd_line *l, int argc, char **argv, int *i, struct err *e)
+{
+	struct str name;
+	struct str after = str_cut(str_of(argv[*i] + 2), '=', &name);
+	const struct cmd_option *o = option_of(l, name, 0);
+
+	if (o == NULL)
+		return no_option(l, argv[*i], e);
+	if (o->value == NULL && after.p != NULL)
+		return err_set(e, ERR_INVALID, argv[*i], "takes no value");
+	return add_option(l, o, after.p, argc, argv, i, e);
+}
+
+/* -f, -fn 5, -n5 */
+static int
+parse_short(struct cmd_line *l, int argc, char **argv, int *i, struct err *e)
+{
+	const struct str no_name = { NULL, 0 };
+
+	for (const char *p = argv[*i] + 1; *p != '\0'; p++) {
+		const struct cmd_option *o = option_of(l, no_name, *p);
+
+		if (o == NULL)
+			return no_option(l, argv[*i], e);
+		if (o->value != NULL)
+			return add_option(l, o, p[1] == '\0' ? NULL : p + 1, argc, argv, i, e);
+		if (add_option(l, o, NULL, argc, argv, i, e) < 0)
+			return -1;
+	}
 	return 0;
 }
 
@@ -121,7 +154,10 @@ parse(struct cmd_line *l, int argc, char **argv, struct err *e)
 			while (++i < argc)
 				str_list_add(&l->args, argv[i]);
 		} else if (argv[i][0] == '-' && argv[i][1] != '\0') {
-			if (parse_option(l, argc, argv, &i, e) < 0)
+			int rc = argv[i][1] == '-' ? parse_long(l, argc, argv, &i, e)
+			                           : parse_short(l, argc, argv, &i, e);
+
+			if (rc < 0)
 				return -1;
 		} else {
 			str_list_add(&l->args, argv[i]);
@@ -138,76 +174,28 @@ parse(struct cmd_line *l, int argc, char **argv, struct err *e)
 	return 0;
 }
 
-static void
-print_options(const struct cmd_option *o)
+static bool
+is_help(const char *word)
 {
-	for (; o != NULL && o->name != NULL; o++) {
-		char left[64];
-
-		(void)snprintf(left, sizeof left, "--%s%s%s", o->name, o->value == NULL ? "" : " ",
-		    o->value == NULL ? "" : o->value);
-		if (o->letter != 0)
-			(void)printf("  -%c, %-26s %s\n", o->letter, left, o->help);
-		else
-			(void)printf("      %-26s %s\n", left, o->help);
-	}
+	return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-static void
-print_help(const struct cmd *c)
-{
-	(void)printf("usage: pinion %s%s%s [options]\n\n%s\n\n", c->words,
-	    c->args[0] == '\0' ? "" : " ", c->args, c->help);
-	print_options(c->options);
-	print_options(common_options);
-}
-
-static void
-print_commands(const struct cmd *const *tables, FILE *out)
-{
-	(void)fprintf(out, "usage: pinion COMMAND [arguments] [options]\n\n");
-	for (; *tables != NULL; tables++) {
-		for (const struct cmd *c = *tables; c->words != NULL; c++) {
-			struct str summary;
-
-			if (c->is_hidden)
-				continue;
-			(void)str_cut(str_of(c->help), '\n', &summary);
-			(void)fprintf(out, "  %-22s %.*s\n", c->words, (int)summary.n, summary.p);
-		}
-	}
-	(void)fprintf(out,
-	    "\n'pinion help COMMAND' tells more. Exit codes: 0 done, 1 the system failed, "
-	    "2 wrong input,\n4 not found, 5 conflict, 6 not permitted, 7 not logged in, "
-	    "8 a limit, 9 busy: try again.\n");
-}
-
-static int
-help(const struct cmd *const *tables, int argc, char **argv)
-{
-	int words;
-	const struct cmd *c = find(tables, argc, argv, &words);
-
-	if (c != NULL)
-		print_help(c);
-	else if (argc == 0)
-		print_commands(tables, stdout);
-	else
-		(void)fprintf(stderr, "pinion: no command '%s': see pinion help\n", argv[0]);
-	return c != NULL || argc == 0 ? 0 : 2;
-}
-
+/* Every command whose words begin with this one, or no such command at all. */
 static int
 unknown(const struct cmd *const *tables, int argc, char **argv)
 {
-	size_t n = strlen(argv[0]);
 	bool any = false;
 
+	if (argv[0][0] == '-') {
+		(void)fprintf(stderr,
+		    "pinion: %s: options follow the command: pinion COMMAND [options]\n", argv[0]);
+		return 2;
+	}
 	(void)fprintf(stderr, "pinion: no command '%s%s%s'", argv[0], argc > 1 ? " " : "",
 	    argc > 1 ? argv[1] : "");
 	for (; *tables != NULL; tables++) {
 		for (const struct cmd *c = *tables; c->words != NULL; c++) {
-			if (c->is_hidden || strncmp(c->words, argv[0], n) != 0)
+			if (c->is_hidden || !str_has_prefix(c->words, argv[0]))
 				continue;
 			(void)fprintf(stderr, "%s pinion %s", any ? "," : "; there is:", c->words);
 			any = true;
@@ -217,18 +205,51 @@ unknown(const struct cmd *const *tables, int argc, char **argv)
 	return 2;
 }
 
+/* `help [COMMAND]`; `help app` lists the commands that begin with it. */
+static int
+help(const struct cmd *const *tables, int argc, char **argv)
+{
+	int words;
+	const struct cmd *c = find(tables, argc, argv, &words);
+
+	if (argc > 0 && strcmp(argv[0], "--manual") == 0) {
+		cmd_help_manual(tables);
+		return 0;
+	}
+	if (c != NULL) {
+		cmd_help_print(c);
+		return 0;
+	}
+	if (cmd_help_list(tables, argc == 0 ? "" : argv[0], stdout))
+		return 0;
+	(void)fprintf(stderr, "pinion: no command '%s': see pinion help\n", argv[0]);
+	return 2;
+}
+
+static int
+run(struct cmd_line *l, int argc, char **argv, struct err *e)
+{
+	if (parse(l, argc, argv, e) < 0)
+		return -1;
+	if (cmd_has(l, "help")) {
+		cmd_help_print(l->cmd);
+		return 0;
+	}
+	return l->cmd->run(l, e);
+}
+
 int
 cmd_main(const struct cmd *const *tables, int argc, char **argv)
 {
 	AUTO_FINI(line_fini) struct cmd_line l = { 0 };
 	struct err e = { 0 };
-	int words, rc;
+	int words;
 
 	if (argc < 2) {
-		print_commands(tables, stderr);
+		(void)cmd_help_list(tables, "", stderr);
 		return 2;
 	}
-	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)
+	if (is_help(argv[1]))
 		return help(tables, argc - 2, argv + 2);
 	if (strcmp(argv[1], "--version") == 0) {
 		(void)printf("pinion %s\n", PACKAGE_VERSION);
@@ -237,14 +258,9 @@ cmd_main(const struct cmd *const *tables, int argc, char **argv)
 	l.cmd = find(tables, argc - 1, argv + 1, &words);
 	if (l.cmd == NULL)
 		return unknown(tables, argc - 1, argv + 1);
-	rc = parse(&l, argc - 1 - words, argv + 1 + words, &e);
-	if (rc == 0 && cmd_has(&l, "help")) {
-		print_help(l.cmd);
-		return 0;
-	}
-	if (rc == 0)
-		rc = l.cmd->run(&l, &e);
-	(void)fflush(stdout);
+	int rc = run(&l, argc - 1 - words, argv + 1 + words, &e);
+	if ((fflush(stdout) != 0 || ferror(stdout) != 0) && rc == 0)
+		rc = err_set(&e, ERR_SYSTEM, NULL, "cannot write the output");
 	if (rc >= 0)
 		return rc;
 	(void)fprintf(stderr, "pinion: %s%s%s\n", e.field, e.field[0] == '\0' ? "" : ": ", e.text);

@@ -110,6 +110,12 @@ static int
 run_passwd(const struct cmd_line *l, struct err *e)
 {
 	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+
+	if (isatty(STDIN_FILENO) == 0 &&
+	    (!cmd_has(l, "old-password-file") || !cmd_has(l, "password-file")))
+		return err_set(e, ERR_INVALID, NULL,
+		    "without a terminal both passwords come from files: give "
+		    "--old-password-file and --password-file");
 	AUTO(secret_free)
 	char *old = prompt_secret(cmd_option(l, "old-password-file"), "Present password: ", e);
 	AUTO(secret_free) char *new = old == NULL ? NULL : prompt_password(l, "New password: ", e);

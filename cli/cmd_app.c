@@ -212,6 +212,8 @@ run_scale(const struct cmd_line *l, struct err *e)
 		return -1;
 	int64_t have = codec_int(codec_get(r.data, "gear_count"), 0);
 	if (have == want) {
+		if (cmd_has(l, "json"))
+			output_object(l, r.data, app_columns);
 		output_note(l, "It has %" PRId64 " already.", want);
 		return 0;
 	}

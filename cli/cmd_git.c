@@ -4,6 +4,7 @@
 
 #include "cli/api_client.h"
 #include "cli/cmd.h"
+#include "cli/credential.h"
 #include "cli/git.h"
 #include "cli/output.h"
 #include "lib/base/mem.h"
@@ -34,7 +35,9 @@ run_clone(const struct cmd_line *l, struct err *e)
 	if (url == NULL || api_login_load(&login, e) < 0)
 		return -1;
 	AUTO(free) char *key = git_credential_key(login.url);
-	AUTO(free) char *helper = git_credential_helper();
+	AUTO(free) char *helper = git_credential_helper(e);
+	if (helper == NULL)
+		return -1;
 	AUTO(free) char *config = xasprintf("%s=%s", key, helper);
 	const char *dir = cmd_arg(l, 1) != NULL ? cmd_arg(l, 1) : slash != NULL ? slash + 1 : name;
 	const char *args[] = { "clone", "-c", config, "--", url, dir, NULL };
@@ -63,38 +66,20 @@ run_remote(const struct cmd_line *l, struct err *e)
 	if (url == NULL || api_login_load(&login, e) < 0)
 		return -1;
 	AUTO(free) char *key = git_credential_key(login.url);
-	AUTO(free) char *helper = git_credential_helper();
-	if (set_config(key, helper, e) < 0 || set_config("remote.pinion.url", url, e) < 0 ||
+	AUTO(free) char *helper = git_credential_helper(e);
+	if (helper == NULL || set_config(key, helper, e) < 0 ||
+	    set_config("remote.pinion.url", url, e) < 0 ||
 	    set_config("remote.pinion.fetch", "+refs/heads/*:refs/remotes/pinion/*", e) < 0)
 		return -1;
 	output_note(l, "The remote 'pinion' is %s\nDeploy:  git push pinion HEAD", url);
 	return 0;
 }
 
-/* git-credential(1), "get": user and token for the broker that one is logged in to. */
+/* The helper by a command's name, for those who set it by hand. */
 static int
 run_credential(const struct cmd_line *l, struct err *e)
 {
-	AUTO_FINI(api_login_fini) struct api_login login = { 0 };
-	AUTO_FINI(str_url_fini) struct str_url url = { 0 };
-	char line[4096], host[512] = "", authority[512];
-
-	if (strcmp(cmd_arg(l, 0), "get") != 0)
-		return 0;
-	while (fgets(line, sizeof line, stdin) != NULL && line[0] != '\n')
-		if (sscanf(line, "host=%511s", host) == 1)
-			continue;
-	if (api_login_load(&login, e) < 0 || str_url_parse(login.url, "url", &url, e) < 0)
-		return -1;
-	if (url.port == 0)
-		(void)snprintf(authority, sizeof authority, "%s", url.host);
-	else
-		(void)snprintf(authority, sizeof authority, "%s:%d", url.host, url.port);
-	if (strcmp(authority, host) != 0)
-		return 0;
-	(void)printf(
-	    "username=%s\npassword=%s\n", login.user == NULL ? "token" : login.user, login.token);
-	return 0;
+	return credential_answer(cmd_arg(l, 0), stdin, stdout, e);
 }
 
 static const struct cmd_option domain_options[] = {

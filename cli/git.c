@@ -10,6 +10,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/where.h"
 #include "lib/loop/child.h"
 #include "lib/loop/loop.h"
 
@@ -93,20 +94,38 @@ git_is_repository(void)
 	return out != NULL;
 }
 
-/* BROKER/git/DOMAIN/APP.git */
-static bool
-parse_remote(const char *broker_url, struct str url, char **out_domain, char **out_app)
+/* What follows the prefix, or NULL. */
+static struct str
+without(struct str s, const char *prefix)
 {
-	AUTO(free) char *prefix = xasprintf("%s/git/", broker_url);
 	size_t n = strlen(prefix);
-	struct str domain, app;
 
-	if (url.n <= n || memcmp(url.p, prefix, n) != 0)
+	if (s.n < n || memcmp(s.p, prefix, n) != 0)
+		return (struct str){ NULL, 0 };
+	return (struct str){ s.p + n, s.n - n };
+}
+
+/* BROKER/git/DOMAIN/APP.git; a user name in front of the host is of no matter. */
+bool
+git_parse_remote(const char *broker_url, struct str url, char **out_domain, char **out_app)
+{
+	const char *host = strstr(broker_url, "://");
+
+	if (host == NULL)
 		return false;
-	app = str_cut((struct str){ url.p + n, url.n - n }, '/', &domain);
+	AUTO(free) char *scheme = xstrndup(broker_url, (size_t)(host + 3 - broker_url));
+	AUTO(free) char *prefix = xasprintf("%s/git/", host + 3);
+	struct str user, domain, app, rest = without(url, scheme);
+	struct str after = rest.p == NULL ? rest : str_cut(rest, '@', &user);
+	if (after.p != NULL && memchr(user.p, '/', user.n) == NULL)
+		rest = after;
+	rest = without(rest, prefix);
+	if (rest.p == NULL)
+		return false;
+	app = str_cut(rest, '/', &domain);
 	if (app.n > 4 && memcmp(app.p + app.n - 4, ".git", 4) == 0)
 		app.n -= 4;
-	if (app.p == NULL || app.n == 0 || domain.n == 0)
+	if (app.p == NULL || app.n == 0 || domain.n == 0 || memchr(app.p, '/', app.n) != NULL)
 		return false;
 	*out_domain = xstrndup(domain.p, domain.n);
 	*out_app = xstrndup(app.p, app.n);
@@ -132,7 +151,7 @@ git_find_app(const char *broker_url, char **out_domain, char **out_app)
 		if ((found && !is_ours) || url.p == NULL)
 			continue;
 		char *domain, *app;
-		if (!parse_remote(broker_url, url, &domain, &app))
+		if (!git_parse_remote(broker_url, url, &domain, &app))
 			continue;
 		if (found) {
 			free(*out_domain);
@@ -151,15 +170,15 @@ git_credential_key(const char *broker_url)
 	return xasprintf("credential.%s.helper", broker_url);
 }
 
-/* The running program by its path: git hands the string to a shell, so it is quoted for one. */
+/* The helper's path: git hands the string to a shell, so it is quoted for one. */
 char *
-git_credential_helper(void)
+git_credential_helper(struct err *e)
 {
 	AUTO_FINI(buf_fini) struct buf b = { 0 };
-	char path[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+	AUTO(free) char *path = where_program("pinion-git-credential", e);
 
-	path[n < 0 ? 0 : n] = '\0';
+	if (path == NULL)
+		return NULL;
 	buf_adds(&b, "!'");
 	for (const char *p = path; *p != '\0'; p++) {
 		if (*p == '\'')
@@ -167,6 +186,6 @@ git_credential_helper(void)
 		else
 			buf_addc(&b, *p);
 	}
-	buf_adds(&b, "' git-credential");
+	buf_addc(&b, '\'');
 	return buf_steal(&b);
 }

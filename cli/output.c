@@ -17,11 +17,34 @@ print_json(const struct codec_value *data)
 	(void)puts(b.p);
 }
 
-static void
-add_clean(struct buf *b, const char *s)
+/* Bytes of a terminal's control sequence at p: a CSI whole, so that no rest of a colour is left; a
+ * control character of C0, DEL or C1 (in UTF-8); 0: text. */
+static size_t
+control_length(const unsigned char *p, size_t n)
 {
-	for (; *s != '\0'; s++)
-		buf_addc(b, (unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s);
+	size_t i = 2;
+
+	if (p[0] == 0xc2 && n > 1 && p[1] >= 0x80 && p[1] < 0xa0)
+		return 2;
+	if (p[0] != 0x1b || n < 2 || p[1] != '[')
+		return p[0] < ' ' || p[0] == 0x7f;
+	while (i < n && p[i] >= 0x20 && p[i] < 0x40)
+		i++;
+	return i < n && p[i] >= 0x40 && p[i] < 0x7f ? i + 1 : i;
+}
+
+/* Text from outside without control characters; tabs stay. */
+static void
+add_clean(struct buf *b, const char *text, size_t n)
+{
+	for (size_t i = 0; i < n;) {
+		size_t control = control_length((const unsigned char *)text + i, n - i);
+
+		if (control == 0 || text[i] == '\t')
+			buf_addc(b, text[i++]);
+		else
+			i += control;
+	}
 }
 
 /* A value as people read it. Caller owns. */
@@ -32,7 +55,7 @@ text_of(const struct codec_value *v)
 	const char *s = codec_string(v);
 
 	if (s != NULL) {
-		add_clean(&b, s);
+		add_clean(&b, s, strlen(s));
 	} else if (codec_type(v) == CODEC_ARRAY) {
 		for (size_t i = 0; i < codec_count(v); i++) {
 			AUTO(free) char *item = text_of(codec_at(v, i));
@@ -145,13 +168,11 @@ output_note(const struct cmd_line *l, const char *fmt, ...)
 static void
 print_line(FILE *out, const char *text, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)text[i];
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
 
-		if (c == '\t' || (c >= ' ' && c != 0x7f))
-			(void)putc(c, out);
-	}
-	(void)putc('\n', out);
+	add_clean(&b, text, n);
+	buf_addc(&b, '\n');
+	(void)fwrite(b.p, 1, b.n, out);
 }
 
 void

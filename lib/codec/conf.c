@@ -145,6 +145,25 @@ print_help(const struct load *l)
 	}
 }
 
+/* --help, --version, and --manual for `make manuals`. */
+static bool
+print_and_end(const struct load *l, struct str name)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+
+	if (str_eq(name, "help")) {
+		print_help(l);
+	} else if (str_eq(name, "version")) {
+		(void)printf("%s %s\n", l->program, PACKAGE_VERSION);
+	} else if (str_eq(name, "manual")) {
+		conf_manual(l->items, &b);
+		(void)fputs(b.p, stdout);
+	} else {
+		return false;
+	}
+	return true;
+}
+
 /* The value of argv[*i] ("--name=value" or "--name value"), NULL: missing. */
 static const char *
 option_value(const struct conf_item *it, struct str after, int argc, char **argv, int *i)
@@ -168,13 +187,8 @@ load_options(struct load *l, int argc, char **argv, bool files_only)
 			return err_set(l->e, ERR_INVALID, argv[i],
 			    "is no option of %s: see %s --help", l->program, l->program);
 		after = str_cut(str_of(argv[i] + 2), '=', &name);
-		if (str_eq(name, "help") || str_eq(name, "version")) {
-			if (str_eq(name, "help"))
-				print_help(l);
-			else
-				(void)printf("%s %s\n", l->program, PACKAGE_VERSION);
+		if (print_and_end(l, name))
 			return 1;
-		}
 		const struct conf_item *it = find(l->items, name);
 		bool is_file = str_eq(name, "config");
 		const char *value = option_value(it, after, argc, argv, &i);
@@ -236,12 +250,52 @@ conf_fini(const struct conf_item *items, void *conf)
 }
 
 void
+conf_add_troff(struct buf *b, const char *text)
+{
+	if (*text == '.' || *text == '\'')
+		buf_adds(b, "\\&");
+	for (const char *p = text; *p != '\0'; p++) {
+		if (*p == '\\') {
+			buf_adds(b, "\\e");
+		} else if (*p == '-') {
+			buf_adds(b, "\\-");
+		} else if (str_has_prefix(p, "…")) {
+			buf_adds(b, "...");
+			p += strlen("…") - 1;
+		} else {
+			buf_addc(b, *p);
+		}
+	}
+}
+
+static void
+add_item(const struct conf_item *it, struct buf *b)
+{
+	buf_adds(b, ".TP\n\\fB\\-\\-");
+	conf_add_troff(b, it->name);
+	buf_addf(b, "\\fP \\fI%s\\fP\n", it->kind == CONF_BOOL ? "true|false" : "VALUE");
+	conf_add_troff(b, it->help);
+	if (it->kind == CONF_INT)
+		buf_addf(b, "\nFrom %" PRId64 " to %" PRId64 ".", it->min, it->max);
+	if (it->kind == CONF_STRS)
+		buf_adds(b, "\nMay be given several times.");
+	if (it->dflt != NULL) {
+		buf_adds(b, "\nDefault: ");
+		conf_add_troff(b, it->dflt);
+		buf_addc(b, '.');
+	}
+	if (it->required)
+		buf_adds(b, "\nRequired.");
+	buf_addc(b, '\n');
+}
+
+void
 conf_manual(const struct conf_item *items, struct buf *b)
 {
-	for (; items->kind != CONF_END; items++) {
-		buf_addf(b, ".TP\n.B \\-\\-%s\n%s", items->name, items->help);
-		if (items->dflt != NULL)
-			buf_addf(b, " Default: %s.", items->dflt);
-		buf_addc(b, '\n');
-	}
+	for (; items->kind != CONF_END; items++)
+		add_item(items, b);
+	buf_adds(b,
+	    ".TP\n\\fB\\-\\-config\\fP \\fIFILE\\fP\nRead settings from FILE: lines NAME = VALUE, "
+	    "with the names above; lines with # are comments.\n"
+	    ".TP\n\\fB\\-\\-help\\fP, \\fB\\-\\-version\\fP\nPrint the options, or the version.\n");
 }

@@ -27,9 +27,11 @@ struct conf_item {
 #define CONF_LAST { CONF_END, NULL, 0, 0, 0, NULL, NULL, false }
 
 /* Fills out (zeroed) from defaults, the file named by --config (KEY = VALUE lines), the environment
- * and argv. --help and --version print and return 1. Unknown keys are ERR_INVALID. */
+ * and argv. --help, --version and --manual print and return 1. Unknown keys are ERR_INVALID. */
 int conf_load(const char *program, const struct conf_item *items, int argc, char **argv, void *out,
     struct err *e) MUST_CHECK;
 void conf_fini(const struct conf_item *items, void *conf);
+/* Appends text with what troff would take for its own escaped. */
+void conf_add_troff(struct buf *b, const char *text);
 /* Appends the options as troff for the man page. */
 void conf_manual(const struct conf_item *items, struct buf *b);
