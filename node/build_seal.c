@@ -37,7 +37,7 @@ static void parts_fini(struct part (*p)[PARTS])
 	}
 }
 
-/* All directories of rel below dir, owned by the gear's user. */
+/* All directories of rel below dir, owned by the gear's user; app-root itself by root, as in v2. */
 static int
 make_dirs(const char *dir, const char *rel, struct err *e)
 {
@@ -47,7 +47,7 @@ make_dirs(const char *dir, const char *rel, struct err *e)
 
 		if (mkdir(path, 0755) < 0 && errno != EEXIST)
 			return err_set(e, ERR_SYSTEM, NULL, "cannot make %s", path);
-		if (lchown(path, CONTAINER_UID, CONTAINER_UID) < 0)
+		if (lchown(path, p == rel && p[n] != '\0' ? 0 : CONTAINER_UID, CONTAINER_UID) < 0)
 			return err_set(e, ERR_SYSTEM, NULL, "cannot own %s", path);
 		if (p[n] == '\0')
 			return 0;

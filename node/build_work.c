@@ -49,6 +49,7 @@ make_scratch(struct build_work *w)
 	static const char *const dirs[] = { "", "up", "up/app-root", "up/app-root/runtime",
 		"up/app-root/runtime/repo", "work", "work/work", "tmp", "ctl" };
 	AUTO(free) char *repo = xasprintf("%s/up/%s", w->dir, BUILD_WORK_REPO);
+	AUTO(free) char *app_root = file_join(w->dir, "up/app-root");
 
 	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
 		AUTO(free) char *path = file_join(w->dir, dirs[i]);
@@ -57,6 +58,9 @@ make_scratch(struct build_work *w)
 			return err_set(&w->e, errno == ENOSPC ? ERR_LIMIT : ERR_SYSTEM, NULL,
 			    "cannot make the build's directory");
 	}
+	/* As in v2: the user owns what is in app-root, not app-root. */
+	if (lchown(app_root, 0, CONTAINER_UID) < 0)
+		return err_set(&w->e, ERR_SYSTEM, NULL, "cannot own %s", app_root);
 	w->repo = open(repo, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return w->repo < 0 ? err_set(&w->e, ERR_SYSTEM, NULL, "cannot open %s", repo) : 0;
 }

@@ -659,7 +659,7 @@ static void
 begin(struct build *x)
 {
 	static const char *const headers[] = { "Content-Type: application/x-ndjson", NULL };
-	AUTO(free) char *name = xasprintf("build-%s", x->order.id);
+	AUTO(free) char *name = xasprintf("tree-%s", x->order.id);
 	AUTO(free) char *first = NULL;
 
 	x->dir = file_join(x->b->o.dirs->scratch, name);

@@ -168,10 +168,10 @@ open_parent(struct unpack *u, const char *path, const char **name, struct err *e
 
 	*name = slash == NULL ? path : slash + 1;
 	fd = open_beneath(u->dir, parent == NULL ? "." : parent, O_PATH | O_DIRECTORY, 0);
-	if (fd >= 0 || errno != ENOENT || parent == NULL)
-		return fd >= 0
-		           ? fd
-		           : err_set(e, ERR_SYSTEM, NULL, "cannot open the directory of the entry");
+	if (fd >= 0)
+		return fd;
+	if (errno != ENOENT || parent == NULL)
+		return refuse(path, e, "lies below what is no directory");
 	u->unordered = true; /* directories that the archive does not name */
 	for (size_t i = 1; parent[i - 1] != '\0'; i++) {
 		if (parent[i] != '/' && parent[i] != '\0')

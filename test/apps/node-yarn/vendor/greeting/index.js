@@ -1,0 +1,1 @@
+module.exports = (who) => `Hello, ${who}, from a dependency`;

@@ -1,0 +1,1 @@
+<?php echo "php in php/, ", $_SERVER["REQUEST_URI"];

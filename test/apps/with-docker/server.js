@@ -1,0 +1,1 @@
+require('http').createServer((q, r) => r.end('no docker')).listen(process.env.PORT);

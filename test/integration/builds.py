@@ -1,0 +1,269 @@
+#!/usr/bin/python3
+"""Applications as people really write them: built by a node, started, asked."""
+import os, sys, time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from build_world import *
+from node_world import *
+
+
+def world(w):
+    w.start()
+    return w
+
+
+def stock_templates(w):
+    world(w)
+    times = []
+    for cart in ("static", "nodejs", "python", "php", "diy"):
+        a = App(w, cart)
+        b = a.deploy(f"{SRC}/cartridges/{cart}/template", "It works", is_template=True) if False else a.build(
+            f"{SRC}/cartridges/{cart}/template", is_template=True)
+        assert b.ok, b
+        a.run()
+        a.serves("It works")
+        times.append(f"{cart} {b.result['us']['total'] / 1000:.0f} ms")
+    return ", ".join(times)
+
+
+def nodejs_dependencies(w):
+    a = App(world(w), "nodejs")
+    b = a.deploy(sample("node-express-like"), "Hello, node, from a dependency production")
+    b.says("Installing dependencies with Node.js", "npm ci", "Start: the start script of package.json, run directly: node server.js")
+    assert not b.result["deps_reused"] and b.result["layers"]["deps"]
+    assert os.path.isdir(a.layer_path("deps") + "/app-root/runtime/repo/node_modules/greeting")
+    assert not os.path.exists(a.repo() + "/node_modules")
+    deps = b.result["layers"]["deps"]
+    files = {"server.js": "require('http').createServer((q, r) => r.end(require('greeting')('again'))).listen(process.env.PORT)"}
+    tree = {f: open(sample("node-express-like") + "/" + f).read() for f in ("package.json", "package-lock.json")}
+    tree["vendor/greeting-1.2.0.tgz"] = open(sample("node-express-like") + "/vendor/greeting-1.2.0.tgz", "rb").read()
+    b = a.deploy({**tree, **files}, "Hello, again")
+    assert b.result["deps_reused"] and b.result["layers"]["deps"] == deps
+    assert "npm" not in b.text.replace("npm start", ""), b
+    ms = b.result["us"]["total"] / 1000
+    # A lock file that does not match.
+    lock = tree["package-lock.json"].replace("greeting-1.2.0.tgz", "greeting-1.1.0.tgz")
+    b = a.deploy({**tree, **files, "package-lock.json": lock}, "Hello, again")
+    b.says("falling back to npm install")
+    # force_clean_build
+    b = a.build({**tree, **files, ".openshift/markers/force_clean_build": ""})
+    assert b.ok and not b.result["deps_reused"], b
+    b.says("Force clean build enabled - cleaning dependencies")
+    return f"unchanged dependencies {ms:.0f} ms"
+
+
+def nodejs_without_a_lock_file(w):
+    a = App(world(w), "nodejs")
+    files = {f: open(sample("node-express-like") + "/" + f).read() for f in ("package.json", "server.js")}
+    files["vendor/greeting-1.2.0.tgz"] = open(sample("node-express-like") + "/vendor/greeting-1.2.0.tgz", "rb").read()
+    a.deploy(files, "from a dependency").says("npm install")
+
+
+def nodejs_yarn_lock_only(w):
+    App(world(w), "nodejs").deploy(sample("node-yarn"), "Hello, yarn").says("yarn")
+
+
+def start_commands(w):
+    world(w)
+    App(w, "nodejs").deploy(sample("node-procfile"), "hello from the Procfile").says("Start: the Procfile's web:")
+    App(w, "nodejs").deploy(sample("static-only"), "only an index.html").says("serving the files")
+    App(w, "python").deploy(sample("static-only"), "only an index.html")
+    App(w, "php").deploy(sample("static-only"), "only an index.html")
+    b = App(w, "nodejs").build({"README": "x"})
+    assert not b.ok and b.result["step"] == "start", b
+    b.says("add a Procfile")
+
+
+def ports_of_their_own(w):
+    world(w)
+    b = App(w, "nodejs").deploy(sample("node-port-3000"), "I am on 3000")
+    assert any("3000" in n for n in b.notes), b.notes
+    App(w, "nodejs").deploy(sample("node-loopback"), "I am on loopback")
+    b = App(w, "nodejs").deploy(sample("node-old-engine"), "old but fine, on 127.1.244.1")
+    b.says("Warning: package.json asks for Node.js 0.10.x")
+
+
+def python_applications(w):
+    world(w)
+    App(w, "python").deploy(sample("python-wsgi-v2"), "v2 wsgi /x", path="/x")
+    App(w, "python").deploy(sample("python-flask-like"), "flask-like")
+    App(w, "python").deploy(sample("python-plain"), "plain python")
+
+
+def python_requirements(w):
+    a = App(world(w), "python")
+    b = a.deploy(sample("python-wheel"), "Hello, wheel, from a dependency")
+    b.says("Installing 1 of 2 requirements")
+    assert b.result["layers"]["deps"]
+    b = a.deploy(sample("python-wheel"), "Hello, wheel")
+    assert b.result["deps_reused"], b
+    b = App(w, "python").build({"requirements.txt": "setuptools\n", "app.py": "x = 1\n", "runtime.txt": "python-3.4.2\n"})
+    assert b.ok, b
+    b.says("all 1 requirements are satisfied by the stack", "runtime.txt asks for Python 3.4.2")
+
+
+def php_applications(w):
+    world(w)
+    App(w, "php").deploy(sample("php-folders"), "php in php/, /any/path?x=1", path="/any/path?x=1")
+    a = App(w, "php", env=[{"name": "WHO", "value": "me"}])
+    a.deploy(sample("php-front"), "front /a/b?q=7 me 7", path="/a/b?q=7")
+    a.serves("just a file", "/robots.txt")
+    a.env(PINION_DOCROOT="nowhere")
+    b = a.build(sample("php-front"))
+    assert not b.ok, b
+    b.says("nowhere")
+
+
+def static_sites(w):
+    a = App(world(w), "static")
+    a.deploy(sample("static-site"), "static site")
+    assert a.get("/.env")[0] == 403, a.get("/.env")
+    status, body = a.get("/missing")
+    assert status == 404 and "nothing here" in body, (status, body)
+    times = []
+    for i in range(5):
+        b = a.build({"index.html": f"<p>{i}"})
+        assert b.ok and not b.result["deps_key"], b
+        times.append(b.result["us"]["total"] / 1000)
+    return "build " + " ".join(f"{t:.0f}" for t in times) + " ms"
+
+
+def a_folder_of_a_monorepo(w):
+    a = App(world(w), "nodejs", env=[{"name": "PINION_SUBDIR", "value": "services/api"}])
+    a.deploy(sample("monorepo"), "api of the monorepo")
+    a.env(PINION_SUBDIR="../x")
+    assert not a.build(sample("monorepo")).ok
+
+
+def diy_daemons_and_hooks(w):
+    world(w)
+    a = App(w, "diy")
+    a.deploy(sample("diy-daemon"), "a daemon on 127.1.244.1")
+    a.w.remove(a.running)
+    assert open(f"{w.data}/gears/{a.gear}/data/stops").read() == "stopping\n"
+    a = App(w, "static")
+    b = a.deploy(sample("hooks"), "pre_build\nbuild\ndeploy\n", path="/trace.txt")
+    b.says("hook pre_build in", "hook build in")
+    assert "hook deploy" not in b.text
+    wait_for(lambda: os.path.exists(f"{w.data}/gears/{a.gear}/data/post_deploy"), "post_deploy hook")
+    bad = a.build({"index.html": "x", ".openshift/action_hooks/build": ("exec", "#!/bin/bash\necho oops\nexit 7\n")})
+    assert not bad.ok and bad.result["exit_code"] == 7 and bad.result["step"] == "build", bad
+    bad.says("oops", "Failed to execute action hook 'build'")
+    b = a.build({"index.html": "x", ".openshift/action_hooks/build": "#!/bin/bash\necho oops\n"})
+    assert b.ok, b
+    b.says("NOTE: The .openshift/action_hooks/build hook is not executable")
+    b = a.build({"index.html": "x", ".openshift/action_hooks/build": ("exec", "#!/bin/bash\r\necho fine\r\n")})
+    assert b.ok, b
+    b.says("Windows line ends", "fine")
+
+
+def things_said_plainly(w):
+    a = App(world(w), "nodejs")
+    b = a.deploy(sample("with-docker"), "no docker")
+    b.says("the Dockerfile is not used", "model.bin is a Git LFS pointer")
+    b = a.build(sample("release"))
+    assert b.result["release"] == "echo migrated > $OPENSHIFT_DATA_DIR/released", b
+
+
+def strange_trees(w):
+    a = App(world(w), "static")
+    b = a.build({"index.html": "<p>x", b"caf\xe9.txt": "latin", "link.html": ("link", "index.html"),
+                 "up": ("link", "../../../x"), "a/" + "b" * 150 + "/" + "c" * 150: "long"})
+    assert b.ok, b
+    a.run()
+    a.serves("latin", "/caf%E9.txt")
+    a.serves("<p>x", "/link.html")
+    assert os.readlink(a.repo() + "/up") == "../../../x"
+    for target in ("/etc/passwd", "../../../../x"):
+        b = a.build({"index.html": "x", "bad": ("link", target)})
+        assert not b.ok and b.result["step"] == "unpack", b
+        b.says("'bad' is a symbolic link that is absolute or leaves the application")
+    many = {f"d{i // 100}/f{i}": str(i) for i in range(20000)}
+    b = a.build({"index.html": "many", **many})
+    assert b.ok, b
+    ms = b.result["us"]["total"] / 1000
+    big = {"index.html": "big", "node_modules/.bin/tool": ("exec", b"\x7fELF" + os.urandom(40 << 20))}
+    b = a.build(big)
+    assert b.ok, b
+    return f"20,000 files {ms:.0f} ms, 40 MB {b.result['us']['total'] / 1000:.0f} ms"
+
+
+def hostile_archives(w):
+    import io, tarfile
+    a = App(world(w), "static")
+
+    def tar(*entries):
+        out = io.BytesIO()
+        t = tarfile.open(fileobj=out, mode="w")
+        for name, kind, link in entries:
+            i = tarfile.TarInfo(name)
+            i.type, i.linkname, i.size = kind, link, 1 if kind == tarfile.REGTYPE else 0
+            t.addfile(i, io.BytesIO(b"x"))
+        t.close()
+        return out.getvalue()
+
+    cases = [
+        (tar(("../x", tarfile.REGTYPE, "")), "'..'"), (tar(("a/../../x", tarfile.REGTYPE, "")), "'..'"),
+        (tar(("/etc/x", tarfile.REGTYPE, "")), "absolute"), (tar(("x", tarfile.CHRTYPE, "")), "device"),
+        (tar(("x", tarfile.FIFOTYPE, "")), "pipe"), (tar(("x", tarfile.LNKTYPE, "/etc/passwd")), "hard link"),
+        (tar(("x", tarfile.LNKTYPE, "../../y")), "hard link"), (tar(("d", tarfile.SYMTYPE, ".."), ("d/x", tarfile.REGTYPE, "")), "no directory"),
+        (tar(("index.html", tarfile.REGTYPE, ""))[:700], "damaged"), (b"no tar at all" * 100, "archive"),
+    ]
+    for data, word in cases:
+        b = a.build_tar(data)
+        assert not b.ok and b.result["step"] == "unpack", b
+        b.says(word)
+    assert a.build({"index.html": "fine"}).ok
+    wait_for(lambda: not os.listdir(w.data + "/scratch"), "empty scratch")
+
+
+def limits_of_a_build(w):
+    a = App(world(w), "static")
+    hook = lambda s: {"index.html": "x", ".openshift/action_hooks/build": ("exec", "#!/bin/bash\n" + s)}
+    start = time.monotonic()
+    b = a.build(hook("echo begun; sleep 100\n"), timeout_s=2)
+    assert not b.ok and time.monotonic() - start < 20, b
+    b.says("begun", "took longer than 2 s")
+    b = a.build(hook("for ((i = 0; i < 20000; i++)); do echo $i 1234567890; done; exit 0\n"), output_max=50000)
+    assert b.ok, b
+    assert len(b.text) < 60000
+    b.says("the output is longer than its limit")
+    b = a.build(hook("printf 'no newline\\rprogress\\rdone'\n"))
+    assert b.ok, b
+    b.says("done")
+    # The asker goes away.
+    s = a.connect()
+    body = json.dumps(a.order()).encode() + b"\n" + tar_of(hook("sleep 100\n"))
+    s.sendall(a.head(len(body)) + body)
+    wait_for(lambda: any(x.startswith("inst/build") for x in w.left()), "builder instance")
+    s.close()
+    wait_for(lambda: not any("build" in x for x in w.left()), "end of the builder instance")
+    assert a.build({"index.html": "fine"}).ok
+    w.kill(signal.SIGTERM)
+
+
+def what_a_build_may_reach(w):
+    """A builder sees its own files and nothing of the node."""
+    a = App(world(w), "static")
+    script = """#!/bin/bash
+id -u
+touch /usr/x 2>/dev/null && echo WROTE-USR
+ls /var/lib/openshift
+touch "$HOME/.npmrc" && echo home-writable
+echo data >"$OPENSHIFT_DATA_DIR/kept"
+echo "$OPENSHIFT_APP_NAME $PINION_CACHE_DIR"
+env | sort >"$OPENSHIFT_REPO_DIR/env.txt"
+"""
+    b = a.build({"index.html": "x", ".openshift/action_hooks/build": ("exec", script)})
+    assert b.ok, b
+    b.says("1000", "home-writable", "shop /var/cache/pinion", a.gear)
+    assert "WROTE-USR" not in b.text
+    assert os.path.exists(f"{w.data}/gears/{a.gear}/data/kept")
+    env = open(a.repo() + "/env.txt").read()
+    assert "OPENSHIFT_REPO_DIR=/var/lib/openshift/" in env and BROKER_TOKEN not in env
+
+
+if __name__ == "__main__":
+    run_tests([stock_templates, nodejs_dependencies, nodejs_without_a_lock_file, nodejs_yarn_lock_only, start_commands,
+               ports_of_their_own, python_applications, python_requirements, php_applications, static_sites,
+               a_folder_of_a_monorepo, diy_daemons_and_hooks, things_said_plainly, strange_trees, hostile_archives,
+               limits_of_a_build, what_a_build_may_reach])
