@@ -191,10 +191,12 @@ load_options(struct load *l, int argc, char **argv, bool files_only)
 			return 1;
 		const struct conf_item *it = find(l->items, name);
 		bool is_file = str_eq(name, "config");
-		const char *value = option_value(it, after, argc, argv, &i);
-		if ((it == NULL && !is_file) || value == NULL)
+		if (it == NULL && !is_file)
 			return err_set(l->e, ERR_INVALID, argv[i],
-			    value == NULL ? "needs a value" : "is no option: see --help");
+			    "is no option of %s: see %s --help", l->program, l->program);
+		const char *value = option_value(it, after, argc, argv, &i);
+		if (value == NULL)
+			return err_set(l->e, ERR_INVALID, argv[i], "needs a value");
 		if (is_file && files_only && load_file(l, value) < 0)
 			return -1;
 		if (!is_file && !files_only && set_item(l, it, value) < 0)
