@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -516,6 +517,201 @@ detach_frees_address_and_link(void **state)
 	assert_string_not_equal(attach(w, "a0-2", "app1").address, a.address);
 }
 
+/* --- hostile instances --- */
+
+static int
+take_address(struct world *w, const char *address)
+{
+	struct net_mnl *m;
+	struct err e = { 0 };
+	int rc;
+
+	(void)w;
+	m = net_mnl_open(&e);
+	if (m == NULL)
+		return 98;
+	rc = net_mnl_add_address(m, net_mnl_index(m, "eth0"), ip(address), &e);
+	net_mnl_close(m);
+	return rc < 0 ? 97 : 0;
+}
+
+/* From the instance with another source address, which it gave itself (its own root cannot). */
+static int
+connect_as(struct world *w, const char *instance, const char *source, const char *address, int port)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct sockaddr_in from = make_address(source, 0), to = make_address(address, port);
+		struct timeval limit = { .tv_usec = 300000 };
+		int fd, rc;
+
+		enter(w, instance);
+		rc = take_address(w, source);
+		if (rc != 0)
+			_exit(rc);
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+		if (bind(fd, (struct sockaddr *)&from, sizeof from) < 0)
+			_exit(96);
+		_exit(connect(fd, (struct sockaddr *)&to, sizeof to) < 0 ? errno : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WEXITSTATUS(status);
+}
+
+static void
+another_source_is_dropped(void **state)
+{
+	struct world *w = *state;
+	struct net_link a = attach(w, "a0-1", "app1"), b = attach(w, "b0-1", "app2"), c;
+	pid_t pid;
+
+	c = attach(w, "c0-1", "app2");
+	pid = start_server(w, "c0-1", "0.0.0.0", 8080);
+	assert_int_equal(connect_from(w, "b0-1", c.address, 8080), 0);
+	assert_int_equal(connect_as(w, "a0-1", b.address, c.address, 8080), EINPROGRESS);
+	assert_int_equal(
+	    connect_as(w, "a0-1", net_host_address(w->net), c.address, 8080), EINPROGRESS);
+	stop(pid);
+	(void)a;
+}
+
+static void
+ipv6_has_no_way(void **state)
+{
+	struct world *w = *state;
+	char path[160], text[4096];
+	pid_t pid;
+	int status, fd;
+	ssize_t n;
+
+	(void)attach(w, "a0-1", "app1");
+	pid = fork();
+	if (pid == 0) {
+		enter(w, "a0-1");
+		fd = open("/proc/net/if_inet6", O_RDONLY);
+		n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+		text[n < 0 ? 0 : n] = '\0';
+		_exit(strstr(text, "eth0") != NULL);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	(void)snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/pn%s002/addr_gen_mode", w->tag);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		skip();
+	assert_int_equal(read(fd, text, 1), 1);
+	assert_int_equal(text[0], '1');
+	(void)close(fd);
+}
+
+/* --- workers --- */
+
+enum { THREADS = 4, ROUNDS = 12 };
+
+struct crowd {
+	struct world *w;
+	int number;
+	struct err e;
+	bool has_failed;
+};
+
+static void *
+come_and_go(void *arg)
+{
+	struct crowd *c = arg;
+	char name[32];
+	struct net_link l;
+	int i;
+
+	for (i = 0; i < ROUNDS && !c->has_failed; i++) {
+		(void)snprintf(name, sizeof name, "t%d-%d", c->number, i);
+		c->has_failed =
+		    net_attach(c->w->net, name, i % 2 ? "app1" : "app2", &l, &c->e) < 0 ||
+		    net_forward(c->w->net, name, "127.0.0.1", 3000 + i, &c->e) < 0 ||
+		    (i % 3 != 0 && net_detach(c->w->net, name, &c->e) < 0);
+	}
+	return NULL;
+}
+
+static void
+workers_share_it(void **state)
+{
+	struct world *w = *state;
+	AUTO_FINI(net_link_list_fini) struct net_link_list l = { 0 };
+	struct crowd c[THREADS] = { 0 };
+	pthread_t t[THREADS];
+	struct err e = { 0 };
+	size_t i, k, named = 0;
+
+	for (i = 0; i < THREADS; i++) {
+		c[i].w = w;
+		c[i].number = (int)i;
+		assert_int_equal(pthread_create(&t[i], NULL, come_and_go, &c[i]), 0);
+	}
+	for (i = 0; i < THREADS; i++) {
+		assert_int_equal(pthread_join(t[i], NULL), 0);
+		check(c[i].has_failed ? -1 : 0, &c[i].e);
+	}
+	check(net_list(w->net, &l, &e), &e);
+	for (i = 0; i < l.n; i++) {
+		named += l.v[i].has_ns && l.v[i].has_veth;
+		for (k = 0; k < i; k++)
+			assert_string_not_equal(l.v[i].veth, l.v[k].veth);
+	}
+	assert_int_equal(named, THREADS * ROUNDS / 3);
+}
+
+/* The daemon dies at any instant; the next one finds nothing half made and can go on. */
+static void
+killed_at_any_instant(void **state)
+{
+	struct world *w = *state;
+	int round;
+
+	net_close(w->net);
+	w->net = NULL;
+	for (round = 0; round < 12; round++) {
+		AUTO_FINI(net_link_list_fini) struct net_link_list l = { 0 };
+		struct err e = { 0 };
+		size_t i;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			struct net_link link;
+			char name[32];
+			int k;
+
+			(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+			open_net(w);
+			for (k = 0;; k++) {
+				(void)snprintf(name, sizeof name, "r%d-%d", round, k);
+				if (net_attach(w->net, name, "app1", &link, &e) < 0)
+					_exit(1);
+				if (k % 2 == 1 && net_detach(w->net, name, &e) < 0)
+					_exit(1);
+			}
+		}
+		(void)usleep(20000 + (useconds_t)round * 1700);
+		stop(pid);
+		open_net(w);
+		check(net_list(w->net, &l, &e), &e);
+		for (i = 0; i < l.n; i++) {
+			/* A link whose namespace is just ending has no binding left. */
+			if (!l.v[i].has_ns || !l.v[i].has_veth)
+				continue;
+			assert_true(l.v[i].instance[0] != '\0' && l.v[i].address[0] != '\0');
+		}
+		(void)attach(w, "after", "app1");
+		check(net_detach(w->net, "after", &e), &e);
+		net_close(w->net);
+		w->net = NULL;
+	}
+	open_net(w);
+}
+
 static void
 sockets_are_made_inside(void **state)
 {
@@ -609,6 +805,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_new_daemon_adopts, setup, teardown),
 		cmocka_unit_test_setup_teardown(half_made_ones_are_removed, setup, teardown),
 		cmocka_unit_test_setup_teardown(detach_frees_address_and_link, setup, teardown),
+		cmocka_unit_test_setup_teardown(another_source_is_dropped, setup, teardown),
+		cmocka_unit_test_setup_teardown(ipv6_has_no_way, setup, teardown),
+		cmocka_unit_test_setup_teardown(workers_share_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(killed_at_any_instant, setup, teardown),
 		cmocka_unit_test_setup_teardown(sockets_are_made_inside, setup, teardown),
 		cmocka_unit_test_setup_teardown(two_nodes_share_a_machine, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_second_daemon_is_refused, setup, teardown),
