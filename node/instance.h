@@ -57,6 +57,13 @@ void instances_stop_all(struct instances *is, instances_done_fn *done, void *arg
 
 typedef void instances_each_fn(const struct wire_instance_status *st, void *arg);
 void instances_each(const struct instances *is, instances_each_fn *fn, void *arg);
+/* One that has a network. */
+struct instances_host {
+	const char *id, *app, *gear, *address;
+	bool is_ready;
+};
+typedef void instances_host_fn(const struct instances_host *host, void *arg);
+void instances_hosts(const struct instances *is, instances_host_fn *fn, void *arg);
 /* Digests of the layers that instances use; appended. */
 void instances_layers(const struct instances *is, struct str_list *out);
 /* Ids of the instances of a gear whose containers live; for logs. */

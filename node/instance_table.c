@@ -324,6 +324,27 @@ instances_each(const struct instances *is, instances_each_fn *fn, void *arg)
 }
 
 void
+instances_hosts(const struct instances *is, instances_host_fn *fn, void *arg)
+{
+	struct collected c = collect_all(is);
+
+	for (size_t k = 0; k < c.n; k++) {
+		const struct instance *i = c.v[k];
+		const struct instances_host host = {
+			.id = i->spec.id,
+			.app = i->spec.app_id,
+			.gear = i->spec.gear,
+			.address = i->link.address,
+			.is_ready = i->step == STEP_RUN,
+		};
+
+		if (i->container != NULL && i->link.address[0] != '\0')
+			fn(&host, arg);
+	}
+	free(c.v);
+}
+
+void
 instances_layers(const struct instances *is, struct str_list *out)
 {
 	struct collected c = collect_all(is);

@@ -31,6 +31,7 @@
 #include "node/node_dirs.h"
 #include "node/node_stream.h"
 #include "node/node_sync.h"
+#include "node/resolver_host.h"
 #include "node/stack.h"
 #include "node/volume.h"
 
@@ -59,6 +60,8 @@ struct daemon {
 	struct layer_store *layers;
 	struct gear_table *gears;
 	struct instances *instances;
+	struct resolver_host *resolver;
+	char *resolver_path;
 	struct builder *builder;
 	struct node_sync *sync;
 	struct node_stream *stream;
@@ -120,6 +123,7 @@ on_instance_changed(const struct wire_instance_status *st, void *arg)
 	struct daemon *d = arg;
 
 	node_sync_instance_changed(d->sync, st);
+	resolver_host_poke(d->resolver);
 }
 
 struct collect_job {
@@ -202,6 +206,7 @@ on_gears_stopped(void *arg)
 {
 	struct daemon *d = arg;
 
+	resolver_host_end(d->resolver);
 	take_down(d);
 	log_info("gears_stopped");
 	d->stopped(d->stopped_arg);
@@ -327,12 +332,26 @@ open_tables(struct daemon *d, struct err *e)
 		.arg = d,
 	};
 
+	d->resolver_path = file_join(d->dirs.run, "resolver.sock");
+	instances.resolver = d->resolver_path;
 	d->gears = gear_table_open(&gears, e);
 	if (d->gears == NULL)
 		return -1;
 	instances.gears = d->gears;
 	d->instances = instances_open(&instances, e);
-	return d->instances == NULL ? -1 : 0;
+	if (d->instances == NULL)
+		return -1;
+	const struct resolver_host_opts resolver = {
+		.loop = d->loop,
+		.worker = d->worker,
+		.net = d->net,
+		.dirs = &d->dirs,
+		.instances = d->instances,
+		.gears = d->gears,
+		.path = d->resolver_path,
+	};
+	d->resolver = resolver_host_new(&resolver);
+	return 0;
 }
 
 static int
@@ -424,6 +443,7 @@ close_all(struct daemon *d)
 	loop_timer_cancel(d->end);
 	node_stream_close(d->stream);
 	builder_free(d->builder);
+	resolver_host_free(d->resolver);
 	instances_close(d->instances);
 	gear_table_close(d->gears);
 	node_sync_free(d->sync);
@@ -440,6 +460,7 @@ close_all(struct daemon *d)
 	loop_free(d->loop);
 	file_close(d->lock);
 	free(d->broker_url);
+	free(d->resolver_path);
 	node_dirs_fini(&d->dirs);
 	node_conf_fini(&d->conf);
 }

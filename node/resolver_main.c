@@ -2,10 +2,12 @@
  *
  * usage: pinion-resolver NAMES-FILE [RESOLV-CONF]
  *
- * Started by pinion-node as a user of its own, with the listening control socket (Unix,
+ * Started by pinion-node as root, becomes the user pinion-resolver (or nobody), with the listening control socket (Unix,
  * SOCK_SEQPACKET) as fd 3. NAMES-FILE: lines `APP NAME ADDRESS`, read again when it changes.
  * RESOLV-CONF (/etc/resolv.conf): the servers that are asked for all else. Ends on SIGTERM. */
 #include <errno.h>
+#include <grp.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +20,7 @@
 #include "lib/loop/loop.h"
 #include "node/resolver.h"
 
-enum { CONTROL_FD = 3, EXIT_USAGE = 64 };
+enum { CONTROL_FD = 3, EXIT_USAGE = 64, NOBODY = 65534 };
 
 static void
 on_term(void *arg)
@@ -47,6 +49,20 @@ raise_files(void)
 	}
 }
 
+/* Started as root, because its program may lie where only root can go. */
+static bool
+give_up_root(void)
+{
+	const struct passwd *pw = getpwnam("pinion-resolver");
+	uid_t uid = pw != NULL ? pw->pw_uid : NOBODY;
+	gid_t gid = pw != NULL ? pw->pw_gid : NOBODY;
+
+	if (geteuid() != 0)
+		return true;
+	return setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 &&
+	       setresuid(uid, uid, uid) == 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -65,6 +81,11 @@ main(int argc, char **argv)
 	(void)prctl(PR_SET_DUMPABLE, 0);
 	(void)signal(SIGPIPE, SIG_IGN);
 	raise_files();
+	if (!give_up_root()) {
+		(void)fprintf(stderr, "pinion-resolver: cannot give up root\n");
+		return EXIT_USAGE;
+	}
+	(void)prctl(PR_SET_DUMPABLE, 0); /* the change of user made it so again */
 	l = loop_new();
 	term = loop_signal_start(l, SIGTERM, on_term, l);
 	interrupt = loop_signal_start(l, SIGINT, on_term, l);

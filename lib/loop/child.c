@@ -434,6 +434,17 @@ child_pid(const struct child *c)
 }
 
 void
+child_leave(struct child *take_c)
+{
+	if (take_c != NULL && take_c->pidfd >= 0) {
+		loop_io_cancel(STEAL(take_c->pid_io));
+		file_close(take_c->pidfd);
+		take_c->pidfd = -1;
+	}
+	child_free(take_c);
+}
+
+void
 child_free(struct child *take_c)
 {
 	if (take_c == NULL)

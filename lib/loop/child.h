@@ -59,5 +59,7 @@ void child_close_stdin(struct child *c); /* after what is queued */
 void child_pause(struct child *c, bool paused); /* stops reading its output: backpressure */
 void child_kill(struct child *c, int signo);
 pid_t child_pid(const struct child *c);
+/* Forgets it without a word, for one started with keep_on_exit: it runs on. NULL is fine. */
+void child_leave(struct child *take_c);
 /* Kills with SIGKILL if it still runs, reaps, never calls back again. NULL is fine. */
 void child_free(struct child *take_c);

@@ -149,6 +149,32 @@ def gears_outlive_the_daemon(w):
     wait_for(lambda: not any(i in x for x in w.left()), "end of the orphan")
 
 
+def names_are_resolved(w):
+    w.start()
+    g = w.gear()
+    code = server().replace('body = (', 'import socket; body = (socket.gethostbyname(self.path[1:]) if len(self.path) > 1 else "up").encode() or (')
+    i = w.instance(g, app(w, code))
+    w.wait_state(i, "ready", "failed")
+    address = w.broker.instances[i]["address"]
+
+    def asks():
+        try:
+            return w.get(i, "/shop-demo.apps.test")[1] == address
+        except Exception:
+            return False
+    wait_for(asks, "name of the application")
+    pid = int(open(w.run + "/resolver.pid").read())
+    assert "Uid:\t0" not in open(f"/proc/{pid}/status").read()
+    w.kill()
+    assert asks()
+    os.kill(pid, 9)
+    w.start()
+    wait_for(asks, "name after the resolver was killed")
+    w.remove(i)
+    w.remove_gear(g)
+    wait_for(lambda: w.left() == [], "end of all")
+
+
 def stop_gears_takes_all_down(w):
     w.start()
     g = w.gear()

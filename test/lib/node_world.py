@@ -316,6 +316,11 @@ class Node:
             if self.process is not None and self.process.poll() is None:
                 self.kill()
             self.broker.stop()
+            try:
+                os.kill(int(open(self.run + "/resolver.pid").read()), signal.SIGTERM)
+            except OSError:
+                pass
+            shutil.rmtree(f"/run/pinion/resolver-{self.tag}", ignore_errors=True)
             for ctrl in os.listdir("/sys/fs/cgroup"):
                 for top, _, files in os.walk(f"/sys/fs/cgroup/{ctrl}/pinion/{self.tag}"):
                     try:

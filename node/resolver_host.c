@@ -1,0 +1,320 @@
+#include "node/resolver_host.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/loop/child.h"
+#include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
+#include "node/gear_table.h"
+#include "node/instance.h"
+#include "node/net.h"
+#include "node/node_dirs.h"
+#include "node/resolver_link.h"
+
+enum { SOON_MS = 50, LOOK_MS = 10000, RETRY_MS = 1000, PID_MAX = 32 };
+
+struct resolver_host {
+	struct resolver_host_opts o;
+	char *dir, *names_file, *pid_file; /* owned; dir: what the resolver's user may read */
+	struct loop_timer *timer;
+	struct worker_job *job;
+	struct child *child; /* started by us, or NULL */
+	bool is_poked;       /* while a job was under way */
+	bool has_ended;
+};
+
+/* Who should have sockets there, and the names. */
+struct tend_job {
+	struct resolver_host *owner; /* done only */
+	struct net *net;
+	char *path, *names_file;
+	struct str_list ids, apps;                 /* side by side */
+	struct str_list name_apps, names, addresses; /* side by side */
+	bool needs_start;
+	struct err e;
+};
+
+static void
+free_tend(void *take_job)
+{
+	struct tend_job *j = take_job;
+
+	free(j->path);
+	free(j->names_file);
+	str_list_fini(&j->ids);
+	str_list_fini(&j->apps);
+	str_list_fini(&j->name_apps);
+	str_list_fini(&j->names);
+	str_list_fini(&j->addresses);
+	free(j);
+}
+
+static void
+add_name(struct tend_job *j, const char *app, const char *name, const char *address)
+{
+	char *lower;
+
+	if (name == NULL || name[0] == '\0' || address[0] == '\0')
+		return;
+	lower = xstrdup(name);
+	str_lower(lower);
+	str_list_add(&j->name_apps, app);
+	str_list_take(&j->names, lower);
+	str_list_add(&j->addresses, address);
+}
+
+struct collecting {
+	struct resolver_host *host;
+	struct tend_job *job;
+};
+
+static void
+collect(const struct instances_host *i, void *arg)
+{
+	struct collecting *c = arg;
+	const struct gear *g = gear_table_find(c->host->o.gears, i->gear);
+
+	str_list_add(&c->job->ids, i->id);
+	str_list_add(&c->job->apps, i->app);
+	if (!i->is_ready || g == NULL)
+		return;
+	add_name(c->job, i->app, g->spec.app_dns, i->address);
+	if (g->spec.gear_dns != NULL && g->spec.app_dns != NULL &&
+	    strcmp(g->spec.gear_dns, g->spec.app_dns) != 0)
+		add_name(c->job, i->app, g->spec.gear_dns, i->address);
+	add_name(c->job, i->app, g->spec.uuid, i->address);
+}
+
+static void
+give_sockets(const struct tend_job *j, size_t k)
+{
+	AUTO(file_close) int udp = -1;
+	AUTO(file_close) int tcp = -1;
+	struct err e = { 0 };
+
+	udp = net_socket(j->net, j->ids.v[k], SOCK_DGRAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
+	if (udp >= 0)
+		tcp = net_socket(
+		    j->net, j->ids.v[k], SOCK_STREAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
+	if (tcp < 0 || resolver_link_add(j->path, j->ids.v[k], j->apps.v[k], udp, tcp, &e) < 0)
+		log_debug("resolver_give", LOG_STR("instance", j->ids.v[k]), LOG_ERR(&e));
+}
+
+static void
+write_names(struct tend_job *j)
+{
+	struct resolver_name *v = xcalloc(j->names.n + 1, sizeof *v);
+	struct err e = { 0 };
+
+	for (size_t k = 0; k < j->names.n; k++)
+		v[k] = (struct resolver_name){
+			.app = j->name_apps.v[k],
+			.name = j->names.v[k],
+			.address = j->addresses.v[k],
+		};
+	if (resolver_link_names(j->names_file, v, j->names.n, &e) < 0)
+		log_warn("resolver_names", LOG_ERR(&e));
+	free(v);
+}
+
+static void
+run_tend(void *job)
+{
+	struct tend_job *j = job;
+	AUTO_FINI(str_list_fini) struct str_list held = { 0 };
+
+	write_names(j);
+	if (resolver_link_list(j->path, &held, &j->e) < 0) {
+		j->needs_start = true;
+		return;
+	}
+	for (size_t k = 0; k < j->ids.n; k++) {
+		if (!str_list_has(&held, j->ids.v[k]))
+			give_sockets(j, k);
+	}
+	for (size_t k = 0; k < held.n; k++) {
+		struct err e = { 0 };
+
+		if (!str_list_has(&j->ids, held.v[k]) &&
+		    resolver_link_remove(j->path, held.v[k], &e) < 0)
+			log_debug("resolver_remove", LOG_STR("instance", held.v[k]), LOG_ERR(&e));
+	}
+}
+
+static void
+on_child_end(struct child *c, const struct child_end *end, void *arg)
+{
+	struct resolver_host *h = arg;
+
+	log_warn("resolver_ended", LOG_STR("why", end->why));
+	child_free(c);
+	h->child = NULL;
+	loop_timer_again(h->timer, RETRY_MS);
+}
+
+static void
+write_pid(const struct resolver_host *h)
+{
+	AUTO(free) char *text = xasprintf("%d\n", (int)child_pid(h->child));
+	struct err e = { 0 };
+
+	if (file_replace_fast(h->pid_file, text, strlen(text), 0600, &e) < 0)
+		log_warn("resolver_pid", LOG_ERR(&e));
+}
+
+/* It gives up root by itself; its log is a file, for it lives longer than our stderr. */
+static int
+start_process(struct resolver_host *h, struct err *e)
+{
+	AUTO(free) char *program = file_join(h->o.dirs->libexec, "pinion-resolver");
+	AUTO(free) char *log_path = file_join(h->o.dirs->run, "resolver.log");
+	const char *const argv[] = { program, h->names_file, NULL };
+	AUTO(file_close) int control = resolver_link_listen(h->o.path, e);
+	AUTO(file_close)
+	int log = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	const struct child_opts o = {
+		.argv = argv,
+		.new_session = true,
+		.keep_on_exit = true,
+		.out_fd = log,
+		.err_fd = log,
+		.pass_fds = &control,
+		.pass_n = 1,
+	};
+
+	if (control < 0)
+		return -1;
+	h->child = child_start(h->o.loop, &o, NULL, on_child_end, h, e);
+	if (h->child == NULL)
+		return -1;
+	write_pid(h);
+	log_info("resolver_started", LOG_INT("pid", child_pid(h->child)));
+	return 0;
+}
+
+static void
+done_tend(void *job)
+{
+	struct tend_job *j = job;
+	struct resolver_host *h = j->owner;
+	bool needs_start = j->needs_start;
+	struct err e = { 0 };
+
+	h->job = NULL;
+	free_tend(j);
+	if (needs_start && h->child == NULL && !h->has_ended) {
+		if (start_process(h, &e) < 0)
+			log_error("resolver_not_started", LOG_ERR(&e));
+		loop_timer_again(h->timer, e.code == ERR_NONE ? SOON_MS : RETRY_MS);
+	} else {
+		loop_timer_again(h->timer, h->is_poked ? SOON_MS : needs_start ? RETRY_MS : LOOK_MS);
+	}
+	h->is_poked = false;
+}
+
+static void
+on_timer(void *arg)
+{
+	struct resolver_host *h = arg;
+	struct tend_job *j;
+	struct collecting c;
+
+	if (h->job != NULL || h->has_ended)
+		return;
+	j = xcalloc(1, sizeof *j);
+	*j = (struct tend_job){
+		.owner = h,
+		.net = h->o.net,
+		.path = xstrdup(h->o.path),
+		.names_file = xstrdup(h->names_file),
+	};
+	c = (struct collecting){ h, j };
+	instances_hosts(h->o.instances, collect, &c);
+	h->job = worker_submit(h->o.worker, run_tend, done_tend, free_tend, j);
+}
+
+void
+resolver_host_poke(struct resolver_host *h)
+{
+	if (h->job != NULL)
+		h->is_poked = true;
+	else
+		loop_timer_again(h->timer, SOON_MS);
+}
+
+struct resolver_host *
+resolver_host_new(const struct resolver_host_opts *o)
+{
+	struct resolver_host *h = xcalloc(1, sizeof *h);
+	struct err e = { 0 };
+
+	h->o = *o;
+	h->dir = xasprintf("/run/pinion/resolver-%s", o->dirs->tag);
+	h->names_file = file_join(h->dir, "names");
+	h->pid_file = file_join(o->dirs->run, "resolver.pid");
+	if (file_mkdirs(h->dir, 0755, &e) < 0)
+		log_warn("resolver_names", LOG_ERR(&e));
+	h->timer = loop_timer_start(o->loop, 0, false, on_timer, h);
+	return h;
+}
+
+void
+resolver_host_free(struct resolver_host *take_h)
+{
+	if (take_h == NULL)
+		return;
+	worker_detach(take_h->job);
+	loop_timer_cancel(take_h->timer);
+	child_leave(take_h->child);
+	free(take_h->dir);
+	free(take_h->names_file);
+	free(take_h->pid_file);
+	free(take_h);
+}
+
+/* The pid of the file, if it is still that program. */
+static pid_t
+read_pid(const struct resolver_host *h)
+{
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+	char path[64], exe[4096];
+	struct err e = { 0 };
+	long pid;
+	ssize_t n;
+
+	if (file_read(h->pid_file, PID_MAX, &text, &e) < 0)
+		return 0;
+	pid = strtol(text.p, NULL, 10);
+	if (pid <= 1)
+		return 0;
+	(void)snprintf(path, sizeof path, "/proc/%ld/exe", pid);
+	n = readlink(path, exe, sizeof exe - 1);
+	if (n < 0)
+		return 0;
+	exe[n] = '\0';
+	return strstr(exe, "/pinion-resolver") == NULL ? 0 : (pid_t)pid;
+}
+
+void
+resolver_host_end(struct resolver_host *h)
+{
+	struct err e = { 0 };
+	pid_t pid = h->child != NULL ? child_pid(h->child) : read_pid(h);
+
+	h->has_ended = true;
+	if (pid > 1)
+		(void)kill(pid, SIGTERM);
+	(void)unlink(h->pid_file);
+	if (file_remove_tree(h->dir, &e) < 0)
+		log_warn("resolver_left", LOG_ERR(&e));
+}
