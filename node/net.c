@@ -678,55 +678,36 @@ load_rules(struct net *n, const struct str_list *allow, struct err *e)
 	return n->rules == NULL ? -1 : 0;
 }
 
-struct stale {
-	char prefix[16];
-	int *v; /* owned */
-	size_t n;
-};
-
+/* Remains of a node whose state is gone. */
 static void
-scan_stale(const struct net_mnl_link *l, void *arg)
+clean_stale(int number, const char *tag, void *arg)
 {
-	struct stale *s = arg;
-
-	if (!str_has_prefix(l->name, s->prefix) || strlen(l->name) != strlen(s->prefix) + 3)
-		return;
-	s->v = xreallocarray(s->v, s->n + 1, sizeof *s->v);
-	s->v[s->n++] = l->index;
-}
-
-/* Links and rules of a node whose state is gone and whose block we got. */
-static void
-clean_stale(struct net *n, const char *tag)
-{
-	struct stale s = { 0 };
+	struct net *n = arg;
+	const struct net_block b = { .number = number };
 	struct err e = { 0 };
-	size_t i;
 
-	(void)snprintf(s.prefix, sizeof s.prefix, "pn%s", tag);
-	log_info("net_stale_node_removed", LOG_STR("tag", tag));
-	if (net_rules_delete_table(tag, &e) < 0 ||
-	    net_mnl_each_link(n->mnl, scan_stale, &s, &e) < 0)
+	log_info("net_stale_node_removed", LOG_STR("tag", tag), LOG_INT("block", number));
+	if ((tag != NULL && net_rules_delete_table(tag, &e) < 0) ||
+	    net_mnl_delete_group(n->mnl, (uint32_t)GROUP_BASE | (uint32_t)number, &e) < 0 ||
+	    net_mnl_delete_address(n->mnl, 1, net_block_address(&b, 1), &e) < 0)
 		log_warn("net_stale_node_kept", LOG_STR("tag", tag), LOG_ERR(&e));
-	for (i = 0; i < s.n; i++) {
-		e = (struct err){ 0 };
-		if (net_mnl_delete(n->mnl, s.v[i], &e) < 0)
-			log_warn("net_stale_link_kept", LOG_STR("tag", tag), LOG_ERR(&e));
-	}
-	free(s.v);
 }
 
 static int
 start(struct net *n, const struct net_opts *o, struct err *e)
 {
-	const char *locks = o->lock_dir != NULL ? o->lock_dir : "/run/pinion/blocks";
+	struct net_block_opts block = {
+		.lock_dir = o->lock_dir != NULL ? o->lock_dir : "/run/pinion/blocks",
+		.state_dir = o->state_dir,
+		.tag = o->tag,
+		.on_stale = clean_stale,
+		.arg = n,
+	};
 
 	n->mnl = net_mnl_open(e);
 	if (n->mnl == NULL || file_mkdirs(n->netns_dir, 0700, e) < 0 ||
-	    net_block_claim(locks, o->state_dir, o->tag, &n->block, e) < 0)
+	    net_block_claim(&block, &n->block, e) < 0)
 		return -1;
-	if (n->block.stale_tag[0] != '\0')
-		clean_stale(n, n->block.stale_tag);
 	address_text(n, 1, n->host_address);
 	if (write_sysctl("/proc/sys/net/ipv4/ip_forward", "1", e) < 0 ||
 	    net_mnl_add_address(n->mnl, 1, net_block_address(&n->block, 1), e) < 0 ||

@@ -18,7 +18,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 
-enum { FILE_MAX = 8192, BASE = 0x64400000 /* 100.64.0.0 */ };
+enum { FILE_MAX = 8192, TAG_SIZE = 16, SWEEP_MAX = 4, BASE = 0x64400000 /* 100.64.0.0 */ };
 
 static int
 remembered(const char *state_dir)
@@ -66,7 +66,7 @@ lock_path(const char *path, int *out, struct err *e)
 
 /* "TAG STATE-DIRECTORY". */
 static void
-read_owner(const char *path, char tag[16], char **out_state)
+read_owner(const char *path, char tag[TAG_SIZE], char **out_state)
 {
 	AUTO_FINI(buf_fini) struct buf b = { 0 };
 	struct err e = { 0 };
@@ -77,7 +77,7 @@ read_owner(const char *path, char tag[16], char **out_state)
 	if (file_read(path, FILE_MAX, &b, &e) < 0 || b.n == 0)
 		return;
 	rest = str_cut(buf_str(&b), ' ', &head);
-	if (rest.p == NULL || head.n == 0 || head.n >= 16 || rest.n < 2)
+	if (rest.p == NULL || head.n == 0 || head.n >= TAG_SIZE || rest.n < 2)
 		return;
 	memcpy(tag, head.p, head.n);
 	tag[head.n] = '\0';
@@ -112,90 +112,138 @@ is_used_by_host(int number, const struct ifaddrs *list)
 	return false;
 }
 
-struct attempt {
-	const char *lock_dir, *state_dir, *tag;
-	const struct ifaddrs *addresses;
-	bool is_ours; /* it is the one remembered */
-};
+/* Takes one stale block's file away, after its remains. false: it is none. */
+static bool
+sweep_one(const struct net_block_opts *o, int number, struct err *e)
+{
+	AUTO(free) char *path = xasprintf("%s/%04d", o->lock_dir, number);
+	AUTO(free) char *state = NULL;
+	AUTO(file_close) int fd = -1;
+	char tag[TAG_SIZE];
+	int now;
+
+	if (access(path, F_OK) < 0 || lock_path(path, &fd, e) != 1)
+		return false;
+	read_owner(path, tag, &state);
+	if (state == NULL || strcmp(state, o->state_dir) == 0)
+		return false;
+	now = remembered(state);
+	if (now == number)
+		return false;
+	/* Its owner may live on with another block and the same tag: then the rules are in use. */
+	o->on_stale(number, now < 0 && strcmp(tag, o->tag) != 0 ? tag : NULL, o->arg);
+	(void)unlink(path);
+	return true;
+}
+
+static void
+sweep(const struct net_block_opts *o)
+{
+	int i, swept = 0;
+
+	for (i = 0; o->on_stale != NULL && i < NET_BLOCK_COUNT && swept < SWEEP_MAX; i++) {
+		struct err e = { 0 };
+
+		swept += sweep_one(o, i, &e);
+	}
+}
 
 /* 1: out is filled; 0: not this one. */
 static int
-try_block(const struct attempt *a, int number, struct net_block *out, struct err *e)
+try_block(const struct net_block_opts *o, int number, const struct ifaddrs *addresses,
+    struct net_block *out, struct err *e)
 {
-	AUTO(free) char *path = xasprintf("%s/%04d", a->lock_dir, number);
+	AUTO(free) char *path = xasprintf("%s/%04d", o->lock_dir, number);
 	AUTO(free) char *state = NULL;
 	AUTO(file_close) int fd = -1;
-	char tag[16];
+	char tag[TAG_SIZE];
 	bool is_mine;
 	int rc = lock_path(path, &fd, e);
 
 	if (rc < 0)
 		return -1;
 	read_owner(path, tag, &state);
-	is_mine = state != NULL && strcmp(state, a->state_dir) == 0;
-	if (rc == 0 && is_mine && a->is_ours)
+	is_mine = state != NULL && strcmp(state, o->state_dir) == 0;
+	if (rc == 0 && is_mine)
 		return err_set(e, ERR_BUSY, NULL, "another process runs a node on %s", state);
-	if (rc == 0)
+	if (rc == 0 || (state != NULL && !is_mine))
 		return 0;
-	if (!is_mine && state != NULL && remembered(state) == number)
-		return 0;
-	if (!is_mine && state == NULL && is_used_by_host(number, a->addresses)) {
+	if (!is_mine && is_used_by_host(number, addresses)) {
 		(void)unlink(path);
 		return 0;
 	}
-	if (write_owner(fd, a->tag, a->state_dir, e) < 0)
+	if (write_owner(fd, o->tag, o->state_dir, e) < 0)
 		return -1;
 	*out = (struct net_block){ .number = number, .lock_fd = fd, .path = STEAL(path) };
 	fd = -1;
-	if (state != NULL && strcmp(tag, a->tag) != 0)
-		memcpy(out->stale_tag, tag, sizeof tag);
 	return 1;
 }
 
 static int
-claim(struct attempt *a, struct net_block *out, struct err *e)
+claim(const struct net_block_opts *o, struct net_block *out, struct err *e)
 {
-	int number = remembered(a->state_dir), rc = 0, i;
+	int number = remembered(o->state_dir), rc = 0, i;
+	struct ifaddrs *addresses = NULL;
 	uint32_t first = 5381;
 	const char *p;
 
-	a->is_ours = true;
+	(void)getifaddrs(&addresses);
 	if (number >= 0)
-		rc = try_block(a, number, out, e);
-	a->is_ours = false;
-	for (p = a->state_dir; *p != '\0'; p++)
+		rc = try_block(o, number, addresses, out, e);
+	for (p = o->state_dir; *p != '\0'; p++)
 		first = first * 33 + (unsigned char)*p;
 	for (i = 0; rc == 0 && i < NET_BLOCK_COUNT; i++)
-		rc = try_block(a, (int)((first + (uint32_t)i) % NET_BLOCK_COUNT), out, e);
+		rc =
+		    try_block(o, (int)((first + (uint32_t)i) % NET_BLOCK_COUNT), addresses, out, e);
+	freeifaddrs(addresses);
 	if (rc == 0)
 		return err_set(e, ERR_LIMIT, NULL, "all %d address blocks are taken: see %s",
-		    NET_BLOCK_COUNT, a->lock_dir);
+		    NET_BLOCK_COUNT, o->lock_dir);
 	return rc < 0 ? -1 : 0;
 }
 
-int
-net_block_claim(const char *lock_dir, const char *state_dir, const char *tag, struct net_block *out,
-    struct err *e)
+/* One claims at a time: what is swept is not just being taken. */
+static int
+lock_all(const char *lock_dir, struct err *e)
 {
-	struct attempt a = { .lock_dir = lock_dir, .state_dir = state_dir, .tag = tag };
-	struct net_block b = { .lock_fd = -1 };
-	struct ifaddrs *addresses = NULL;
-	int rc;
+	AUTO(free) char *path = file_join(lock_dir, "lock");
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-	if (file_mkdirs(lock_dir, 0755, e) < 0 || file_mkdirs(state_dir, 0700, e) < 0)
-		return -1;
-	(void)getifaddrs(&addresses);
-	a.addresses = addresses;
-	rc = claim(&a, &b, e);
-	freeifaddrs(addresses);
-	if (rc < 0)
-		return -1;
-	if (remember(state_dir, b.number, e) < 0) {
-		net_block_release(&b, state_dir);
+	if (fd < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "cannot open %s", path);
+	while (flock(fd, LOCK_EX) < 0) {
+		if (errno == EINTR)
+			continue;
+		(void)err_set(e, ERR_SYSTEM, NULL, "cannot lock %s", path);
+		file_close(fd);
 		return -1;
 	}
-	*out = b;
-	return 0;
+	return fd;
+}
+
+int
+net_block_claim(const struct net_block_opts *o, struct net_block *out, struct err *e)
+{
+	struct net_block b = { .lock_fd = -1 };
+	int lock, rc;
+
+	if (file_mkdirs(o->lock_dir, 0755, e) < 0 || file_mkdirs(o->state_dir, 0700, e) < 0)
+		return -1;
+	lock = lock_all(o->lock_dir, e);
+	if (lock < 0)
+		return -1;
+	sweep(o);
+	rc = claim(o, &b, e);
+	if (rc == 0 && remember(o->state_dir, b.number, e) < 0) {
+		net_block_release(&b, o->state_dir);
+		rc = -1;
+	}
+	/* By name: a child between fork and exec shares the description. */
+	(void)flock(lock, LOCK_UN);
+	file_close(lock);
+	if (rc == 0)
+		*out = b;
+	return rc;
 }
 
 void

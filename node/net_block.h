@@ -12,15 +12,23 @@ struct net_block {
 	int number;
 	int lock_fd; /* owned; held while the daemon lives */
 	char *path;  /* owned; of the lock file */
-	char
-	    stale_tag[16]; /* of the dead node that had it before, whose remains are to go; or "" */
+};
+
+/* A block whose owner is dead and has forgotten it: its links and address are to be removed. tag:
+ * its rules too, because nobody goes by that tag now; or NULL. */
+typedef void net_block_stale_fn(int number, const char *tag, void *arg);
+
+struct net_block_opts {
+	const char *lock_dir, *state_dir, *tag;
+	net_block_stale_fn *on_stale; /* called for a few at most */
+	void *arg;
 };
 
 /* The block that STATE/net-block remembers if it is still ours, else a free one, which is then
  * remembered. A block is another's while that one's state says so, alive or not (its instances may
  * be). ERR_BUSY: a living process has this state directory; ERR_LIMIT: none is free. */
-int net_block_claim(const char *lock_dir, const char *state_dir, const char *tag,
-    struct net_block *out, struct err *e) MUST_CHECK;
+int net_block_claim(
+    const struct net_block_opts *o, struct net_block *out, struct err *e) MUST_CHECK;
 /* Gives it back for others. */
 void net_block_release(struct net_block *b, const char *state_dir);
 void net_block_fini(struct net_block *b); /* closes; the block stays ours */

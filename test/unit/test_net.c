@@ -762,33 +762,60 @@ a_second_daemon_is_refused(void **state)
 	assert_int_equal(e.code, ERR_BUSY);
 }
 
+struct stale {
+	int number, calls;
+	char tag[16];
+};
+
 static void
-a_dead_nodes_block_is_cleaned(void **state)
+on_stale(int number, const char *tag, void *arg)
+{
+	struct stale *s = arg;
+
+	s->number = number;
+	s->calls++;
+	(void)snprintf(s->tag, sizeof s->tag, "%s", tag == NULL ? "" : tag);
+}
+
+static void
+dead_nodes_blocks_are_swept(void **state)
 {
 	struct world *w = *state;
-	AUTO(net_mnl_close) struct net_mnl *m = NULL;
-	struct net_link a = attach(w, "a0-1", "app1");
-	char locks[128], number[160];
-	struct net_block b = { 0 };
+	AUTO(free) char *locks = file_join(w->dir, "locks");
+	AUTO(free) char *dead = file_join(w->dir, "dead");
+	AUTO(free) char *other = file_join(w->dir, "other");
+	AUTO(free) char *memory = file_join(dead, "net-block");
+	struct stale s = { .number = -1 };
+	struct net_block_opts a = { locks, dead, "dead", on_stale, &s };
+	struct net_block_opts b = { locks, other, "beef", on_stale, &s };
+	struct net_block one = { 0 }, two = { 0 };
 	struct err e = { 0 };
+	int number;
 
-	/* Its data directory is removed while nobody runs it: the next one on that block cleans. */
-	(void)snprintf(locks, sizeof locks, "%s/locks", w->dir);
-	check(net_block_claim(locks, w->state, "dead", &b, &e), &e);
-	(void)snprintf(number, sizeof number, "%s/net-block", w->state);
-	net_block_fini(&b);
-	assert_int_equal(unlink(number), 0);
-	check(net_block_claim(locks, w->state, "beef", &b, &e), &e);
-	assert_string_equal(b.stale_tag, "dead");
-	net_block_fini(&b);
-	/* Not another's whose state still names it. */
-	(void)snprintf(number, sizeof number, "%s/other", w->dir);
-	check(net_block_claim(locks, number, "cafe", &b, &e), &e);
-	assert_string_equal(b.stale_tag, "");
-	net_block_release(&b, number);
-	m = net_mnl_open(&e);
-	assert_int_not_equal(net_mnl_index(m, a.veth), 0);
-	/* teardown releases the real block by its own path */
+	check(net_block_claim(&a, &one, &e), &e);
+	number = one.number;
+	/* Not while it lives, nor while its state names it. */
+	check(net_block_claim(&b, &two, &e), &e);
+	net_block_fini(&two);
+	net_block_fini(&one);
+	check(net_block_claim(&b, &two, &e), &e);
+	assert_int_equal(s.calls, 0);
+	net_block_fini(&two);
+	/* It lives on with another one: its rules stay. */
+	check(file_replace(memory, "1023\n", 5, 0600, &e), &e);
+	check(net_block_claim(&b, &two, &e), &e);
+	assert_int_equal(s.calls, 1);
+	assert_int_equal(s.number, number);
+	assert_string_equal(s.tag, "");
+	net_block_fini(&two);
+	/* Its data are gone. */
+	check(net_block_claim(&a, &one, &e), &e);
+	net_block_fini(&one);
+	assert_int_equal(unlink(memory), 0);
+	check(net_block_claim(&b, &two, &e), &e);
+	assert_int_equal(s.calls, 2);
+	assert_string_equal(s.tag, "dead");
+	net_block_release(&two, other);
 }
 
 int
@@ -812,7 +839,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(sockets_are_made_inside, setup, teardown),
 		cmocka_unit_test_setup_teardown(two_nodes_share_a_machine, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_second_daemon_is_refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_dead_nodes_block_is_cleaned, setup, teardown),
+		cmocka_unit_test_setup_teardown(dead_nodes_blocks_are_swept, setup, teardown),
 	};
 
 	if (geteuid() != 0) {
