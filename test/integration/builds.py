@@ -16,8 +16,7 @@ def stock_templates(w):
     times = []
     for cart in ("static", "nodejs", "python", "php", "diy"):
         a = App(w, cart)
-        b = a.deploy(f"{SRC}/cartridges/{cart}/template", "It works", is_template=True) if False else a.build(
-            f"{SRC}/cartridges/{cart}/template", is_template=True)
+        b = a.build(f"{SRC}/cartridges/{cart}/template", is_template=True)
         assert b.ok, b
         a.run()
         a.serves("It works")
@@ -41,8 +40,9 @@ def nodejs_dependencies(w):
     assert "npm" not in b.text.replace("npm start", ""), b
     ms = b.result["us"]["total"] / 1000
     # A lock file that does not match.
-    lock = tree["package-lock.json"].replace("greeting-1.2.0.tgz", "greeting-1.1.0.tgz")
-    b = a.deploy({**tree, **files, "package-lock.json": lock}, "Hello, again")
+    package = tree["package.json"].replace('"dependencies": {', '"dependencies": { "other": "file:vendor/other",')
+    other = '{ "name": "other", "version": "1.0.0" }'
+    b = a.deploy({**tree, **files, "package.json": package, "vendor/other/package.json": other}, "Hello, again")
     b.says("falling back to npm install")
     # force_clean_build
     b = a.build({**tree, **files, ".openshift/markers/force_clean_build": ""})
