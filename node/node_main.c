@@ -109,6 +109,17 @@ find_gear(const char *uuid, void *arg)
 }
 
 static void
+hold_gear(struct gear *g, bool held, void *arg)
+{
+	const struct daemon *d = arg;
+
+	if (held)
+		gear_table_hold(d->gears, g);
+	else
+		gear_table_release(d->gears, g);
+}
+
+static void
 on_gear_changed(struct gear *g, void *arg)
 {
 	struct daemon *d = arg;
@@ -368,7 +379,9 @@ open_edges(struct daemon *d, struct err *e)
 		.carts = d->carts,
 		.layers = d->layers,
 		.net = d->net,
+		.resolver = d->resolver_path,
 		.find_gear = find_gear,
+		.hold_gear = hold_gear,
 		.arg = d,
 	};
 	struct node_sync_opts sync = {
