@@ -67,7 +67,8 @@ put_files(struct buf *out, const struct container_spec *s)
 	const char *name = s->hostname == NULL ? s->id : s->hostname;
 	AUTO(free) char *hostname = xasprintf("%s\n", name);
 
-	buf_addf(&hosts, "127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 %s\n", name);
+	/* No localhost at ::1: what listens there is reached by nobody (node/listeners.h). */
+	buf_addf(&hosts, "127.0.0.1 localhost\n::1 ip6-localhost\n127.0.1.1 %s\n", name);
 	for (size_t i = 0; i < s->hosts.n; i++)
 		buf_addf(&hosts, "%s\n", s->hosts.v[i]);
 	put_file(out, "passwd", passwd);
