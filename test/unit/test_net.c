@@ -213,7 +213,7 @@ connect_from(struct world *w, const char *instance, const char *address, int por
 		char peer[INET_ADDRSTRLEN];
 
 		enter(w, instance);
-		_exit(connect_here(address, port, peer, 1000));
+		_exit(connect_here(address, port, peer, 5000));
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
@@ -325,6 +325,8 @@ struct outside {
 	struct net_mnl *mnl;
 	int ns, veth;
 	char path[128], name[16];
+	/* Of this process: others may run the same test. */
+	char gateway[16], world[16], private[16], allowed[16], range[32];
 };
 
 static uint32_t
@@ -346,6 +348,18 @@ open_inner(void *arg, struct err *e)
 }
 
 static void
+make_addresses(struct outside *o)
+{
+	int a = (int)getpid() >> 8 & 0xff, b = (int)getpid() & 0xff;
+
+	(void)snprintf(o->gateway, sizeof o->gateway, "11.%d.%d.9", a, b);
+	(void)snprintf(o->world, sizeof o->world, "11.%d.%d.1", a, b);
+	(void)snprintf(o->private, sizeof o->private, "10.%d.%d.1", a, b);
+	(void)snprintf(o->allowed, sizeof o->allowed, "172.20.%d.%d", a, b);
+	(void)snprintf(o->range, sizeof o->range, "172.20.%d.%d/32", a, b);
+}
+
+static void
 make_outside(struct world *w, struct outside *o)
 {
 	struct net_mnl_veth v = { .mac = { 2, 1 }, .peer_mac = { 2, 2 }, .group = 0 };
@@ -353,6 +367,7 @@ make_outside(struct world *w, struct outside *o)
 	struct err e = { 0 };
 	int i;
 
+	make_addresses(o);
 	(void)snprintf(o->path, sizeof o->path, "%s/outside", w->dir);
 	(void)snprintf(o->name, sizeof o->name, "px%s", w->tag);
 	v.name = o->name;
@@ -364,20 +379,19 @@ make_outside(struct world *w, struct outside *o)
 	o->veth = net_mnl_index(o->mnl, o->name);
 	check(net_mnl_set_up(o->mnl, o->veth, &e), &e);
 	i = net_mnl_index(in, "eth0");
-	check(net_mnl_add_address(o->mnl, o->veth, ip("203.0.113.9"), &e), &e);
-	check(net_mnl_add_address(in, i, ip("203.0.113.1"), &e), &e);
-	check(net_mnl_add_address(in, i, ip("10.77.0.1"), &e), &e);
-	check(net_mnl_add_address(in, i, ip("10.78.0.1"), &e), &e);
+	check(net_mnl_add_address(o->mnl, o->veth, ip(o->gateway), &e), &e);
+	check(net_mnl_add_address(in, i, ip(o->world), &e), &e);
+	check(net_mnl_add_address(in, i, ip(o->private), &e), &e);
+	check(net_mnl_add_address(in, i, ip(o->allowed), &e), &e);
 	check(net_mnl_set_up(in, i, &e), &e);
-	check(net_mnl_add_neighbour(in, i, ip("203.0.113.9"), v.mac, &e), &e);
-	check(net_mnl_add_default_route(in, i, ip("203.0.113.9"), &e), &e);
-	check(net_mnl_add_neighbour(o->mnl, o->veth, ip("203.0.113.1"), v.peer_mac, &e), &e);
-	check(net_mnl_add_neighbour(o->mnl, o->veth, ip("10.77.0.1"), v.peer_mac, &e), &e);
-	check(net_mnl_add_neighbour(o->mnl, o->veth, ip("10.78.0.1"), v.peer_mac, &e), &e);
-	check(
-	    net_mnl_add_host_route(o->mnl, o->veth, ip("203.0.113.1"), ip("203.0.113.9"), &e), &e);
-	check(net_mnl_add_host_route(o->mnl, o->veth, ip("10.77.0.1"), ip("203.0.113.9"), &e), &e);
-	check(net_mnl_add_host_route(o->mnl, o->veth, ip("10.78.0.1"), ip("203.0.113.9"), &e), &e);
+	check(net_mnl_add_neighbour(in, i, ip(o->gateway), v.mac, &e), &e);
+	check(net_mnl_add_default_route(in, i, ip(o->gateway), &e), &e);
+	check(net_mnl_add_neighbour(o->mnl, o->veth, ip(o->world), v.peer_mac, &e), &e);
+	check(net_mnl_add_neighbour(o->mnl, o->veth, ip(o->private), v.peer_mac, &e), &e);
+	check(net_mnl_add_neighbour(o->mnl, o->veth, ip(o->allowed), v.peer_mac, &e), &e);
+	check(net_mnl_add_host_route(o->mnl, o->veth, ip(o->world), ip(o->gateway), &e), &e);
+	check(net_mnl_add_host_route(o->mnl, o->veth, ip(o->private), ip(o->gateway), &e), &e);
+	check(net_mnl_add_host_route(o->mnl, o->veth, ip(o->allowed), ip(o->gateway), &e), &e);
 	net_mnl_close(in);
 }
 
@@ -404,8 +418,9 @@ the_world_is_reached_but_no_private_range(void **state)
 	char c;
 	int ready[2];
 
+	make_addresses(&o);
 	net_close(w->net);
-	str_list_add(&w->allow, "10.78.0.0/16");
+	str_list_add(&w->allow, o.range);
 	open_net(w);
 	(void)attach(w, "a0-1", "app1");
 	make_outside(w, &o);
@@ -426,9 +441,9 @@ the_world_is_reached_but_no_private_range(void **state)
 	assert_int_equal(read(ready[0], &c, 1), 1);
 	(void)close(ready[0]);
 	(void)close(ready[1]);
-	world = connect_from(w, "a0-1", "203.0.113.1", 7000);
-	private = connect_from(w, "a0-1", "10.77.0.1", 7000);
-	allowed = connect_from(w, "a0-1", "10.78.0.1", 7000);
+	world = connect_from(w, "a0-1", o.world, 7000);
+	private = connect_from(w, "a0-1", o.private, 7000);
+	allowed = connect_from(w, "a0-1", o.allowed, 7000);
 	stop(pid);
 	remove_outside(&o);
 	assert_int_equal(world, 0);
