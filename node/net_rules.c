@@ -109,7 +109,7 @@ static const char chains[] =
     "  chain inward {\n"
     "    meta nfproto ipv6 drop\n"
     "    ct state established,related accept\n"
-    "    iifname != \"@*\" drop\n"
+    "    iifname != \"@*\" reject with icmpx type admin-prohibited\n"
     "    meta mark set 0\n"
     "    meta mark set iifname map @app\n"
     "    oifname . meta mark @member accept\n"
