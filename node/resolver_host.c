@@ -18,6 +18,7 @@
 #include "node/gear_table.h"
 #include "node/instance.h"
 #include "node/net.h"
+#include "node/net_ns.h"
 #include "node/node_dirs.h"
 #include "node/resolver_link.h"
 
@@ -143,9 +144,11 @@ run_tend(void *job)
 			give_sockets(j, k);
 	}
 	for (size_t k = 0; k < held.n; k++) {
+		AUTO(free) char *ns = net_ns_path(j->net, held.v[k]);
 		struct err e = { 0 };
 
-		if (!str_list_has(&j->ids, held.v[k]) &&
+		/* A builder is no instance, but lives while its namespace is bound. */
+		if (!str_list_has(&j->ids, held.v[k]) && !net_ns_is_bound(ns) &&
 		    resolver_link_remove(j->path, held.v[k], &e) < 0)
 			log_debug("resolver_remove", LOG_STR("instance", held.v[k]), LOG_ERR(&e));
 	}
