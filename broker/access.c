@@ -146,6 +146,15 @@ access_domain(const struct broker *b, const struct auth_who *w, const char *doma
 	return 0;
 }
 
+bool
+access_is_ghost(const struct wire_app *a)
+{
+	bool is_empty = a->initial_git_url != NULL && strcmp(a->initial_git_url, "empty") == 0;
+	bool has_served = a->status.deployment != NULL && a->status.deployment[0] != '\0';
+
+	return a->spec.deleted && !is_empty && !has_served;
+}
+
 static int
 check_app(const struct broker *b, const struct auth_who *w, const char *asked,
     enum access_want want, const struct wire_app *a, struct err *e)
@@ -156,6 +165,9 @@ check_app(const struct broker *b, const struct auth_who *w, const char *asked,
 	if (record_get(b->store, store_key_domain(a->domain), &wire_domain_codec, &d, NULL, &why) <
 	    0)
 		return why.code == ERR_NOT_FOUND ? app_missing(asked, e) : (*e = why, -1);
+	/* what is being deleted can only be seen and deleted; what never served, only deleted */
+	if (a->spec.deleted && want != ACCESS_ADMIN && (want != ACCESS_VIEW || access_is_ghost(a)))
+		return app_missing(asked, e);
 	if (access_app_may(w, &d, a, want))
 		return 0;
 	if (!access_app_may(w, &d, a, ACCESS_VIEW))

@@ -24,6 +24,8 @@ bool access_domain_may(
     const struct auth_who *w, const struct wire_domain *d, enum access_want want);
 bool access_app_may(const struct auth_who *w, const struct wire_domain *d, const struct wire_app *a,
     enum access_want want);
+/* What is left of a create that failed: it is being removed, and nobody was told that it exists. */
+bool access_is_ghost(const struct wire_app *a);
 /* Everything that is the user's own: `session`, or `read` for reading. */
 bool access_has_scope(const struct auth_who *w, const char *scope);
 

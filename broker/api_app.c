@@ -44,7 +44,7 @@ collect(const char *key, int64_t rev, void *rec, void *arg)
 
 	(void)key;
 	(void)rev;
-	if (strcmp(a->owner, l->c->who.login) != 0 ||
+	if (access_is_ghost(a) || strcmp(a->owner, l->c->who.login) != 0 ||
 	    record_get(l->c->b->store, store_key_domain(a->domain), &wire_domain_codec, &d, NULL,
 	        &e) < 0 ||
 	    !access_app_may(&l->c->who, &d, a, ACCESS_VIEW))

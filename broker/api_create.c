@@ -49,6 +49,7 @@ struct create {
 	char *type;   /* owned */
 	int64_t keep;
 	char *ref, *sha1; /* owned; of the import */
+	bool has_waited;
 	struct err failure;
 	int failure_exit;
 };
@@ -603,12 +604,41 @@ begin(struct api_call *c, struct create *s)
 	}
 }
 
+static void make_record(struct api_call *c);
+
+static void
+old_one_gone(struct api_call *c, const struct err *e)
+{
+	if (e != NULL && e->code != ERR_NOT_FOUND)
+		api_load_fail_rollout(c, e);
+	else
+		make_record(c);
+}
+
+/* Is the name taken by an application that is being deleted? Then its end is waited for, once. */
+static bool
+waits_for_old(struct api_call *c, struct create *s)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app old = { 0 };
+	struct err e = { 0 };
+
+	if (s->has_waited || record_app(c->b->store, s->domain, s->name, &old, NULL, &e) < 0 ||
+	    !old.spec.deleted)
+		return false;
+	s->has_waited = true;
+	api_progress(c, "Waiting until the old application of that name is gone");
+	api_load_settle(c, old.id, old_one_gone);
+	return true;
+}
+
 static void
 recorded(const struct err *e, void *arg)
 {
 	struct api_call *c = arg;
 	struct create *s = c->state;
 
+	if (e != NULL && e->code == ERR_CONFLICT && waits_for_old(c, s))
+		return;
 	if (e != NULL && e->code == ERR_CONFLICT) {
 		api_fail(c, 422, EXIT_NAME_TAKEN, "name", "%s", e->text);
 	} else if (e != NULL && e->code == ERR_LIMIT && strcmp(e->field, "domains") == 0) {
@@ -625,15 +655,12 @@ recorded(const struct err *e, void *arg)
 	}
 }
 
-void
-api_create_app(struct api_call *c)
+static void
+make_record(struct api_call *c)
 {
-	struct create *s = xcalloc(1, sizeof *s);
+	struct create *s = c->state;
 
-	api_call_keep(c, s, create_free);
-	if (!read_flags(c, s) || !read_name(c, s) || !read_git_url(c, s) || !read_carts(c, s) ||
-	    !read_domain(c, s) || !read_size(c, s) || !read_vars(c, s) || !read_settings(c, s))
-		return;
+	free(s->id);
 	s->id = app_create(c->b,
 	    &(struct app_new){
 	        .domain = s->domain,
@@ -651,4 +678,15 @@ api_create_app(struct api_call *c)
 	        .deployment_type = s->type,
 	    },
 	    recorded, c);
+}
+
+void
+api_create_app(struct api_call *c)
+{
+	struct create *s = xcalloc(1, sizeof *s);
+
+	api_call_keep(c, s, create_free);
+	if (read_flags(c, s) && read_name(c, s) && read_git_url(c, s) && read_carts(c, s) &&
+	    read_domain(c, s) && read_size(c, s) && read_vars(c, s) && read_settings(c, s))
+		make_record(c);
 }

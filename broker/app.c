@@ -14,6 +14,7 @@
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
+#include "lib/loop/loop.h"
 #include "lib/store/store_key.h"
 #include "lib/wire/wire_route.h"
 #include "lib/wire/wire_user.h"
@@ -311,6 +312,7 @@ create_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	struct store_kv kv;
 	bool is_new_domain;
 
+	/* also while an old one of that name is being deleted */
 	if (store_get(b->store, key, &kv))
 		return err_set(e, ERR_CONFLICT, "name",
 		    "The supplied application name '%s' already exists in domain '%s'. Choose "
@@ -616,22 +618,47 @@ find_unfinished(const char *key, int64_t rev, void *rec, void *arg)
 	return true;
 }
 
+struct recovery {
+	struct broker *b; /* borrowed */
+	struct str_list ids;
+	size_t next;
+	app_done_fn *done;
+	void *arg; /* borrowed, handed back */
+};
+
+static void recover_next(void *arg);
+
 static void
-recover_done(const struct err *e, void *arg)
+recover_marked(const struct err *e, void *arg)
 {
-	(void)arg;
+	struct recovery *r = arg;
+
 	if (e != NULL)
-		log_error("app_recover_failed", LOG_ERR(e));
+		log_error("app_recover_failed", LOG_STR("app", r->ids.v[r->next - 1]), LOG_ERR(e));
+	recover_next(r);
+}
+
+static void
+recover_next(void *arg)
+{
+	struct recovery *r = arg;
+
+	if (r->next < r->ids.n) {
+		log_warn("app_create_unfinished", LOG_STR("app", r->ids.v[r->next]));
+		app_delete(r->b, r->ids.v[r->next++], recover_marked, r);
+		return;
+	}
+	r->done(NULL, r->arg);
+	str_list_fini(&r->ids);
+	free(r);
 }
 
 void
-app_recover(struct broker *b)
+app_recover(struct broker *b, app_done_fn *done, void *arg)
 {
-	AUTO_FINI(str_list_fini) struct str_list ids = { 0 };
+	struct recovery *r = xcalloc(1, sizeof *r);
 
-	record_each(b->store, STORE_PREFIX_APP, &wire_app_codec, find_unfinished, &ids);
-	for (size_t i = 0; i < ids.n; i++) {
-		log_warn("app_create_unfinished", LOG_STR("app", ids.v[i]));
-		app_delete(b, ids.v[i], recover_done, NULL);
-	}
+	*r = (struct recovery){ .b = b, .done = done, .arg = arg };
+	record_each(b->store, STORE_PREFIX_APP, &wire_app_codec, find_unfinished, &r->ids);
+	loop_post(b->loop, recover_next, r);
 }

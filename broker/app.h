@@ -66,8 +66,8 @@ void app_put_back_vars(struct broker *b, struct store_txn *t, const struct wire_
 void app_delete(struct broker *b, const char *app_id, app_done_fn *done, void *arg);
 
 /* Deletes what a create that never ended has left: applications waiting for a template that no one
- * deploys any more. Once, at start. */
-void app_recover(struct broker *b);
+ * deploys any more. Once, at start; done when all are marked: serve then. */
+void app_recover(struct broker *b, app_done_fn *done, void *arg);
 
 /* git's rules for names of branches and tags, with or without refs/…; no leading '-'. */
 bool app_is_ref(const char *s);

@@ -180,12 +180,20 @@ on_bootstrapped(const struct err *e, void *arg)
 }
 
 static void
+on_apps_recovered(const struct err *e, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)e;
+	auth_bootstrap(d->b.auth, on_bootstrapped, d);
+}
+
+static void
 on_recovered(void *arg)
 {
 	struct daemon *d = arg;
 
-	app_recover(&d->b);
-	auth_bootstrap(d->b.auth, on_bootstrapped, d);
+	app_recover(&d->b, on_apps_recovered, d);
 }
 
 /* Makes the directory of a unix: address. */
