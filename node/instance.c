@@ -204,11 +204,28 @@ set_reason(struct instance *i, const struct init_status *in)
 		i->status.reason = xasprintf("was killed after %.1f s", s);
 }
 
+/* The kernel's SIGKILL says nothing to the one whom it hits. */
+static void
+blame_memory(struct instance *i, const struct init_status *in)
+{
+	int64_t mb = i->gear == NULL ? 0 : i->gear->spec.limits.memory_mb;
+	AUTO(free) char *before = NULL;
+
+	/* A worker of its own, which it survived. */
+	if (in != NULL && in->start_ended && in->exit_code == 0)
+		return;
+	before = STEAL(i->status.reason);
+	i->status.reason =
+	    xasprintf("ran out of memory (its profile has %" PRId64 " MB): %s", mb, before);
+}
+
 void
-instance_log_collected(
-    struct instance *i, const struct init_status *in, const struct str_list *lines)
+instance_log_collected(struct instance *i, const struct init_status *in, bool ran_out_of_memory,
+    const struct str_list *lines)
 {
 	set_reason(i, in);
+	if (ran_out_of_memory)
+		blame_memory(i, in);
 	str_list_fini(&i->status.log_tail);
 	if (i->output != NULL)
 		str_list_take(&i->status.log_tail, STEAL(i->output));

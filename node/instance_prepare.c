@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include "node/gear_home.h"
 #include "node/gear_log.h"
 #include "node/instance_state.h"
+#include "node/limits.h"
 #include "node/node_dirs.h"
 #include "node/resolver_link.h"
 
@@ -29,6 +31,7 @@ enum {
 	LOG_SIZE_MAX = 10 * 1024 * 1024,
 	LOG_SHARE = 50, /* of the disk, for one file */
 	LOG_COUNT = 5,
+	LOG_SHARE_ALL = 5, /* of the disk, for all logs: then those of dead instances go */
 	DISK_FLOOR_KB = 8 * 1024,
 	HOST_NAME_LEN = 63,
 };
@@ -107,6 +110,8 @@ give_resolver(const struct prepare_job *j)
 	if (udp >= 0)
 		tcp = net_socket(
 		    j->o.net, j->spec.id, SOCK_STREAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
+	if (tcp < 0 && e.sys == EADDRINUSE) /* adopted: the resolver has them */
+		return;
 	if (tcp < 0 ||
 	    resolver_link_add(j->o.resolver, j->spec.id, j->spec.app_id, udp, tcp, &e) < 0)
 		log_warn("instance_without_dns", LOG_STR("instance", j->spec.id), LOG_ERR(&e));
@@ -397,6 +402,29 @@ free_remove(void *take_job)
 	free(j);
 }
 
+/* Logs outlive their instance, in bounds: those of dead ones go when all take too much. */
+static void
+prune_logs(const char *gear_dir)
+{
+	AUTO(free) char *logs = file_join(gear_dir, "logs");
+	AUTO(free) char *inst = file_join(gear_dir, "inst");
+	AUTO_FINI(str_list_fini) struct str_list live = { 0 };
+	DIR *d = opendir(inst);
+	struct statvfs fs;
+	struct dirent *de;
+	struct err e = { 0 };
+
+	while (d != NULL && (de = readdir(d)) != NULL)
+		str_list_add(&live, de->d_name);
+	if (d != NULL)
+		(void)closedir(d);
+	if (statvfs(gear_dir, &fs) < 0)
+		return;
+	if (gear_log_prune(
+		logs, &live, (int64_t)(fs.f_blocks * fs.f_frsize) / LOG_SHARE_ALL, &e) < 0)
+		log_warn("instance_logs_kept", LOG_STR("gear_dir", gear_dir), LOG_ERR(&e));
+}
+
 static void
 run_remove(void *job)
 {
@@ -414,6 +442,7 @@ run_remove(void *job)
 	if (file_remove_tree(dir, &j->e) < 0)
 		return;
 	fault_point("instance_removed");
+	prune_logs(j->gear_dir);
 	if (gear_home_make_spare(j->gear_dir, &e) < 0)
 		log_warn("gear_without_spare", LOG_STR("instance", j->id), LOG_ERR(&e));
 }
@@ -450,8 +479,9 @@ instance_remove(struct instance *i, bool all)
 struct log_job {
 	struct instance *owner;     /* done only */
 	char *id, *gear, *gear_dir; /* owned */
+	const struct limits *limits;
 	struct init_status init;
-	bool has_init;
+	bool has_init, ran_out_of_memory;
 	struct str_list lines;
 };
 
@@ -475,8 +505,14 @@ run_log(void *job)
 	AUTO(free) char *ctl = xasprintf("%s/inst/%s/ctl", j->gear_dir, j->id);
 	AUTO(free) char *logs = file_join(j->gear_dir, "logs");
 	AUTO_FINI(gear_log_lines_fini) struct gear_log_lines lines = { 0 };
+	const struct limits_group group = { j->gear, j->id };
+	struct limits_usage used = { 0 };
 	struct err e = { 0 };
 
+	/* The cgroup goes with the container, later. */
+	if (limits_usage(j->limits, group, &used, &e) < 0)
+		log_debug("instance_usage_unread", LOG_STR("instance", j->id), LOG_ERR(&e));
+	j->ran_out_of_memory = used.oom_kills > 0;
 	j->has_init = init_control_status(ctl, &j->init, &e) == 0;
 	if (gear_log_tail(logs, j->gear, j->id, LOG_LINES, &lines, &e) < 0)
 		log_warn("instance_log_unread", LOG_STR("instance", j->id), LOG_ERR(&e));
@@ -491,7 +527,7 @@ done_log(void *job)
 	struct instance *i = j->owner;
 
 	i->job = NULL;
-	instance_log_collected(i, j->has_init ? &j->init : NULL, &j->lines);
+	instance_log_collected(i, j->has_init ? &j->init : NULL, j->ran_out_of_memory, &j->lines);
 	free_log(j);
 }
 
@@ -505,6 +541,7 @@ instance_collect_log(struct instance *i)
 		.id = xstrdup(i->spec.id),
 		.gear = xstrdup(i->spec.gear),
 		.gear_dir = node_dirs_gear(i->table->o.dirs, i->spec.gear),
+		.limits = i->table->o.limits,
 	};
 	i->job = worker_submit(i->table->o.worker, run_log, done_log, free_log, j);
 }

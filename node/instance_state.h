@@ -102,8 +102,8 @@ void instance_remove(struct instance *i, bool all); /* network; all: its directo
 void instance_removed(struct instance *i, const struct err *e);
 void instance_collect_log(struct instance *i);
 /* in: what init said last, or NULL. */
-void instance_log_collected(
-    struct instance *i, const struct init_status *in, const struct str_list *lines);
+void instance_log_collected(struct instance *i, const struct init_status *in,
+    bool ran_out_of_memory, const struct str_list *lines);
 
 /* instance_probe.c */
 void instance_probe(struct instance *i); /* until ready → instance_is_ready, or instance_fail */
