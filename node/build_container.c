@@ -1,6 +1,7 @@
 #include "node/build_container.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,9 +20,11 @@
 #include "node/cart_code.h"
 #include "node/gear.h"
 #include "node/init_control.h"
+#include "node/layer_store.h"
 #include "node/net.h"
 #include "node/node_dirs.h"
 #include "node/resolver_link.h"
+#include "node/tree_copy.h"
 
 enum { MEMORY_MIN_MB = 1024, PIDS_MIN = 512, CPU_MIN_PERCENT = 200 };
 static const char cache_target[] = "/var/cache/pinion";
@@ -37,6 +40,7 @@ struct prepare_job {
 	const struct cart_dir_entry *web;
 	char *id, *app_id, *dir, *cache; /* owned */
 	bool is_clean;
+	struct str_list before;  /* trees to start from: the layers of the deployment before */
 	struct str_list codes;   /* code layers, as carts */
 	struct str_list actions; /* in: all; out: those with something to do */
 	int rc;
@@ -68,6 +72,7 @@ prepare_free(void *p)
 	free(j->app_id);
 	free(j->dir);
 	free(j->cache);
+	str_list_fini(&j->before);
 	str_list_fini(&j->codes);
 	str_list_fini(&j->actions);
 	free(j);
@@ -113,6 +118,25 @@ make_cache(const struct prepare_job *j, struct err *e)
 	return 0;
 }
 
+/* Cartridges that say nothing of what they need find what the last build left, as in v2, where only
+ * a clean build empties it. Copied, since a sealed layer holds all of its part. */
+static int
+copy_before(const struct prepare_job *j, struct err *e)
+{
+	static const struct tree_copy_opts as_is = { 0 };
+	AUTO(free) char *up = file_join(j->dir, "up");
+	AUTO(file_close) int to = open(up, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (size_t i = 0; i < j->before.n; i++) {
+		AUTO(file_close)
+		int from = open(j->before.v[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		if (from >= 0 && tree_copy(from, to, &as_is, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* Steps with neither an action of the cartridge nor a hook of the user cost nothing. */
 static void
 filter_actions(struct prepare_job *j)
@@ -146,7 +170,7 @@ run_prepare(void *p)
 		str_list_take(&j->codes, code);
 	}
 	filter_actions(j);
-	if (make_cache(j, &j->e) < 0 || attach_net(j, &j->e) < 0 ||
+	if (copy_before(j, &j->e) < 0 || make_cache(j, &j->e) < 0 || attach_net(j, &j->e) < 0 ||
 	    init_control_write(ctl, &idle, &j->e) < 0)
 		return;
 	j->rc = 0;
@@ -302,6 +326,23 @@ on_prepared(void *p)
 		cart_run_pause(c->run, c->is_paused);
 }
 
+static void
+list_before(const struct build_container_in *in, struct prepare_job *j)
+{
+	const char *const digests[] = { in->order->previous.deps, in->order->previous.rest };
+
+	for (size_t i = 0; i < ARRAY_LEN(digests); i++) {
+		char *path = digests[i] == NULL || digests[i][0] == '\0'
+		                 ? NULL
+		                 : layer_store_path(in->o->layers, digests[i]);
+
+		if (path != NULL && !j->is_clean && j->web != NULL && !j->web->cart.pinion.is_given)
+			str_list_take(&j->before, path);
+		else
+			free(path);
+	}
+}
+
 struct build_container *
 build_container_start(
     const struct build_container_in *in, cart_run_out_fn *out, cart_run_done_fn *done, void *arg)
@@ -335,6 +376,7 @@ build_container_start(
 		if (j->carts[i] != NULL && (w->is_web || j->web == NULL))
 			j->web = j->carts[i];
 	}
+	list_before(in, j);
 	str_list_copy(&j->actions, &in->plan->actions);
 	c->job = worker_submit(in->o->worker, run_prepare, on_prepared, prepare_free, j);
 	return c;

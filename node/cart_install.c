@@ -107,7 +107,7 @@ own(const char *path, struct err *e)
 	return 0;
 }
 
-/* ROOT/a/b/c for "a/b/c", each owned by the user. */
+/* ROOT/a/b/c for "a/b/c", each owned by the user; but app-root by root, as in v2. */
 static int
 make_dirs(const char *root, const char *rel, struct err *e)
 {
@@ -116,9 +116,14 @@ make_dirs(const char *root, const char *rel, struct err *e)
 		AUTO(free)
 		char *path = xasprintf("%s/%.*s", root, (int)((size_t)(p - rel) + n), rel);
 
-		if (n > 0 && ((mkdir(path, 0755) < 0 && errno != EEXIST) || own(path, e) < 0))
-			return e->code != 0 ? -1
-			                    : err_set(e, ERR_SYSTEM, NULL, "cannot make %s", path);
+		if (n > 0 && mkdir(path, 0755) < 0 && errno != EEXIST)
+			return err_set(e, ERR_SYSTEM, NULL, "cannot make %s", path);
+		if (p == rel && n == 8 && strncmp(p, "app-root", n) == 0) {
+			if (lchown(path, 0, CONTAINER_UID) < 0)
+				return err_set(e, ERR_SYSTEM, NULL, "cannot own %s", path);
+		} else if (n > 0 && own(path, e) < 0) {
+			return -1;
+		}
 		p += n + (p[n] == '/');
 	}
 	return 0;
@@ -167,11 +172,13 @@ make_links(const char *up, const struct install_job *j, const struct wire_manage
 		AUTO(free)
 		char *target = xasprintf(
 		    "/var/lib/openshift/%s/app-root/runtime/%s/%s", j->uuid, where, l->v[i].target);
+		AUTO(free)
+		char *behind = xasprintf("app-root/runtime/%s/%s", where, l->v[i].target);
 		size_t n = strlen(path);
 
 		while (n > 0 && path[n - 1] == '/')
 			path[--n] = '\0';
-		if (make_above(up, l->v[i].link, e) < 0)
+		if (make_above(up, l->v[i].link, e) < 0 || make_dirs(up, behind, e) < 0)
 			return -1;
 		if (symlink(target, path) < 0 && errno != EEXIST)
 			return err_set(

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Applications as people really write them: built by a node, started, asked."""
-import os, sys, time
+import json, os, shutil, signal, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from build_world import *
 from node_world import *
@@ -262,8 +262,98 @@ env | sort >"$OPENSHIFT_REPO_DIR/env.txt"
     assert "OPENSHIFT_REPO_DIR=/var/lib/openshift/" in env and BROKER_TOKEN not in env
 
 
+MOCK = {
+    "metadata/manifest.yml": """
+Name: mock
+Cartridge-Short-Name: MOCK
+Version: '0.1'
+Cartridge-Version: 0.0.1
+Cartridge-Vendor: acme
+Categories: [web_framework]
+Endpoints:
+  - {Private-IP-Name: IP, Private-Port-Name: PORT, Private-Port: 8080}
+""",
+    "metadata/managed_files.yml": """
+locked_files: [conf/, ~/.mockrc]
+dependency_dirs: [deps]
+""",
+    "env/OPENSHIFT_MOCK_FROM_CODE": "code\n",
+    "bin/setup": """#!/bin/bash -eu
+[[ $1 == --version && $2 == 0.1 && $PWD == "$HOME"mock ]]
+echo "$OPENSHIFT_MOCK_IDENT" >conf/ident
+source $OPENSHIFT_CARTRIDGE_SDK_BASH
+set_env_var OPENSHIFT_MOCK_SECRET "$(generate_password)" env
+echo rc >~/.mockrc
+""",
+    "bin/install": """#!/bin/bash -eu
+[[ -n $OPENSHIFT_MOCK_SECRET ]]
+echo installed >conf/installed
+echo "CLIENT_MESSAGE: hello from mock"
+""",
+    "bin/control": """#!/bin/bash
+echo "$1" >>${OPENSHIFT_DATA_DIR}trace
+case $1 in
+build) echo "building"; echo x >>deps/builds; echo made >made-by-build ;;
+start) cat deps/builds conf/ident conf/installed made-by-build >$OPENSHIFT_REPO_DIR/seen
+	nohup python3 -m http.server -d $OPENSHIFT_REPO_DIR -b $OPENSHIFT_MOCK_IP $OPENSHIFT_MOCK_PORT |& /usr/bin/logshifter -tag mock & ;;
+esac
+exit 0
+""",
+}
+
+
+def a_cartridge_as_v2_has_them(w):
+    """setup, install, locked files, dependency directories, every action; nothing of it is ours."""
+    carts = w.root + "/carts"
+    shutil.copytree(SRC + "/cartridges", carts)
+    for name, text in MOCK.items():  # without exec bits: they are repaired
+        os.makedirs(os.path.dirname(f"{carts}/mock/{name}"), exist_ok=True)
+        with open(f"{carts}/mock/{name}", "w") as f:
+            f.write(text)
+    w.cartridges = carts
+    world(w)
+    VERSIONS["mock"] = "0.1"
+    a = App(w, "mock", cartridges=[dict(name="mock", version="0.1", cart_version="0.0.1", vendor="acme", is_web=True)])
+    w.wait_gear(a.gear, "ready")
+    base = f"{w.data}/gears/{a.gear}/base/1/mock"
+    assert len(open(base + "/env/OPENSHIFT_MOCK_SECRET").read().strip()) == 12
+    b = a.deploy({"index.html": "mock page"}, "mock page")
+    b.says("building", "Start: the mock cartridge knows how")
+    a.serves("x\nacme:mock:0.1:0.0.1\ninstalled\nmade\n", "/seen")
+    trace = lambda: open(f"{w.data}/gears/{a.gear}/data/trace").read().split()
+    wait_for(lambda: trace()[-1] == "post-deploy", "post-deploy")
+    assert trace() == ["update-configuration", "pre-build", "build", "update-configuration", "deploy", "start",
+                       "post-deploy"], trace()
+    for digest in b.result["layers"].values():
+        top = f"{w.data}/layers/" + digest.split(":")[1] if digest else w.root + "/none"
+        assert not any("SECRET" in n for _, _, names in os.walk(top) for n in names)
+    # What the last build left is there for the next.
+    a.deploy({"index.html": "second"}, "second")
+    a.serves("x\nx\nacme", "/seen")
+    a.build({"index.html": "third"}, force_clean=True)
+    assert open(a.layer_path("deps") + "/app-root/runtime/dependencies/deps/builds").read() == "x\n"
+
+
+def a_cartridge_that_fails(w):
+    carts = w.root + "/carts"
+    shutil.copytree(SRC + "/cartridges", carts)
+    for name, text in MOCK.items():
+        os.makedirs(os.path.dirname(f"{carts}/mock/{name}"), exist_ok=True)
+        with open(f"{carts}/mock/{name}", "w") as f:
+            f.write("#!/bin/bash\necho CLIENT_ERROR: no disk of that colour\nexit 7\n" if name == "bin/setup" else text)
+    w.cartridges = carts
+    world(w)
+    VERSIONS["mock"] = "0.1"
+    a = App(w, "mock", cartridges=[dict(name="mock", version="0.1", cart_version="0.0.1", vendor="acme", is_web=True)])
+    w.wait_gear(a.gear, "failed")
+    reason = w.broker.gears[a.gear]["reason"]
+    assert "no disk of that colour" in reason and "setup" in reason, reason
+    w.remove_gear(a.gear)
+    assert w.left() == [], w.left()
+
+
 if __name__ == "__main__":
     run_tests([stock_templates, nodejs_dependencies, nodejs_without_a_lock_file, nodejs_yarn_lock_only, start_commands,
                ports_of_their_own, python_applications, python_requirements, php_applications, static_sites,
                a_folder_of_a_monorepo, diy_daemons_and_hooks, things_said_plainly, strange_trees, hostile_archives,
-               limits_of_a_build, what_a_build_may_reach])
+               limits_of_a_build, what_a_build_may_reach, a_cartridge_as_v2_has_them, a_cartridge_that_fails])
