@@ -63,7 +63,8 @@ client_conn_fill(struct client_conn *c, size_t max, bool *out_broken)
 
 	if (c->view_n > 0)
 		return true;
-	n = sock_read(&c->sock, l->scratch, max);
+	n = c->state == CLIENT_IDLE ? sock_read(&c->sock, l->scratch, max)
+	                            : sock_read_on(&c->sock, l->scratch, max);
 	if (n < 0)
 		*out_broken = true;
 	if (n <= 0)
@@ -111,7 +112,7 @@ read_more(struct client_conn *c, bool *out_broken)
 	if (c->view_n == 0)
 		return client_conn_fill(c, LANE_READ, out_broken);
 	client_conn_park(c);
-	n = sock_read(&c->sock, l->scratch, LANE_READ);
+	n = sock_read_on(&c->sock, l->scratch, LANE_READ);
 	if (n < 0)
 		*out_broken = true;
 	if (n <= 0)
@@ -133,7 +134,7 @@ linger(struct client_conn *c)
 
 	c->view_n = 0;
 	buf_fini(&c->in);
-	while ((n = sock_read(&c->sock, l->scratch, LANE_SCRATCH)) > 0) {
+	while ((n = sock_read_on(&c->sock, l->scratch, LANE_SCRATCH)) > 0) {
 		c->lingered += (uint32_t)n;
 		if (c->lingered > CLIENT_LINGER_MAX)
 			break;

@@ -342,7 +342,7 @@ send_body(struct proxy *x)
 		return write_failed(x);
 	}
 	x->head_sent = x->head.n;
-	x->body_in += (int64_t)r.data;
+	x->body_in += (int64_t)r.used;
 	client_conn_consume(c, r.used);
 	x->up_done = r.result == HTTP_BODY_DONE;
 	proxy_touch(x);
@@ -605,7 +605,7 @@ pump_down(struct proxy *x)
 			sock_again(from);
 			break;
 		}
-		n = sock_read(from, l->scratch, x->read_max);
+		n = sock_read_on(from, l->scratch, x->read_max);
 		if (n == 0 && !from->eof)
 			break;
 		if (n <= 0) {

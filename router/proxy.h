@@ -35,7 +35,7 @@ struct proxy {
 	size_t head_sent;
 	size_t answer_seen; /* bytes of answer that were scanned */
 	int64_t bytes;      /* of the body that went to the client */
-	int64_t body_in;    /* of the body that came from it */
+	int64_t body_in;    /* of the body as it came from it: such a request is sent once */
 	int64_t start_us, start_unix_us;
 	int64_t timeout_ms;
 	uint32_t method_n, target_n; /* at the start of head */

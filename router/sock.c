@@ -39,6 +39,7 @@ sock_start(struct sock *s, struct lane *l, int take_fd, bool can_write, sock_fn 
 	s->half_closed = false;
 	s->eof = false;
 	s->watched = false;
+	s->unsure = false;
 	(void)event_assign(&s->ev, l->base, take_fd,
 	    EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, s);
 }
@@ -82,8 +83,8 @@ sock_read(struct sock *s, void *p, size_t n)
 	while (got < 0 && errno == EINTR);
 	if (got > 0) {
 		/* A short read empties the socket; only a FIN may lie behind it. */
-		if ((size_t)got < n && !s->half_closed)
-			s->can_read = false;
+		s->unsure = (size_t)got < n && !s->half_closed;
+		s->can_read = !s->unsure;
 		return got;
 	}
 	if (got == 0) {
@@ -93,6 +94,14 @@ sock_read(struct sock *s, void *p, size_t n)
 	}
 	s->can_read = false;
 	return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+}
+
+ssize_t
+sock_read_on(struct sock *s, void *p, size_t n)
+{
+	s->can_read |= s->unsure;
+	s->unsure = false;
+	return sock_read(s, p, n);
 }
 
 ssize_t

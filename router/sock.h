@@ -27,6 +27,7 @@ struct sock {
 	bool half_closed; /* the peer has sent its FIN: read up to the end */
 	bool eof;         /* and it was read */
 	bool watched;
+	bool unsure; /* can_read is off only because a read was short */
 };
 
 /* Takes fd. can_write: it need not be waited for. Nothing is told before sock_watch, or before a
@@ -35,8 +36,12 @@ void sock_start(struct sock *s, struct lane *l, int take_fd, bool can_write, soc
 /* Tells fn from now on. Twice is fine. */
 void sock_watch(struct sock *s);
 void sock_close(struct sock *s); /* twice is fine */
-/* > 0: bytes; 0: nothing now, or the end (s->eof); -1: broken. */
+/* > 0: bytes; 0: nothing now, or the end (s->eof); -1: broken. A short read is taken as the last
+ * one until something happens. */
 ssize_t sock_read(struct sock *s, void *p, size_t n);
+/* For who needs more to go on: asks the kernel even after a short read. A reset may lie behind its
+ * bytes, and the event that told of both is gone. */
+ssize_t sock_read_on(struct sock *s, void *p, size_t n);
 /* One writev. Returns the bytes taken, 0 when there is no room, -1 when it is broken. */
 ssize_t sock_try(struct sock *s, const struct iovec *v, int n);
 /* Writes; keeps what the peer does not take. 0, or -1 when it is broken. */

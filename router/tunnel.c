@@ -62,7 +62,7 @@ pump_down(struct proxy *x)
 			sock_again(from);
 			break;
 		}
-		n = sock_read(from, l->scratch, LANE_READ);
+		n = sock_read_on(from, l->scratch, LANE_READ);
 		if (n < 0)
 			return STEP_BROKEN;
 		if (n == 0) {

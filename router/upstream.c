@@ -10,7 +10,7 @@
 #include "router/host_table.h"
 #include "router/router_conf.h"
 
-enum { DOWN_DOUBLINGS = 5 };
+enum { DOWN_DOUBLINGS = 5, IDLE_MARGIN_MS = 300 /* more than the wheel's ticks */ };
 
 static void free_pool(struct upstream_pool *p);
 
@@ -105,15 +105,33 @@ upstream_close(struct upstream_conn *take_u)
 	lane_bury(u->sock.lane, &u->grave);
 }
 
+/* The instance closed an idle connection: the next ones are closed by us, a little sooner, so that
+ * no request meets a close under way. One that says keep-alive and closes is not kept at all. */
+static void
+learn_idle_limit(struct upstream_conn *u)
+{
+	struct upstream_pool *p = u->pool;
+	int64_t now = p->lane->now_ms, age = now - u->kept_ms;
+	int64_t limit = age - age / 8 - IDLE_MARGIN_MS;
+
+	if (limit < 0)
+		limit = 0;
+	if (now >= p->learned_until_ms || limit < p->idle_limit_ms)
+		p->idle_limit_ms = limit;
+	p->learned_until_ms = now + UPSTREAM_LEARNED_MS;
+}
+
 static void
 on_sock(struct sock *s)
 {
 	struct upstream_conn *u = CONTAINER_OF(s, struct upstream_conn, sock);
 
-	if (u->owner != NULL)
+	if (u->owner != NULL) {
 		u->fn(u, u->owner);
-	else if (s->can_read) /* closed by the instance, or bytes that nobody asked for */
+	} else if (s->can_read) { /* closed by the instance, or bytes that nobody asked for */
+		learn_idle_limit(u);
 		upstream_close(u);
+	}
 }
 
 static void
@@ -202,7 +220,10 @@ upstream_keep(struct upstream_conn *take_u, int64_t idle_ms)
 {
 	struct upstream_conn *u = take_u;
 	struct upstream_pool *p = u->pool;
+	int64_t now = p->lane->now_ms;
 
+	if (now < p->learned_until_ms && idle_ms > p->idle_limit_ms)
+		idle_ms = p->idle_limit_ms;
 	if (p->retired || u->sock.half_closed || sock_pending(&u->sock) || idle_ms <= 0 ||
 	    p->idle_n >= UPSTREAM_IDLE_MAX) {
 		upstream_close(u);
@@ -219,7 +240,8 @@ upstream_keep(struct upstream_conn *take_u, int64_t idle_ms)
 		p->idle_last = u;
 	p->idle = u;
 	p->idle_n++;
-	wheel_set(&p->lane->wheel, &u->timer.timer, p->lane->now_ms + idle_ms);
+	u->kept_ms = now;
+	wheel_set(&p->lane->wheel, &u->timer.timer, now + idle_ms);
 }
 
 static void

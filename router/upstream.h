@@ -14,7 +14,8 @@ struct upstream_conn;
 enum {
 	UPSTREAM_IDLE_MS = 60000, /* unless the instance names a shorter time */
 	UPSTREAM_IDLE_MAX = 256,  /* kept for each instance and lane */
-	UPSTREAM_DOWN_MS = 250,   /* after a refused connection; doubles up to 32 times */
+	UPSTREAM_LEARNED_MS = 10000,
+	UPSTREAM_DOWN_MS = 250, /* after a refused connection; doubles up to 32 times */
 };
 
 struct upstream_pool {
@@ -24,9 +25,11 @@ struct upstream_pool {
 	struct upstream_conn *idle;
 	struct upstream_conn *idle_last;
 	uint32_t idle_n;
-	uint32_t active;       /* exchanges and tunnels that use it */
-	uint64_t last_pick;    /* lane->turn of the last one */
-	int64_t down_until_ms; /* it refused: others are tried first */
+	uint32_t active;          /* exchanges and tunnels that use it */
+	uint64_t last_pick;       /* lane->turn of the last one */
+	int64_t down_until_ms;    /* it refused: others are tried first */
+	int64_t learned_until_ms; /* idle_limit_ms holds until then */
+	int64_t idle_limit_ms;    /* it was seen to close idle connections of that age */
 	uint32_t failures;
 	bool retired; /* off every route: gone when the last exchange ends */
 };
@@ -41,6 +44,7 @@ struct upstream_conn {
 	struct upstream_pool *pool;        /* borrowed */
 	struct upstream_conn *next, *prev; /* in pool->idle */
 	upstream_fn *fn;
+	int64_t kept_ms; /* when it became idle */
 	void *owner;     /* borrowed; NULL: idle */
 	bool reused;     /* it served before */
 	bool connecting; /* not known to be established */
@@ -59,7 +63,7 @@ void upstream_pool_worked(struct upstream_pool *p);
  * closed by its peer. NULL: it cannot be made (errno). */
 struct upstream_conn *upstream_open(
     struct upstream_pool *p, bool fresh, bool must_live, upstream_fn *fn, void *owner);
-/* Back to the pool, for idle_ms at most. */
+/* Back to the pool, for idle_ms at most, or the time that the instance was seen to allow. */
 void upstream_keep(struct upstream_conn *take_u, int64_t idle_ms);
 void upstream_close(struct upstream_conn *take_u);
 /* The connection is established. */
