@@ -32,6 +32,81 @@ fail(const char *what, const char *path)
 	return 1;
 }
 
+/* Decodes mountinfo's \ooo in place. */
+static void
+unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s != '\0'; s++) {
+		unsigned c;
+
+		if (*s == '\\' && sscanf(s + 1, "%3o", &c) == 1) {
+			*to++ = (char)c;
+			s += 3;
+		} else {
+			*to++ = *s;
+		}
+	}
+	*to = '\0';
+}
+
+static void
+close_file(FILE **f)
+{
+	if (*f != NULL)
+		(void)fclose(*f);
+}
+
+/* What a daemon sees beside its view: the system, read-only to it by ownership. */
+static bool
+is_kept(const char *path)
+{
+	static const char *const kept[] = { "/proc", "/sys", "/dev", "/usr", "/etc", "/lib", "/bin",
+		"/sbin", UP_VIEW_DIR };
+
+	if (strcmp(path, "/") == 0 || strcmp(path, "/run") == 0 || strcmp(path, "/tmp") == 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+		if (str_has_prefix(path, kept[i]))
+			return true;
+	return false;
+}
+
+static int
+list_mounts(struct str_list *out)
+{
+	AUTO_FINI(close_file) FILE *f = fopen("/proc/self/mountinfo", "re");
+	char line[8192], path[4096];
+
+	if (f == NULL)
+		return -1;
+	while (fgets(line, sizeof line, f) != NULL) {
+		if (sscanf(line, "%*d %*d %*s %*s %4095s", path) != 1)
+			continue;
+		unescape(path);
+		if (!is_kept(path))
+			str_list_add(out, path);
+	}
+	return 0;
+}
+
+/* Leaves all other mounts: a copy of a gear's volume or network namespace would keep it busy for as
+ * long as the daemon runs. */
+static int
+leave_mounts(void)
+{
+	AUTO_FINI(str_list_fini) struct str_list mounts = { 0 };
+
+	if (list_mounts(&mounts) < 0)
+		return fail("read", "/proc/self/mountinfo");
+	for (size_t i = mounts.n; i-- > 0;)
+		if (umount2(mounts.v[i], MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL &&
+		    errno != ENOENT)
+			return fail("leave", mounts.v[i]);
+	return 0;
+}
+
 static int
 open_view(void)
 {
@@ -41,7 +116,7 @@ open_view(void)
 		(void)fprintf(stderr, "pinion up-view: %s\n", e.text);
 		return 1;
 	}
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return fail("leave the mount namespace at", "/");
 	if (mount("view", UP_VIEW_DIR, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64k") < 0)
 		return fail("mount", UP_VIEW_DIR);
@@ -106,7 +181,7 @@ up_view_main(int argc, char **argv)
 		errno = EINVAL;
 		return fail("run", "without a program and a user");
 	}
-	if (chdir("/") < 0 || become(user) != 0)
+	if (leave_mounts() != 0 || chdir("/") < 0 || become(user) != 0)
 		return 1;
 	(void)umask(077);
 	(void)execv(argv[i + 1], argv + i + 1);
