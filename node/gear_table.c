@@ -38,6 +38,7 @@ struct entry {
 	struct gear_table *table;
 	int users;       /* instances that hold it */
 	bool is_applied; /* the broker named it since the start */
+	bool is_unknown; /* the broker has said all, and did not name it: set aside */
 	bool is_mounted;
 	bool needs_env; /* the spec changed since .env was written */
 	struct worker_job *job;
@@ -261,7 +262,7 @@ fail(struct entry *g, const struct err *e)
 		g->retry_ms = RETRY_MAX_MS;
 	loop_timer_cancel(g->retry);
 	g->retry = loop_timer_start(g->table->o.loop, g->retry_ms, false, on_retry, g);
-	if (g->gear.spec.want != WIRE_WANT_GONE)
+	if (g->gear.spec.want != WIRE_WANT_GONE && !g->is_unknown)
 		set_state(g, GEAR_FAILED, e->text);
 }
 
@@ -385,6 +386,66 @@ start_destroy(struct entry *g)
 	on_cleaned(NULL, g);
 }
 
+/* --- unknown to the broker: no order to destroy, but out of the way --- */
+
+static void
+run_aside(void *job)
+{
+	enum { WEEK_S = 7 * 24 * 3600 };
+	struct gear_job *j = job;
+	const struct limits_group group = { .gear = j->gear.record.uuid };
+	AUTO(free) char *path = xasprintf("%s.json", j->gear.dir);
+	AUTO(free)
+	char *to = xasprintf(
+	    "%s/%s.json.%" PRId64, j->o.dirs->aside, j->gear.record.uuid, (int64_t)time(NULL));
+
+	if (limits_kill(j->o.limits, group, &j->e) < 0 ||
+	    limits_remove(j->o.limits, group, REMOVE_MS, &j->e) < 0 ||
+	    volume_set_aside(j->o.volumes, j->gear.record.uuid, &j->e) < 0)
+		return;
+	fault_point("gear_aside");
+	if (rename(path, to) < 0 && file_exists(path)) {
+		(void)err_set(&j->e, ERR_SYSTEM, NULL, "move %s", path);
+		return;
+	}
+	log_warn("gear_set_aside", LOG_STR("gear", j->gear.record.uuid));
+	if (volume_purge_aside(j->o.volumes, WEEK_S, &j->e) < 0)
+		log_warn("aside_not_purged", LOG_ERR(&j->e));
+	j->e = (struct err){ 0 };
+}
+
+static void
+done_aside(void *job)
+{
+	struct gear_job *j = job;
+	struct entry *g = j->owner;
+	struct gear_table *t = g->table;
+	struct err e = j->e;
+
+	g->job = NULL;
+	g->is_mounted = false;
+	if (e.code != ERR_NONE) {
+		free_job(j);
+		fail(g, &e);
+		return;
+	}
+	if (g->is_applied) { /* named again meanwhile: made anew; its data is in aside */
+		g->gear.record.is_made = false;
+		str_list_fini(&g->gear.record.bases);
+		free_job(j);
+		step(g);
+		return;
+	}
+	(void)map_remove(t->entries, j->gear.record.uuid);
+	free_job(j);
+}
+
+static void
+start_aside(struct entry *g)
+{
+	submit(g, run_aside, done_aside);
+}
+
 /* --- steps --- */
 
 /* Does the one thing that comes next. */
@@ -394,6 +455,11 @@ step(struct entry *g)
 	if (g->job != NULL || g->install != NULL || g->retry != NULL || g->cleaning > 0 ||
 	    g->gear.state == GEAR_GONE)
 		return;
+	if (g->is_unknown) {
+		if (g->users == 0)
+			start_aside(g);
+		return;
+	}
 	if (g->gear.spec.want == WIRE_WANT_GONE) {
 		set_state(g, GEAR_GOING, NULL);
 		if (g->users == 0)
@@ -446,6 +512,7 @@ gear_table_apply(struct gear_table *t, const struct wire_gear *spec)
 	codec_fini(&wire_gear_codec, &g->gear.spec);
 	codec_copy(&wire_gear_codec, &g->gear.spec, spec);
 	g->is_applied = true;
+	g->is_unknown = false;
 	g->needs_env = true;
 	if (g->gear.state == GEAR_GONE && spec->want != WIRE_WANT_GONE)
 		set_state(g, GEAR_NEW, NULL);
@@ -467,6 +534,10 @@ gear_table_forget(struct gear_table *t, const char *uuid)
 	}
 	log_warn("gear_unknown", LOG_STR("gear", uuid));
 	g->is_applied = false;
+	g->is_unknown = true;
+	cart_install_cancel(STEAL(g->install));
+	loop_timer_cancel(STEAL(g->retry));
+	step(g);
 }
 
 struct gear *
@@ -475,6 +546,12 @@ gear_table_find(const struct gear_table *t, const char *uuid)
 	struct entry *g = map_get(t->entries, uuid);
 
 	return g == NULL || !g->is_applied ? NULL : &g->gear;
+}
+
+bool
+gear_table_has(const struct gear_table *t, const char *uuid)
+{
+	return map_get(t->entries, uuid) != NULL;
 }
 
 struct visit {
@@ -516,7 +593,7 @@ gear_table_release(struct gear_table *t, struct gear *gear)
 	struct entry *g = (struct entry *)gear;
 
 	(void)t;
-	if (--g->users == 0 && g->gear.spec.want == WIRE_WANT_GONE)
+	if (--g->users == 0 && (g->gear.spec.want == WIRE_WANT_GONE || g->is_unknown))
 		step(g);
 }
 
@@ -552,6 +629,8 @@ load_all(struct gear_table *t, struct err *e)
 	if (d == NULL)
 		return err_set(e, ERR_SYSTEM, NULL, "open %s", t->o.dirs->gears);
 	while (rc == 0 && (de = readdir(d)) != NULL) {
+		if (strstr(de->d_name, ".json.") != NULL) /* a write that was cut short */
+			(void)unlinkat(dirfd(d), de->d_name, 0);
 		if (de->d_name[0] == '.' || !str_has_suffix(de->d_name, ".json"))
 			continue;
 		AUTO(free) char *uuid = xstrndup(de->d_name, strlen(de->d_name) - strlen(".json"));
@@ -592,69 +671,26 @@ gear_table_close(struct gear_table *take_t)
 	free(take_t);
 }
 
-struct aside {
-	struct gear_table *table;
-	struct str_list uuids;
-};
-
 static void
-collect_unknown(const char *key, void *value, void *arg)
+mark_unknown(const char *key, void *value, void *arg)
 {
-	const struct entry *g = value;
-	struct aside *a = arg;
+	struct entry *g = value;
+	struct str_list *l = arg;
 
-	if (!g->is_applied && g->users == 0 && g->job == NULL && g->install == NULL)
-		str_list_add(&a->uuids, key);
-}
-
-static void
-run_aside(void *job)
-{
-	enum { WEEK_S = 7 * 24 * 3600 };
-	struct gear_job *j = job;
-	struct volumes *v = j->o.volumes;
-	AUTO(free) char *path = xasprintf("%s.json", j->gear.dir);
-	AUTO(free)
-	char *to = xasprintf(
-	    "%s/%s.json.%" PRId64, j->o.dirs->aside, j->gear.record.uuid, (int64_t)time(NULL));
-
-	if (volume_set_aside(v, j->gear.record.uuid, &j->e) < 0 ||
-	    volume_purge_aside(v, WEEK_S, &j->e) < 0)
-		log_warn("gear_aside_failed", LOG_STR("gear", j->gear.record.uuid), LOG_ERR(&j->e));
-	else if (rename(path, to) == 0)
-		log_warn("gear_set_aside", LOG_STR("gear", j->gear.record.uuid));
-}
-
-static void
-done_aside(void *job)
-{
-	struct gear_job *j = job;
-	struct entry *g = j->owner;
-	struct gear_table *t = g->table;
-	bool is_gone = j->e.code == ERR_NONE && !g->is_applied;
-
-	g->job = NULL;
-	if (is_gone)
-		(void)map_remove(t->entries, j->gear.record.uuid);
-	else
-		step(g);
-	free_job(j);
+	if (g->is_applied)
+		return;
+	g->is_unknown = true;
+	str_list_add(l, key);
 }
 
 void
 gear_table_set_aside_unknown(struct gear_table *t)
 {
-	AUTO_FINI(str_list_fini) struct str_list none = { 0 };
-	struct aside a = { .table = t };
+	AUTO_FINI(str_list_fini) struct str_list l = { 0 };
 
-	map_each(t->entries, collect_unknown, &a);
-	for (size_t i = 0; i < a.uuids.n; i++) {
-		struct entry *g = map_get(t->entries, a.uuids.v[i]);
-
-		g->is_mounted = false;
-		submit(g, run_aside, done_aside);
-	}
-	str_list_fini(&a.uuids);
+	map_each(t->entries, mark_unknown, &l);
+	for (size_t i = 0; i < l.n; i++)
+		step(map_get(t->entries, l.v[i]));
 }
 
 struct unmount {

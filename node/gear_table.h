@@ -45,6 +45,8 @@ void gear_table_apply(struct gear_table *t, const struct wire_gear *spec);
 void gear_table_forget(struct gear_table *t, const char *uuid);
 /* NULL: unknown, or not applied since the start. */
 struct gear *gear_table_find(const struct gear_table *t, const char *uuid);
+/* Was it made here, applied or not? */
+bool gear_table_has(const struct gear_table *t, const char *uuid);
 typedef void gear_table_each_fn(struct gear *g, void *arg);
 void gear_table_each(const struct gear_table *t, gear_table_each_fn *fn, void *arg);
 

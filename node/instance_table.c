@@ -73,6 +73,8 @@ add(struct instances *is, const struct wire_instance *spec)
 	i->status.address = xstrdup("");
 	i->status.generation = spec->generation;
 	i->must_check = claim(is, spec->gear, spec->id);
+	/* An end that an earlier daemon may have begun is brought to its end. */
+	i->has_remains = spec->want != WIRE_WANT_PRESENT;
 	map_set(is->all, spec->id, i);
 	return i;
 }

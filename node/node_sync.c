@@ -1,8 +1,10 @@
 #include "node/node_sync.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
@@ -18,7 +20,11 @@
 #include "node/layer_store.h"
 #include "node/node_report.h"
 
-enum { KEEP_MS = 200, KEEP_MAX = 256 * 1024 * 1024 };
+enum {
+	KEEP_MS = 200,
+	KEEP_MAX = 256 * 1024 * 1024,
+	AWAY_MS = 3000, /* without a broker for that long at the start: what is kept counts */
+};
 
 struct node_sync {
 	struct node_sync_opts o;
@@ -30,7 +36,7 @@ struct node_sync {
 	int64_t revision;    /* all up to here is applied; 0: nothing */
 	char *cluster;       /* owned; NULL: none known */
 	int64_t epoch;
-	struct loop_timer *keep;
+	struct loop_timer *keep, *away;
 	bool is_keeping; /* timer armed */
 	struct worker_job *job;
 	char *path; /* of the kept wishes */
@@ -347,10 +353,27 @@ load_line(struct str text, void *arg)
 	}
 	mem_set_str(&s->cluster, line.cluster);
 	s->epoch = line.epoch;
-	if (line.type == WIRE_FEED_PUT && line.value != NULL && line.kind != NULL)
-		on_put(s, &line);
-	else if (line.type == WIRE_FEED_SYNC)
-		s->revision = line.revision;
+	if (line.type == WIRE_FEED_PUT && line.value != NULL && line.kind != NULL &&
+	    line.key != NULL) {
+		AUTO(free) char *id = xasprintf("%s/%s", line.kind, line.key);
+
+		omap_set(s->wishes, id, xstrdup(line.value));
+	}
+}
+
+/* Writes that were cut short. */
+static void
+remove_halves(const struct node_sync *s)
+{
+	DIR *d = opendir(s->o.data);
+	struct dirent *de;
+
+	while (d != NULL && (de = readdir(d)) != NULL) {
+		if (str_has_prefix(de->d_name, "feed."))
+			(void)unlinkat(dirfd(d), de->d_name, 0);
+	}
+	if (d != NULL)
+		closedir(d);
 }
 
 static int
@@ -360,15 +383,36 @@ load_kept(struct node_sync *s, struct err *e)
 	struct http_lines lines = { 0 };
 	int rc;
 
+	remove_halves(s);
 	if (!file_exists(s->path))
 		return 0;
 	if (file_read(s->path, KEEP_MAX, &text, e) < 0)
 		return -1;
 	rc = http_lines_feed(&lines, text.p, text.n, KEEP_MAX, load_line, s, e);
 	http_lines_fini(&lines);
-	log_info("feed_kept", LOG_INT("records", omap_count(s->wishes)),
-	    LOG_INT("revision", s->revision));
+	s->revision = 0; /* a snapshot first: only that tells what nobody wants */
 	return rc;
+}
+
+/* Gears that crash or were stopped by a reboot must not wait for the broker. What is not here any
+ * more is not made anew, for the broker may have wished its end meanwhile. */
+static void
+on_away(void *arg)
+{
+	struct node_sync *s = arg;
+	void *value = NULL;
+
+	if (s->has_synced || s->seen != NULL)
+		return;
+	log_warn("broker_away", LOG_INT("records", omap_count(s->wishes)));
+	for (const char *id = omap_seek(s->wishes, "", false, &value); id != NULL;
+	     id = omap_seek(s->wishes, id, true, &value)) {
+		const char *slash = strchr(id, '/');
+		AUTO(free) char *kind = xstrndup(id, (size_t)(slash - id));
+
+		if (strcmp(kind, "gear") != 0 || gear_table_has(s->o.gears, slash + 1))
+			(void)apply(s, kind, slash + 1, value);
+	}
 }
 
 static void
@@ -400,7 +444,7 @@ node_sync_start(struct node_sync *s, struct err *e)
 
 	if (load_kept(s, e) < 0)
 		return -1;
-	s->revision = 0; /* a snapshot first: only that tells what nobody wants */
+	s->away = loop_timer_start(s->o.loop, AWAY_MS, false, on_away, s);
 	s->watch = http_watch_start(s->o.loop, s->o.http, &w, next_revision, on_line, on_state, s);
 	return 0;
 }
@@ -414,6 +458,7 @@ node_sync_free(struct node_sync *take_s)
 	node_report_free(take_s->report);
 	worker_detach(take_s->job);
 	loop_timer_cancel(take_s->keep);
+	loop_timer_cancel(take_s->away);
 	omap_free(take_s->wishes);
 	map_free(take_s->seen);
 	free(take_s->cluster);

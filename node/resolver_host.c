@@ -39,7 +39,7 @@ struct tend_job {
 	struct resolver_host *owner; /* done only */
 	struct net *net;
 	char *path, *names_file;
-	struct str_list ids, apps;                 /* side by side */
+	struct str_list ids, apps;                   /* side by side */
 	struct str_list name_apps, names, addresses; /* side by side */
 	bool needs_start;
 	struct err e;
@@ -220,7 +220,9 @@ done_tend(void *job)
 			log_error("resolver_not_started", LOG_ERR(&e));
 		loop_timer_again(h->timer, e.code == ERR_NONE ? SOON_MS : RETRY_MS);
 	} else {
-		loop_timer_again(h->timer, h->is_poked ? SOON_MS : needs_start ? RETRY_MS : LOOK_MS);
+		loop_timer_again(h->timer, h->is_poked   ? SOON_MS
+		                           : needs_start ? RETRY_MS
+		                                         : LOOK_MS);
 	}
 	h->is_poked = false;
 }

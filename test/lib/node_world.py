@@ -22,6 +22,10 @@ class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     allow_reuse_address = True
 
+    def handle_error(self, request, address):
+        if not isinstance(sys.exc_info()[1], OSError):  # the node may be killed at any time
+            super().handle_error(request, address)
+
 
 class Broker:
     """Serves the feed to one node and keeps its reports."""
@@ -299,7 +303,7 @@ class Node:
         for d in ("inst", "crun", "netns"):
             if os.path.isdir(f"{self.run}/{d}"):
                 out += [f"{d}/{x}" for x in os.listdir(f"{self.run}/{d}") if not x.startswith(".")]
-        for x in os.listdir(f"{self.data}/gears") + os.listdir(f"{self.data}/scratch"):
+        for x in os.listdir(f"{self.data}/aside") + os.listdir(f"{self.data}/gears") + os.listdir(f"{self.data}/scratch"):
             out.append(x)
         for n in os.listdir("/sys/block"):
             try:
