@@ -1,9 +1,12 @@
 #include "node/node_dirs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "lib/base/file.h"
@@ -81,6 +84,39 @@ node_dirs_init(struct node_dirs *out, const char *data, const char *run, const c
 	*out = d;
 	d = (struct node_dirs){ 0 };
 	return 0;
+}
+
+static bool
+is_mount(const char *path)
+{
+	struct statx sx;
+
+	return statx(AT_FDCWD, path, 0, 0, &sx) == 0 &&
+	       (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+int
+node_dirs_share(const struct node_dirs *d, struct err *e)
+{
+	const char *const paths[] = { d->gears, d->netns };
+
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		if (file_mkdirs(paths[i], 0700, e) < 0)
+			return -1;
+		if (is_mount(paths[i]))
+			continue;
+		if (mount(paths[i], paths[i], NULL, MS_BIND, NULL) < 0 ||
+		    mount(NULL, paths[i], NULL, MS_SHARED, NULL) < 0)
+			return err_set(e, ERR_SYSTEM, NULL, "make %s a shared mount", paths[i]);
+	}
+	return 0;
+}
+
+void
+node_dirs_unshare(const struct node_dirs *d)
+{
+	(void)umount2(d->netns, MNT_DETACH);
+	(void)umount2(d->gears, 0);
 }
 
 char *

@@ -24,6 +24,12 @@ int node_dirs_init(struct node_dirs *out, const char *data, const char *run, con
     const char *stack, const char *libexec, struct err *e) MUST_CHECK;
 void node_dirs_fini(struct node_dirs *d);
 
+/* Makes GEARS and RUN/netns mounts of their own, shared: what is unmounted below them goes away in
+ * the mount namespaces of other processes too (daemons with a view of their own, services), which
+ * would keep volumes and networks alive else. There already: nothing. Blocks. */
+int node_dirs_share(const struct node_dirs *d, struct err *e) MUST_CHECK;
+void node_dirs_unshare(const struct node_dirs *d);
+
 /* Paths; the caller owns them. */
 char *node_dirs_gear(const struct node_dirs *d, const char *uuid);    /* GEARS/UUID */
 char *node_dirs_layer(const struct node_dirs *d, const char *digest); /* "sha256:…" */

@@ -210,6 +210,7 @@ take_down(struct daemon *d)
 	if (gear_table_unmount_all(d->gears, &e) < 0)
 		log_warn("volumes_left", LOG_ERR(&e));
 	stack_unmount(&d->dirs);
+	node_dirs_unshare(&d->dirs);
 }
 
 static void
@@ -284,7 +285,7 @@ open_dirs(struct daemon *d, struct err *e)
 		return -1;
 	lock = file_join(d->dirs.data, "lock");
 	d->lock = file_lock(lock, e);
-	return d->lock < 0 ? -1 : 0;
+	return d->lock < 0 ? -1 : node_dirs_share(&d->dirs, e);
 }
 
 static int

@@ -63,8 +63,9 @@ leave_host(const struct spawn_order *o, struct err *e)
 {
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "make a mount namespace");
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-		return err_set(e, ERR_SYSTEM, NULL, "make / private");
+	/* Slave: what the host unmounts meanwhile goes away here too. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "make / a slave");
 	if (o->hide[0] != '\0' && umount2(o->hide, MNT_DETACH) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "take away %s", o->hide);
 	return 0;

@@ -29,6 +29,7 @@ enum {
 	RESERVED_MB = 4, /* for the daemon: neither gear nor overlay may use it */
 	PROGRAM_MS = 120000,
 	POLL_MS = 10,
+	HELD_MS = 3000, /* for mount namespaces that end */
 	/* of ext4's super block */
 	SUPER_AT = 1024,
 	SUPER_SIZE = 1024,
@@ -260,24 +261,23 @@ volume_unmount(struct volumes *v, const char *uuid, int64_t timeout_ms, struct e
 			return err_set(e, ERR_BUSY, NULL, "unmount %s", dir);
 		nanosleep(&pause, NULL);
 	}
-	/* Unmounted here, it may live on in a mount namespace that still ends. */
-	while (loopdev_find(image, device)) {
-		if (loop_now_ms() > deadline)
-			return err_set(
-			    e, ERR_BUSY, NULL, "%s is still in use as %s", image, device);
+	/* Unmounted here, it may live on in a mount namespace that still ends. One that does not
+	 * end is another program's, which holds the device but has no use for it: the next mount
+	 * takes the same device. */
+	while (loopdev_find(image, device) && loop_now_ms() <= deadline)
 		nanosleep(&pause, NULL);
-	}
+	if (loopdev_find(image, device))
+		log_warn("volume_held", LOG_STR("gear", uuid), LOG_STR("device", device));
 	return 0;
 }
 
 int
 volume_remove(struct volumes *v, const char *uuid, struct err *e)
 {
-	enum { WAIT_MS = 10000 };
 	AUTO(free) char *image = image_path(v, uuid);
 	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
 
-	if (volume_unmount(v, uuid, WAIT_MS, e) < 0)
+	if (volume_unmount(v, uuid, HELD_MS, e) < 0)
 		return -1;
 	fault_point("volume_unmounted");
 	if (unlink(image) < 0 && errno != ENOENT)
@@ -316,12 +316,11 @@ move_aside(const struct volumes *v, const char *path, const char *name, struct e
 int
 volume_set_aside(struct volumes *v, const char *uuid, struct err *e)
 {
-	enum { WAIT_MS = 10000 };
 	AUTO(free) char *image = image_path(v, uuid);
 	AUTO(free) char *image_name = xasprintf("%s.img", uuid);
 	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
 
-	if (volume_unmount(v, uuid, WAIT_MS, e) < 0 || move_aside(v, image, image_name, e) < 0)
+	if (volume_unmount(v, uuid, HELD_MS, e) < 0 || move_aside(v, image, image_name, e) < 0)
 		return -1;
 	return rmdir(dir) == 0 || errno == ENOENT ? 0 : move_aside(v, dir, uuid, e);
 }

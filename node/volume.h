@@ -28,7 +28,8 @@ int volume_make(struct volumes *v, const char *uuid, int64_t disk_mb, struct err
  * mounted already: nothing. ERR_NOT_FOUND: there is no volume. */
 int volume_mount(struct volumes *v, const char *uuid, struct err *e) MUST_CHECK;
 bool volume_is_mounted(const struct volumes *v, const char *uuid);
-/* Unmounts and waits until nobody uses the device any more; ERR_BUSY at the deadline. */
+/* Unmounts (ERR_BUSY at the deadline) and waits until nobody holds the device any more; who still
+ * does then is named in the log. Nothing of the gear may run. */
 int volume_unmount(
     struct volumes *v, const char *uuid, int64_t timeout_ms, struct err *e) MUST_CHECK;
 /* Unmounts and removes for good; absent is fine. */

@@ -89,7 +89,7 @@ def killed_at_random(w):
 
     t = threading.Thread(target=killer, daemon=True)
     t.start()
-    for _ in range(4):
+    for _ in range(6):
         live(w, layer)
     stop.set()
     t.join()

@@ -175,6 +175,37 @@ def names_are_resolved(w):
     wait_for(lambda: w.left() == [], "end of all")
 
 
+def other_namespaces_hold_nothing(w):
+    w.start()
+    g = w.gear()
+    i = w.instance(g, app(w))
+    w.wait_state(i, "ready", "failed")
+    held = [subprocess.Popen(["unshare", "-m", "--propagation", how, "sleep", "1000"]) for how in ("slave", "private")]
+    try:
+        wait_for(lambda: all("sleep" in open(f"/proc/{p.pid}/comm").read() for p in held), "views")
+        w.remove(i)
+        # a service's view (slave) lets go at once; one cut off from all does not hinder either
+        held[1].kill()
+        held[1].wait()
+        w.remove_gear(g)
+        assert w.left() == [], w.left()
+    finally:
+        for p in held:
+            p.kill()
+            p.wait()
+    g = w.gear()
+    w.wait_gear(g, "ready")
+    p = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sleep", "1000"])
+    try:
+        wait_for(lambda: "sleep" in open(f"/proc/{p.pid}/comm").read(), "view")
+        w.remove_gear(g)
+        assert "volume_held" in open(w.log_path).read()
+    finally:
+        p.kill()
+        p.wait()
+    wait_for(lambda: w.left() == [], "end of the device")
+
+
 def stop_gears_takes_all_down(w):
     w.start()
     g = w.gear()

@@ -156,7 +156,7 @@ class Node:
                 f.write(text + "\n")
         self.cartridges = cartridges or SRC + "/cartridges"
         self.broker = Broker(self.root + "/broker.sock")
-        self.process = None
+        self.process, self.is_closed = None, False
         self.log_path = self.root + "/log"
         self.gear_specs, self.count = {}, 0
 
@@ -167,6 +167,8 @@ class Node:
     # --- the daemon ---
 
     def start(self, wait=True, **env):
+        if self.is_closed:
+            return
         r, w = os.pipe()
         self.log_file = open(self.log_path, "ab")
         self.process = subprocess.Popen(
@@ -294,7 +296,8 @@ class Node:
         """Everything of this node that exists beyond a daemon without gears."""
         out = []
         with open("/proc/self/mountinfo") as f:
-            out += [x.split()[4] for x in f if self.root in x and "/run/stack/" not in x]
+            out += [x.split()[4] for x in f if self.root in x and "/run/stack/" not in x
+                    and x.split()[4] not in (self.data + "/gears", self.run + "/netns")]
         for ctrl in os.listdir("/sys/fs/cgroup"):
             base = f"/sys/fs/cgroup/{ctrl}/pinion/{self.tag}"
             if os.path.isdir(base):
@@ -316,6 +319,7 @@ class Node:
 
     def close(self):
         """Whatever a test left, even a failed one."""
+        self.is_closed = True
         try:
             if self.process is not None and self.process.poll() is None:
                 self.kill()
@@ -341,7 +345,7 @@ class Node:
                         pass
         finally:
             with open("/proc/self/mountinfo") as f:
-                points = [x.split()[4] for x in f if self.root in x]
+                points = [x.split()[4] for x in f if self.root in x.split()[4]]
             for p in reversed(points):
                 subprocess.run(["umount", "-l", p], stderr=subprocess.DEVNULL)
             subprocess.run(["nft", "delete", "table", "inet", "pinion_" + self.tag], stderr=subprocess.DEVNULL)

@@ -119,8 +119,7 @@ test_busy_device(void **state)
 	assert_true(loopdev_find(image, first));
 	held = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(umount2(dir, MNT_DETACH), 0);
-	assert_int_equal(volume_unmount(w->v, GEAR, 100, &e), -1);
-	assert_int_equal(e.code, ERR_BUSY);
+	assert_int_equal(volume_unmount(w->v, GEAR, 100, &e), 0);
 	assert_int_equal(volume_mount(w->v, GEAR, &e), 0);
 	assert_true(loopdev_find(image, second));
 	assert_string_equal(first, second);
