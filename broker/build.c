@@ -19,7 +19,10 @@
 #include "lib/loop/loop.h"
 #include "lib/store/store.h"
 
-enum { TRIES_MAX = 20 };
+enum {
+	TRIES_MAX = 20,
+	RUNNING_MAX = 8, /* builds on a node at once, until its result; others wait their turn */
+};
 
 struct build {
 	struct build_queue *q; /* borrowed */
@@ -30,17 +33,22 @@ struct build {
 	struct build_order *order; /* while the node builds */
 	struct rollout_wait *wait; /* while it rolls */
 	int tries;
+	bool is_counted; /* among those that run */
 	int64_t start_ms, built_ms;
 };
 
 /* Of one application: the build under way and the one that waits. */
 struct lane {
 	struct build *active, *waiting; /* owned */
+	struct lane *next;              /* of those whose build waits for a place on the node */
+	bool is_queued;
 };
 
 struct build_queue {
 	struct broker *b;  /* borrowed */
 	struct map *lanes; /* app id → struct lane, owned */
+	int running;
+	struct lane *first, **last; /* in line for a place on the node */
 };
 
 static void
@@ -71,6 +79,7 @@ build_queue_new(struct broker *b)
 
 	q->b = b;
 	q->lanes = map_new(lane_free);
+	q->last = &q->first;
 	return q;
 }
 
@@ -92,6 +101,44 @@ say(struct build *x, const char *line)
 
 static void begin(void *arg);
 
+/* The node has done its part: the next in line may begin. */
+static void
+uncount(struct build *x)
+{
+	struct build_queue *q = x->q;
+	struct lane *l = q->first;
+
+	if (!x->is_counted)
+		return;
+	x->is_counted = false;
+	q->running--;
+	if (l == NULL)
+		return;
+	q->first = l->next;
+	if (q->first == NULL)
+		q->last = &q->first;
+	l->next = NULL;
+	l->is_queued = false;
+	loop_post(q->b->loop, begin, l);
+}
+
+/* Is there no place? Then the lane is in line for one. */
+static bool
+must_queue(struct lane *l)
+{
+	struct build_queue *q = l->active->q;
+
+	if (l->is_queued)
+		return true;
+	if (q->running < RUNNING_MAX)
+		return false;
+	say(l->active, "Many builds are under way: this one begins when one of them ends.");
+	l->is_queued = true;
+	*q->last = l;
+	q->last = &l->next;
+	return true;
+}
+
 /* The build ended, well (e NULL) or not: tells the asker, lets the next begin. */
 static void
 finish(struct build *x, const struct err *e)
@@ -99,6 +146,7 @@ finish(struct build *x, const struct err *e)
 	struct build_queue *q = x->q;
 	struct lane *l = map_get(q->lanes, x->rec.app_id);
 
+	uncount(x);
 	if (e == NULL)
 		log_info("build_done", LOG_STR("app", x->rec.app_id),
 		    LOG_STR("deployment", x->rec.deployment_id),
@@ -196,6 +244,7 @@ on_built(const struct wire_build_result *res, const struct err *e, void *arg)
 
 	x->order = NULL;
 	x->built_ms = loop_now_ms();
+	uncount(x);
 	if (e != NULL) {
 		bad = *e;
 		fail(x, &bad);
@@ -222,9 +271,11 @@ begin(void *arg)
 	struct build *x = l->active;
 	struct err e = { 0 };
 
-	if (x == NULL || x->order != NULL || x->start_ms != 0)
+	if (x == NULL || x->order != NULL || x->start_ms != 0 || must_queue(l))
 		return;
 	x->start_ms = loop_now_ms();
+	x->is_counted = true;
+	x->q->running++;
 	if (build_record_begin(x->q->b, &x->rec, &e) < 0) {
 		finish(x, &e);
 		return;

@@ -22,6 +22,8 @@ enum {
 	STDIN_MAX = 256 * 1024,    /* queued for git before the client is paused */
 	FETCH_BODY_MAX = 64 << 20, /* a client's side of a fetch */
 	CHILDREN_MAX = 64,
+	CHILDREN_OF_ONE_MAX = 16, /* of one user, so that none can take all */
+	GIT_TIMEOUT_MS = 2 * 3600 * 1000,
 	ENV_MAX = 40,
 	GIT_PROTOCOL_MAX = 64,
 	LOG_MAX = 2000,
@@ -97,8 +99,10 @@ exchange_end(struct exchange *x)
 		child_free(STEAL(x->child));
 		x->ph->children--;
 	}
-	if (x->push != NULL)
+	if (x->push != NULL) {
 		push_end(STEAL(x->push));
+		repo_pushed(x->ph->b->repos, x->app_id);
+	}
 	push_gunzip_free(STEAL(x->gunzip));
 	loop_free_later(x->ph->b->loop, exchange_release, x);
 }
@@ -289,7 +293,11 @@ start_git(struct exchange *x, const char *git_dir, struct err *e)
 	argv[k++] = x->is_info ? "--http-backend-info-refs" : "--stateless-rpc";
 	argv[k++] = git_dir;
 	x->child = child_start(b->loop,
-	    &(struct child_opts){ .argv = argv, .env = env, .cwd = git_dir, .has_stdin = true },
+	    &(struct child_opts){ .argv = argv,
+	        .env = env,
+	        .cwd = git_dir,
+	        .has_stdin = true,
+	        .timeout_ms = GIT_TIMEOUT_MS },
 	    on_git_out, on_git_end, x, e);
 	if (x->child == NULL)
 		return -1;
@@ -457,6 +465,16 @@ find_app(struct exchange *x, const struct auth_who *who, struct wire_app *app)
 	return true;
 }
 
+static bool
+is_crowded(const struct exchange *x)
+{
+	int own = 0;
+
+	for (const struct exchange *y = x->ph->list; y != NULL; y = y->next)
+		own += y != x && y->login != NULL && strcmp(y->login, x->login) == 0;
+	return own >= CHILDREN_OF_ONE_MAX || x->ph->children >= CHILDREN_MAX;
+}
+
 static const struct wire_gear_cart *
 web_cart(const struct wire_app *app)
 {
@@ -489,7 +507,7 @@ on_auth(const struct auth_answer *ans, void *arg)
 	mem_set_str(&x->domain, app.domain);
 	if (x->service == SERVICE_PUSH && x->is_info)
 		advertise_push(x);
-	else if (x->ph->children >= CHILDREN_MAX)
+	else if (is_crowded(x))
 		refuse(x, 503, "Too many git operations are under way: try again in a minute.");
 	else if (x->service == SERVICE_FETCH && !app.pushed && web_cart(&app) != NULL &&
 	         (app.initial_git_url == NULL || *app.initial_git_url == '\0'))

@@ -17,13 +17,20 @@
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/cart/cart_dir.h"
+#include "lib/loop/child.h"
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
 #include "lib/wire/wire_app.h"
 
-enum { ENV_MAX = 24 };
+enum {
+	ENV_MAX = 24,
+	PACK_AFTER = 20, /* pushes to a repository, then git is asked whether it wants packing */
+	PACK_TIMEOUT_MS = 30 * 60 * 1000,
+};
+
+#define GIT_PROGRAM "/usr/bin/git"
 
 DEFINE_AUTO(struct cart_dir *, cart_dir_close)
 
@@ -33,7 +40,10 @@ struct repo {
 	char *app_id;
 	char *dir;
 	int64_t disk_rev; /* of the refs record that is on disk; -1: not known */
+	char *disk_head;  /* likewise; owned */
+	bool is_swept;    /* of what an earlier broker's git processes left */
 	bool is_busy;
+	int pushes;            /* since the last look whether it wants packing */
 	struct repo_ask *asks; /* owned; wait for it */
 };
 
@@ -53,6 +63,8 @@ struct repo_store {
 	char *env[ENV_MAX];    /* owned strings, NULL-terminated */
 	struct map *repos;     /* app id → struct repo, owned */
 	struct map *templates; /* NAME-VERSION@BRANCH → directory, owned */
+	struct child *packing; /* one at a time; owned */
+	struct repo_ask *pack_ask;
 };
 
 static void
@@ -68,6 +80,7 @@ repo_free(void *p)
 	}
 	free(r->app_id);
 	free(r->dir);
+	free(r->disk_head);
 	free(r);
 }
 
@@ -139,6 +152,7 @@ repo_store_free(struct repo_store *take_rs)
 {
 	if (take_rs == NULL)
 		return;
+	child_free(take_rs->packing);
 	map_free(take_rs->repos);
 	map_free(take_rs->templates);
 	for (size_t i = 0; take_rs->env[i] != NULL; i++)
@@ -203,6 +217,7 @@ struct update_job {
 	char *dir;
 	struct wire_refs refs;
 	int64_t rev;
+	bool is_swept;
 	struct err e;
 	int rc;
 };
@@ -222,6 +237,8 @@ update_run(void *p)
 {
 	struct update_job *j = p;
 
+	if (!j->is_swept)
+		repo_disk_sweep(j->dir);
 	j->rc = repo_disk_make(j->dir, &j->e);
 	if (j->rc == 0)
 		j->rc = repo_disk_refs(j->dir, &j->refs, &j->e);
@@ -252,7 +269,9 @@ update_done(void *p)
 	bool is_ok = j->rc == 0;
 
 	r->is_busy = false;
+	r->is_swept = true;
 	r->disk_rev = is_ok ? j->rev : -1;
+	mem_set_str(&r->disk_head, j->refs.head);
 	if (!is_ok)
 		log_error("repo_update_failed", LOG_STR("app", r->app_id), LOG_ERR(&j->e));
 	answer_all(r, is_ok ? NULL : &j->e);
@@ -270,6 +289,24 @@ on_current(void *arg)
 	update_begin(r);
 }
 
+/* HEAD is the branch that deploys, where that branch is there. */
+static void
+set_head(const struct repo *r, struct wire_refs *refs)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app app = { 0 };
+	AUTO(free) char *head = NULL;
+	struct err e = { 0 };
+
+	if (record_app_by_id(r->rs->b->store, r->app_id, &app, NULL, &e) < 0 ||
+	    app.deployment_branch == NULL || *app.deployment_branch == '\0')
+		return;
+	head = xasprintf("refs/heads/%s", app.deployment_branch);
+	for (size_t i = 0; i < refs->refs.n; i++) {
+		if (strcmp(refs->refs.v[i].name, head) == 0)
+			mem_set_str(&refs->head, head);
+	}
+}
+
 /* Answers those who wait, after an update where the record says more than the disk. */
 static void
 update_begin(struct repo *r)
@@ -285,13 +322,17 @@ update_begin(struct repo *r)
 	if (record_get(rs->b->store, store_key_refs(r->app_id), &wire_refs_codec, &refs, &rev, &e) <
 	    0)
 		rev = 0;
-	if (rev == r->disk_rev) {
+	set_head(r, &refs);
+	if (rev == r->disk_rev && strcmp(refs.head == NULL ? "" : refs.head,
+	                              r->disk_head == NULL ? "" : r->disk_head) == 0) {
 		wire_refs_fini(&refs);
 		answer_all(r, NULL);
 		return;
 	}
 	j = xcalloc(1, sizeof *j);
-	*j = (struct update_job){ .repo = r, .dir = xstrdup(r->dir), .refs = refs, .rev = rev };
+	*j = (struct update_job){
+		.repo = r, .dir = xstrdup(r->dir), .refs = refs, .rev = rev, .is_swept = r->is_swept
+	};
 	r->is_busy = true;
 	(void)worker_submit(rs->b->worker, update_run, update_done, update_free, j);
 }
@@ -472,6 +513,51 @@ repo_remove(struct repo_store *rs, const char *app_id, repo_done_fn *fn, void *a
 	r->disk_rev = -1;
 	*j = (struct remove_job){ .fn = fn, .arg = arg, .dir = xstrdup(r->dir) };
 	(void)worker_submit(rs->b->worker, remove_run, remove_done, remove_free, j);
+}
+
+/* --- packing --- */
+
+static void
+on_packed(struct child *c, const struct child_end *end, void *arg)
+{
+	struct repo_store *rs = arg;
+
+	if (end->status != 0)
+		log_warn("repo_not_packed", LOG_STR("why", end->why), LOG_STR("stderr", end->err));
+	child_free(c);
+	rs->packing = NULL;
+}
+
+static void
+on_pack_ready(const char *git_dir, const struct err *e, void *arg)
+{
+	struct repo_store *rs = arg;
+	const char *argv[] = { GIT_PROGRAM, "-c", "gc.auto=1000", "-c", "gc.autoPackLimit=20", "gc",
+		"--auto", "--quiet", NULL };
+	struct err bad = { 0 };
+
+	rs->pack_ask = NULL;
+	if (e != NULL)
+		return;
+	rs->packing = child_start(rs->b->loop,
+	    &(struct child_opts){ .argv = argv,
+	        .env = repo_store_env(rs),
+	        .cwd = git_dir,
+	        .timeout_ms = PACK_TIMEOUT_MS },
+	    NULL, on_packed, rs, &bad);
+	if (rs->packing == NULL)
+		log_warn("repo_not_packed", LOG_ERR(&bad));
+}
+
+void
+repo_pushed(struct repo_store *rs, const char *app_id)
+{
+	struct repo *r = repo_of(rs, app_id);
+
+	if (++r->pushes < PACK_AFTER || rs->packing != NULL || rs->pack_ask != NULL)
+		return;
+	r->pushes = 0;
+	rs->pack_ask = repo_open(rs, app_id, on_pack_ready, rs);
 }
 
 /* --- what a word names --- */

@@ -43,6 +43,9 @@ struct repo_ask *repo_open_template(struct repo_store *rs, const struct wire_gea
     const char *branch, repo_ready_fn *fn, void *arg);
 void repo_ask_cancel(struct repo_ask *take_a); /* before fn; NULL is fine */
 
+/* A push ended: now and then the repository is packed, in the background. */
+void repo_pushed(struct repo_store *rs, const char *app_id);
+
 /* Removes the application's repository. Once, later. */
 typedef void repo_done_fn(const struct err *e, void *arg);
 void repo_remove(struct repo_store *rs, const char *app_id, repo_done_fn *fn, void *arg);

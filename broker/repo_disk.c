@@ -1,5 +1,6 @@
 #include "broker/repo_disk.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,16 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 #include "lib/base/mem.h"
+
+static void
+dir_close(DIR *d)
+{
+	if (d != NULL)
+		(void)closedir(d);
+}
+DEFINE_AUTO(DIR *, dir_close)
 
 static const char repo_config[] =
     "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
@@ -77,6 +87,25 @@ by_name(const void *a, const void *b)
 	const struct wire_ref *const *x = a, *const *y = b;
 
 	return strcmp((*x)->name, (*y)->name);
+}
+
+void
+repo_disk_sweep(const char *dir)
+{
+	AUTO(free) char *objects = file_join(dir, "objects");
+	AUTO(dir_close) DIR *d = opendir(objects);
+	const struct dirent *de;
+	struct err e = { 0 };
+
+	while (d != NULL && (de = readdir(d)) != NULL) {
+		AUTO(free) char *path = NULL;
+
+		if (strncmp(de->d_name, "tmp_objdir-", strlen("tmp_objdir-")) != 0)
+			continue;
+		path = file_join(objects, de->d_name);
+		if (file_remove_tree(path, &e) < 0)
+			log_warn("quarantine_not_removed", LOG_STR("path", path), LOG_ERR(&e));
+	}
 }
 
 /* Refs in files of their own would hide those of packed-refs. */

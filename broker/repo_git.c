@@ -29,7 +29,13 @@ DEFINE_AUTO(git_blob *, git_blob_free)
 DEFINE_AUTO(git_reference *, git_reference_free)
 DEFINE_AUTO(git_reference_iterator *, git_reference_iterator_free)
 DEFINE_AUTO(git_odb *, git_odb_free)
-DEFINE_AUTO(DIR *, closedir)
+static void
+dir_close(DIR *d)
+{
+	if (d != NULL)
+		(void)closedir(d);
+}
+DEFINE_AUTO(DIR *, dir_close)
 
 void
 repo_git_setup(void)
@@ -114,7 +120,7 @@ static int
 write_dir(git_repository *repo, int dir_fd, int depth, git_oid *out, struct err *e)
 {
 	AUTO(git_treebuilder_free) git_treebuilder *tb = NULL;
-	AUTO(closedir) DIR *d = NULL;
+	AUTO(dir_close) DIR *d = NULL;
 	const struct dirent *de;
 	int fd = dup(dir_fd), rc;
 
