@@ -11,6 +11,7 @@
 #include "broker/record.h"
 #include "lib/base/fault.h"
 #include "lib/base/mem.h"
+#include "lib/wire/wire_env.h"
 
 enum {
 	NAME_BYTES_MAX = 128,
@@ -29,28 +30,6 @@ api_env_fini(struct wire_var_list *l)
 	*l = (struct wire_var_list){ 0 };
 }
 
-/* Names that the platform sets, or that would change the meaning of its own scripts. */
-static bool
-is_reserved(const char *name)
-{
-	static const char *const exact[] = { "PATH", "HOME", "USER", "LOGNAME", "SHELL", "PORT",
-		"HOST", "TMP", "TMPDIR", "TMP_DIR", "PWD", "IFS", "ENV", "BASH_ENV", "HISTFILE",
-		"LD_PRELOAD", "LD_AUDIT", "X_SCLS" };
-	static const char *const own[] = { "OPENSHIFT_MAVEN_MIRROR",
-		"OPENSHIFT_PYTHON_WSGI_APPLICATION", "OPENSHIFT_PYTHON_REQUIREMENTS_PATH",
-		"OPENSHIFT_PYPI_MIRROR_URL", "OPENSHIFT_NPM_REGISTRY" };
-
-	for (size_t i = 0; i < ARRAY_LEN(exact); i++) {
-		if (strcmp(name, exact[i]) == 0)
-			return true;
-	}
-	for (size_t i = 0; i < ARRAY_LEN(own); i++) {
-		if (strcmp(name, own[i]) == 0)
-			return false;
-	}
-	return str_has_prefix(name, "OPENSHIFT_");
-}
-
 int
 api_env_check_name(const char *name, struct err *e)
 {
@@ -60,7 +39,7 @@ api_env_check_name(const char *name, struct err *e)
 		    "digits or "
 		    "underscores and not begin with a digit.",
 		    name, NAME_BYTES_MAX);
-	if (is_reserved(name))
+	if (wire_env_is_reserved(name))
 		return err_set(e, ERR_INVALID, "name",
 		    "The environment variable '%s' is set by the platform and cannot be changed. "
 		    "Choose "

@@ -14,6 +14,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/cart/cart_dir.h"
+#include "lib/wire/wire_env.h"
 #include "node/cart_action.h"
 #include "node/gear_env.h"
 #include "test/lib/tree.h"
@@ -251,6 +252,34 @@ test_start_vars(void **state)
 	expect(w, "PINION_DEPLOYMENT_ID", "1a2b3c4d");
 }
 
+/* What the platform sets is not the user's to set; the rest is. */
+static void
+test_reserved(void **state)
+{
+	static const char *const free_names[] = { "GREETING", "NODE_ENV", "PINION_DOCROOT",
+		"PINION_SUBDIR", "PINION_HEALTH_PATH", "OPENSHIFT_NODEJS_WATCH",
+		"OPENSHIFT_PYTHON_WSGI_APPLICATION", "OPENSHIFT_PYPI_MIRROR_URL",
+		"OPENSHIFT_MYSQL_MAX_CONNECTIONS", "DATABASE_PORT", "MY_DIR" };
+	struct world *w = *state;
+	struct wire_var_list vars = { 0 };
+	size_t i;
+
+	gear_env_gear_vars(&w->in, &vars);
+	gear_env_cart_vars("5f00", &w->web, &vars);
+	for (i = 0; i < vars.n; i++) {
+		/* Odd names of endpoints win over the user's by the order of layers. */
+		if (!wire_env_is_reserved(vars.v[i].name) &&
+		    strcmp(vars.v[i].name, "OPENSHIFT_WEB_PORT2") != 0)
+			fail_msg("%s can be set", vars.v[i].name);
+		wire_var_fini(&vars.v[i]);
+	}
+	free(vars.v);
+	for (i = 0; i < ARRAY_LEN(free_names); i++) {
+		if (wire_env_is_reserved(free_names[i]))
+			fail_msg("%s cannot be set", free_names[i]);
+	}
+}
+
 static void
 test_limits(void **state)
 {
@@ -311,6 +340,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_paths, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_start_vars, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reserved, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_actions, setup, teardown),
 	};

@@ -1,0 +1,82 @@
+#include "lib/wire/wire_env.h"
+
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+static const char *const names[] = {
+	/* the shell's and the loader's */
+	"PATH",
+	"HOME",
+	"USER",
+	"LOGNAME",
+	"SHELL",
+	"HOSTNAME",
+	"PWD",
+	"IFS",
+	"ENV",
+	"BASH_ENV",
+	"LD_PRELOAD",
+	"LD_AUDIT",
+	"LD_LIBRARY_PATH",
+	"X_SCLS",
+	/* ~/.env */
+	"PORT",
+	"HOST",
+	"TMP",
+	"TMPDIR",
+	"TMP_DIR",
+	"HISTFILE",
+	"GEM_HOME",
+	"SSL_TO_GEAR",
+	"OPENSHIFT_HOMEDIR",
+	"OPENSHIFT_APP_NAME",
+	"OPENSHIFT_APP_UUID",
+	"OPENSHIFT_APP_DNS",
+	"OPENSHIFT_GEAR_NAME",
+	"OPENSHIFT_GEAR_UUID",
+	"OPENSHIFT_GEAR_DNS",
+	"OPENSHIFT_NAMESPACE",
+	"OPENSHIFT_PRIMARY_CARTRIDGE_DIR",
+	"OPENSHIFT_GEAR_MEMORY_MB",
+	"OPENSHIFT_SECRET_TOKEN",
+	"OPENSHIFT_APP_SSH_KEY",
+	"OPENSHIFT_APP_SSH_PUBLIC_KEY",
+	"OPENSHIFT_AUTO_DEPLOY",
+	"OPENSHIFT_DEPLOYMENT_BRANCH",
+	"OPENSHIFT_KEEP_DEPLOYMENTS",
+	"OPENSHIFT_DEPLOYMENT_TYPE",
+	/* of the node */
+	"OPENSHIFT_CARTRIDGE_SDK_BASH",
+	"OPENSHIFT_CARTRIDGE_SDK_RUBY",
+	"OPENSHIFT_BROKER_HOST",
+	"OPENSHIFT_CLOUD_DOMAIN",
+	"OPENSHIFT_UMASK",
+	"OPENSHIFT_LOGIN",
+	"OPENSHIFT_BUILD_REF",
+	/* what a build found */
+	"PINION_START_KIND",
+	"PINION_START_COMMAND",
+	"PINION_DEPLOYMENT_ID",
+	"PINION_FOREGROUND",
+	"PINION_CACHE_DIR",
+	"PINION_FILES",
+};
+
+/* OPENSHIFT_<…><ending>: what the platform derives from manifests. */
+static const char *const endings[] = { "_IDENT", "_DIR", "_IP", "_PORT", "_HOST", "_PATH_ELEMENT" };
+
+bool
+wire_env_is_reserved(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(endings) && str_has_prefix(name, "OPENSHIFT_"); i++) {
+		if (str_has_suffix(name, endings[i]))
+			return true;
+	}
+	return false;
+}
