@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -18,7 +19,7 @@
 #include "router/router_conf.h"
 #include "router/upstream.h"
 
-enum { FLUSH_MS = 10000 };
+enum { FLUSH_MS = 10000, FILES_OURS = 64, FILES_MOST = 10000000 };
 
 struct member {
 	struct lane *lane;         /* owned */
@@ -272,8 +273,21 @@ DEFINE_AUTO(struct fleet *, fleet_free)
 
 /* --- the start --- */
 
+/* Descriptors for connections. */
+static int64_t
+file_max(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur == RLIM_INFINITY ||
+	    r.rlim_cur > FILES_MOST)
+		return FILES_MOST;
+	return r.rlim_cur > 2 * FILES_OURS ? (int64_t)r.rlim_cur - FILES_OURS : FILES_OURS;
+}
+
 static int
-add_member(struct fleet *f, const struct router_conf *conf, struct access_log *log, struct err *e)
+add_member(struct fleet *f, const struct router_conf *conf, int lanes, struct access_log *log,
+    struct err *e)
 {
 	struct member *m = &f->member[f->n];
 	struct lane *l = lane_new(f->n, conf, e);
@@ -283,6 +297,8 @@ add_member(struct fleet *f, const struct router_conf *conf, struct access_log *l
 	m->lane = l;
 	f->n++;
 	l->fleet = f;
+	l->fd_max = file_max() / lanes;
+	l->client_max = l->fd_max / 2; /* each may need one to an instance */
 	l->on_gone = on_gone;
 	l->log = log == NULL ? NULL : access_log_ring(log, l->index);
 	m->listener = listener_open(conf->http, &f->port, e);
@@ -305,7 +321,7 @@ fleet_new(struct loop *l, const struct router_conf *conf, int lanes, struct acce
 	f->arg = arg;
 	f->table = host_table_new(lanes);
 	for (int i = 0; i < lanes; i++) {
-		if (add_member(f, conf, log, e) < 0)
+		if (add_member(f, conf, lanes, log, e) < 0)
 			return NULL;
 	}
 	return STEAL(f);

@@ -60,8 +60,9 @@ struct lane {
 	struct lane_grave *graves;
 	struct proxy *spare; /* owned: exchanges to use again */
 	int spare_n;
-	struct client_conn *clients; /* all of them */
-	int64_t client_n;
+	struct client_conn *clients;  /* all of them */
+	int64_t client_n, client_max; /* more wait in the listener's queue */
+	int64_t fd_max;               /* of this lane: beyond it no idle connection is kept */
 	int64_t upstream_n;
 	uint64_t random[2];
 	uint64_t turn; /* counts picks: fair rotation */

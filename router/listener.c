@@ -18,11 +18,12 @@
 #include "router/client_conn.h"
 #include "router/lane.h"
 
-enum { BACKLOG = 4096, ACCEPTS = 64, DEFER_S = 5, PAUSE_MS = 100 };
+enum { BACKLOG = 4096, ACCEPTS = 64, DEFER_S = 5, PAUSE_MS = 100, TELL_MS = 10000 };
 
 struct listener {
 	struct event ev;
 	struct lane_timer pause; /* no descriptors left */
+	int64_t tell_ms;         /* the next warning not before */
 	struct lane *lane;       /* borrowed; NULL: not started */
 	int fd;                  /* owned */
 };
@@ -108,21 +109,36 @@ listener_open(const char *address, int *port, struct err *e)
 	return ls;
 }
 
+static void
+pause_accepting(struct listener *ls, const char *why)
+{
+	struct lane *l = ls->lane;
+
+	if (l->now_ms >= ls->tell_ms) {
+		log_warn("accept_paused", LOG_STR("why", why), LOG_INT("clients", l->client_n));
+		ls->tell_ms = l->now_ms + TELL_MS;
+	}
+	event_del(&ls->ev);
+	wheel_set(&l->wheel, &ls->pause.timer, l->now_ms + PAUSE_MS);
+}
+
 /* true: there may be more. */
 static bool
 accept_one(struct listener *ls)
 {
 	union address a = { 0 };
 	socklen_t n = sizeof a;
-	int fd = accept4(ls->fd, &a.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	char peer[INET6_ADDRSTRLEN] = "";
 	uint16_t port;
+	int fd;
 
+	if (ls->lane->client_n >= ls->lane->client_max) {
+		pause_accepting(ls, "too many clients");
+		return false;
+	}
+	fd = accept4(ls->fd, &a.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
-		log_warn("accept_paused", LOG_STR("why", strerror(errno)),
-		    LOG_INT("clients", ls->lane->client_n));
-		event_del(&ls->ev);
-		wheel_set(&ls->lane->wheel, &ls->pause.timer, ls->lane->now_ms + PAUSE_MS);
+		pause_accepting(ls, strerror(errno));
 		return false;
 	}
 	if (fd < 0)

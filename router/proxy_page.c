@@ -1,6 +1,7 @@
 #include "router/proxy_page.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "lib/base/mem.h"
 #include "lib/http/http_head.h"
@@ -32,6 +33,18 @@ add_json(struct buf *b, const struct proxy_page *p)
 	buf_adds(b, "}\n");
 }
 
+static void
+add_date(struct buf *b)
+{
+	char text[64];
+	time_t now = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	if (strftime(text, sizeof text, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm) != 0)
+		buf_adds(b, text);
+}
+
 size_t
 proxy_page_add(struct buf *out, const struct proxy_page *p)
 {
@@ -46,6 +59,7 @@ proxy_page_add(struct buf *out, const struct proxy_page *p)
 	    "no-store\r\n",
 	    p->status, http_reason(p->status),
 	    p->wants_json ? "application/json" : "text/html; charset=utf-8", body.n);
+	add_date(out);
 	if (p->retry_after_s != 0)
 		buf_addf(out, "Retry-After: %d\r\n", p->retry_after_s);
 	if (p->status == 405)

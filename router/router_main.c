@@ -1,4 +1,5 @@
 /* router/router_main.c: pinion-router: start, wiring, stop. */
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -92,6 +93,7 @@ load_static(struct router *r, struct err *e)
 {
 	if (route_file_load(fleet_table(r->fleet), r->conf.routes, e) < 0)
 		return -1;
+	(void)malloc_trim(0); /* a large table leaves much behind */
 	fleet_publish(r->fleet, ++r->static_revision);
 	return 0;
 }

@@ -10,6 +10,8 @@
 #include "lib/base/mem.h"
 #include "router/lane.h"
 
+enum { SMALL = 4096 };
+
 static void
 on_event(evutil_socket_t fd, short what, void *arg)
 {
@@ -104,16 +106,35 @@ sock_read_on(struct sock *s, void *p, size_t n)
 	return sock_read(s, p, n);
 }
 
+/* Little is sent in one piece: to copy it costs less than a vector does the kernel. */
+static ssize_t
+send_some(int fd, const struct iovec *v, int n)
+{
+	struct msghdr m = { .msg_iov = (struct iovec *)v, .msg_iovlen = (size_t)n };
+	char small[SMALL];
+	size_t all = 0;
+
+	if (n == 1)
+		return send(fd, v->iov_base, v->iov_len, MSG_NOSIGNAL);
+	for (int i = 0; i < n; i++) {
+		if (v[i].iov_len > sizeof small - all)
+			return sendmsg(fd, &m, MSG_NOSIGNAL);
+		if (v[i].iov_len != 0)
+			memcpy(small + all, v[i].iov_base, v[i].iov_len);
+		all += v[i].iov_len;
+	}
+	return send(fd, small, all, MSG_NOSIGNAL);
+}
+
 ssize_t
 sock_try(struct sock *s, const struct iovec *v, int n)
 {
-	struct msghdr m = { .msg_iov = (struct iovec *)v, .msg_iovlen = (size_t)n };
 	ssize_t put;
 
 	if (s->fd < 0)
 		return -1;
 	do
-		put = sendmsg(s->fd, &m, MSG_NOSIGNAL);
+		put = send_some(s->fd, v, n);
 	while (put < 0 && errno == EINTR);
 	if (put >= 0)
 		return put;

@@ -225,7 +225,8 @@ upstream_keep(struct upstream_conn *take_u, int64_t idle_ms)
 	if (now < p->learned_until_ms && idle_ms > p->idle_limit_ms)
 		idle_ms = p->idle_limit_ms;
 	if (p->retired || u->sock.half_closed || sock_pending(&u->sock) || idle_ms <= 0 ||
-	    p->idle_n >= UPSTREAM_IDLE_MAX) {
+	    p->idle_n >= UPSTREAM_IDLE_MAX ||
+	    p->lane->client_n + p->lane->upstream_n >= p->lane->fd_max) {
 		upstream_close(u);
 		return;
 	}

@@ -384,8 +384,26 @@ def idle_connections_hold_little(w):
     assert grown < 4096, grown  # sanitizers included
 
 
+def too_many_clients_wait(w):
+    r = w.static_router([("a.test", w.instance("a"))], "--idle-timeout", "1", threads=1, files=264)
+    held = []
+    for _ in range(100):  # of (264 - 64) / 2
+        s = r.connect()
+        s.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        assert Answer(s).read().body == b"a"
+        held.append(s)
+    late = [r.connect() for _ in range(20)]
+    for s in late:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    for s in late:  # once the idle ones are closed
+        assert Answer(s).read().body == b"a"
+    assert "accept_paused" in r.text()
+    for s in held + late:
+        s.close()
+
+
 run_tests([a_gigabyte_to_the_client, a_gigabyte_to_the_client_in_chunks, a_gigabyte_to_the_app, slow_readers_hold_back_the_app,
            a_slow_app_holds_back_the_client, tunnels_survive_route_changes, tunnel_ends_reach_the_other_side, many_tunnels_at_once,
            a_request_times_out, a_body_that_does_not_come_times_out, an_instance_that_does_not_answer_connects_is_passed_over,
-           slow_heads_are_refused_in_time, idle_clients_are_closed, a_head_byte_by_byte, an_answer_byte_by_byte, deep_pipelines_keep_their_order,
+           slow_heads_are_refused_in_time, idle_clients_are_closed, a_head_byte_by_byte, an_answer_byte_by_byte, deep_pipelines_keep_their_order, too_many_clients_wait,
            idle_connections_hold_little])

@@ -1,5 +1,5 @@
 """What the router's tests share: the router as a process, instances, a broker's feed, TAP output."""
-import contextlib, json, os, re, select, shutil, signal, socket, socketserver, subprocess, sys, tempfile, threading, time, traceback
+import contextlib, json, os, re, resource, select, shutil, signal, socket, socketserver, subprocess, sys, tempfile, threading, time, traceback
 import http.server
 
 BUILD = os.environ.get("PINION_BUILDDIR", ".")
@@ -20,8 +20,8 @@ def wait_for(condition, what, seconds=DEADLINE):
 class Router:
     """A running pinion-router. args: its options but --http and --ready-fd."""
 
-    def __init__(self, directory, *args, threads=2, http="127.0.0.1:0"):
-        self.dir, self.args, self.threads, self.http, self.p = directory, args, threads, http, None
+    def __init__(self, directory, *args, threads=2, http="127.0.0.1:0", files=None):
+        self.dir, self.args, self.threads, self.http, self.files, self.p = directory, args, threads, http, files, None
 
     def start(self):
         r, w = os.pipe()
@@ -29,6 +29,7 @@ class Router:
         self.p = subprocess.Popen(
             [os.path.join(BUILD, "pinion-router"), "--http", self.http, "--threads", str(self.threads), "--ready-fd", str(w), *self.args],
             env=dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"),
+            preexec_fn=self.files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))),
             pass_fds=[w], stdout=self.log, stderr=self.log)
         os.close(w)
         ready, _, _ = select.select([r], [], [], DEADLINE)
