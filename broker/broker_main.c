@@ -274,8 +274,10 @@ main(int argc, char **argv)
 	struct daemon d = { 0 };
 	enum log_level level = LOG_INFO;
 	struct err e = { 0 };
-	int rc = broker_conf_load(argc, argv, &d.b.conf, &e);
+	int rc;
 
+	mem_setup();
+	rc = broker_conf_load(argc, argv, &d.b.conf, &e);
 	if (rc > 0) {
 		broker_conf_fini(&d.b.conf);
 		return 0;

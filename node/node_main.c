@@ -506,6 +506,7 @@ main(int argc, char **argv)
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	umask(022);
+	mem_setup();
 	log_setup("node", LOG_INFO, false);
 	rc = node_conf_load(argc, argv, &d.conf, &e);
 	if (rc == 0 && log_level_parse(d.conf.log_level, &level) < 0)

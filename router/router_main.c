@@ -199,8 +199,10 @@ main(int argc, char **argv)
 	struct router r = { 0 };
 	struct err e = { 0 };
 	enum log_level level = LOG_INFO;
-	int rc = router_conf_load(argc, argv, &r.conf, &e);
+	int rc;
 
+	mem_setup();
+	rc = router_conf_load(argc, argv, &r.conf, &e);
 	if (rc > 0)
 		return 0;
 	if (rc == 0 && log_level_parse(r.conf.log_level, &level) < 0)

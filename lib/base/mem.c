@@ -1,5 +1,6 @@
 #include "lib/base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -71,4 +72,14 @@ mem_set_str(char **p, const char *s)
 
 	free(*p);
 	*p = copy;
+}
+
+void
+mem_setup(void)
+{
+	enum { MMAP_FROM = 64 * 1024, TRIM_FROM = 256 * 1024, HEAPS = 2 };
+
+	(void)mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
+	(void)mallopt(M_TRIM_THRESHOLD, TRIM_FROM);
+	(void)mallopt(M_ARENA_MAX, HEAPS);
 }

@@ -15,6 +15,10 @@ char *xstrndup(const char *s, size_t n) __attribute__((malloc, returns_nonnull, 
 char *xasprintf(const char *fmt, ...)
     __attribute__((malloc, returns_nonnull, nonnull(1), format(printf, 1, 2)));
 
+/* For daemons, first thing: large blocks go back to the system when freed, and threads share two
+ * heaps, so that a peak of work does not stay resident. */
+void mem_setup(void);
+
 /* Frees *p and points it at a copy of s (or NULL). */
 void mem_set_str(char **p, const char *s);
 
