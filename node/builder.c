@@ -345,6 +345,7 @@ on_unpack_end(struct child *c, const struct child_end *end, void *arg)
 	if (end->status == 0 &&
 	    codec_decode(&oci_layer_result_codec, end->out, end->out_len, &x->src, 0, &e) == 0) {
 		child_free(c);
+		fault_point("unpack_done");
 		next_phase(x, PHASE_PLAN);
 		return;
 	}

@@ -241,6 +241,44 @@ def limits_of_a_build(w):
     w.kill(signal.SIGTERM)
 
 
+def a_daemon_killed_in_a_build(w):
+    """Nothing of the build is left once the next daemon runs; the same commit builds."""
+    a = App(world(w), "static")
+    hook = {"index.html": "x", ".openshift/action_hooks/build": ("exec", "#!/bin/bash\nsleep ${NAP:-100}\n")}
+    a.w.wait_gear(a.gear, "ready")
+    s = a.connect()
+    body = json.dumps(a.order()).encode() + b"\n" + tar_of(hook)
+    s.sendall(a.head(len(body)) + body)
+    wait_for(lambda: any(x.startswith("inst/build") for x in w.left()), "builder instance")
+    w.kill(signal.SIGKILL)
+    s.close()
+    w.start()
+    wait_for(lambda: not any("build" in x or "tree" in x for x in w.left()), f"end of the remains")
+    a.env(NAP="0")
+    b = a.build(hook)
+    assert b.ok, b
+
+
+def killed_between_its_steps(w):
+    """The fault points of a build: after a restart the same tree builds and serves."""
+    a = App(world(w), "static")
+    w.wait_gear(a.gear, "ready")
+    for point in ("layer_store_synced", "layer_store_placed", "unpack_done"):
+        w.kill(signal.SIGTERM)
+        w.start(PINION_FAULT=point)
+        s = a.connect()
+        body = json.dumps(a.order()).encode() + b"\n" + tar_of({"index.html": f"<p>{point}"})
+        s.sendall(a.head(len(body)) + body)
+        assert w.process.wait(DEADLINE) != 0
+        s.close()
+        w.start()
+        assert not os.listdir(w.data + "/scratch"), os.listdir(w.data + "/scratch")
+        w.wait_gear(a.gear, "ready")
+        assert a.build({"index.html": f"<p>{point}"}).ok
+        a.run()
+        a.serves(f"<p>{point}")
+
+
 def what_a_build_may_reach(w):
     """A builder sees its own files and nothing of the node."""
     a = App(world(w), "static")
@@ -356,4 +394,5 @@ if __name__ == "__main__":
     run_tests([stock_templates, nodejs_dependencies, nodejs_without_a_lock_file, nodejs_yarn_lock_only, start_commands,
                ports_of_their_own, python_applications, python_requirements, php_applications, static_sites,
                a_folder_of_a_monorepo, diy_daemons_and_hooks, things_said_plainly, strange_trees, hostile_archives,
-               limits_of_a_build, what_a_build_may_reach, a_cartridge_as_v2_has_them, a_cartridge_that_fails])
+               limits_of_a_build, a_daemon_killed_in_a_build, killed_between_its_steps,
+               what_a_build_may_reach, a_cartridge_as_v2_has_them, a_cartridge_that_fails])
