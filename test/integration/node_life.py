@@ -42,7 +42,7 @@ def an_instance_starts_serves_and_goes(w):
     wait_for(lambda: b"asked /" in w.call("GET", f"/v1/gears/{g}/logs?lines=10")[1], "line in the log")
     w.remove(i)
     w.remove_gear(g)
-    assert w.left() == [], w.left()
+    wait_for(lambda: w.left() == [], "end of all that was there") # the kernel ends links later
     assert w.kill(signal.SIGTERM) == 0
     return f"ready after {ms:.0f} ms"
 
@@ -56,6 +56,7 @@ def a_failed_start_says_why(w):
         (app(w, "import time\ntime.sleep(1000)\n"), dict(start_timeout_s=2), "never listened on a port within 2 s"),
         (app(w), dict(health_path="/bad"), "GET /bad answered 500"),
         (app(w, start="#!/bin/bash\nexec /no/such/program\n"), {}, "exited with status 127 after"),
+        (app(w, "print('eating')\nx = b'x' * (2 << 30)\n"), {}, "ran out of memory (its profile has"),
         ("sha256:" + "0" * 64, {}, "is not on this node"),
     ]
     for layer, more, reason in cases:
@@ -66,7 +67,7 @@ def a_failed_start_says_why(w):
             assert any("cannot find the database" in x for x in st["log_tail"]), st
         w.remove(i)
     w.remove_gear(g)
-    assert w.left() == [], w.left()
+    wait_for(lambda: w.left() == [], "end of all that was there") # the kernel ends links later
 
 
 def an_application_is_found_where_it_listens(w):
@@ -102,7 +103,7 @@ def a_crash_is_started_again(w):
     assert (i, "crashed") in w.broker.log
     w.remove(i)
     w.remove_gear(g)
-    assert w.left() == [], w.left()
+    wait_for(lambda: w.left() == [], "end of all that was there") # the kernel ends links later
 
 
 def a_stubborn_one_is_killed(w):
