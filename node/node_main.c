@@ -366,6 +366,25 @@ open_tables(struct daemon *d, struct err *e)
 	return 0;
 }
 
+/* The broker knows us: gears can be placed here. */
+static void
+tell_ready(void *arg)
+{
+	const struct daemon *d = arg;
+	AUTO_FINI(buf_fini) struct buf line = { 0 };
+	struct err e = { 0 };
+
+	log_info("ready", LOG_STR("node", d->conf.id), LOG_STR("stream", d->conf.stream));
+	if (d->conf.ready_fd < 0)
+		return;
+	buf_adds(&line, "{\"stream\":");
+	buf_add_json_str(&line, d->conf.stream);
+	buf_adds(&line, "}\n");
+	if (file_write_all((int)d->conf.ready_fd, line.p, line.n, &e) < 0)
+		log_warn("ready_not_told", LOG_ERR(&e));
+	file_close((int)d->conf.ready_fd);
+}
+
 static int
 open_edges(struct daemon *d, struct err *e)
 {
@@ -396,6 +415,7 @@ open_edges(struct daemon *d, struct err *e)
 		.token = d->conf.token,
 		.data = d->dirs.data,
 		.fill_facts = fill_facts,
+		.on_known = tell_ready,
 		.arg = d,
 	};
 
@@ -479,23 +499,6 @@ close_all(struct daemon *d)
 	node_conf_fini(&d->conf);
 }
 
-static void
-tell_ready(const struct daemon *d)
-{
-	AUTO_FINI(buf_fini) struct buf line = { 0 };
-	struct err e = { 0 };
-
-	log_info("ready", LOG_STR("node", d->conf.id), LOG_STR("stream", d->conf.stream));
-	if (d->conf.ready_fd < 0)
-		return;
-	buf_adds(&line, "{\"stream\":");
-	buf_add_json_str(&line, d->conf.stream);
-	buf_adds(&line, "}\n");
-	if (file_write_all((int)d->conf.ready_fd, line.p, line.n, &e) < 0)
-		log_warn("ready_not_told", LOG_ERR(&e));
-	file_close((int)d->conf.ready_fd);
-}
-
 int
 main(int argc, char **argv)
 {
@@ -522,7 +525,6 @@ main(int argc, char **argv)
 		close_all(&d);
 		return err_exit_code(e.code);
 	}
-	tell_ready(&d);
 	loop_run(d.loop);
 	close_all(&d);
 	return 0;

@@ -39,6 +39,7 @@ struct node_report {
 	bool is_armed;
 	struct loop_timer *hello_timer, *full_timer;
 	struct http_call *call, *hello;
+	bool is_known; /* a hello was answered */
 };
 
 static void send_report(void *arg);
@@ -268,6 +269,10 @@ on_hello(struct http_call *c, int status, struct str body, const struct err *e, 
 		log_warn("hello_failed", LOG_ERR(e));
 	else if (status != 200)
 		log_warn("hello_refused", LOG_INT("status", status));
+	else if (!r->is_known) {
+		r->is_known = true;
+		r->o.on_known(r->o.arg);
+	}
 }
 
 void

@@ -29,6 +29,8 @@ struct node_sync_opts { /* all borrowed for its life */
 	const char *data; /* directory of the kept wishes */
 	/* Fills what hello tells; the receiver frees. */
 	void (*fill_facts)(struct wire_node_facts *out, void *arg);
+	/* The broker knows this node (its first hello was answered). Once. */
+	void (*on_known)(void *arg);
 	void *arg;
 };
 
