@@ -207,7 +207,14 @@ on_client_data(struct http_req *r, const char *p, size_t n, void *arg)
 		return;
 	log_warn("git_body_refused", LOG_STR("app", x->name), LOG_ERR(&e));
 	x->r = NULL;
-	exchange_end(x);
+	http_req_on_close(r, NULL, NULL);
+	http_req_on_drain(r, NULL, NULL);
+	if (x->service == SERVICE_PUSH && x->child != NULL) {
+		x->is_body_read = true;
+		child_close_stdin(x->child); /* git ends by itself and takes its quarantine away */
+	} else {
+		exchange_end(x);
+	}
 	http_req_abort(r);
 }
 

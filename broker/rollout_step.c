@@ -416,6 +416,8 @@ rollout_step_plan(struct rollout_step *st)
 		plan_running(st);
 	if (st->t == NULL) {
 		rollout_remove_gears(st);
+		if (st->t == NULL)
+			rollout_tell_gears(st);
 		if (st->t == NULL && st->is_settled)
 			rollout_prune(st);
 	}

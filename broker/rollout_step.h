@@ -61,5 +61,7 @@ void rollout_remove_app(struct rollout_step *st);
 void rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v, size_t n);
 /* Gives up what was wanted and is not reached: spec goes back to what serves. */
 void rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, const char *why);
+/* The gears learn the branch that deploys. */
+void rollout_tell_gears(struct rollout_step *st);
 /* Deletes deployments beyond keep_deployments. */
 void rollout_prune(struct rollout_step *st);

@@ -74,21 +74,6 @@ set_ref(struct wire_refs *refs, const char *name, const char *oid)
 	mem_set_str(&r->oid, oid);
 }
 
-/* The gears learn the branch that deploys. */
-static void
-tell_gears(struct rollout_step *st)
-{
-	for (size_t k = 0; k < st->v->gears_n && rollout_step_has_room(st); k++) {
-		const struct app_view_gear *g = st->v->gears[k];
-		AUTO_FINI(wire_gear_fini) struct wire_gear gear = { 0 };
-
-		codec_copy(&wire_gear_codec, &gear, &g->gear);
-		mem_set_str(&gear.deployment_branch, st->app.deployment_branch);
-		record_put_cas(rollout_step_txn(st), store_key_gear(g->node, gear.uuid), g->rev,
-		    &wire_gear_codec, &gear);
-	}
-}
-
 /* The branch that was pushed moves with the deployment. */
 static void
 move_ref(struct rollout_step *st, const struct wire_build *b)
@@ -105,11 +90,7 @@ move_ref(struct rollout_step *st, const struct wire_build *b)
 	st->app.pushed = true;
 	if (str_has_prefix(b->ref, "refs/heads/")) {
 		mem_set_str(&refs.head, b->ref);
-		if (st->app.deployment_branch == NULL ||
-		    strcmp(st->app.deployment_branch, branch) != 0) {
-			mem_set_str(&st->app.deployment_branch, branch);
-			tell_gears(st);
-		}
+		mem_set_str(&st->app.deployment_branch, branch);
 	}
 	record_put_cas(
 	    rollout_step_txn(st), store_key_refs(st->app.id), rev, &wire_refs_codec, &refs);
@@ -267,6 +248,25 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 	mem_set_str(&a->status.failure, st->failure);
 	st->is_app_changed = true;
 	(void)rollout_step_txn(st);
+}
+
+void
+rollout_tell_gears(struct rollout_step *st)
+{
+	const char *branch = st->app.deployment_branch;
+
+	for (size_t k = 0; k < st->v->gears_n && rollout_step_has_room(st); k++) {
+		const struct app_view_gear *g = st->v->gears[k];
+		AUTO_FINI(wire_gear_fini) struct wire_gear gear = { 0 };
+
+		if (branch == NULL || g->gear.want == WIRE_WANT_GONE ||
+		    is_same(g->gear.deployment_branch, branch))
+			continue;
+		codec_copy(&wire_gear_codec, &gear, &g->gear);
+		mem_set_str(&gear.deployment_branch, branch);
+		record_put_cas(rollout_step_txn(st), store_key_gear(g->node, gear.uuid), g->rev,
+		    &wire_gear_codec, &gear);
+	}
 }
 
 struct prune {

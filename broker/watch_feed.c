@@ -46,6 +46,7 @@ struct feed {
 	struct http_req *r; /* borrowed; NULL once closed */
 	struct store_watch *watch;
 	struct loop_timer *beat;
+	struct loop_timer *anew; /* takes a snapshot, out of the watch's own callback */
 	const struct feed_kind *kinds;
 	char *id; /* owned: of the node or router */
 	bool is_node;
@@ -94,6 +95,7 @@ feed_close(struct feed *f, bool abort)
 	f->r = NULL;
 	store_watch_cancel(STEAL(f->watch));
 	loop_timer_cancel(STEAL(f->beat));
+	loop_timer_cancel(STEAL(f->anew));
 	if (f->is_node)
 		node_link_attach(f->w->b->nodes, f->id, -1);
 	else
@@ -246,8 +248,6 @@ restart(void *arg)
 {
 	struct feed *f = arg;
 
-	if (f->link == NULL)
-		return;
 	store_watch_cancel(STEAL(f->watch));
 	send_snapshot(f);
 }
@@ -270,7 +270,8 @@ on_event(const struct store_event *ev, void *arg)
 	if (f->link == NULL)
 		return;
 	if (ev->type == STORE_COMPACTED) {
-		loop_post(f->w->b->loop, restart, f);
+		loop_timer_cancel(f->anew);
+		f->anew = loop_timer_start(f->w->b->loop, 0, false, restart, f);
 		return;
 	}
 	k = match(f, ev->kv.key, &key);

@@ -134,5 +134,21 @@ api PUT domain/it/application/sub deployment_type=git auto_deploy=false >/dev/nu
 n=$(built_count sub)
 check "without auto_deploy a push is stored" bash -c "cd part-repo && git push $GIT_URL/sub.git master >$WORLD/push.log 2>&1 && grep -q 'auto_deploy' $WORLD/push.log"
 check "and not built" test "$(built_count sub)" = "$n"
+
+# --- starting from code elsewhere
+from() { api POST domain/it/applications "name=$1" cartridge=static-1.0 "initial_git_url=$2" >"$WORLD/from.out"; }
+reason() { jq -r '.messages[0].text' "$WORLD/from.out" | grep -qF -- "$1" || { cat "$WORLD/from.out"; return 1; }; }
+check "an app starts from a repository elsewhere" from copy "$GIT_URL/exist.git"
+check "its branch is the other's" test "$(app_field copy deployment_branch)" = main
+check "a clone has the other's history" bash -c "git clone -q $GIT_URL/copy.git cc && git -C cc log --oneline | grep -q clean"
+check "a push on top of it works" bash -c "cd cc && echo more >more && git add -A && git commit -qm more && git push -q"
+check "from a branch by name" from named "$GIT_URL/exist.git#feature"
+check "from nowhere is refused" bash -c "$(declare -f api from); WORLD=$WORLD URL=$URL; ! from bad1 http://127.0.0.1:1/x.git"
+check "with the reason" reason "cannot fetch"
+check "from ssh is refused in words" bash -c "$(declare -f api from); WORLD=$WORLD URL=$URL; ! from bad2 ssh://git@127.0.0.1/x.git"
+check "that name the fix" reason "https://"
+check "from a file is refused" bash -c "$(declare -f api from); WORLD=$WORLD URL=$URL; ! from bad3 file:///etc"
+check "from an empty repository is refused" bash -c "$(declare -f api from new_app); WORLD=$WORLD URL=$URL; api POST domain/it/applications name=blank cartridge=static-1.0 initial_git_url=empty >/dev/null; ! from bad4 $GIT_URL/blank.git"
+check "none of those is left" bash -c "$(declare -f api); WORLD=$WORLD URL=$URL; ! api GET domain/it/applications | jq -r '.data[].name' | grep bad"
 check "the broker is the one that was started" kill -0 "$BROKER_PID"
 done_testing

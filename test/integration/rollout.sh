@@ -61,7 +61,7 @@ check "it serves" is "$d1" deployment_of app
 check "without a build" is 2 node_log -s '[.[] | select(.event=="build")] | length'
 check "the branch is where it was pushed" is "$(git -C app rev-parse HEAD)" bash -c "git ls-remote $GIT_URL/app.git master | cut -f1"
 check "deploy of the branch by name" api POST "$A/app/deployments" ref=master
-check "of an unknown ref is refused" bash -c "! $(declare -f api); WORLD=$WORLD URL=$URL; ! api POST $A/app/deployments ref=nonsense"
+check "of an unknown ref is refused" bash -c "$(declare -f api); WORLD=$WORLD URL=$URL; ! api POST $A/app/deployments ref=nonsense"
 for i in $(seq 11); do echo "$i" >app/two; git -C app commit -qam "$i"; git -C app push -q 2>/dev/null; done
 count() { api GET "$A/app/deployments" | jq '.data | length'; }
 check "ten deployments are kept" until_true is 10 count
