@@ -152,7 +152,10 @@ next_of(const struct proxy *x)
 		return CLIENT_NEXT_LINGER;
 	if (x->keep && !lane_of(x)->draining)
 		return CLIENT_NEXT_REQUEST;
-	return x->client_closes ? CLIENT_NEXT_CLOSE : CLIENT_NEXT_LINGER;
+	/* Some clients send a line end behind a body: with it unread, a close would be a reset. */
+	if (x->client_closes && x->body_in == 0 && x->client->view_n == 0)
+		return CLIENT_NEXT_CLOSE;
+	return CLIENT_NEXT_LINGER;
 }
 
 void
@@ -578,7 +581,11 @@ answer_ended(struct proxy *x)
 			return;
 		proxy_finish(x);
 	} else {
-		proxy_abort(x, x->status); /* cut short: so must the client's be */
+		/* Cut short: so must the client's be, also where the end of the connection is the
+		 * end of the body. */
+		if (x->minor == 0)
+			sock_reset(&x->client->sock);
+		proxy_abort(x, x->status);
 	}
 }
 

@@ -71,6 +71,15 @@ sock_close(struct sock *s)
 	s->spill_off = s->spill_n = s->spill_cap = 0;
 }
 
+void
+sock_reset(struct sock *s)
+{
+	struct linger hard = { .l_onoff = 1 };
+
+	if (s->fd >= 0)
+		(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+}
+
 ssize_t
 sock_read(struct sock *s, void *p, size_t n)
 {

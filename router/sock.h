@@ -36,6 +36,7 @@ void sock_start(struct sock *s, struct lane *l, int take_fd, bool can_write, soc
 /* Tells fn from now on. Twice is fine. */
 void sock_watch(struct sock *s);
 void sock_close(struct sock *s); /* twice is fine */
+void sock_reset(struct sock *s); /* the close will be a reset: the peer sees an error */
 /* > 0: bytes; 0: nothing now, or the end (s->eof); -1: broken. A short read is taken as the last
  * one until something happens. */
 ssize_t sock_read(struct sock *s, void *p, size_t n);

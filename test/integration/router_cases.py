@@ -8,7 +8,7 @@ CASES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "router")
 ADDED = ["x-forwarded-for", "x-client-ip", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded",
          "x-request-start", "x-request-id"]
 STEPS = ["send:", "app gets:", "app sends:", "app closes", "app sees end", "client gets:", "client closes", "client ends",
-         "client sees end", "client gets bytes:", "app sees fin", "nothing reaches the app"]
+         "client sees end", "client gets bytes:", "app sees fin", "client sees fin", "client sees reset", "nothing reaches the app"]
 WAIT = 10
 
 
@@ -65,15 +65,16 @@ class Side:
         got, self.buf = self.buf[:len(want)], self.buf[len(want):]
         assert got == want, f"{self.who} gets {got!r}, not {want!r}"
 
-    def end(self):
+    def end(self, how=None):
         assert self.buf == b"", f"{self.who} has more: {self.buf!r}"
         try:
-            data = self.s.recv(65536)
+            data, got = self.s.recv(65536), "fin"
         except TimeoutError:
             raise AssertionError(f"{self.who} sees no end")
         except ConnectionResetError:
-            data = b""
+            data, got = b"", "reset"
         assert data == b"", f"{self.who} gets {data!r}, not the end"
+        assert how in (None, got), f"{self.who} sees a {got}"
 
 
 def matches(want, got):
@@ -161,8 +162,8 @@ class Case:
             self.client.s.close()
         elif what == "client ends":
             self.client.s.shutdown(socket.SHUT_WR)
-        elif what == "client sees end":
-            self.client.end()
+        elif what.startswith("client sees "):
+            self.client.end(what[12:].replace("end", "") or None)
         else:
             assert self.app is None and not select.select([self.listener], [], [], 0)[0], "something reaches the app"
 
