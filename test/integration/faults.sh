@@ -24,7 +24,7 @@ retry() {
 	done
 }
 app_id() { p app show stays --json | jq -r .id; }
-exists() { p app list --json | jq -e --arg a "$1" 'any(.[]; .name == $a)' >/dev/null; }
+exists() { p app list --json >"$WORLD/list" && jq -e --arg a "$1" 'any(.[]; .name == $a)' "$WORLD/list" >/dev/null; }
 gone() { p app list --json >"$WORLD/list" && ! jq -e --arg a "$1" 'any(.[]; .name == $a)' "$WORLD/list" >/dev/null; }
 create_if_absent() { exists "$1" || p app create "$1" static; }
 delete_if_present() { gone "$1" || { p app delete "$1" --yes; gone "$1"; }; }
@@ -84,7 +84,8 @@ kills() {
 check "random kills of the daemons" kills
 remove_all() {
 	local app
-	for app in $(p app list --json | jq -r '.[].name'); do
+	retry p app list --json >"$WORLD/all" || return 1
+	for app in $(jq -r '.[].name' "$WORLD/all"); do
 		[[ $app == stays ]] || retry delete_if_present "$app" || { echo "$app"; return 1; }
 	done
 }
