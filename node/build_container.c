@@ -25,8 +25,10 @@
 #include "node/node_dirs.h"
 #include "node/resolver_link.h"
 #include "node/tree_copy.h"
+#include "node/tree_size.h"
 
 enum { MEMORY_MIN_MB = 1024, PIDS_MIN = 512, CPU_MIN_PERCENT = 200 };
+static const int64_t CACHE_BYTES_MAX = 1024LL * 1024 * 1024;
 static const char cache_target[] = "/var/cache/pinion";
 
 /* What the worker makes before the start. */
@@ -105,11 +107,13 @@ attach_net(struct prepare_job *j, struct err *e)
 	return 0;
 }
 
-/* The application's build cache: kept between builds, in the builder only. */
+/* The application's build cache: kept between builds, in the builder only. One that has grown too
+ * large begins anew. */
 static int
 make_cache(const struct prepare_job *j, struct err *e)
 {
-	if (j->is_clean && file_remove_tree(j->cache, e) < 0)
+	if ((j->is_clean || tree_size(j->cache, CACHE_BYTES_MAX) > CACHE_BYTES_MAX) &&
+	    file_remove_tree(j->cache, e) < 0)
 		return -1;
 	if (file_mkdirs(j->cache, 0755, e) < 0)
 		return -1;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "lib/base/buf.h"
@@ -14,8 +15,9 @@
 #include "lib/base/secret.h"
 #include "node/build_seal.h"
 #include "node/container.h"
+#include "node/tree_size.h"
 
-enum { DPKG_STATUS_MAX = 64 * 1024 * 1024 };
+enum { DPKG_STATUS_MAX = 64 * 1024 * 1024, DISK_FLOOR_MB = 256 };
 
 void
 build_work_free(void *p)
@@ -122,6 +124,26 @@ clean(struct build_work *w)
 	return -1;
 }
 
+/* The scratch has no quota of its own: a build that is too large, or that fills the disk, is ended
+ * while others still can write. */
+static int
+measure(struct build_work *w)
+{
+	AUTO(free) char *up = file_join(w->dir, "up");
+	struct statvfs v;
+
+	if (statvfs(w->dir, &v) == 0 &&
+	    (int64_t)v.f_bavail * (int64_t)v.f_frsize < (int64_t)DISK_FLOOR_MB * 1024 * 1024)
+		return err_set(&w->e, ERR_LIMIT, NULL, "the disk of this node is full");
+	if (tree_size(up, w->bytes_max) > w->bytes_max)
+		return err_set(&w->e, ERR_LIMIT, NULL,
+		    "the build wrote more than %lld MB: see what it leaves in the repository, or "
+		    "ask for a larger "
+		    "gear profile",
+		    (long long)(w->bytes_max / (1024 * 1024)));
+	return 0;
+}
+
 void
 build_work_run(void *p)
 {
@@ -139,6 +161,9 @@ build_work_run(void *p)
 		break;
 	case BUILD_WORK_CLEAN:
 		w->rc = clean(w);
+		break;
+	case BUILD_WORK_MEASURE:
+		w->rc = measure(w);
 		break;
 	}
 }

@@ -24,7 +24,14 @@ struct build_stack {
 /* The host stack's digest is that of the packages' list; read again when that has changed. */
 void build_work_look_at_stack(struct build_stack *s);
 
-enum build_work_kind { BUILD_WORK_MAKE, BUILD_WORK_PLAN, BUILD_WORK_SEAL, BUILD_WORK_CLEAN };
+enum build_work_kind {
+	BUILD_WORK_MAKE,
+	BUILD_WORK_PLAN,
+	BUILD_WORK_SEAL,
+	BUILD_WORK_CLEAN,
+	BUILD_WORK_MEASURE, /* fails with ERR_LIMIT when the tree is above bytes_max, or the disk
+	                       full */
+};
 
 struct build_work {
 	struct build *build; /* the asker, for done only */
@@ -37,6 +44,7 @@ struct build_work {
 	struct build_plan plan;          /* out of PLAN, into SEAL */
 	struct wire_build_result result; /* out of SEAL: layers, image */
 	char *dir;                       /* scratch */
+	int64_t bytes_max;               /* MEASURE */
 	int repo;                        /* out of MAKE (owned until taken), into PLAN (borrowed) */
 	int rc;
 	struct err e;

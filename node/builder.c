@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,8 +38,8 @@ enum {
 	OUTPUT_MAX = 10 * 1024 * 1024,
 	GEAR_WAIT_MS = 60 * 1000,
 	GEAR_POLL_MS = 5,
-	DISK_CHECK_MS = 1000,
-	DISK_FLOOR_MB = 256,
+	DISK_CHECK_MS = 2000,
+	DISK_DEFAULT_MB = 4096,
 };
 
 struct builder {
@@ -76,7 +75,7 @@ struct build {
 	char *dir; /* scratch */
 	int repo;
 	struct child *unpack;
-	struct worker_job *job;
+	struct worker_job *job, *measure;
 	struct build_container *run;
 	struct gear *gear; /* held */
 	struct loop_timer *timeout, *poll, *disk;
@@ -206,6 +205,7 @@ build_end(struct build *x)
 	loop_timer_cancel(x->disk);
 	child_free(x->unpack);
 	worker_detach(x->job);
+	worker_detach(x->measure);
 	build_container_free(x->run);
 	if (x->gear != NULL && x->b->o.hold_gear != NULL)
 		x->b->o.hold_gear(x->gear, false, x->b->o.arg);
@@ -313,20 +313,36 @@ on_timeout(void *arg)
 	stop(x, &e);
 }
 
-/* The scratch has no quota of its own: a build that fills the disk is ended while the others still
- * can write. */
+static void
+on_measured(void *p)
+{
+	struct build_work *w = p;
+	struct build *x = w->build;
+	struct err e = w->e;
+	bool is_too_large = w->rc < 0;
+
+	x->measure = NULL;
+	build_work_free(w);
+	if (is_too_large)
+		stop(x, &e);
+}
+
+/* While the steps run. */
 static void
 on_disk_check(void *arg)
 {
 	struct build *x = arg;
-	struct statvfs v;
-	struct err e = { 0 };
+	struct build_work *w;
+	int64_t mb = x->order.gear.limits.disk_mb;
 
-	if (statvfs(x->b->o.dirs->scratch, &v) < 0 ||
-	    (int64_t)v.f_bavail * (int64_t)v.f_frsize > (int64_t)DISK_FLOOR_MB * 1024 * 1024)
+	if (x->measure != NULL || x->run == NULL)
 		return;
-	(void)err_set(&e, ERR_LIMIT, NULL, "the disk of this node is full");
-	stop(x, &e);
+	w = xcalloc(1, sizeof *w);
+	w->build = x;
+	w->kind = BUILD_WORK_MEASURE;
+	w->dir = xstrdup(x->dir);
+	w->bytes_max = (mb > 0 ? mb : DISK_DEFAULT_MB) * 2 * 1024 * 1024;
+	x->measure = worker_submit(x->b->o.worker, build_work_run, on_measured, build_work_free, w);
 }
 
 /* --- from phase to phase --- */

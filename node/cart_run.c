@@ -38,6 +38,7 @@ struct cart_run {
 	struct worker_job *job;
 	struct loop_timer *timer;
 	size_t next;       /* step under way, or to come */
+	bool is_started;   /* the container's start was answered */
 	bool is_ending;    /* the container is being removed */
 	bool is_forgotten; /* nobody waits for done */
 	bool is_paused;
@@ -150,10 +151,11 @@ on_gone(const struct err *e, void *arg)
 static void
 wind_up(struct cart_run *r)
 {
-	if (r->is_ending)
+	loop_timer_cancel(STEAL(r->timer));
+	/* A start under way is let end: what it makes can be removed only then. */
+	if (r->is_ending || (r->container != NULL && !r->is_started))
 		return;
 	r->is_ending = true;
-	loop_timer_cancel(STEAL(r->timer));
 	child_free(STEAL(r->child));
 	worker_detach(STEAL(r->job));
 	if (r->container == NULL)
@@ -263,9 +265,12 @@ on_started(struct container *c, const struct err *e, void *arg)
 	struct cart_run *r = arg;
 
 	(void)c;
+	r->is_started = true;
 	if (e != NULL) {
 		container_free(STEAL(r->container));
 		fail(r, e);
+	} else if (r->has_failed || r->is_forgotten) {
+		wind_up(r);
 	} else {
 		next_step(r);
 	}
@@ -347,7 +352,7 @@ cart_run_abort(struct cart_run *r, const struct err *why)
 	r->e = *why;
 	if (r->is_ending)
 		return;
-	if (r->container != NULL)
+	if (r->container != NULL && r->is_started)
 		container_kill(r->container);
 	loop_timer_cancel(r->timer);
 	r->timer = loop_timer_start(r->o.loop, 0, false, on_abort, r);

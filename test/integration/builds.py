@@ -230,6 +230,10 @@ def limits_of_a_build(w):
     b = a.build(hook("printf 'no newline\\rprogress\\rdone'\n"))
     assert b.ok, b
     b.says("done")
+    b = App(w, "static", limits=dict(memory_mb=512, cpu_percent=200, cpu_shares=128, pids=200, disk_mb=8, files=1000)).build(
+        hook("dd if=/dev/zero of=$OPENSHIFT_REPO_DIR/big bs=1M count=40 2>/dev/null; sleep 100\n"))
+    assert not b.ok, b
+    b.says("the build wrote more than 16 MB")
     # The asker goes away.
     s = a.connect()
     body = json.dumps(a.order()).encode() + b"\n" + tar_of(hook("sleep 100\n"))
