@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/cmd_help.h"
 #include "config.h"
@@ -238,6 +240,17 @@ run(struct cmd_line *l, int argc, char **argv, struct err *e)
 	return l->cmd->run(l, e);
 }
 
+/* A reader that went away (`pinion app list | head -1`) is no failure; a full disk is. */
+static bool
+has_lost_output(void)
+{
+	struct stat st;
+
+	if (fflush(stdout) == 0 && ferror(stdout) == 0)
+		return false;
+	return fstat(STDOUT_FILENO, &st) < 0 || !S_ISFIFO(st.st_mode);
+}
+
 int
 cmd_main(const struct cmd *const *tables, int argc, char **argv)
 {
@@ -259,7 +272,7 @@ cmd_main(const struct cmd *const *tables, int argc, char **argv)
 	if (l.cmd == NULL)
 		return unknown(tables, argc - 1, argv + 1);
 	int rc = run(&l, argc - 1 - words, argv + 1 + words, &e);
-	if ((fflush(stdout) != 0 || ferror(stdout) != 0) && rc == 0)
+	if (has_lost_output() && rc == 0)
 		rc = err_set(&e, ERR_SYSTEM, NULL, "cannot write the output");
 	if (rc >= 0)
 		return rc;

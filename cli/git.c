@@ -100,7 +100,7 @@ without(struct str s, const char *prefix)
 {
 	size_t n = strlen(prefix);
 
-	if (s.n < n || memcmp(s.p, prefix, n) != 0)
+	if (s.p == NULL || s.n < n || memcmp(s.p, prefix, n) != 0)
 		return (struct str){ NULL, 0 };
 	return (struct str){ s.p + n, s.n - n };
 }

@@ -1,0 +1,17 @@
+#!/bin/bash
+# Each fuzz target for PINION_FUZZ_SECONDS, as script/check sets it; without, the corpora alone are
+# replayed, by the targets among the unit tests.
+. "$(dirname "$0")/../lib/world.sh"
+if [[ -z ${PINION_FUZZ_SECONDS:-} ]] || ! command -v clang >/dev/null; then
+	echo "1..0 # SKIP needs clang and PINION_FUZZ_SECONDS; make fuzz runs them too"
+	exit 0
+fi
+while IFS= read -r line; do
+	case $line in
+	PASS\ *) ((++tests)); echo "ok $tests - ${line#PASS }" ;;
+	FAIL\ *) ((++tests)); echo "not ok $tests - ${line#FAIL }" ;;
+	*) echo "# $line" ;;
+	esac
+done < <("$PINION_SRCDIR/script/fuzz" --srcdir "$PINION_SRCDIR" --builddir "$PINION_BUILDDIR/fuzz-build" \
+	--seconds "$PINION_FUZZ_SECONDS" 2>&1)
+done_testing
