@@ -20,7 +20,13 @@
 #include "node/net_ns.h"
 #include "node/net_rules.h"
 
-enum { FIRST_INDEX = 2, LAST_INDEX = NET_BLOCK_SIZE - 2, GROUP_BASE = 0x70000000, BACKLOG = 64 };
+enum {
+	FIRST_INDEX = 2,
+	LAST_INDEX = NET_BLOCK_SIZE - 2,
+	GROUP_BASE = 0x70000000,
+	BACKLOG = 64,
+	CONNECTIONS = 4096
+};
 
 static const uint32_t gateway = 0xa9fe0101; /* 169.254.1.1 */
 
@@ -658,13 +664,18 @@ adopt(struct net *n, struct err *e)
 }
 
 static int
-load_rules(struct net *n, const struct str_list *allow, struct err *e)
+load_rules(struct net *n, const struct net_opts *o, struct err *e)
 {
 	struct member_text {
 		char veth[16], address[NET_ADDRESS_MAX];
 	};
 	AUTO(free_ptr) struct net_rules_member *v = xcalloc(NET_BLOCK_SIZE, sizeof *v);
 	AUTO(free_ptr) struct member_text *text = xcalloc(NET_BLOCK_SIZE, sizeof *text);
+	const struct net_rules_opts rules = {
+		.tag = n->tag,
+		.allow = o->allow,
+		.connections = o->connections > 0 ? o->connections : CONNECTIONS,
+	};
 	size_t count = 0;
 	int i;
 
@@ -674,7 +685,7 @@ load_rules(struct net *n, const struct str_list *allow, struct err *e)
 		member_of(n, i, n->slots[i], text[count].veth, text[count].address, &v[count]);
 		count++;
 	}
-	n->rules = net_rules_open(n->tag, allow, v, count, e);
+	n->rules = net_rules_open(&rules, v, count, e);
 	return n->rules == NULL ? -1 : 0;
 }
 
@@ -713,7 +724,7 @@ start(struct net *n, const struct net_opts *o, struct err *e)
 	    net_mnl_add_address(n->mnl, 1, net_block_address(&n->block, 1), e) < 0 ||
 	    adopt(n, e) < 0)
 		return -1;
-	return load_rules(n, o->allow, e);
+	return load_rules(n, o, e);
 }
 
 struct net *

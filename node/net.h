@@ -25,6 +25,7 @@ struct net_opts {
 	const char *run_dir;   /* namespaces are bound at RUN/netns/<instance>; absolute */
 	const char *state_dir; /* remembers the block in STATE/net-block over reboots; absolute */
 	const char *lock_dir;  /* of the blocks, machine-wide; NULL: /run/pinion/blocks */
+	int64_t connections;   /* that an instance may open and hold at once; 0: 4096 */
 	const struct str_list
 	    *allow; /* private ranges ("10.1.0.0/16") instances may reach; NULL: none */
 };

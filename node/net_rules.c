@@ -1,10 +1,15 @@
 #include "node/net_rules.h"
 
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <nftables/libnftables.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "lib/base/log.h"
+
+enum { LINKS_MAX = 4096 };
 
 /* libnftables keeps some state for the whole process. */
 static pthread_mutex_t nft_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -103,6 +108,7 @@ static const char chains[] =
     "    iifname \"@*\" reject with icmpx type admin-prohibited\n"
     "  }\n"
     "  chain forward { type filter hook forward priority filter; policy accept;\n"
+    "    iifname \"@*\" ct state new jump count\n"
     "    oifname \"@*\" goto inward\n"
     "    iifname \"@*\" goto outward\n"
     "  }\n"
@@ -127,18 +133,35 @@ static const char chains[] =
     "    iifname \"@*\" oifname != \"@*\" masquerade\n"
     "  }\n";
 
+/* The table of connections is the whole machine's: no instance may fill it. */
+static void
+add_count(int64_t connections, struct buf *out)
+{
+	if (connections == 0) {
+		buf_adds(out, "  chain count { }\n");
+		return;
+	}
+	buf_addf(out,
+	    "  set conns { type ifname\n    size %d\n    flags dynamic\n  }\n"
+	    "  chain count {\n"
+	    "    add @conns { iifname ct count over %" PRId64 " } drop\n"
+	    "  }\n",
+	    LINKS_MAX, connections);
+}
+
 void
-net_rules_text(const char *tag, const struct str_list *allow, const struct net_rules_member *v,
-    size_t n, struct buf *out)
+net_rules_text(
+    const struct net_rules_opts *o, const struct net_rules_member *v, size_t n, struct buf *out)
 {
 	const char *p, *at;
 
 	buf_addf(out, "table inet pinion_%s\ndelete table inet pinion_%s\ntable inet pinion_%s {\n",
-	    tag, tag, tag);
-	add_sets(allow, v, n, out);
+	    o->tag, o->tag, o->tag);
+	add_sets(o->allow, v, n, out);
+	add_count(o->connections, out);
 	for (p = chains; (at = strstr(p, "\"@*\"")) != NULL; p = at + 4) {
 		buf_add(out, p, (size_t)(at - p));
-		buf_addf(out, "\"pn%s*\"", tag);
+		buf_addf(out, "\"pn%s*\"", o->tag);
 	}
 	buf_adds(out, p);
 	buf_adds(out, "}\n");
@@ -164,26 +187,43 @@ check_range(const char *s, size_t i, struct err *e)
 	return err_field(e, "allow[%zu]", i);
 }
 
-struct net_rules *
-net_rules_open(const char *tag, const struct str_list *allow, const struct net_rules_member *v,
+static int
+load(struct net_rules *r, const struct net_rules_opts *o, const struct net_rules_member *v,
     size_t n, struct err *e)
 {
-	AUTO(net_rules_close) struct net_rules *r = xcalloc(1, sizeof *r);
 	AUTO_FINI(buf_fini) struct buf text = { 0 };
-	size_t i;
 	int rc;
 
-	for (i = 0; allow != NULL && i < allow->n; i++) {
-		if (check_range(allow->v[i], i, e) < 0)
-			return NULL;
-	}
-	r->tag = xstrdup(tag);
-	net_rules_text(tag, allow, v, n, &text);
+	net_rules_text(o, v, n, &text);
 	pthread_mutex_lock(&nft_lock);
-	r->nft = nft_open(e);
+	if (r->nft == NULL)
+		r->nft = nft_open(e);
 	rc = r->nft == NULL ? -1 : nft_run(r->nft, text.p, "load the rules", e);
 	pthread_mutex_unlock(&nft_lock);
-	return rc < 0 ? NULL : STEAL(r);
+	return rc;
+}
+
+struct net_rules *
+net_rules_open(
+    const struct net_rules_opts *o, const struct net_rules_member *v, size_t n, struct err *e)
+{
+	AUTO(net_rules_close) struct net_rules *r = xcalloc(1, sizeof *r);
+	struct net_rules_opts without = *o;
+	struct err first = { 0 };
+	size_t i;
+
+	for (i = 0; o->allow != NULL && i < o->allow->n; i++) {
+		if (check_range(o->allow->v[i], i, e) < 0)
+			return NULL;
+	}
+	r->tag = xstrdup(o->tag);
+	if (load(r, o, v, n, &first) == 0)
+		return STEAL(r);
+	without.connections = 0;
+	if (load(r, &without, v, n, e) < 0)
+		return NULL;
+	log_warn("net_connections_unlimited", LOG_ERR(&first));
+	return STEAL(r);
 }
 
 void

@@ -19,10 +19,17 @@ struct net_rules_member {
 	uint32_t group;
 };
 
-/* Loads the whole table with its members in one transaction in place of what was there. allow:
- * private ranges that may be reached. ERR_INVALID: a range that is none. */
-struct net_rules *net_rules_open(const char *tag, const struct str_list *allow,
-    const struct net_rules_member *v, size_t n, struct err *e) MUST_CHECK;
+struct net_rules_opts {
+	const char *tag;
+	const struct str_list *allow; /* private ranges that may be reached; NULL: none */
+	int64_t connections;          /* an instance may hold to others at once; 0: no limit */
+};
+
+/* Loads the whole table with its members in one transaction in place of what was there.
+ * ERR_INVALID: a range that is none. A kernel that cannot count connections does without the limit.
+ */
+struct net_rules *net_rules_open(const struct net_rules_opts *o, const struct net_rules_member *v,
+    size_t n, struct err *e) MUST_CHECK;
 void net_rules_close(struct net_rules *take_r); /* the table stays */
 DEFINE_AUTO(struct net_rules *, net_rules_close)
 
@@ -43,5 +50,5 @@ struct net_rules_forward {
 int net_rules_set_forward(const struct net_rules_forward *f, struct err *e) MUST_CHECK;
 
 /* The text of the table; for its test. */
-void net_rules_text(const char *tag, const struct str_list *allow, const struct net_rules_member *v,
-    size_t n, struct buf *out);
+void net_rules_text(
+    const struct net_rules_opts *o, const struct net_rules_member *v, size_t n, struct buf *out);

@@ -30,6 +30,7 @@ struct world {
 	char dir[64], tag[16], run[80], state[80];
 	struct net *net;
 	struct str_list allow;
+	int64_t connections;
 };
 
 static void
@@ -42,9 +43,11 @@ check(int rc, const struct err *e)
 static void
 open_net(struct world *w)
 {
-	struct net_opts o = {
-		.tag = w->tag, .run_dir = w->run, .state_dir = w->state, .allow = &w->allow
-	};
+	struct net_opts o = { .tag = w->tag,
+		.run_dir = w->run,
+		.state_dir = w->state,
+		.allow = &w->allow,
+		.connections = w->connections };
 	struct err e = { 0 };
 
 	w->net = net_open(&o, &e);
@@ -406,31 +409,22 @@ remove_outside(struct outside *o)
 	net_mnl_close(o->mnl);
 }
 
-static void
-the_world_is_reached_but_no_private_range(void **state)
+/* Answers on port 7000 out there. */
+static pid_t
+start_outside_server(struct outside *o)
 {
-	struct world *w = *state;
-	struct outside o;
-	struct err e = { 0 };
 	struct sockaddr_in a = make_address("0.0.0.0", 7000);
-	int world, private, allowed;
+	int ready[2];
 	pid_t pid;
 	char c;
-	int ready[2];
 
-	make_addresses(&o);
-	net_close(w->net);
-	str_list_add(&w->allow, o.range);
-	open_net(w);
-	(void)attach(w, "a0-1", "app1");
-	make_outside(w, &o);
 	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
 	pid = fork();
 	if (pid == 0) {
 		int fd;
 
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (setns(o.ns, CLONE_NEWNET) < 0)
+		if (setns(o->ns, CLONE_NEWNET) < 0)
 			_exit(1);
 		fd = socket(AF_INET, SOCK_STREAM, 0);
 		if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 8) < 0 ||
@@ -441,6 +435,25 @@ the_world_is_reached_but_no_private_range(void **state)
 	assert_int_equal(read(ready[0], &c, 1), 1);
 	(void)close(ready[0]);
 	(void)close(ready[1]);
+	return pid;
+}
+
+static void
+the_world_is_reached_but_no_private_range(void **state)
+{
+	struct world *w = *state;
+	struct outside o;
+	struct err e = { 0 };
+	int world, private, allowed;
+	pid_t pid;
+
+	make_addresses(&o);
+	net_close(w->net);
+	str_list_add(&w->allow, o.range);
+	open_net(w);
+	(void)attach(w, "a0-1", "app1");
+	make_outside(w, &o);
+	pid = start_outside_server(&o);
 	world = connect_from(w, "a0-1", o.world, 7000);
 	private = connect_from(w, "a0-1", o.private, 7000);
 	allowed = connect_from(w, "a0-1", o.allowed, 7000);
@@ -461,6 +474,54 @@ the_world_is_reached_but_no_private_range(void **state)
 	assert_string_equal(e.field, "allow[0]");
 	str_list_fini(&w->allow);
 	open_net(w);
+}
+
+static void
+send_many(struct world *w, const char *instance, const char *to, int n)
+{
+	pid_t pid = fork();
+	int status, i;
+
+	if (pid == 0) {
+		int fd;
+
+		enter(w, instance);
+		fd = socket(AF_INET, SOCK_DGRAM, 0);
+		for (i = 0; i < n; i++) {
+			struct sockaddr_in a = make_address(to, 20000 + i);
+
+			(void)sendto(fd, "x", 1, 0, (struct sockaddr *)&a, sizeof a);
+		}
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+}
+
+static void
+connections_are_counted(void **state)
+{
+	struct world *w = *state;
+	struct outside o;
+	int before, after, other;
+	pid_t pid;
+
+	net_close(w->net);
+	w->connections = 50;
+	open_net(w);
+	(void)attach(w, "a0-1", "app1");
+	(void)attach(w, "b0-1", "app1");
+	make_outside(w, &o);
+	pid = start_outside_server(&o);
+	send_many(w, "a0-1", o.world, 20);
+	before = connect_from(w, "a0-1", o.world, 7000);
+	send_many(w, "a0-1", o.world, 200);
+	after = connect_from(w, "a0-1", o.world, 7000);
+	other = connect_from(w, "b0-1", o.world, 7000);
+	stop(pid);
+	remove_outside(&o);
+	assert_int_equal(before, 0);
+	assert_int_not_equal(after, 0);
+	assert_int_equal(other, 0);
 }
 
 static void
@@ -844,6 +905,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(host_is_not_reached, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    the_world_is_reached_but_no_private_range, setup, teardown),
+		cmocka_unit_test_setup_teardown(connections_are_counted, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_new_daemon_adopts, setup, teardown),
 		cmocka_unit_test_setup_teardown(half_made_ones_are_removed, setup, teardown),
 		cmocka_unit_test_setup_teardown(detach_frees_address_and_link, setup, teardown),
