@@ -467,8 +467,8 @@ step(struct entry *g)
 		return;
 	}
 	if (!g->is_mounted || g->needs_env) {
-		if (!g->gear.record.is_made)
-			set_state(g, GEAR_MAKING, NULL);
+		set_state(
+		    g, GEAR_MAKING, NULL); /* also for a new environment: starts wait for it */
 		submit(g, run_prepare, done_prepare);
 		return;
 	}

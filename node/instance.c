@@ -439,6 +439,8 @@ start(struct instance *i)
 	               ? NULL
 	               : loop_timer_start(i->table->o.loop, s * 1000, false, on_limit, i);
 	str_list_fini(&i->status.notes);
+	if (i->status.state != WIRE_INSTANCE_CRASHED)
+		mem_set_str(&i->status.reason, NULL);
 	if (!i->was_ready || i->status.state != WIRE_INSTANCE_CRASHED)
 		instance_set_state(i, WIRE_INSTANCE_STARTING);
 	instance_prepare(i);

@@ -420,8 +420,8 @@ prune_logs(const char *gear_dir)
 		(void)closedir(d);
 	if (statvfs(gear_dir, &fs) < 0)
 		return;
-	if (gear_log_prune(
-		logs, &live, (int64_t)(fs.f_blocks * fs.f_frsize) / LOG_SHARE_ALL, &e) < 0)
+	if (gear_log_prune(logs, &live, (int64_t)(fs.f_blocks * fs.f_frsize) / LOG_SHARE_ALL, &e) <
+	    0)
 		log_warn("instance_logs_kept", LOG_STR("gear_dir", gear_dir), LOG_ERR(&e));
 }
 

@@ -30,11 +30,12 @@ struct node_sync {
 	struct node_sync_opts o;
 	struct node_report *report;
 	struct http_watch *watch;
-	struct omap *wishes; /* "kind/key" → JSON, owned: all that the broker wants now */
-	struct map *seen;    /* of the snapshot under way; NULL: none */
-	bool has_synced;     /* once since the start */
-	int64_t revision;    /* all up to here is applied; 0: nothing */
-	char *cluster;       /* owned; NULL: none known */
+	struct omap *wishes;     /* "kind/key" → JSON, owned: all that the broker wants now */
+	struct str_list pending; /* instances to be applied once the revision is complete */
+	struct map *seen;        /* of the snapshot under way; NULL: none */
+	bool has_synced;         /* once since the start */
+	int64_t revision;        /* all up to here is applied; 0: nothing */
+	char *cluster;           /* owned; NULL: none known */
 	int64_t epoch;
 	struct loop_timer *keep, *away;
 	bool is_keeping; /* timer armed */
@@ -223,10 +224,24 @@ end_snapshot(struct node_sync *s)
 }
 
 static void
+apply_pending(struct node_sync *s)
+{
+	for (size_t i = 0; i < s->pending.n; i++) {
+		const char *id = s->pending.v[i];
+		const char *value = omap_get(s->wishes, id);
+
+		if (value != NULL)
+			(void)apply(s, "instance", strchr(id, '/') + 1, value);
+	}
+	str_list_fini(&s->pending);
+}
+
+static void
 on_sync(struct node_sync *s, const struct wire_feed *line)
 {
 	bool is_snapshot = s->seen != NULL;
 
+	apply_pending(s);
 	if (is_snapshot)
 		end_snapshot(s);
 	if (line->revision != s->revision || is_snapshot) {
@@ -273,7 +288,11 @@ on_put(struct node_sync *s, const struct wire_feed *line)
 	if (s->seen != NULL)
 		map_set(s->seen, id, s);
 	omap_set(s->wishes, id, xstrdup(line->value));
-	(void)apply(s, line->kind, line->key, line->value);
+	/* The gear that an instance needs, with its environment, may come after it. */
+	if (strcmp(line->kind, "instance") == 0)
+		str_list_add(&s->pending, id);
+	else
+		(void)apply(s, line->kind, line->key, line->value);
 }
 
 static int
@@ -292,6 +311,7 @@ on_line(struct str text, void *arg)
 	switch (line.type) {
 	case WIRE_FEED_RESET:
 		map_free(s->seen);
+		str_list_fini(&s->pending);
 		s->seen = map_new(NULL);
 		s->revision = 0;
 		break;
@@ -460,6 +480,7 @@ node_sync_free(struct node_sync *take_s)
 	loop_timer_cancel(take_s->keep);
 	loop_timer_cancel(take_s->away);
 	omap_free(take_s->wishes);
+	str_list_fini(&take_s->pending);
 	map_free(take_s->seen);
 	free(take_s->cluster);
 	free(take_s->path);

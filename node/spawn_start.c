@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -18,7 +19,7 @@
 
 #include "lib/base/fault.h"
 
-enum { PATH_SIZE = 4096, LOG_TAIL = 2048 };
+enum { PATH_SIZE = 4096, LOG_TAIL = 2048, PID_LOW = 300, PID_SPREAD = 25000 };
 
 static long
 now_us(void)
@@ -191,6 +192,33 @@ read_pid(const struct spawn_order *o)
 	return strtol(text, NULL, 10);
 }
 
+/* Small pid namespaces would give the same numbers after each start, and a pid file left by a crash
+ * would name a stranger: numbers go on at random. Only a process inside can say so. */
+static void
+scatter_pids(long pid)
+{
+	char path[64], text[32];
+	unsigned random;
+	int fd, n;
+	pid_t child;
+
+	if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
+		return;
+	(void)snprintf(path, sizeof path, "/proc/%ld/ns/pid", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWPID) < 0)
+		return;
+	close(fd);
+	child = fork();
+	if (child == 0) {
+		n = snprintf(text, sizeof text, "%u", PID_LOW + random % PID_SPREAD);
+		fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+		_exit(fd >= 0 && write(fd, text, (size_t)n) == n ? 0 : 1);
+	}
+	if (child > 0)
+		(void)waitpid(child, NULL, 0);
+}
+
 int
 spawn_delete(const struct spawn_order *o)
 {
@@ -218,7 +246,7 @@ spawn_delete(const struct spawn_order *o)
 int
 spawn_start(const struct spawn_order *o)
 {
-	long begin = now_us(), mounted;
+	long begin = now_us(), mounted, pid;
 	struct err e = { 0 };
 
 	if (write_bundle(o, &e) < 0 || leave_host(o, &e) < 0 || spawn_mount_all(o, &e) < 0) {
@@ -232,6 +260,10 @@ spawn_start(const struct spawn_order *o)
 		return SPAWN_EXIT_FAILED;
 	}
 	fault_point("spawn_ran");
-	printf("%ld %ld %ld\n", read_pid(o), mounted - begin, now_us() - mounted);
-	return 0;
+	pid = read_pid(o);
+	if (pid > 1)
+		scatter_pids(pid);
+	printf("%ld %ld %ld\n", pid, mounted - begin, now_us() - mounted);
+	(void)fflush(stdout);
+	_exit(0); /* half in another pid namespace, nothing that runs at exit may start anything */
 }

@@ -70,6 +70,36 @@ def a_failed_start_says_why(w):
     wait_for(lambda: w.left() == [], "end of all that was there") # the kernel ends links later
 
 
+def a_start_sees_the_environment_of_its_revision(w):
+    w.start()
+    g = w.gear()
+    w.wait_gear(g, "ready")
+    code = server().replace('("%s %s" % (', '(os.environ.get("COLOUR", "none") + "%s %s" % (')
+    layer = app(w, code)
+    for n, colour in enumerate(("red", "blue", "green")):
+        w.gear_specs[g].update(env=[dict(name="COLOUR", value=colour)], env_rev=n + 2)
+        with w.broker.lock:  # one revision, the instance first
+            w.broker.revision += 1
+            iid = f"{g[:8]}-{n:06x}"
+            spec = dict(id=iid, gear=g, app_id=g, deployment_id="d", layers=dict(app=layer, deps="", rest=""),
+                        start=dict(kind="", command="", why=""), release="", runs_release=False, health_path="",
+                        start_timeout_s=20, stop_timeout_s=5, generation=1, want="present")
+            w.broker.records["gear", g], w.broker.records["instance", iid] = w.gear_specs[g], spec
+            w.broker.change([{"type": "put", "kind": "instance", "key": iid, "value": spec},
+                             {"type": "put", "kind": "gear", "key": g, "value": w.gear_specs[g]}])
+        w.wait_state(iid, "ready", "failed")
+        assert w.get(iid)[1].startswith(colour), w.get(iid)
+
+
+def what_eats_too_much_is_named(w):
+    w.start()
+    g = w.gear()
+    w.wait_gear(g, "ready")
+    i = w.instance(g, app(w, "x = []\nwhile True: x.append(bytearray(1 << 20))\n"))
+    st = w.wait_state(i, "ready", "failed")
+    assert "ran out of memory" in st["reason"] and "256 MB" in st["reason"], st
+
+
 def an_application_is_found_where_it_listens(w):
     w.start()
     g = w.gear()
