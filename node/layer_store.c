@@ -334,6 +334,40 @@ remove_images_of(struct layer_store *s, const char *hex)
 		closedir(d);
 }
 
+/* Build caches of applications that have no record any more. */
+static void
+collect_caches(struct layer_store *s, int64_t grace_s)
+{
+	AUTO(free) char *dir = file_join(s->dirs->data, "cache");
+	DIR *d = opendir(dir);
+	const struct dirent *de;
+
+	while (d != NULL && (de = readdir(d)) != NULL) {
+		AUTO(free) char *path = file_join(dir, de->d_name);
+		AUTO(free) char *key = xasprintf("cache %s", de->d_name);
+		const int64_t *seen;
+		struct err e = { 0 };
+		bool is_old;
+
+		if (de->d_name[0] == '.')
+			continue;
+		pthread_mutex_lock(&s->lock);
+		seen = map_get(s->used, key);
+		is_old = grace_s == 0 || (seen != NULL && now_s() - *seen >= grace_s);
+		if (map_get(s->keep, de->d_name) != NULL) {
+			(void)map_remove(s->used, key);
+			is_old = false;
+		} else if (seen == NULL) {
+			mark_used(s, key);
+		}
+		pthread_mutex_unlock(&s->lock);
+		if (is_old && file_remove_tree(path, &e) < 0)
+			log_warn("cache_remains", LOG_STR("path", path), LOG_ERR(&e));
+	}
+	if (d != NULL)
+		closedir(d);
+}
+
 int
 layer_store_collect(
     struct layer_store *s, const struct str_list *in_use, int64_t grace_s, struct err *e)
@@ -353,5 +387,6 @@ layer_store_collect(
 	}
 	closedir(d);
 	remove_remains(s->dirs->layers);
+	collect_caches(s, grace_s);
 	return count;
 }

@@ -46,6 +46,7 @@ char *layer_store_put_blob(
 void layer_store_keep(struct layer_store *s, const char *app_id, const struct str_list *digests);
 void layer_store_forget(struct layer_store *s, const char *app_id);
 /* Removes layers that nobody keeps, that are in no mount (in_use, digests) and were last sealed or
- * found by a build more than grace_s ago. Returns how many. */
+ * found by a build more than grace_s ago; so too the build caches (DATA/cache/<app id>) of
+ * applications without a record. Returns how many layers. */
 int layer_store_collect(struct layer_store *s, const struct str_list *in_use, int64_t grace_s,
     struct err *e) MUST_CHECK;

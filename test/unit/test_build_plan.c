@@ -281,6 +281,8 @@ test_collect(void **state)
 	struct world *w = *state;
 	AUTO_FINI(str_list_fini) struct str_list keep = { 0 };
 	AUTO_FINI(str_list_fini) struct str_list in_use = { 0 };
+	AUTO(free) char *cache1 = xasprintf("%s/cache/app1", w->dirs.data);
+	AUTO(free) char *cache2 = xasprintf("%s/cache/app2", w->dirs.data);
 	struct err e = { 0 };
 
 	put_layer(w, DIGEST_A);
@@ -295,6 +297,13 @@ test_collect(void **state)
 	assert_true(layer_store_has(w->layers, DIGEST_A));
 	assert_false(layer_store_has(w->layers, DIGEST_B));
 	assert_int_equal(layer_store_size(w->layers, DIGEST_B), 0);
+	tree_put(w->dirs.data, "cache/app1/npm/x", "", 0);
+	tree_put(w->dirs.data, "cache/app2/npm/x", "", 0);
+	assert_int_equal(layer_store_collect(w->layers, NULL, 3600, &e), 0);
+	assert_true(file_exists(cache1) && file_exists(cache2));
+	assert_int_equal(layer_store_collect(w->layers, NULL, 0, &e), 0);
+	assert_true(file_exists(cache1));
+	assert_false(file_exists(cache2));
 	layer_store_forget(w->layers, "app1");
 	assert_int_equal(layer_store_collect(w->layers, NULL, 3600, &e), 0);
 	assert_int_equal(layer_store_collect(w->layers, NULL, 0, &e), 1);
