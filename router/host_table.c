@@ -275,10 +275,11 @@ endpoint_ref(struct host_table *t, const struct wire_endpoint *w)
 	struct err e = { 0 };
 
 	if (ep == NULL) {
-		size_t base = sizeof *ep + (size_t)t->lanes * sizeof ep->pool[0];
+		size_t base = sizeof *ep + (size_t)t->lanes * sizeof ep->use[0];
 
 		/* id and name lie together: "id\0address:port\0" */
 		ep = xcalloc(1, base + key_n);
+		ep->lanes = t->lanes;
 		ep->id = (char *)ep + base;
 		ep->name = ep->id + id_n;
 		memcpy(ep->id, key, key_n);

@@ -20,7 +20,13 @@ enum {
 	HOST_ENDPOINTS_MAX = 10000, /* of a route */
 };
 
-/* One instance's address. Made and freed by the control thread; pool[i] is lane i's alone. */
+/* A lane's part of an endpoint; written by that lane only. */
+struct host_use {
+	struct upstream_pool *pool; /* its alone */
+	atomic_uint active;         /* its exchanges; other lanes read it to balance */
+};
+
+/* One instance's address. Made and freed by the control thread. */
 struct host_endpoint {
 	union {
 		struct sockaddr sa;
@@ -34,7 +40,8 @@ struct host_endpoint {
 	struct fleet *fleet;                             /* borrowed: whose it is, once retired */
 	char *id;   /* inside this allocation; "" in a static table */
 	char *name; /* "address:port" */
-	struct upstream_pool *pool[];
+	int lanes;
+	struct host_use use[];
 };
 
 struct host_route {

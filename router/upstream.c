@@ -17,7 +17,7 @@ static void free_pool(struct upstream_pool *p);
 struct upstream_pool *
 upstream_pool_of(struct lane *l, struct host_endpoint *ep)
 {
-	struct upstream_pool *p = ep->pool[l->index];
+	struct upstream_pool *p = ep->use[l->index].pool;
 
 	if (p != NULL)
 		return p;
@@ -28,14 +28,21 @@ upstream_pool_of(struct lane *l, struct host_endpoint *ep)
 	if (p->next != NULL)
 		p->next->prev = p;
 	l->pools = p;
-	ep->pool[l->index] = p;
+	ep->use[l->index].pool = p;
 	return p;
+}
+
+static void
+tell_active(struct upstream_pool *p)
+{
+	atomic_store_explicit(&p->ep->use[p->lane->index].active, p->active, memory_order_relaxed);
 }
 
 void
 upstream_pool_take(struct upstream_pool *p)
 {
 	p->active++;
+	tell_active(p);
 	p->last_pick = ++p->lane->turn;
 }
 
@@ -45,7 +52,9 @@ upstream_pool_release(struct upstream_pool *p)
 	struct host_endpoint *ep = p->ep;
 	struct lane *l = p->lane;
 
-	if (--p->active != 0 || !p->retired)
+	p->active--;
+	tell_active(p);
+	if (p->active != 0 || !p->retired)
 		return;
 	free_pool(p);
 	l->on_gone(l, ep);
@@ -256,7 +265,7 @@ free_pool(struct upstream_pool *p)
 		p->lane->pools = p->next;
 	if (p->next != NULL)
 		p->next->prev = p->prev;
-	p->ep->pool[p->lane->index] = NULL;
+	p->ep->use[p->lane->index].pool = NULL;
 	free(p);
 }
 
@@ -270,7 +279,7 @@ upstream_free_all(struct lane *l)
 bool
 upstream_retire(struct lane *l, struct host_endpoint *ep)
 {
-	struct upstream_pool *p = ep->pool[l->index];
+	struct upstream_pool *p = ep->use[l->index].pool;
 
 	if (p == NULL)
 		return true;

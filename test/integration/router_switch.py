@@ -177,6 +177,29 @@ def sequential_requests_take_turns(w):
     assert sorted(got) == [b"a"] * 10 + [b"b"] * 10 + [b"c"] * 10, got
 
 
+def slow_requests_spread_over_all_lanes(w):
+    go = threading.Event()
+
+    def slow(i, c, head, rest):
+        go.wait(DEADLINE)
+        c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        return True
+
+    three = [w.instance(n, slow) for n in "abc"]
+    r = w.static_router([("shop.test", *three)], threads=4)
+    held = []
+    for k in range(30):
+        s = r.connect()
+        s.sendall(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+        held.append(s)
+        wait_for(lambda: sum(i.requests for i in three) == k + 1, "the request")
+    assert [i.requests for i in three] == [10, 10, 10], [i.requests for i in three]
+    go.set()
+    for s in held:
+        assert Answer(s).read().status == 200
+        s.close()
+
+
 def a_dead_instance_costs_no_request(w):
     dead, live = w.instance("dead"), w.instance("live")
     dead.stop()
@@ -258,5 +281,5 @@ def a_static_table_is_read_again(w):
 run_tests([a_switch_of_instances_loses_no_request, a_change_is_in_force_at_once, running_requests_finish_on_the_old_instance,
            idle_connections_to_a_retired_instance_close, it_starts_from_the_saved_table_without_a_broker,
            a_reset_removes_what_it_does_not_name, a_foreign_cluster_is_refused, a_bad_route_does_not_stop_the_others,
-           three_instances_share_fairly, sequential_requests_take_turns, a_dead_instance_costs_no_request,
+           three_instances_share_fairly, sequential_requests_take_turns, slow_requests_spread_over_all_lanes, a_dead_instance_costs_no_request,
            stale_connections_cost_no_request, the_end_waits_for_running_requests, a_static_table_is_read_again])
