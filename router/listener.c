@@ -18,7 +18,15 @@
 #include "router/client_conn.h"
 #include "router/lane.h"
 
-enum { BACKLOG = 4096, ACCEPTS = 64, DEFER_S = 5, PAUSE_MS = 100, TELL_MS = 10000 };
+enum {
+	BACKLOG = 4096,
+	ACCEPTS = 64,
+	DEFER_S = 5,
+	PAUSE_MS = 100,
+	TELL_MS = 10000,
+	PROBE_AFTER_S = 120,
+	PROBE_EVERY_S = 20
+};
 
 struct listener {
 	struct event ev;
@@ -84,7 +92,8 @@ listener_open(const char *address, int *port, struct err *e)
 {
 	union address a;
 	socklen_t n = 0;
-	int one = 1, defer = DEFER_S, fd, got;
+	int one = 1, defer = DEFER_S, probe_after = PROBE_AFTER_S, probe_every = PROBE_EVERY_S;
+	int fd, got;
 	struct listener *ls;
 
 	if (parse(address, &a, &n, port, e) < 0)
@@ -97,7 +106,11 @@ listener_open(const char *address, int *port, struct err *e)
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer, sizeof defer);
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* inherited */
+	/* What follows the accepted sockets inherit. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &probe_after, sizeof probe_after);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &probe_every, sizeof probe_every);
 	if (bind(fd, &a.sa, n) < 0 || listen(fd, BACKLOG) < 0 || (got = bound_port(fd)) <= 0) {
 		(void)err_set(e, ERR_SYSTEM, "http", "cannot listen on %s", address);
 		close(fd);

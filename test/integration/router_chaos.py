@@ -67,6 +67,15 @@ def read_body(c, head, rest):
     return b""
 
 
+def echo(rnd, c, rest):
+    c.sendall(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n" + rest)
+    while True:
+        data = c.recv(rnd.choice([100, 5000, 200000]))
+        if not data or rnd.random() < 0.002:
+            return False
+        c.sendall(data)
+
+
 def moody(i, c, head, rest):
     """Answers /TOKEN/N/MODE with N bytes of TOKEN; a body must be of TOKEN too."""
     rnd = random.Random()
@@ -77,6 +86,8 @@ def moody(i, c, head, rest):
         return False
     if mode == "deaf":
         return False
+    if mode == "tunnel":
+        return echo(rnd, c, rest)
     body = read_body(c, head, rest)
     if body != text_for(token, len(body))[:len(body)]:
         i.wrong.append((token, body[:200]))
@@ -176,16 +187,49 @@ class Client:
             return
         s.close()
 
-    def send(self, s, data):
+    def one_tunnel(self):
+        """What comes back is the beginning of what was sent; all of it, unless the instance leaves."""
+        self.count += 1
+        token = f"c{self.number}r{self.count}"
+        self.now = f"tunnel {token}"
+        data = text_for(token, 1000000)[:self.rnd.choice([1, 1000, 100000, 1000000])]
+        with self.r.connect() as s:
+            fin = self.rnd.random() < 0.7
+            head = f"GET /{token}/0/tunnel HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
+            sender = threading.Thread(target=self.send, args=(s, head.encode() + data, fin))
+            sender.start()
+            a, got = Answer(s), b""
+            try:
+                if a.read().status == 101:
+                    got = a.buf
+                    while (fin or len(got) < len(data)) and self.rnd.random() > 0.01:
+                        more = s.recv(200000)
+                        if not more:
+                            break
+                        got += more
+            finally:
+                try:
+                    s.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+                sender.join()
+            if got != data[:len(got)]:
+                self.errors.append(f"{token}: the tunnel gave {got[:60]!r}")
+            with self.seen[0]:
+                self.seen[1][("tunnel", len(got) == len(data))] = self.seen[1].get(("tunnel", len(got) == len(data)), 0) + 1
+
+    def send(self, s, data, fin=False):
         try:
             in_pieces(self.rnd, s, data)
+            if fin:
+                s.shutdown(socket.SHUT_WR)
         except OSError:
             pass
 
     def run(self):
         while not self.stopped:
             try:
-                self.one_connection()
+                self.one_tunnel() if self.rnd.random() < 0.1 else self.one_connection()
             except TimeoutError:
                 self.errors.append(f"waits for ever: {self.now}")
                 return
@@ -216,7 +260,7 @@ def clients_and_instances_at_random(w):
     errors = [e for c in clients for e in c.errors] + [e for i in instances for e in i.wrong]
     assert not errors, (len(errors), errors[:10])
     total = sum(seen[1].values())
-    assert total > 200, total
+    assert total > 200 and seen[1].get(("tunnel", True), 0) > 5, seen[1]
     b.change(deletes=["a.test"])
     b.wait_report(lambda x: x["draining"] == [], "the drain")
     return f"{total} answers of {sum(c.count for c in clients)} requests, {b.revision} revisions"
