@@ -42,7 +42,7 @@ struct up {
 	char *programs[DAEMONS];
 	char *hook;
 	bool is_ready[DAEMONS];
-	bool keeps_gears, is_stopping, is_announced, stops_rest;
+	bool keeps_gears, is_stopping, is_announced, stops_rest, has_failed;
 };
 
 /* --- what each daemon is started with --- */
@@ -240,12 +240,14 @@ on_node_ready(const char *line, void *arg)
 }
 
 static void on_gone(void *arg);
+static void on_lost(const char *name, void *arg);
 
 /* The broker tells users the router's address: it starts when that is known. */
 static void
 start_broker(struct up *u)
 {
-	struct up_daemon_opts o = { "pinion-broker", broker_argv, on_broker_ready, on_gone, u };
+	struct up_daemon_opts o = { "pinion-broker", broker_argv, on_broker_ready, on_gone, on_lost,
+		u };
 
 	if (u->daemons[BROKER] == NULL && !u->is_stopping)
 		u->daemons[BROKER] = up_daemon_start(u->loop, &o);
@@ -347,6 +349,17 @@ on_signal(void *arg)
 	up_daemon_stop(u->daemons[NODE], true, GEARS_GRACE_MS);
 }
 
+static void
+on_lost(const char *name, void *arg)
+{
+	struct up *u = arg;
+
+	u->has_failed = true;
+	log_error(
+	    "gave_up", LOG_STR("daemon", name), LOG_STR("error", "it cannot start; see above"));
+	on_signal(u);
+}
+
 /* --- start --- */
 
 static void
@@ -426,9 +439,10 @@ static int
 run_up(const struct cmd_line *l, struct err *e)
 {
 	AUTO_FINI(up_fini) struct up u = { .dirs.lock_fd = -1 };
-	struct up_daemon_opts node = { "pinion-node", node_argv, on_node_ready, on_gone, &u };
-	struct up_daemon_opts router = { "pinion-router", router_argv, on_router_ready, on_gone,
+	struct up_daemon_opts node = { "pinion-node", node_argv, on_node_ready, on_gone, on_lost,
 		&u };
+	struct up_daemon_opts router = { "pinion-router", router_argv, on_router_ready, on_gone,
+		on_lost, &u };
 
 	if (up_open(&u, l, e) < 0)
 		return -1;
@@ -443,6 +457,9 @@ run_up(const struct cmd_line *l, struct err *e)
 	loop_run(u.loop);
 	loop_signal_cancel(term);
 	loop_signal_cancel(interrupt);
+	if (u.has_failed)
+		return err_set(
+		    e, ERR_INVALID, NULL, "a daemon cannot start: its last lines above say why");
 	return 0;
 }
 

@@ -13,7 +13,14 @@
 #include "lib/loop/child.h"
 #include "lib/loop/loop.h"
 
-enum { BACKOFF_FIRST_MS = 20, BACKOFF_MAX_MS = 5000, HEALTHY_MS = 1000, READY_LINE_MAX = 4096 };
+enum {
+	BACKOFF_FIRST_MS = 20,
+	BACKOFF_MAX_MS = 5000,
+	HEALTHY_MS = 1000,
+	HOPELESS_MS = 10000, /* of failures before it ever was ready */
+	EXIT_SETTINGS = 2,   /* err_exit_code(ERR_INVALID) */
+	READY_LINE_MAX = 4096,
+};
 
 struct up_daemon {
 	struct loop *loop;
@@ -24,6 +31,8 @@ struct up_daemon {
 	struct loop_io *ready_io; /* owned */
 	struct buf ready;
 	int64_t started_ms, backoff_ms;
+	int64_t first_ms; /* of the first start */
+	bool was_ready;   /* once at least: from then on it is always started again */
 	bool is_stopping;
 };
 
@@ -56,6 +65,7 @@ on_ready_fd(int fd, int what, void *arg)
 	AUTO(free)
 	char *line = end == NULL ? NULL : xstrndup(d->ready.p, (size_t)(end - d->ready.p));
 	close_ready(d);
+	d->was_ready = d->was_ready || line != NULL;
 	if (line != NULL)
 		d->o.on_ready(line, d->o.arg);
 }
@@ -86,6 +96,12 @@ on_end(struct child *c, const struct child_end *end, void *arg)
 		return;
 	}
 	log_warn("daemon_died", LOG_STR("daemon", d->o.name), LOG_STR("why", end->why));
+	if (!d->was_ready &&
+	    (end->status == EXIT_SETTINGS || loop_now_ms() - d->first_ms >= HOPELESS_MS)) {
+		d->is_stopping = true;
+		d->o.on_lost(d->o.name, d->o.arg);
+		return;
+	}
 	again_later(d);
 }
 
@@ -158,6 +174,7 @@ up_daemon_start(struct loop *l, const struct up_daemon_opts *o)
 	d->loop = l;
 	d->o = *o;
 	d->ready_fd = -1;
+	d->first_ms = loop_now_ms();
 	start(d);
 	return d;
 }

@@ -18,12 +18,16 @@ typedef void up_daemon_argv_fn(struct str_list *argv, void *arg);
 typedef void up_daemon_ready_fn(const char *line, void *arg);
 /* It ended and is not started again (up_daemon_stop was called). */
 typedef void up_daemon_gone_fn(void *arg);
+/* It never became ready: its settings are wrong (exit 2), or it failed again and again for 10 s. It
+ * is not started again; up_daemon_stop is still to be called. */
+typedef void up_daemon_lost_fn(const char *name, void *arg);
 
 struct up_daemon_opts {
 	const char *name; /* static */
 	up_daemon_argv_fn *argv;
 	up_daemon_ready_fn *on_ready;
 	up_daemon_gone_fn *on_gone;
+	up_daemon_lost_fn *on_lost;
 	void *arg;
 };
 
