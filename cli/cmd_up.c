@@ -149,6 +149,7 @@ router_argv(struct str_list *l, void *arg)
 	add(l, "--feed", broker_socket(u));
 	add(l, "--token-file", in_view("secrets/router.token"));
 	add(l, "--state-dir", in_view("data"));
+	add(l, "--access-log", in_view("data/access.log"));
 	add(l, "--ready-fd", xstrdup("3"));
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,7 +38,8 @@ struct access_ring {
 struct access_log {
 	char *path; /* owned; "-": standard output */
 	int fd;
-	int wake_fd; /* owned */
+	int64_t max_bytes, bytes; /* of the file */
+	int wake_fd;              /* owned */
 	atomic_bool sleeps, ends, reopens;
 	pthread_t thread;
 	int n;
@@ -197,21 +199,23 @@ access_log_put(struct access_ring *r, const struct access_line *line)
 /* --- the log's thread --- */
 
 static int
-open_file(const char *path)
+open_file(struct access_log *a)
 {
-	if (strcmp(path, "-") == 0)
+	struct stat st;
+	int fd;
+
+	if (strcmp(a->path, "-") == 0)
 		return STDOUT_FILENO;
-	return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	fd = open(a->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	a->bytes = fd >= 0 && fstat(fd, &st) == 0 ? st.st_size : 0;
+	return fd;
 }
 
 static void
-reopen(struct access_log *a)
+open_again(struct access_log *a)
 {
-	int fd;
+	int fd = open_file(a);
 
-	if (!atomic_exchange(&a->reopens, false) || a->fd == STDOUT_FILENO)
-		return;
-	fd = open_file(a->path);
 	if (fd < 0) {
 		log_warn(
 		    "access_log_kept", LOG_STR("path", a->path), LOG_STR("why", strerror(errno)));
@@ -219,6 +223,30 @@ reopen(struct access_log *a)
 	}
 	close(a->fd);
 	a->fd = fd;
+}
+
+static void
+reopen(struct access_log *a)
+{
+	if (atomic_exchange(&a->reopens, false) && a->fd != STDOUT_FILENO)
+		open_again(a);
+}
+
+static void
+rotate(struct access_log *a)
+{
+	AUTO(free) char *old = NULL;
+
+	if (a->max_bytes == 0 || a->bytes < a->max_bytes || a->fd == STDOUT_FILENO)
+		return;
+	old = xasprintf("%s.1", a->path);
+	if (rename(a->path, old) < 0) {
+		log_warn("access_log_not_rotated", LOG_STR("path", a->path),
+		    LOG_STR("why", strerror(errno)));
+		a->bytes = 0; /* asks again after as much */
+		return;
+	}
+	open_again(a);
 }
 
 /* Returns the bytes written. */
@@ -229,6 +257,7 @@ write_ring(struct access_log *a, struct access_ring *r)
 	size_t n = atomic_load(&r->head) - tail, all = n;
 	struct err e = { 0 };
 
+	a->bytes += (int64_t)n;
 	while (n > 0) {
 		size_t at = tail & (RING - 1), part = RING - at < n ? RING - at : n;
 
@@ -270,6 +299,7 @@ write_all(struct access_log *a)
 		most = n > most ? n : most;
 	}
 	tell_lost(a);
+	rotate(a);
 	return most;
 }
 
@@ -312,26 +342,28 @@ run(void *arg)
 }
 
 struct access_log *
-access_log_open(const char *path, int rings, struct err *e)
+access_log_open(const char *path, int64_t max_bytes, int rings, struct err *e)
 {
-	struct access_log *a;
-	int fd = open_file(path);
+	struct access_log *a = xcalloc(1, sizeof *a);
 
-	if (fd < 0) {
+	a->path = xstrdup(path);
+	a->max_bytes = max_bytes;
+	a->fd = open_file(a);
+	if (a->fd < 0) {
 		(void)err_set(e, ERR_SYSTEM, "access-log", "cannot open %s", path);
+		free(a->path);
+		free(a);
 		return NULL;
 	}
-	a = xcalloc(1, sizeof *a);
-	a->path = xstrdup(path);
-	a->fd = fd;
 	a->n = rings;
 	a->ring = aligned_alloc(64, (size_t)rings * sizeof *a->ring);
 	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (a->ring == NULL || a->wake_fd < 0)
 		abort();
-	memset(a->ring, 0, (size_t)rings * sizeof *a->ring);
-	for (int i = 0; i < rings; i++)
+	for (int i = 0; i < rings; i++) {
+		memset(&a->ring[i], 0, offsetof(struct access_ring, bytes));
 		a->ring[i].log = a;
+	}
 	if (pthread_create(&a->thread, NULL, run, a) != 0)
 		abort();
 	return a;

@@ -19,8 +19,9 @@ struct access_line {
 	struct str peer, host, method, path, instance, app, id;
 };
 
-/* path "-": standard output. */
-struct access_log *access_log_open(const char *path, int rings, struct err *e);
+/* path "-": standard output. max_bytes: then the file becomes PATH.1 and a new one is begun; 0:
+ * never. */
+struct access_log *access_log_open(const char *path, int64_t max_bytes, int rings, struct err *e);
 /* Writes what is left; the lanes have ended. */
 void access_log_close(struct access_log *take_a);
 void access_log_reopen(struct access_log *a);                     /* after rotation; any thread */

@@ -20,6 +20,8 @@ static const struct conf_item items[] = {
 	    "SIGHUP."),
 	CONF_STR(struct router_conf, access_log, "access-log", NULL,
 	    "File for a line a request, - for standard output; opened again on SIGUSR1."),
+	CONF_INT(struct router_conf, access_log_max_mb, "access-log-max", 0, 1000000, "64",
+	    "Megabytes of the access log, then it becomes FILE.1 and a new one begins; 0: any."),
 	CONF_STR(struct router_conf, log_level, "log-level", "info", "debug, info, warn or error."),
 	CONF_BOOL(struct router_conf, log_json, "log-json", "false", "Log lines as JSON."),
 	CONF_INT(struct router_conf, threads, "threads", 0, ROUTER_THREADS_MAX, "0",

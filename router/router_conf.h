@@ -18,6 +18,7 @@ struct router_conf {
 	char *state_dir;
 	char *routes; /* static table */
 	char *access_log;
+	int64_t access_log_max_mb;
 	char *log_level;
 	bool log_json;
 	int64_t threads;

@@ -154,7 +154,8 @@ start(struct router *r, struct err *e)
 	r->loop = loop_new();
 	r->worker = worker_new(r->loop, 1);
 	if (r->conf.access_log != NULL) {
-		r->access = access_log_open(r->conf.access_log, lanes, e);
+		r->access = access_log_open(
+		    r->conf.access_log, r->conf.access_log_max_mb * 1000000, lanes, e);
 		if (r->access == NULL)
 			return -1;
 	}

@@ -48,7 +48,7 @@ fields_are_in_place_and_escaped(void **state)
 	char path[] = "/tmp/pinion-access-XXXXXX";
 	int fd = mkstemp(path);
 	struct err e = { 0 };
-	struct access_log *a = access_log_open(path, 1, &e);
+	struct access_log *a = access_log_open(path, 0, 1, &e);
 	struct access_line l = sample();
 	AUTO(free) char *text = NULL;
 
@@ -78,7 +78,7 @@ many_lines_stay_whole(void **state)
 	char path[] = "/tmp/pinion-access-XXXXXX", big[9000];
 	int fd = mkstemp(path);
 	struct err e = { 0 };
-	struct access_log *a = access_log_open(path, 2, &e);
+	struct access_log *a = access_log_open(path, 0, 2, &e);
 	AUTO(free) char *text = NULL;
 	size_t lines = 0;
 
@@ -104,12 +104,41 @@ many_lines_stay_whole(void **state)
 	unlink(path);
 }
 
+static void
+a_full_file_is_put_aside(void **state)
+{
+	char path[] = "/tmp/pinion-access-XXXXXX";
+	int fd = mkstemp(path);
+	struct err e = { 0 };
+	struct access_log *a = access_log_open(path, 1000, 1, &e);
+	struct access_line l = sample();
+	AUTO(free) char *old = xasprintf("%s.1", path);
+	AUTO(free) char *text = NULL, *rest = NULL;
+
+	(void)state;
+	close(fd);
+	for (int i = 0; i < 8; i++)
+		access_log_put(access_log_ring(a, 0), &l);
+	while (access(old, F_OK) != 0)
+		(void)usleep(1000);
+	l.path = STR("/last");
+	access_log_put(access_log_ring(a, 0), &l);
+	access_log_close(a);
+	text = read_log(path);
+	rest = read_log(old);
+	assert_non_null(strstr(text, "/last"));
+	assert_null(strstr(rest, "/last"));
+	unlink(path);
+	unlink(old);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(fields_are_in_place_and_escaped),
 		cmocka_unit_test(many_lines_stay_whole),
+		cmocka_unit_test(a_full_file_is_put_aside),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
