@@ -686,7 +686,14 @@ load_rules(struct net *n, const struct net_opts *o, struct err *e)
 		count++;
 	}
 	n->rules = net_rules_open(&rules, v, count, e);
-	return n->rules == NULL ? -1 : 0;
+	if (n->rules == NULL)
+		return -1;
+	if (net_rules_is_forward_dropped(n->rules))
+		log_warn("net_egress_is_blocked",
+		    LOG_STR("reason", "chain FORWARD of table filter drops what it does not know"),
+		    LOG_STR("fix", "iptables -I FORWARD -i pn+ -j ACCEPT; iptables -I FORWARD -o "
+		                   "pn+ -j ACCEPT"));
+	return 0;
 }
 
 /* Remains of a node whose state is gone. */

@@ -309,6 +309,19 @@ net_rules_delete_table(const char *tag, struct err *e)
 	return run_once(text.p, "remove the rules", e);
 }
 
+bool
+net_rules_is_forward_dropped(struct net_rules *r)
+{
+	bool is_dropped;
+
+	pthread_mutex_lock(&nft_lock);
+	is_dropped = nft_run_cmd_from_buffer(r->nft, "list chain ip filter FORWARD\n") == 0 &&
+	             strstr(nft_ctx_get_output_buffer(r->nft), "policy drop") != NULL;
+	(void)nft_ctx_get_error_buffer(r->nft); /* mostly there is no such chain */
+	pthread_mutex_unlock(&nft_lock);
+	return is_dropped;
+}
+
 /* Nothing is deleted the first time: closing a socket waits for what the kernel has still to free,
  * 16 ms on a quiet machine. */
 int

@@ -2,6 +2,7 @@
  * namespace, through libnftables in this process. An instance costs set elements, not rules. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/base/buf.h"
@@ -39,6 +40,10 @@ int net_rules_remove(
     struct net_rules *r, const struct net_rules_member *m, struct err *e) MUST_CHECK;
 /* Removes a node's table, also another's that is dead. Absent is fine. */
 int net_rules_delete_table(const char *tag, struct err *e) MUST_CHECK;
+
+/* Does another firewall's chain drop what is forwarded (Docker's, say)? Then no instance reaches
+ * the world, for a packet must pass all of them. */
+bool net_rules_is_forward_dropped(struct net_rules *r);
 
 /* Where address:from goes. Runs in the instance's namespace (net_ns_run). to NULL: any address;
  * to NULL and the same port: no rule. */

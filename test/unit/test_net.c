@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <nftables/libnftables.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -593,6 +594,43 @@ detach_frees_address_and_link(void **state)
 	assert_string_not_equal(attach(w, "a0-2", "app1").address, a.address);
 }
 
+/* In a namespace of its own: nobody else's traffic is touched. */
+static void
+another_firewall_is_seen(void **state)
+{
+	struct net_rules_opts o = { .tag = "f00" };
+	const struct net_rules_member m = { "pnf00002", "100.64.0.2", 7 };
+	int status;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		AUTO(net_rules_close) struct net_rules *r = NULL;
+		struct nft_ctx *nft;
+		struct err e = { 0 };
+		bool before, after;
+
+		if (unshare(CLONE_NEWNET) < 0)
+			_exit(9);
+		r = net_rules_open(&o, &m, 1, &e);
+		if (r == NULL)
+			_exit(8);
+		before = net_rules_is_forward_dropped(r);
+		nft = nft_ctx_new(NFT_CTX_DEFAULT);
+		if (nft_run_cmd_from_buffer(nft,
+		        "table ip filter { chain FORWARD { type filter hook forward priority 0; "
+		        "policy drop; }; }\n") != 0)
+			_exit(7);
+		nft_ctx_free(nft);
+		after = net_rules_is_forward_dropped(r);
+		if (net_rules_remove(r, &m, &e) < 0 || net_rules_remove(r, &m, &e) < 0)
+			_exit(6);
+		_exit(before ? 5 : !after ? 4 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 /* --- hostile instances --- */
 
 static int
@@ -909,6 +947,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_new_daemon_adopts, setup, teardown),
 		cmocka_unit_test_setup_teardown(half_made_ones_are_removed, setup, teardown),
 		cmocka_unit_test_setup_teardown(detach_frees_address_and_link, setup, teardown),
+		cmocka_unit_test(another_firewall_is_seen),
 		cmocka_unit_test_setup_teardown(another_source_is_dropped, setup, teardown),
 		cmocka_unit_test_setup_teardown(ipv6_has_no_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(workers_share_it, setup, teardown),
