@@ -168,6 +168,11 @@ node_tag() {
 	printf '%s' "$dir" | sha256sum | cut -c1-8
 }
 
+# run_dir: where `pinion up` keeps sockets and network namespaces of this world.
+run_dir() {
+	echo "/run/pinion/up-$(printf '%s' "$(cd "$WORLD/data" && pwd -P)" | sha256sum | cut -c1-8)"
+}
+
 # left_of PATTERN: cgroups, links, mounts, loop devices, namespaces, volumes and layers' scratch of
 # this world that match the pattern (an extended regular expression; "." is everything).
 left_of() {
@@ -177,7 +182,7 @@ left_of() {
 		find /sys/fs/cgroup -mindepth 2 -type d -path "*/pinion/$tag/*" 2>/dev/null | sed 's/^/cgroup /'
 		grep -F "$WORLD/" /proc/mounts | awk '{print "mount " $2}'
 		losetup -l -n -O BACK-FILE 2>/dev/null | grep -F "$WORLD/" | sed 's/^/loop /'
-		ls "/run/pinion/up-"*"/netns" 2>/dev/null | grep -E '^[0-9a-f]{8}-' | sed 's/^/namespace /'
+		ls "$(run_dir)/netns" 2>/dev/null | sed 's/^/namespace /'
 		ip -o link 2>/dev/null | grep -oE "pn$tag[^:@]*" | sed 's/^/link /'
 		ls "$WORLD/data/node/gears" 2>/dev/null | sed 's/^/gear /'
 		ls "$WORLD/data/node/scratch" 2>/dev/null | sed 's/^/scratch /'
