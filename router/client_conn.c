@@ -7,6 +7,8 @@
 #include "router/proxy.h"
 #include "router/router_conf.h"
 
+enum { ROUNDS = 64 };
+
 static void run(struct client_conn *c);
 
 static bool
@@ -252,7 +254,11 @@ static void
 run(struct client_conn *c)
 {
 	c->running = true;
-	while (!is_closed(c)) {
+	for (int i = 0; !is_closed(c); i++) {
+		if (i == ROUNDS) { /* others wait too */
+			sock_again(&c->sock);
+			break;
+		}
 		if (c->state == CLIENT_FLUSH) {
 			flush_and_end(c);
 			break;

@@ -622,6 +622,7 @@ pump_down(struct proxy *x)
 		if (!take_answer(x, l->scratch, (size_t)n))
 			return false;
 		if (x->tunnel) {
+			proxy_touch(x);
 			sock_watch(to);
 			return tunnel_pump(x);
 		}
