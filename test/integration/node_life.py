@@ -237,6 +237,67 @@ def other_namespaces_hold_nothing(w):
     wait_for(lambda: w.left() == [], "end of the device")
 
 
+def logs_are_followed(w):
+    w.start()
+    g = w.gear()
+    i = w.instance(g, app(w))
+    w.wait_state(i, "ready", "failed")
+    w.get(i, "/first")
+    seen = []
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(DEADLINE)
+    s.connect(w.run + "/node.sock")
+    s.sendall(f"GET /v1/gears/{g}/logs?lines=5&follow=1 HTTP/1.1\r\nHost: node\r\n"
+              f"Authorization: Bearer {BROKER_TOKEN}\r\n\r\n".encode())
+
+    def read():
+        f = s.makefile("rb")
+        while f.readline().strip():
+            pass
+        while True:
+            try:
+                n = int(f.readline(), 16)
+                data = f.read(n)
+                f.readline()
+            except (OSError, ValueError):
+                return
+            seen.extend(json.loads(x) for x in data.splitlines())
+
+    def has(instance, text):
+        return [x for x in seen if x["instance"] == instance and x["line"] == text]
+    threading.Thread(target=read, daemon=True).start()
+    wait_for(lambda: has(i, "asked /first"), "last line")
+    w.get(i, "/second")
+    line = wait_for(lambda: has(i, "asked /second"), "new line")[0]
+    assert line["gear"] == g and line["source"] == "diy" and line["time"].endswith("Z"), line
+    j = w.instance(g, app(w, server("newer")))
+    w.wait_state(j, "ready", "failed")
+    w.remove(i)
+    w.get(j, "/third")
+    wait_for(lambda: has(j, "asked /third"), "line of the next instance")
+    # a crash and its restart, into the same file
+    try:
+        w.get(j, "/crash")
+    except Exception:
+        pass
+    wait_for(lambda: w.broker.instances[j].get("restarts", 0) >= 1 and w.state(j) == "ready", "restart")
+    w.get(j, "/fourth")
+    wait_for(lambda: has(j, "asked /fourth"), "line after the restart")
+    assert len(has(i, "asked /first")) == 1 and len(has(j, "asked /third")) == 1, seen
+    # a reader that does not read costs the application nothing
+    idle = socket.socket(socket.AF_UNIX)
+    idle.connect(w.run + "/node.sock")
+    idle.sendall(f"GET /v1/gears/{g}/logs?lines=5&follow=1 HTTP/1.1\r\nHost: node\r\n"
+                 f"Authorization: Bearer {BROKER_TOKEN}\r\n\r\n".encode())
+    for _ in range(300):
+        w.get(j, "/" + "x" * 2000)
+    w.get(j, "/last")
+    wait_for(lambda: has(j, "asked /last"), "last line")
+    idle.close()
+    s.shutdown(socket.SHUT_RDWR)
+    assert w.kill(signal.SIGTERM) == 0
+
+
 def stop_gears_takes_all_down(w):
     w.start()
     g = w.gear()
