@@ -31,7 +31,11 @@ api_call_free(struct api_call *take_c)
 
 	if (c == NULL)
 		return;
+	*c->link = c->next;
+	if (c->next != NULL)
+		c->next->link = c->link;
 	auth_cancel(c->ask);
+	free(c->waiting);
 	if (c->free_state != NULL)
 		c->free_state(c->state);
 	auth_who_fini(&c->who);
@@ -72,6 +76,11 @@ call_new(struct broker *b, struct http_req *r)
 	struct str method = http_req_method(r);
 
 	c->b = b;
+	c->next = b->calls;
+	c->link = &b->calls;
+	if (c->next != NULL)
+		c->next->link = &c->next;
+	b->calls = c;
 	c->req = r;
 	c->minor = API_MINOR_MAX;
 	c->method = xstrndup(method.p, method.n);
@@ -264,4 +273,11 @@ api_handle(struct broker *b, struct http_req *r)
 		return;
 	}
 	http_req_read_all(r, API_PARAM_BODY_MAX, on_body, c);
+}
+
+void
+api_end(struct broker *b)
+{
+	while (b->calls != NULL)
+		api_call_free(b->calls);
 }

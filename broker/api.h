@@ -7,3 +7,5 @@ struct http_req;
 
 /* Takes the request; answers it, now or later. */
 void api_handle(struct broker *b, struct http_req *r);
+/* Frees the calls under way: when the broker ends, after the server and what would call back. */
+void api_end(struct broker *b);

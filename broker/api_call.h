@@ -23,8 +23,9 @@ typedef void api_free_fn(void *state);
 typedef void api_gone_fn(struct api_call *c);
 
 struct api_call {
-	struct broker *b;     /* borrowed */
-	struct http_req *req; /* borrowed; NULL: the client went away */
+	struct broker *b;              /* borrowed */
+	struct api_call *next, **link; /* in the broker's list */
+	struct http_req *req;          /* borrowed; NULL: the client went away */
 	const struct api_route *route;
 	char *method;        /* owned */
 	char *root;          /* owned; "http://host:port" */
@@ -49,6 +50,7 @@ struct api_call {
 	/* the handler's own */
 	void *state; /* owned */
 	api_free_fn *free_state;
+	void *waiting;     /* owned or NULL: what a wait hands back (api_load) */
 	api_gone_fn *gone; /* the client went away; takes the call. NULL: the work goes on */
 };
 

@@ -52,6 +52,7 @@ settle_done(const struct err *e, void *arg)
 {
 	struct settle *s = arg;
 
+	s->c->waiting = NULL;
 	s->then(s->c, e);
 	free(s);
 }
@@ -62,6 +63,7 @@ api_load_settle(struct api_call *c, const char *app_id, api_load_then_fn *then)
 	struct settle *s = xcalloc(1, sizeof *s);
 
 	*s = (struct settle){ c, then };
+	c->waiting = s;
 	(void)rollout_wait(c->b->rollout, app_id, settle_line, settle_done, s);
 }
 

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct api_call;
 struct auth;
 struct build_queue;
 struct catalog;
@@ -55,4 +56,5 @@ struct broker {
 	struct router_link *routers;
 	struct push_set *pushes;
 	struct push_http *git;
+	struct api_call *calls; /* of the API, under way */
 };

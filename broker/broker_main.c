@@ -252,6 +252,7 @@ close_parts(struct daemon *d)
 	build_queue_free(b->builds);
 	push_set_free(b->pushes);
 	rollout_free(b->rollout);
+	api_end(b);
 	loop_timer_cancel(d->drain);
 	loop_signal_cancel(d->term);
 	loop_signal_cancel(d->interrupt);

@@ -112,6 +112,7 @@ api_world_fini(struct api_world *w)
 	codec_value_free(w->json);
 	buf_fini(&w->body);
 	http_server_free(w->server);
+	api_end(&w->b);
 	http_client_free(w->b.client);
 	auth_free(w->b.auth);
 	rollout_free(w->b.rollout);
