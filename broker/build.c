@@ -33,8 +33,8 @@ struct build {
 	struct build_order *order; /* while the node builds */
 	struct rollout_wait *wait; /* while it rolls */
 	int tries;
-	bool is_counted; /* among those that run */
-	int64_t start_ms, built_ms;
+	bool is_counted;            /* among those that run */
+	int64_t start_us, built_us; /* CLOCK_MONOTONIC */
 };
 
 /* Of one application: the build under way and the one that waits. */
@@ -92,6 +92,15 @@ build_queue_free(struct build_queue *take_q)
 	free(take_q);
 }
 
+static int64_t
+now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 static void
 say(struct build *x, const char *line)
 {
@@ -139,6 +148,23 @@ must_queue(struct lane *l)
 	return true;
 }
 
+/* Where the time went. */
+static void
+log_done(const struct build *x)
+{
+	int64_t now = now_us(), image = x->rec.result.us.seal;
+	int64_t switched = rollout_switch_us(x->q->b->rollout, x->rec.app_id);
+
+	log_info("build_done", LOG_STR("app", x->rec.app_id),
+	    LOG_STR("deployment", x->rec.deployment_id), LOG_INT("ms", (now - x->start_us) / 1000));
+	if (x->rec.begin_us == 0 || switched < x->built_us)
+		return;
+	log_info("push_live", LOG_STR("app", x->rec.app_id),
+	    LOG_INT("receive_us", x->start_us - x->rec.begin_us),
+	    LOG_INT("build_us", x->built_us - x->start_us - image), LOG_INT("image_us", image),
+	    LOG_INT("start_us", switched - x->built_us), LOG_INT("route_us", now - switched));
+}
+
 /* The build ended, well (e NULL) or not: tells the asker, lets the next begin. */
 static void
 finish(struct build *x, const struct err *e)
@@ -148,10 +174,7 @@ finish(struct build *x, const struct err *e)
 
 	uncount(x);
 	if (e == NULL)
-		log_info("build_done", LOG_STR("app", x->rec.app_id),
-		    LOG_STR("deployment", x->rec.deployment_id),
-		    LOG_INT("build_ms", x->built_ms - x->start_ms),
-		    LOG_INT("ms", loop_now_ms() - x->start_ms));
+		log_done(x);
 	else
 		log_info("build_failed", LOG_STR("app", x->rec.app_id), LOG_ERR(e));
 	if (x->done != NULL)
@@ -243,7 +266,7 @@ on_built(const struct wire_build_result *res, const struct err *e, void *arg)
 	struct err bad = { 0 };
 
 	x->order = NULL;
-	x->built_ms = loop_now_ms();
+	x->built_us = now_us();
 	uncount(x);
 	if (e != NULL) {
 		bad = *e;
@@ -271,9 +294,9 @@ begin(void *arg)
 	struct build *x = l->active;
 	struct err e = { 0 };
 
-	if (x == NULL || x->order != NULL || x->start_ms != 0 || must_queue(l))
+	if (x == NULL || x->order != NULL || x->start_us != 0 || must_queue(l))
 		return;
-	x->start_ms = loop_now_ms();
+	x->start_us = now_us();
 	x->is_counted = true;
 	x->q->running++;
 	if (build_record_begin(x->q->b, &x->rec, &e) < 0) {

@@ -34,6 +34,7 @@ build_record_init(struct build_record *r, const struct build_source *src)
 		.moves_ref = src->moves_ref,
 		.force_clean = src->force_clean,
 		.hot_deploy = src->hot_deploy,
+		.begin_us = src->begin_us,
 	};
 }
 
@@ -311,12 +312,15 @@ undo_one(const char *key, int64_t rev, void *rec, void *arg)
 
 	if (b->state == NULL || strcmp(b->state, "done") == 0 || strcmp(b->state, "failed") == 0)
 		return true;
+	if (u->app == NULL) {
+		record_delete_cas(u->t, xstrdup(key), rev);
+		return store_txn_count(u->t) < 60;
+	}
 	mem_set_str(&b->state, "failed");
 	mem_set_str(&b->reason, "the broker was started anew while it ran");
 	record_put_cas(u->t, xstrdup(key), rev, &wire_build_codec, b);
 	log_info("build_interrupted", LOG_STR("app", b->app_id), LOG_STR("build", b->id));
-	if (u->app == NULL ||
-	    record_get(u->x->b->store, store_key_deployment(b->app_id, b->deployment_id),
+	if (record_get(u->x->b->store, store_key_deployment(b->app_id, b->deployment_id),
 	        &wire_deployment_codec, &d, &d_rev, &e) < 0 ||
 	    d.activations.n > 0)
 		return true;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "broker/api_view.h"
 #include "broker/broker.h"
@@ -34,13 +35,22 @@ struct push {
 	struct push_command *built; /* what it builds; in refs */
 	bool is_storing;            /* a transaction is under way */
 	bool is_over;               /* git ended */
-	int64_t start_ms;
+	int64_t start_us;
 };
 
 struct push_set {
 	struct broker *b;   /* borrowed */
 	struct map *pushes; /* id → struct push, owned */
 };
+
+static int64_t
+now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
 
 struct push_set *
 push_set_new(struct broker *b)
@@ -104,7 +114,7 @@ push_begin(struct push_set *s, const struct push_info *info)
 		.login = xstrdup(info->login),
 		.git_dir = xstrdup(info->git_dir),
 		.url = xstrdup(info->url),
-		.start_ms = loop_now_ms() };
+		.start_us = now_us() };
 	p->env[0] = xasprintf("PINION_HOOK_SOCKET=%s",
 	    s->b->conf.hook_socket + (str_has_prefix(s->b->conf.hook_socket, "unix:") ? 5 : 0));
 	p->env[1] = xasprintf("PINION_HOOK_TOKEN=%s", p->token);
@@ -196,7 +206,7 @@ conclude(struct push *p)
 		verdict(p, &p->refs.v[i]);
 	hook_end(p);
 	log_info("push_done", LOG_STR("app", p->app_id), LOG_STR("user", p->login),
-	    LOG_INT("refs", p->refs.n), LOG_INT("ms", loop_now_ms() - p->start_ms));
+	    LOG_INT("refs", p->refs.n), LOG_INT("ms", (now_us() - p->start_us) / 1000));
 }
 
 /* --- the build --- */
@@ -265,6 +275,7 @@ build_or_conclude(struct push *p)
 	        .sha1 = c->new_oid,
 	        .old_sha1 = push_refs_is_zero(c->old_oid) ? NULL : c->old_oid,
 	        .moves_ref = true,
+	        .begin_us = p->start_us,
 	        .login = p->login,
 	        .git_url = p->url,
 	    },

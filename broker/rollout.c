@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "broker/app_view.h"
 #include "broker/broker.h"
@@ -39,6 +40,7 @@ struct ctl {
 	char *id;
 	struct rollout_wait *waits; /* owned */
 	int64_t min_rev;            /* of our own last write */
+	int64_t switch_us;          /* when the last switch was submitted */
 	bool waits_for_router;
 	bool is_removing_repo, is_repo_removed;
 	/* of the transaction under way: */
@@ -84,6 +86,21 @@ ctl_of(struct rollout *r, const char *id)
 		map_set(r->ctls, id, c);
 	}
 	return c;
+}
+
+static int64_t
+now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t
+rollout_switch_us(struct rollout *r, const char *app_id)
+{
+	return ctl_of(r, app_id)->switch_us;
 }
 
 struct app_view *
@@ -238,6 +255,8 @@ static void
 submit(struct ctl *c, struct rollout_step *st)
 {
 	c->is_switch = st->is_switch;
+	if (c->is_switch)
+		c->switch_us = now_us();
 	c->is_app_gone = st->is_app_gone;
 	free(c->failure);
 	c->failure = STEAL(st->failure);

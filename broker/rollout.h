@@ -18,6 +18,9 @@ void rollout_free(struct rollout *take_r);
 /* Gears and instances by application; borrowed. */
 struct app_view *rollout_view(struct rollout *r);
 
+/* When the application's last switch was submitted: CLOCK_MONOTONIC in µs; 0: never. */
+int64_t rollout_switch_us(struct rollout *r, const char *app_id);
+
 /* Progress for a person: one line without newline. */
 typedef void rollout_line_fn(const char *line, void *arg);
 /* e NULL: the app is as its spec at the time of the call (or a later one) wants it, and every
