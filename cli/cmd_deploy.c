@@ -18,19 +18,24 @@ get_deployments(const struct cmd_line *l, const char *app, struct api_reply *out
 static int
 run_list(const struct cmd_line *l, struct err *e)
 {
-	static const struct output_column columns[] = {
+	AUTO_FINI(api_reply_fini) struct api_reply app = { 0 };
+	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO(free) char *path = api_app_path(l, cmd_arg(l, 0), e);
+
+	if (path == NULL || api_call(l, "GET", path, NULL, &app, e) < 0 ||
+	    get_deployments(l, path, &r, e) < 0)
+		return -1;
+	const char *active = codec_string(codec_get(app.data, "deployment_id"));
+	AUTO(free) char *is_active = xasprintf("id=%s", active == NULL ? "" : active);
+	const struct output_column columns[] = {
+		{ "", is_active },
 		{ "ID", "id" },
 		{ "COMMIT", "sha1" },
 		{ "REF", "ref" },
 		{ "BUILT", "created_at" },
-		{ "ACTIVE SINCE", "activations" },
+		{ "LAST ACTIVATED", "activations[-1]" },
 		{ NULL, NULL },
 	};
-	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
-	AUTO(free) char *app = api_app_path(l, cmd_arg(l, 0), e);
-
-	if (app == NULL || get_deployments(l, app, &r, e) < 0)
-		return -1;
 	output_table(l, r.data, columns);
 	return 0;
 }
@@ -116,8 +121,9 @@ static const struct cmd_option deploy_options[] = {
 };
 
 const struct cmd cmd_deploy_table[] = {
-	{ "deployments", "[APP]", 0, 1, "list the deployments that are kept", app_options, run_list,
-	    false },
+	{ "deployments", "[APP]", 0, 1,
+	    "list the deployments that are kept\n\nThe one that serves is marked with *.",
+	    app_options, run_list, false },
 	{ "rollback", "[APP] [ID]", 0, 2,
 	    "serve an earlier deployment again\n\nWithout ID: the one that was active before.",
 	    app_options, run_rollback, false },

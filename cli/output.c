@@ -70,6 +70,22 @@ text_of(const struct codec_value *v)
 	return buf_steal(&b);
 }
 
+/* What a column shows of an object. Caller owns. */
+static char *
+cell_of(const struct codec_value *row, const char *member)
+{
+	size_t n = strcspn(member, "[=");
+	AUTO(free) char *name = xstrndup(member, n);
+	const struct codec_value *v = codec_get(row, name);
+	const char *s = codec_string(v);
+
+	if (member[n] == '=')
+		return xstrdup(s != NULL && strcmp(s, member + n + 1) == 0 ? "*" : "");
+	if (member[n] == '[' && codec_count(v) > 0)
+		v = codec_at(v, codec_count(v) - 1);
+	return text_of(v);
+}
+
 /* Columns on the screen: UTF-8 continuation bytes take none. */
 static int
 width_of(const char *s)
@@ -115,7 +131,7 @@ output_table(
 	for (size_t i = 0; i < row_count(data); i++) {
 		for (size_t k = 0; k < n; k++) {
 			AUTO(free)
-			char *text = text_of(codec_get(row_at(data, i), columns[k].member));
+			char *text = cell_of(row_at(data, i), columns[k].member);
 
 			if (width_of(text) > widths[k])
 				widths[k] = width_of(text);
@@ -128,7 +144,7 @@ output_table(
 	for (size_t i = 0; i < row_count(data); i++) {
 		for (size_t k = 0; k < n; k++) {
 			AUTO(free)
-			char *text = text_of(codec_get(row_at(data, i), columns[k].member));
+			char *text = cell_of(row_at(data, i), columns[k].member);
 
 			print_cell(text, widths[k], k + 1 == n);
 		}
@@ -145,7 +161,7 @@ output_object(
 		return;
 	}
 	for (; columns->member != NULL; columns++) {
-		AUTO(free) char *text = text_of(codec_get(data, columns->member));
+		AUTO(free) char *text = cell_of(data, columns->member);
 
 		if (text[0] != '\0')
 			(void)printf("%-18s %s\n", columns->title, text);

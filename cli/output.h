@@ -6,10 +6,11 @@
 #include "cli/cmd.h"
 #include "lib/codec/codec.h"
 
-/* A column of a table: a member of each object. */
+/* A column of a table: a member of each object: "NAME"; "NAME[-1]", the last element of an array;
+ * "NAME=TEXT", "*" where the member is TEXT and else nothing. */
 struct output_column {
 	const char *title;
-	const char *member; /* of the data's objects; NULL ends */
+	const char *member; /* NULL ends */
 };
 
 /* data: an array or one object. With --json the data as it is, pretty; else a table. Control

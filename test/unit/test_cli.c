@@ -278,6 +278,23 @@ print(const char *json, const struct output_column *columns, const char *option,
 }
 
 static void
+marks_and_last_elements(void **state)
+{
+	static const struct output_column columns[] = {
+		{ "", "id=b" },
+		{ "ID", "id" },
+		{ "LAST", "times[-1]" },
+		{ NULL, NULL },
+	};
+
+	(void)state;
+	AUTO(free)
+	char *out = print("[{\"id\":\"a\",\"times\":[1,2]},{\"id\":\"b\",\"times\":[]},{\"id\":7}]",
+	    columns, NULL, true);
+	assert_string_equal(out, "   ID  LAST\n   a   2\n*  b   \n   7   \n");
+}
+
+static void
 tables_and_objects(void **state)
 {
 	static const struct output_column columns[] = {
@@ -432,6 +449,7 @@ main(void)
 		cmocka_unit_test(variable_words),
 		cmocka_unit_test(variable_files),
 		cmocka_unit_test(tables_and_objects),
+		cmocka_unit_test(marks_and_last_elements),
 		cmocka_unit_test(remotes),
 		cmocka_unit_test(credentials),
 	};
