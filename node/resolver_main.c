@@ -2,9 +2,10 @@
  *
  * usage: pinion-resolver NAMES-FILE [RESOLV-CONF]
  *
- * Started by pinion-node as root, becomes the user pinion-resolver (or nobody), with the listening control socket (Unix,
- * SOCK_SEQPACKET) as fd 3. NAMES-FILE: lines `APP NAME ADDRESS`, read again when it changes.
- * RESOLV-CONF (/etc/resolv.conf): the servers that are asked for all else. Ends on SIGTERM. */
+ * Started by pinion-node as root, becomes the user pinion-resolver (or nobody); the listening
+ * control socket (Unix, SOCK_SEQPACKET) is fd 3. NAMES-FILE: lines `APP NAME ADDRESS`, read again
+ * when it changes. RESOLV-CONF (/etc/resolv.conf): the servers that are asked for all else. Ends on
+ * SIGTERM. */
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
