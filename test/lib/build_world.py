@@ -1,5 +1,5 @@
 """Builds as the broker orders them from a node, and the instances that come of them."""
-import http.client, json, os, secrets, shutil, socket, subprocess, tempfile, time
+import http.client, io, json, os, secrets, shutil, socket, subprocess, tarfile, tempfile, time
 
 from node_world import BROKER_TOKEN, SRC
 
@@ -123,6 +123,17 @@ class App:
 def sample(name):
     """A sample application of test/apps."""
     return os.path.join(SRC, "test/apps", name)
+
+
+def plain_tar(files):
+    """A tar of (name, text), in memory: for more files than one wants to see on disk."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as t:
+        for name, text in files:
+            i = tarfile.TarInfo(name)
+            i.size, i.mtime = len(text), 1700000000
+            t.addfile(i, io.BytesIO(text.encode()))
+    return out.getvalue()
 
 
 def tar_of(files):
