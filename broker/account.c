@@ -11,8 +11,8 @@
 
 enum {
 	MAX_DOMAINS = 10,
-	TOKENS_IN_TXN_MAX =
-	    80, /* of STORE_TXN_MAX; the rest expire by themselves or are asked again */
+	TOKENS_IN_TXN_MAX = 80, /* of STORE_TXN_MAX */
+	TOKENS_MAX = 500,       /* of a user */
 };
 
 struct op {
@@ -106,50 +106,98 @@ account_scopes_have(const char *scopes, const char *scope)
 	return false;
 }
 
+bool
+account_token_is_good(const struct wire_token *t, const struct wire_user *u)
+{
+	return strcmp(t->user_id, u->id) == 0 && t->auth_rev == u->auth_rev &&
+	       t->expires_at > (int64_t)time(NULL);
+}
+
+/* Which tokens of a login go; the rest of struct op is not for them. */
 struct removal {
 	struct store_txn *t;
 	const struct op *op;
-	bool keeps; /* op->id names the one to keep, not the one to delete */
+	const struct wire_user *void_for; /* not NULL: only what can no longer be used */
+	size_t kept;
 };
+
+static bool
+is_chosen(const struct removal *r, const struct wire_token *k)
+{
+	const struct op *op = r->op;
+
+	if (r->void_for != NULL)
+		return !account_token_is_good(k, r->void_for);
+	return (op->id == NULL || strcmp(k->id, op->id) == 0) &&
+	       (op->scope == NULL || account_scopes_have(k->scopes, op->scope));
+}
 
 static bool
 remove_token(const char *key, int64_t rev, void *rec, void *arg)
 {
 	const struct wire_token *k = rec;
-	const struct removal *r = arg;
-	const struct op *op = r->op;
-	bool is_it = op->id == NULL || strcmp(k->id, op->id) == 0;
+	struct removal *r = arg;
 
-	if (strcmp(k->login, op->login) != 0)
+	if (strcmp(k->login, r->op->login) != 0)
 		return true;
-	if (op->id != NULL && is_it == r->keeps)
-		return true;
-	if (op->scope != NULL && !account_scopes_have(k->scopes, op->scope))
-		return true;
-	record_delete_cas(r->t, xstrdup(key), rev);
-	return store_txn_count(r->t) < TOKENS_IN_TXN_MAX;
+	if (is_chosen(r, k) && store_txn_count(r->t) < TOKENS_IN_TXN_MAX)
+		record_delete_cas(r->t, xstrdup(key), rev);
+	else
+		r->kept++;
+	return true;
 }
 
-static void
-remove_tokens(struct broker *b, struct store_txn *t, const struct op *op, bool keeps)
+static size_t
+remove_tokens(
+    struct broker *b, struct store_txn *t, const struct op *op, const struct wire_user *void_for)
 {
-	struct removal r = { .t = t, .op = op, .keeps = keeps };
+	struct removal r = { .t = t, .op = op, .void_for = void_for };
 
 	record_each(b->store, STORE_PREFIX_TOKEN, &wire_token_codec, remove_token, &r);
+	return r.kept;
 }
 
+struct find {
+	const char *login, *id; /* borrowed */
+	char *key;              /* owned */
+	int64_t rev;
+	struct wire_token token;
+};
+
+static bool
+find_token(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_token *k = rec;
+	struct find *f = arg;
+
+	if (strcmp(k->login, f->login) != 0 || strcmp(k->id, f->id) != 0)
+		return true;
+	f->key = xstrdup(key);
+	f->rev = rev;
+	codec_copy(&wire_token_codec, &f->token, k);
+	return false;
+}
+
+/* Raising auth_rev voids all tokens at once; the one in use is raised with it. */
 static int
 password_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 {
 	const struct op *op = arg;
 	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
+	struct find f = { .login = op->login, .id = op->id };
 	int64_t rev;
 
 	if (record_get(b->store, store_key_user(op->login), &wire_user_codec, &u, &rev, e) < 0)
 		return -1;
 	mem_set_str(&u.password_hash, op->hash);
 	u.auth_rev++;
-	remove_tokens(b, t, op, op->id != NULL);
+	if (op->id != NULL)
+		record_each(b->store, STORE_PREFIX_TOKEN, &wire_token_codec, find_token, &f);
+	if (f.key != NULL) {
+		f.token.auth_rev = u.auth_rev;
+		record_put_cas(t, f.key, f.rev, &wire_token_codec, &f.token);
+		wire_token_fini(&f.token);
+	}
 	record_put_cas(t, store_key_user(op->login), rev, &wire_user_codec, &u);
 	return 0;
 }
@@ -178,7 +226,7 @@ delete_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 		return err_set(e, ERR_CONFLICT, "force",
 		    "The user '%s' has domains. Delete them first, or set force to true.",
 		    op->login);
-	remove_tokens(b, t, op, false);
+	(void)remove_tokens(b, t, op, NULL);
 	record_delete_cas(t, store_key_user(op->login), rev);
 	return 0;
 }
@@ -194,14 +242,22 @@ account_delete(struct broker *b, const char *login, change_done_fn *done, void *
 static int
 token_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 {
-	const struct op *op = arg;
-	AUTO(free) char *user = store_key_user(op->login);
+	struct op *op = arg;
+	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
 	char hex[65];
+	int64_t rev;
+	AUTO(free) char *user = store_key_user(op->login);
 
-	(void)b;
-	(void)e;
+	if (record_get(b->store, store_key_user(op->login), &wire_user_codec, &u, &rev, e) < 0)
+		return -1;
+	if (remove_tokens(b, t, op, &u) >= TOKENS_MAX)
+		return err_set(e, ERR_LIMIT, NULL,
+		    "%s has %d authorizations. Delete those that are no longer used.", op->login,
+		    TOKENS_MAX);
+	mem_set_str(&op->record.user_id, u.id);
+	op->record.auth_rev = u.auth_rev;
 	secret_sha256_hex(op->token, strlen(op->token), hex);
-	store_txn_if_exists(t, user);
+	store_txn_if_rev(t, user, rev);
 	record_put_cas(t, store_key_token(hex), 0, &wire_token_codec, &op->record);
 	return 0;
 }
@@ -215,27 +271,6 @@ account_add_token(struct broker *b, const char *token, const struct wire_token *
 	op->token = xstrdup(token);
 	codec_copy(&wire_token_codec, &op->record, t);
 	change_start(b, token_build, op_done, op);
-}
-
-struct find {
-	const char *login, *id; /* borrowed */
-	char *key;              /* owned */
-	int64_t rev;
-	struct wire_token token;
-};
-
-static bool
-find_token(const char *key, int64_t rev, void *rec, void *arg)
-{
-	const struct wire_token *k = rec;
-	struct find *f = arg;
-
-	if (strcmp(k->login, f->login) != 0 || strcmp(k->id, f->id) != 0)
-		return true;
-	f->key = xstrdup(key);
-	f->rev = rev;
-	codec_copy(&wire_token_codec, &f->token, k);
-	return false;
 }
 
 bool
@@ -282,7 +317,7 @@ static int
 tokens_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 {
 	(void)e;
-	remove_tokens(b, t, arg, false);
+	(void)remove_tokens(b, t, arg, NULL);
 	return 0;
 }
 

@@ -13,13 +13,13 @@ struct broker;
 /* The password is hashed already. ERR_CONFLICT: the login is taken. */
 void account_create(struct broker *b, const char *login, const char *password_hash, bool is_admin,
     change_done_fn *done, void *arg);
-/* Forgets remembered passwords and ends the user's tokens but keep_token_id (may be NULL). */
+/* Forgets remembered passwords and voids the user's tokens but keep_token_id (may be NULL). */
 void account_set_password(struct broker *b, const char *login, const char *password_hash,
     const char *keep_token_id, change_done_fn *done, void *arg);
 /* The user and all tokens. ERR_CONFLICT: still owns domains. */
 void account_delete(struct broker *b, const char *login, change_done_fn *done, void *arg);
 
-/* Tokens. The secret itself is not stored: its record's key is its hash. */
+/* Tokens. The secret itself is not stored: its record's key is its hash. ERR_LIMIT: too many. */
 void account_add_token(struct broker *b, const char *token, const struct wire_token *t,
     change_done_fn *done, void *arg);
 void account_note_token(struct broker *b, const char *login, const char *id, const char *note,
@@ -31,4 +31,6 @@ void account_delete_tokens(struct broker *b, const char *login, const char *id, 
 /* One token of a user by its id, or NULL when there is none: out zeroed, filled if found. */
 bool account_find_token(
     const struct broker *b, const char *login, const char *id, struct wire_token *out);
+/* Neither expired nor void. */
+bool account_token_is_good(const struct wire_token *t, const struct wire_user *u);
 bool account_scopes_have(const char *scopes, const char *scope);

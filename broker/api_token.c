@@ -31,7 +31,7 @@ static const char valid_scopes[] =
 /* --- listing --- */
 
 struct list {
-	struct api_call *c;
+	struct wire_user user;
 	struct omap *by_time; /* owned; values: struct wire_token, owned */
 };
 
@@ -52,7 +52,7 @@ collect(const char *key, int64_t rev, void *rec, void *arg)
 
 	(void)key;
 	(void)rev;
-	if (strcmp(t->login, l->c->who.login) != 0 || t->expires_at <= (int64_t)time(NULL))
+	if (strcmp(t->login, l->user.login) != 0 || !account_token_is_good(t, &l->user))
 		return true;
 	copy = xcalloc(1, sizeof *copy);
 	codec_copy(&wire_token_codec, copy, t);
@@ -65,9 +65,17 @@ collect(const char *key, int64_t rev, void *rec, void *arg)
 void
 api_token_list(struct api_call *c)
 {
-	struct list l = { .c = c, .by_time = omap_new(free_token) };
+	struct list l = { 0 };
 	struct api_json *j = api_data(c, "authorizations");
 	void *value = NULL;
+	struct err e = { 0 };
+
+	if (record_get(c->b->store, store_key_user(c->who.login), &wire_user_codec, &l.user, NULL,
+	        &e) < 0) {
+		api_fail_err(c, &e, 1);
+		return;
+	}
+	l.by_time = omap_new(free_token);
 
 	record_each(c->b->store, STORE_PREFIX_TOKEN, &wire_token_codec, collect, &l);
 	api_json_arr(j, NULL);
@@ -76,6 +84,7 @@ api_token_list(struct api_call *c)
 		api_view_token(c, j, NULL, value, NULL);
 	api_json_end_arr(j);
 	omap_free(l.by_time);
+	wire_user_fini(&l.user);
 	api_send(c, 200);
 }
 

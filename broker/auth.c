@@ -360,7 +360,8 @@ try_token(struct auth_ask *q, const char *token, const char *login)
 		return TOKEN_UNKNOWN;
 	if (t.expires_at <= (int64_t)time(NULL))
 		return TOKEN_EXPIRED;
-	if (record_get(a->b->store, store_key_user(t.login), &wire_user_codec, &u, NULL, &e) < 0)
+	if (record_get(a->b->store, store_key_user(t.login), &wire_user_codec, &u, NULL, &e) < 0 ||
+	    strcmp(u.id, t.user_id) != 0 || u.auth_rev != t.auth_rev)
 		return TOKEN_UNKNOWN;
 	ask_accept(q, &u, t.scopes, t.id);
 	return TOKEN_GOOD;

@@ -29,6 +29,8 @@ DEFINE_CODEC(wire_user, struct wire_user, user_fields)
 static const struct codec_field token_fields[] = {
 	CODEC_STR(struct wire_token, id, ID_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_token, login, LOGIN_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_token, user_id, ID_MAX, CODEC_REQUIRED),
+	CODEC_INT(struct wire_token, auth_rev, 0, INT64_MAX, 0),
 	CODEC_STR(struct wire_token, note, NOTE_MAX, 0),
 	CODEC_STR(struct wire_token, scopes, 1024, CODEC_REQUIRED),
 	CODEC_INT(struct wire_token, created_at, 0, INT64_MAX, 0),

@@ -5,7 +5,7 @@
 #include "lib/codec/codec.h"
 
 struct wire_user { /* key: store_key_user(login) */
-	char *id;            /* 24 hex */
+	char *id;  /* 24 hex */
 	char *login;
 	char *password_hash; /* argon2id, encoded; NULL = no password login */
 	bool is_admin;
@@ -15,7 +15,8 @@ struct wire_user { /* key: store_key_user(login) */
 	struct str_list gear_sizes;
 	int64_t consumed_gears; /* counted inside the transactions that make and remove gears */
 	int64_t domains;        /* likewise */
-	int64_t auth_rev;       /* raised by a change of password: forgets remembered passwords */
+	int64_t auth_rev; /* raised by a change of password: forgets remembered passwords, voids
+	                     tokens */
 	char *extra;
 };
 DECLARE_CODEC(wire_user, struct wire_user)
@@ -23,6 +24,8 @@ DECLARE_CODEC(wire_user, struct wire_user)
 struct wire_token { /* key: store_key_token(hex SHA-256 of the token) */
 	char *id;
 	char *login;
+	char *user_id;    /* a new user of the same login does not inherit it */
+	int64_t auth_rev; /* of the user; another one voids it */
 	char *note;
 	char *scopes; /* space-separated */
 	int64_t created_at;

@@ -423,6 +423,25 @@ password_change_forgets(void **state)
 	assert_int_equal(api_world_call(w, "GET", "/user", NULL), 200);
 	w->bearer = token;
 	assert_int_equal(api_world_call(w, "GET", "/user", NULL), 401);
+	/* the token that changes the password lives on */
+	w->bearer = NULL;
+	assert_int_equal(
+	    api_world_call(w, "POST", "/user/authorizations", "{\"scope\":\"session\"}"), 201);
+	free(token);
+	token = xstrdup(api_world_data(w, "token"));
+	w->bearer = token;
+	assert_int_equal(api_world_call(w, "PUT", "/user/password",
+	                     "{\"old\":\"new-password\",\"new\":\"bob-password\"}"),
+	    200);
+	assert_int_equal(api_world_call(w, "GET", "/user/authorizations", NULL), 200);
+	assert_int_equal(codec_count(codec_get(w->json, "data")), 1);
+	/* a new user of the same name inherits no token */
+	assert_int_equal(api_world_as(w, "admin", "DELETE", "/user/bob", NULL), 200);
+	assert_int_equal(api_world_as(w, "admin", "POST", "/users",
+	                     "{\"login\":\"bob\",\"password\":\"bob-password\"}"),
+	    201);
+	w->bearer = token;
+	assert_int_equal(api_world_call(w, "GET", "/user", NULL), 401);
 }
 
 static void
