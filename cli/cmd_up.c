@@ -445,6 +445,9 @@ run_up(const struct cmd_line *l, struct err *e)
 	struct up_daemon_opts router = { "pinion-router", router_argv, on_router_ready, on_gone,
 		on_lost, &u };
 
+	/* Directories on the way must be passable for the daemons' users; what is private is so by
+	 * its own mode. */
+	(void)umask(022);
 	if (up_open(&u, l, e) < 0)
 		return -1;
 	log_setup("pinion-up", LOG_INFO, false);

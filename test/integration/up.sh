@@ -65,6 +65,16 @@ gone() {
 check "nothing it started is left" until_true gone
 check "the ready file is gone" test ! -e "$WORLD/ready"
 UP=
+# As on a machine where nothing ran before, by a careful administrator.
+strict=(--data "$WORLD/strict" --listen 127.0.0.1:0 --router-listen 127.0.0.1:0 --ready-file "$WORLD/ready")
+(
+	umask 077
+	exec unshare -m --propagation private bash -c 'mount -t tmpfs run /run && exec "$0" up "$@"' \
+		"$PINION_BUILDDIR/pinion" "${strict[@]}"
+) >>"$WORLD/up.log" 2>&1 </dev/null &
+UP=$!
+check "it starts with umask 077 and an empty /run" until_true test -s "$WORLD/ready"
+world_stop
 world_start
 check "up again on the same directory, the same password" login_admin
 done_testing
