@@ -37,7 +37,9 @@ enum {
 	TIMEOUT_S = 600,
 	OUTPUT_MAX = 10 * 1024 * 1024,
 	GEAR_WAIT_MS = 60 * 1000,
+	RUNS_MIN = 2,
 	GEAR_POLL_MS = 5,
+	TURN_POLL_MS = 50,
 	DISK_CHECK_MS = 2000,
 	DISK_DEFAULT_MB = 4096,
 };
@@ -49,6 +51,7 @@ struct builder {
 	struct child *ask_node, *ask_python;
 	struct build *first;
 	size_t active;
+	int runs_max; /* builder instances at once */
 };
 
 enum phase {
@@ -85,7 +88,8 @@ struct build {
 	struct wire_build_result result;
 	struct buf line; /* of the output, not yet whole */
 	int64_t output_left;
-	bool is_cut; /* output beyond the limit was left out */
+	bool is_waiting; /* for its turn among builder instances; it was told */
+	bool is_cut;     /* output beyond the limit was left out */
 	bool is_aborted;
 	struct err why;
 	int64_t start_us, phase_us;
@@ -458,6 +462,20 @@ start_container(struct build *x)
 	x->run = build_container_start(&in, on_output, on_run_done, x);
 }
 
+/* Builder instances at once, in the order of their coming: each may take a gigabyte. */
+static bool
+may_run(const struct build *x)
+{
+	int running = 0;
+
+	for (const struct build *o = x->b->first; o != NULL; o = o->next) {
+		running += o->phase == PHASE_RUN;
+		if (o != x && o->phase == PHASE_GEAR && o->phase_us < x->phase_us)
+			return false;
+	}
+	return running < x->b->runs_max;
+}
+
 /* The gear may still be being made (an application's first push comes early). */
 static void
 await_gear(void *arg)
@@ -467,7 +485,14 @@ await_gear(void *arg)
 	struct err e = { 0 };
 
 	loop_timer_cancel(STEAL(x->poll));
-	if (g != NULL && g->state == GEAR_READY) {
+	if (!may_run(x)) {
+		if (!x->is_waiting)
+			say(x, "Other builds run on this node: this one waits for its turn");
+		x->is_waiting = true;
+		x->gear_until_ms = loop_now_ms() + GEAR_WAIT_MS;
+		loop_timer_again(x->timeout, x->order.timeout_s * 1000);
+		x->poll = loop_timer_start(x->b->o.loop, TURN_POLL_MS, false, await_gear, x);
+	} else if (g != NULL && g->state == GEAR_READY) {
 		x->gear = g;
 		if (x->b->o.hold_gear != NULL)
 			x->b->o.hold_gear(g, true, x->b->o.arg);
@@ -821,6 +846,9 @@ builder_new(const struct builder_opts *o, struct err *e)
 	struct builder *b = xcalloc(1, sizeof *b);
 
 	b->o = *o;
+	b->runs_max = (int)sysconf(_SC_NPROCESSORS_ONLN) < RUNS_MIN
+	                  ? RUNS_MIN
+	                  : (int)sysconf(_SC_NPROCESSORS_ONLN);
 	b->unpack = file_join(o->dirs->libexec, "pinion-unpack");
 	if (!file_exists(b->unpack)) {
 		(void)err_set(e, ERR_NOT_FOUND, NULL, "%s is missing", b->unpack);

@@ -244,6 +244,25 @@ def limits_of_a_build(w):
     w.kill(signal.SIGTERM)
 
 
+def builds_side_by_side(w):
+    """Applications do not wait for one another, up to as many as there are cores; then in order."""
+    import threading
+    world(w)
+    apps = [App(w, "static") for _ in range(max(2, os.cpu_count()) + 2)]
+    for a in apps:
+        w.wait_gear(a.gear, "ready")
+    hook = {"index.html": "x", ".openshift/action_hooks/build": ("exec", "#!/bin/bash\nsleep 1\n")}
+    tar, results = tar_of(hook), []
+    threads = [threading.Thread(target=lambda a=a: results.append(a.build_tar(tar))) for a in apps]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert all(b.ok for b in results), [str(b) for b in results if not b.ok]
+    waited = sum("waits for its turn" in b.text for b in results)
+    assert waited == 2, waited
+
+
 def a_daemon_killed_in_a_build(w):
     """Nothing of the build is left once the next daemon runs; the same commit builds."""
     a = App(world(w), "static")
@@ -397,5 +416,5 @@ if __name__ == "__main__":
     run_tests([stock_templates, nodejs_dependencies, nodejs_without_a_lock_file, nodejs_yarn_lock_only, start_commands,
                ports_of_their_own, python_applications, python_requirements, php_applications, static_sites,
                a_folder_of_a_monorepo, diy_daemons_and_hooks, things_said_plainly, strange_trees, hostile_archives,
-               limits_of_a_build, a_daemon_killed_in_a_build, killed_between_its_steps,
+               limits_of_a_build, builds_side_by_side, a_daemon_killed_in_a_build, killed_between_its_steps,
                what_a_build_may_reach, a_cartridge_as_v2_has_them, a_cartridge_that_fails])
