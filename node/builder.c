@@ -702,7 +702,6 @@ begin(struct build *x)
 {
 	static const char *const headers[] = { "Content-Type: application/x-ndjson", NULL };
 	AUTO(free) char *name = xasprintf("tree-%s", x->order.id);
-	AUTO(free) char *first = NULL;
 
 	x->dir = file_join(x->b->o.dirs->scratch, name);
 	http_req_begin(x->r, 200, headers);
@@ -710,14 +709,6 @@ begin(struct build *x)
 	x->timeout =
 	    loop_timer_start(x->b->o.loop, x->order.timeout_s * 1000, false, on_timeout, x);
 	x->disk = loop_timer_start(x->b->o.loop, DISK_CHECK_MS, true, on_disk_check, x);
-	first = x->order.is_template || x->order.ref == NULL || x->order.ref[0] == '\0'
-	            ? NULL
-	            : xasprintf("Building git ref '%s', commit %.7s",
-	                  str_has_prefix(x->order.ref, "refs/heads/") ? x->order.ref + 11
-	                                                              : x->order.ref,
-	                  x->order.sha1 == NULL ? "" : x->order.sha1);
-	if (first != NULL)
-		say(x, first);
 	next_phase(x, PHASE_TURN);
 }
 
