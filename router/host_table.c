@@ -37,6 +37,7 @@ struct host_table {
 	struct host_route *old_routes;
 	struct host_endpoint *gone;
 	struct map *endpoints; /* "id address:port" -> live endpoint */
+	bool was_published;
 	size_t n;
 	int lanes;
 };
@@ -408,17 +409,23 @@ route_retire(struct host_table *t, struct host_route *r)
 	t->old_routes = r;
 }
 
+static void
+begin_draft(struct host_table *t)
+{
+	if (t->draft != NULL)
+		return;
+	t->draft = xcalloc(1, sizeof *t->draft);
+	*t->draft = *t->root;
+	memset(t->is_private, 0, sizeof t->is_private);
+}
+
 /* The draft's own copy of shard i, with room for one more. */
 static struct host_shard *
 writable_shard(struct host_table *t, uint32_t i)
 {
 	struct host_shard *s, *copy;
 
-	if (t->draft == NULL) {
-		t->draft = xcalloc(1, sizeof *t->draft);
-		*t->draft = *t->root;
-		memset(t->is_private, 0, sizeof t->is_private);
-	}
+	begin_draft(t);
 	s = t->draft->shard[i];
 	if (t->is_private[i] && s != NULL && (s->mask + 1) * 3 >= (s->n + 1) * 4)
 		return s;
@@ -493,8 +500,11 @@ host_table_publish(struct host_table *t)
 {
 	struct host_publication *p;
 
+	if (!t->was_published)
+		begin_draft(t);
 	if (t->draft == NULL)
 		return NULL;
+	t->was_published = true;
 	p = xcalloc(1, sizeof *p);
 	p->old_root = t->root;
 	p->old_shards = STEAL(t->old_shards);

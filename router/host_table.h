@@ -89,7 +89,7 @@ size_t host_table_count(const struct host_table *t);
 typedef void host_table_visit_fn(const struct host_route *r, void *arg);
 /* The table must not change meanwhile. */
 void host_table_each(const struct host_table *t, host_table_visit_fn *fn, void *arg);
-/* NULL when nothing changed. */
+/* NULL when nothing changed since the last one. */
 struct host_publication *host_table_publish(struct host_table *t);
 void host_publication_free(struct host_publication *take_p); /* all lanes have applied it */
 void host_endpoint_free(struct host_endpoint *take_ep);

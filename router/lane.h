@@ -45,7 +45,7 @@ struct lane_timer {
 struct lane {
 	struct event_base *base;        /* owned */
 	const struct router_conf *conf; /* borrowed */
-	const struct host_root *root;   /* borrowed: the table in force */
+	const struct host_root *root;   /* borrowed: the table in force; NULL: none yet */
 	struct fleet *fleet;            /* borrowed: all lanes */
 	void (*on_gone)(
 	    struct lane *l, struct host_endpoint *ep); /* a retired one has no users here */

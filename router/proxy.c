@@ -691,7 +691,9 @@ find_route(struct proxy *x)
 	const struct host_root *root = lane_of(x)->root;
 	const struct host_route *r = root == NULL ? NULL : host_find(root, x->names.p, x->host_n);
 
-	if (r == NULL)
+	if (root == NULL)
+		fail_retry_after(x, 503, "The router does not know its applications yet.", 1);
+	else if (r == NULL)
 		fail(x, 404, "There is no application at this address.");
 	else if (r->state == WIRE_ROUTE_STOPPED)
 		fail(x, 503, "The application is stopped. Its owner can start it.");

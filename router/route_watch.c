@@ -203,7 +203,9 @@ route_watch_load(struct route_watch *w, struct fleet *f, struct err *e)
 	w->feed.table = fleet_table(f);
 	if (w->saved != NULL && route_saved_load(w->saved, &w->feed, e) < 0)
 		return -1;
-	fleet_publish(f, w->feed.revision);
+	/* Without any table, requests are told to come again rather than that there is nothing. */
+	if (w->feed.revision != 0 || w->conf->feed == NULL)
+		fleet_publish(f, w->feed.revision);
 	return 0;
 }
 

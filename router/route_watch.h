@@ -14,7 +14,7 @@ struct worker;
 struct route_watch *route_watch_new(
     struct loop *l, struct worker *w, const struct router_conf *conf, struct err *e);
 void route_watch_free(struct route_watch *take_w);
-/* Reads the saved table into the fleet and publishes it; blocks. */
+/* Reads the saved table into the fleet and publishes it, if there is one; blocks. */
 int route_watch_load(struct route_watch *w, struct fleet *f, struct err *e) MUST_CHECK;
 /* Connects to the broker, for ever. */
 int route_watch_start(struct route_watch *w, struct err *e) MUST_CHECK;

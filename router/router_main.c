@@ -175,7 +175,10 @@ start(struct router *r, struct err *e)
 	r->signals[1] = loop_signal_start(r->loop, SIGINT, on_stop, r);
 	r->signals[2] = loop_signal_start(r->loop, SIGHUP, on_hangup, r);
 	r->signals[3] = loop_signal_start(r->loop, SIGUSR1, on_reopen, r);
-	return fleet_start(r->fleet, e);
+	if (fleet_start(r->fleet, e) < 0)
+		return -1;
+	on_fleet_change(r); /* nothing is under way when there is no table yet */
+	return 0;
 }
 
 static void

@@ -113,6 +113,20 @@ def it_starts_from_the_saved_table_without_a_broker(w):
     assert r.get("back.test").body == b"a"
 
 
+def without_any_table_it_asks_for_patience(w):
+    b = w.broker()
+    b.stop()
+    a = w.instance("a")
+    r = w.fed_router(b)
+    x = r.get("one.test")
+    assert x.status == 503 and x.headers["retry-after"] == "1", x.status
+    b.start()
+    b.wait_report(lambda x: x["revision"] == b.revision, "the empty snapshot")
+    assert r.get("one.test").status == 404
+    b.wait_applied(b.put("one.test", a))
+    assert r.get("one.test").body == b"a"
+
+
 def a_reset_removes_what_it_does_not_name(w):
     b = w.broker()
     a = w.instance("a")
@@ -280,6 +294,6 @@ def a_static_table_is_read_again(w):
 
 run_tests([a_switch_of_instances_loses_no_request, a_change_is_in_force_at_once, running_requests_finish_on_the_old_instance,
            idle_connections_to_a_retired_instance_close, it_starts_from_the_saved_table_without_a_broker,
-           a_reset_removes_what_it_does_not_name, a_foreign_cluster_is_refused, a_bad_route_does_not_stop_the_others,
+           without_any_table_it_asks_for_patience, a_reset_removes_what_it_does_not_name, a_foreign_cluster_is_refused, a_bad_route_does_not_stop_the_others,
            three_instances_share_fairly, sequential_requests_take_turns, slow_requests_spread_over_all_lanes, a_dead_instance_costs_no_request,
            stale_connections_cost_no_request, the_end_waits_for_running_requests, a_static_table_is_read_again])

@@ -211,6 +211,19 @@ bad_routes_are_refused(void **state)
 		assert_int_equal(host_table_put(t, &r, &e), -1);
 		assert_string_equal(e.field, "endpoints[1].port");
 	}
+	assert_int_equal(host_table_count(t), 0);
+	host_table_free(t);
+}
+
+static void
+an_empty_table_is_published_once(void **state)
+{
+	struct host_table *t = host_table_new(LANES);
+	const struct host_root *root = publish(t, NULL);
+
+	(void)state;
+	assert_non_null(root);
+	assert_string_equal(found(root, "a.test"), "");
 	assert_null(host_table_publish(t));
 	host_table_free(t);
 }
@@ -268,6 +281,7 @@ main(void)
 		cmocka_unit_test(nothing_shows_before_publication),
 		cmocka_unit_test(an_endpoint_that_comes_back_is_new),
 		cmocka_unit_test(bad_routes_are_refused),
+		cmocka_unit_test(an_empty_table_is_published_once),
 		cmocka_unit_test(it_is_a_map),
 	};
 
