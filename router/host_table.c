@@ -39,6 +39,7 @@ struct host_table {
 	struct map *endpoints; /* "id address:port" -> live endpoint */
 	bool was_published;
 	size_t n;
+	uint32_t mark; /* of the sweep under way, or the last one */
 	int lanes;
 };
 
@@ -388,6 +389,7 @@ route_new(struct host_table *t, const struct wire_route *w)
 	r->timeout_s = (uint32_t)(w->timeout_s < 0 ? 0 : w->timeout_s);
 	for (; r->n < n; r->n++)
 		r->ep[r->n] = endpoint_ref(t, &w->endpoints.v[r->n]);
+	r->mark = t->mark;
 	return r;
 }
 
@@ -456,6 +458,7 @@ host_table_put(struct host_table *t, const struct wire_route *w, struct err *e)
 	if (old != NULL && route_equal(old, r)) {
 		for (size_t i = 0; i < r->n; i++)
 			r->ep[i]->refs--; /* the old one names them too */
+		host_table_keep(t, old);
 		free(r);
 		return 0;
 	}
@@ -491,6 +494,45 @@ host_table_delete(struct host_table *t, const char *host)
 	if (*host == '*')
 		t->draft->wildcards--;
 	return true;
+}
+
+/* --- sweeps --- */
+
+void
+host_table_begin_sweep(struct host_table *t)
+{
+	t->mark++;
+}
+
+void
+host_table_keep(struct host_table *t, const struct host_route *r)
+{
+	((struct host_route *)r)->mark = t->mark; /* lanes do not look at it */
+}
+
+struct sweep {
+	uint32_t mark;
+	struct str_list unmarked;
+};
+
+static void
+note_unmarked(const struct host_route *r, void *arg)
+{
+	struct sweep *s = arg;
+
+	if (r->mark != s->mark)
+		str_list_add(&s->unmarked, r->host);
+}
+
+void
+host_table_sweep(struct host_table *t)
+{
+	struct sweep s = { .mark = t->mark };
+
+	host_table_each(t, note_unmarked, &s);
+	for (size_t i = 0; i < s.unmarked.n; i++)
+		(void)host_table_delete(t, s.unmarked.v[i]);
+	str_list_fini(&s.unmarked);
 }
 
 /* --- publication --- */

@@ -48,6 +48,7 @@ struct host_route {
 	struct host_route *next; /* in the list of retired ones */
 	uint32_t hash;
 	uint32_t timeout_s; /* 0: the default */
+	uint32_t mark;      /* control thread: the last sweep that kept it */
 	uint16_t host_n;
 	uint16_t n;
 	uint8_t state;    /* enum wire_route_state */
@@ -81,6 +82,10 @@ int host_table_check(const struct wire_route *r, struct err *e) MUST_CHECK;
 /* Takes in a route. ERR_INVALID: an address or host is malformed; the table is unchanged. */
 int host_table_put(struct host_table *t, const struct wire_route *r, struct err *e) MUST_CHECK;
 bool host_table_delete(struct host_table *t, const char *host);
+/* A table that is given anew as a whole: what is put or kept between these stays, the rest goes. */
+void host_table_begin_sweep(struct host_table *t);
+void host_table_keep(struct host_table *t, const struct host_route *r);
+void host_table_sweep(struct host_table *t);
 /* The control thread's view, with all changes. */
 const struct host_route *host_table_get(const struct host_table *t, const char *host, size_t n);
 /* Whether the instance of a retired endpoint is routed again. */

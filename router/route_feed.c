@@ -3,24 +3,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/wire/wire_feed.h"
 #include "lib/wire/wire_route.h"
 #include "router/host_table.h"
-#include "router/route_file.h"
 
 void
 route_feed_fini(struct route_feed *f)
 {
-	map_free(STEAL(f->named));
 	free(STEAL(f->cluster));
 }
 
 void
 route_feed_begin(struct route_feed *f)
 {
-	map_free(STEAL(f->named));
+	f->in_snapshot = false;
 	f->is_first = true;
 }
 
@@ -69,8 +66,6 @@ put(struct route_feed *f, const struct wire_feed *w, struct err *e)
 		(void)err_wrap(e, "route %s", w->key);
 		return ROUTE_FEED_SKIPPED;
 	}
-	if (f->named != NULL)
-		map_set(f->named, r.host, f);
 	return ROUTE_FEED_CHANGE;
 }
 
@@ -81,13 +76,13 @@ take(struct route_feed *f, const struct wire_feed *w, struct err *e)
 
 	switch (w->type) {
 	case WIRE_FEED_RESET:
-		map_free(f->named);
-		f->named = map_new(NULL);
+		host_table_begin_sweep(f->table);
+		f->in_snapshot = true;
 		return ROUTE_FEED_RESET;
 	case WIRE_FEED_SYNC:
-		if (f->named != NULL)
-			route_file_keep_only(f->table, f->named);
-		map_free(STEAL(f->named));
+		if (f->in_snapshot)
+			host_table_sweep(f->table);
+		f->in_snapshot = false;
 		f->revision = w->revision;
 		return ROUTE_FEED_SYNC;
 	case WIRE_FEED_PUT:

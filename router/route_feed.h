@@ -9,16 +9,15 @@
 #include "lib/base/str.h"
 
 struct host_table;
-struct map;
 
 /* Zero-initialise; what is known of the cluster survives reconnections. */
 struct route_feed {
 	struct host_table *table; /* borrowed */
 	char *cluster;            /* owned; NULL: none known */
 	int64_t epoch;
-	int64_t revision;  /* of the last sync; 0: none */
-	struct map *named; /* owned: hosts of the snapshot under way; NULL: none is */
-	bool is_first;     /* the next line is the first of a connection */
+	int64_t revision; /* of the last sync; 0: none */
+	bool in_snapshot; /* from a reset to its sync */
+	bool is_first;    /* the next line is the first of a connection */
 };
 
 void route_feed_fini(struct route_feed *f);

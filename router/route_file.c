@@ -5,23 +5,28 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
-#include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "router/host_table.h"
 
 enum { FILE_MAX = 256 * 1024 * 1024 };
 
-struct route_list {
-	struct wire_route *v; /* owned */
+/* A line that differs from the table, parsed. */
+struct new_line {
+	const char *at; /* where it stands in the text */
+	struct wire_route route;
+};
+
+struct new_lines {
+	struct new_line *v; /* owned */
 	size_t n, cap;
 };
 
 static void
-list_fini(struct route_list *l)
+new_lines_fini(struct new_lines *l)
 {
 	for (size_t i = 0; i < l->n; i++)
-		wire_route_fini(&l->v[i]);
+		wire_route_fini(&l->v[i].route);
 	free(l->v);
 }
 
@@ -80,74 +85,102 @@ parse_line(struct str line, struct wire_route *out, struct err *e)
 	return host_table_check(out, e);
 }
 
-static int
-parse_all(struct route_list *l, struct str text, struct err *e)
+/* The next line that is no comment; false: there is none. number counts all of them. */
+static bool
+next_line(struct str *text, struct str *out, size_t *number)
 {
-	for (size_t number = 1; text.n != 0; number++) {
+	while (text->n != 0) {
 		struct str line;
 
-		text = str_cut(text, '\n', &line);
+		*text = str_cut(*text, '\n', &line);
+		(*number)++;
 		if (line.n != 0 && line.p[line.n - 1] == '\r')
 			line.n--;
-		line = str_trim(line);
-		if (line.n == 0 || *line.p == '#')
+		*out = str_trim(line);
+		if (out->n != 0 && *out->p != '#')
+			return true;
+	}
+	return false;
+}
+
+/* The route that is just what the line says, or NULL: most lines of a large table do not change. */
+static const struct host_route *
+find_same(const struct host_table *t, struct str line)
+{
+	struct str host = next_word(&line), w;
+	const struct host_route *r = host_table_get(t, host.p, host.n);
+	size_t n = 0;
+
+	if (r == NULL)
+		return NULL;
+	for (; (w = next_word(&line)).n != 0; n++) {
+		if (n == r->n || !str_eq(w, r->ep[n]->name))
+			return NULL;
+	}
+	return n == r->n ? r : NULL;
+}
+
+static int
+parse_new(const struct host_table *t, struct str text, struct new_lines *l, struct err *e)
+{
+	struct str line;
+	size_t number = 0;
+
+	while (next_line(&text, &line, &number)) {
+		struct new_line *new;
+
+		if (find_same(t, line) != NULL)
 			continue;
 		if (l->n == l->cap) {
 			l->cap = l->cap == 0 ? 64 : l->cap * 2;
 			l->v = xreallocarray(l->v, l->cap, sizeof *l->v);
 		}
-		l->v[l->n] = (struct wire_route){ 0 };
-		if (parse_line(line, &l->v[l->n++], e) < 0)
+		new = &l->v[l->n++];
+		*new = (struct new_line){ .at = line.p };
+		if (parse_line(line, &new->route, e) < 0)
 			return err_wrap(e, "line %zu", number);
 	}
 	return 0;
 }
 
-struct sweep {
-	const struct map *named; /* borrowed */
-	struct str_list unnamed;
-};
-
+/* A line that was as in the table, until one before it changed that: its host stands there twice.
+ */
 static void
-note_unnamed(const struct host_route *r, void *arg)
+put_again(struct host_table *t, struct str line)
 {
-	struct sweep *s = arg;
+	AUTO_FINI(wire_route_fini) struct wire_route r = { 0 };
+	struct err e = { 0 };
 
-	if (map_get(s->named, r->host) == NULL)
-		str_list_add(&s->unnamed, r->host);
-}
-
-void
-route_file_keep_only(struct host_table *t, const struct map *named)
-{
-	struct sweep s = { .named = named };
-
-	host_table_each(t, note_unnamed, &s);
-	for (size_t i = 0; i < s.unnamed.n; i++)
-		(void)host_table_delete(t, s.unnamed.v[i]);
-	str_list_fini(&s.unnamed);
+	if (parse_line(line, &r, &e) < 0 || host_table_put(t, &r, &e) < 0)
+		abort(); /* it is in the table already */
 }
 
 int
 route_file_apply(struct host_table *t, const char *p, size_t n, struct err *e)
 {
-	AUTO_FINI(list_fini) struct route_list l = { 0 };
-	struct map *named;
+	AUTO_FINI(new_lines_fini) struct new_lines l = { 0 };
+	struct str text = { p, n }, line;
+	size_t number = 0, k = 0;
 
 	if (memchr(p, '\0', n) != NULL)
 		return err_set(e, ERR_INVALID, NULL, "the file has NUL bytes: it is no table");
-	if (parse_all(&l, (struct str){ p, n }, e) < 0)
+	if (parse_new(t, text, &l, e) < 0)
 		return -1;
-	named = map_new(NULL);
-	for (size_t i = 0; i < l.n; i++) {
+	host_table_begin_sweep(t);
+	while (next_line(&text, &line, &number)) {
+		const struct host_route *same = NULL;
 		struct err bad = { 0 };
 
-		map_set(named, l.v[i].host, t);
-		if (host_table_put(t, &l.v[i], &bad) < 0)
-			abort(); /* was checked */
+		if (k < l.n && l.v[k].at == line.p) {
+			if (host_table_put(t, &l.v[k++].route, &bad) < 0)
+				abort(); /* was checked */
+		} else if ((same = find_same(t, line)) != NULL) {
+			host_table_keep(t, same);
+		} else {
+			put_again(t, line);
+		}
 	}
-	route_file_keep_only(t, named);
-	map_free(named);
+	host_table_sweep(t);
 	return 0;
 }
 

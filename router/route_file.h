@@ -6,12 +6,9 @@
 #include "lib/base/err.h"
 
 struct host_table;
-struct map;
 
 /* Makes the table what the text says: routes that it does not name go. A malformed line is
  * ERR_INVALID with its number, and nothing was changed. */
 int route_file_apply(struct host_table *t, const char *p, size_t n, struct err *e) MUST_CHECK;
 /* Reads the file; blocks. */
 int route_file_load(struct host_table *t, const char *path, struct err *e) MUST_CHECK;
-/* Deletes the routes whose host is no key of the map. */
-void route_file_keep_only(struct host_table *t, const struct map *named);

@@ -293,6 +293,44 @@ static_tables(void **state)
 	}
 }
 
+static void
+apply(struct fixture *f, const char *text)
+{
+	struct err e = { 0 };
+
+	assert_int_equal(route_file_apply(f->table, text, strlen(text), &e), 0);
+}
+
+static const char *
+first_endpoint(const struct fixture *f, const char *host)
+{
+	return host_table_get(f->table, host, strlen(host))->ep[0]->name;
+}
+
+static void
+a_static_table_is_read_again(void **state)
+{
+	AUTO_FINI(fixture_fini) struct fixture f;
+	struct err e = { 0 };
+
+	(void)state;
+	setup(&f);
+	apply(&f, "a.test 1.1.1.1:1\nb.test 1.1.1.1:1\nc.test 1.1.1.1:1 2.2.2.2:2\n");
+	apply(&f, "a.test 1.1.1.1:1\nB.TEST 1.1.1.1:1\nc.test 1.1.1.1:1\n");
+	assert_int_equal(host_table_count(f.table), 3);
+	assert_int_equal(host_table_get(f.table, "c.test", 6)->n, 1);
+	apply(&f, "a.test 1.1.1.1:1\n");
+	assert_int_equal(host_table_count(f.table), 1);
+	/* a host that stands there twice: the last line counts */
+	apply(&f, "a.test 3.3.3.3:3\na.test 1.1.1.1:1\n");
+	assert_string_equal(first_endpoint(&f, "a.test"), "1.1.1.1:1");
+	apply(&f, "a.test 1.1.1.1:1\na.test 3.3.3.3:3\na.test 1.1.1.1:1\na.test 4.4.4.4:4");
+	assert_string_equal(first_endpoint(&f, "a.test"), "4.4.4.4:4");
+	assert_int_equal(route_file_apply(f.table, "b.test 1.1.1.1:1\nx", 18, &e), 0);
+	assert_int_equal(route_file_apply(f.table, "c.test 1.1.1.1:1\nx y", 20, &e), -1);
+	assert_true(has(&f, "b.test") && !has(&f, "c.test"));
+}
+
 int
 main(void)
 {
@@ -304,6 +342,7 @@ main(void)
 		cmocka_unit_test(a_torn_log_is_read_up_to_its_last_sync),
 		cmocka_unit_test(what_is_saved_is_read_back),
 		cmocka_unit_test(static_tables),
+		cmocka_unit_test(a_static_table_is_read_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
