@@ -54,11 +54,13 @@ static bool
 claim(struct instances *is, const char *gear, const char *id)
 {
 	AUTO(free) char *name = xasprintf("%s/%s", gear, id);
+	/* A bundle that a kill left without its config does not say whose it is. */
+	AUTO(free) char *nameless = xasprintf("unknown/%s", id);
+	bool is_left = str_list_has(&is->leftovers, name) || str_list_has(&is->leftovers, nameless);
 
-	if (!str_list_has(&is->leftovers, name))
-		return false;
 	str_list_remove(&is->leftovers, name);
-	return true;
+	str_list_remove(&is->leftovers, nameless);
+	return is_left;
 }
 
 static struct instance *

@@ -163,8 +163,10 @@ try_block(const struct net_block_opts *o, int number, const struct ifaddrs *addr
 	if (rc < 0)
 		return -1;
 	read_owner(path, tag, &state);
-	is_mine = state != NULL && strcmp(state, o->state_dir) == 0;
-	if (rc == 0 && is_mine)
+	/* A kill between making and writing leaves no owner: then what was remembered counts. */
+	is_mine =
+	    state != NULL ? strcmp(state, o->state_dir) == 0 : number == remembered(o->state_dir);
+	if (rc == 0 && is_mine && state != NULL)
 		return err_set(e, ERR_BUSY, NULL, "another process runs a node on %s", state);
 	if (rc == 0 || (state != NULL && !is_mine))
 		return 0;
@@ -172,7 +174,8 @@ try_block(const struct net_block_opts *o, int number, const struct ifaddrs *addr
 		(void)unlink(path);
 		return 0;
 	}
-	if (write_owner(fd, o->tag, o->state_dir, e) < 0)
+	if ((!is_mine || state == NULL || strcmp(tag, o->tag) != 0) &&
+	    write_owner(fd, o->tag, o->state_dir, e) < 0)
 		return -1;
 	*out = (struct net_block){ .number = number, .lock_fd = fd, .path = STEAL(path) };
 	fd = -1;

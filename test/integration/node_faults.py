@@ -81,7 +81,7 @@ def killed_at_random(w):
     stop = threading.Event()
 
     def killer():
-        while not stop.wait(rng.uniform(0.05, 0.8)):
+        while not stop.wait(rng.uniform(0.05, 2.0)):
             try:
                 w.process.kill()
             except OSError:

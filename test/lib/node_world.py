@@ -380,7 +380,7 @@ def run_tests(tests):
             traceback.print_exc(file=sys.stdout)
             if os.path.exists(w.log_path):
                 with open(w.log_path, errors="replace") as f:
-                    print("".join("# " + x for x in f.readlines()[-60:]), flush=True)
+                    print("".join("# " + x for x in f.readlines()[-int(os.environ.get("LOG_LINES", "60")):]), flush=True)
         finally:
             w.close()
     sys.exit(bad != 0)
