@@ -405,7 +405,7 @@ limits_entry_self(const struct limits_entry *en)
 int
 limits_enter(const struct limits *l, struct limits_group g, pid_t pid, struct err *e)
 {
-	struct limits_entry en;
+	struct limits_entry en = { .n = 0 };
 	char text[16];
 	int i, rc = 0;
 	int n = snprintf(text, sizeof text, "%d", (int)pid);

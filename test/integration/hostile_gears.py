@@ -166,6 +166,16 @@ def the_network_ends_at_the_application(w):
     assert ask(w, a, f"/connect?{mine}:8080") == "connected"
     assert ask(w, a, "/resolve?bank-demo.apps.test") == "unknown"
     wait_for(lambda: ask(w, a, "/resolve?shop-demo.apps.test") == mine, "its own name")
+    # another gear of the same application is no stranger
+    first = w.broker.instances[a]["gear"]
+    g = w.gear(app_name="shop", app_id=first, gear_name="other", gear_dns="other-demo.apps.test")
+    c = w.instance(g, w.layer(FILES))
+    assert w.wait_state(c, "ready", "failed")["state"] == "ready", w.broker.instances[c]
+    other = w.broker.instances[c]["address"]
+    assert ask(w, a, f"/connect?{other}:8080") == "connected" and ask(w, c, f"/connect?{mine}:8080") == "connected"
+    assert ask(w, c, f"/connect?{theirs}:8080") == "refused" and ask(w, b, f"/connect?{other}:8080") == "refused"
+    wait_for(lambda: ask(w, a, "/resolve?other-demo.apps.test") == other, "name of the other gear")
+    assert ask(w, b, "/resolve?other-demo.apps.test") == "unknown"
     got = ask(w, a, "/raw")
     assert got["raw"] != "made" and got["packet"] != "made" and got["netlink_nf"] != "done", got
     listener.close()
