@@ -352,19 +352,11 @@ static int
 send_tree(struct build_order *o, const struct look_job *j, struct err *e)
 {
 	AUTO_FINI(repo_submodule_fini) struct repo_submodule_plan plan = { 0 };
-	AUTO(free) char *line = NULL;
 	struct build_record *r = o->r;
-	const char *branch = str_has_prefix(r->ref, "refs/heads/") ? r->ref + 11 : r->ref;
 
 	mem_set_str(&r->sha1, j->sha1);
 	r->force_clean = r->force_clean || j->look.force_clean;
 	r->hot_deploy = r->hot_deploy || j->look.hot_deploy;
-	if (r->force_clean)
-		o->on_line("Force clean build enabled - cleaning dependencies", o->arg);
-	if (!r->is_template) {
-		line = xasprintf("Building git ref '%s', commit %.7s", branch, r->sha1);
-		o->on_line(line, o->arg);
-	}
 	if (repo_submodule_plan(o->b, r, j->git_dir, &j->look, &plan, o->on_line, o->arg, e) < 0 ||
 	    call_node(o, e) < 0)
 		return -1;

@@ -201,6 +201,8 @@ class Handler(socketserver.StreamRequestHandler):
              sha1=order["sha1"], ref=order["ref"], names=sorted(names)[:200], template=order.get("is_template"),
              env=order["gear"].get("env"), branch=order["gear"].get("deployment_branch"), size=len(tar),
              force_clean=order.get("force_clean"))
+        if order.get("force_clean"):
+            self.chunk({"line": "Force clean build enabled - cleaning dependencies"})
         self.chunk({"line": "Building with the fake cartridge"})
         if "BUILD_WAITS" in files:
             name = files["BUILD_WAITS"].decode().strip()
