@@ -153,7 +153,8 @@ remove_tokens(
 {
 	struct removal r = { .t = t, .op = op, .void_for = void_for };
 
-	record_each(b->store, STORE_PREFIX_TOKEN, &wire_token_codec, remove_token, &r);
+	record_each_with(
+	    b->store, STORE_PREFIX_TOKEN, op->login, &wire_token_codec, remove_token, &r);
 	return r.kept;
 }
 
@@ -192,7 +193,8 @@ password_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	mem_set_str(&u.password_hash, op->hash);
 	u.auth_rev++;
 	if (op->id != NULL)
-		record_each(b->store, STORE_PREFIX_TOKEN, &wire_token_codec, find_token, &f);
+		record_each_with(
+		    b->store, STORE_PREFIX_TOKEN, f.id, &wire_token_codec, find_token, &f);
 	if (f.key != NULL) {
 		f.token.auth_rev = u.auth_rev;
 		record_put_cas(t, f.key, f.rev, &wire_token_codec, &f.token);
@@ -279,7 +281,7 @@ account_find_token(
 {
 	struct find f = { .login = login, .id = id };
 
-	record_each(b->store, STORE_PREFIX_TOKEN, &wire_token_codec, find_token, &f);
+	record_each_with(b->store, STORE_PREFIX_TOKEN, f.id, &wire_token_codec, find_token, &f);
 	*out = f.token;
 	if (f.key == NULL)
 		return false;
@@ -293,7 +295,7 @@ note_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	const struct op *op = arg;
 	struct find f = { .login = op->login, .id = op->id };
 
-	record_each(b->store, STORE_PREFIX_TOKEN, &wire_token_codec, find_token, &f);
+	record_each_with(b->store, STORE_PREFIX_TOKEN, f.id, &wire_token_codec, find_token, &f);
 	if (f.key == NULL)
 		return err_set(e, ERR_NOT_FOUND, "id", "Authorization '%.64s' not found.", op->id);
 	mem_set_str(&f.token.note, op->note);

@@ -77,7 +77,7 @@ api_app_list(struct api_call *c)
 	}
 	prefix = domain == NULL ? xstrdup(STORE_PREFIX_APP) : store_key_app(d.name, "");
 	l.by_name = omap_new(free_app);
-	record_each(c->b->store, prefix, &wire_app_codec, collect, &l);
+	record_each_with(c->b->store, prefix, c->who.login, &wire_app_codec, collect, &l);
 	api_json_arr(api_data(c, "applications"), NULL);
 	for (const char *k = omap_seek(l.by_name, "", false, &value); k != NULL;
 	     k = omap_seek(l.by_name, k, true, &value))

@@ -102,7 +102,8 @@ api_domain_list(struct api_call *c)
 		return;
 	l.counts = api_domain_includes(c, "application_info");
 	api_json_arr(api_data(c, "domains"), NULL);
-	record_each(c->b->store, STORE_PREFIX_DOMAIN, &wire_domain_codec, list_one, &l);
+	record_each_with(
+	    c->b->store, STORE_PREFIX_DOMAIN, c->who.login, &wire_domain_codec, list_one, &l);
 	api_json_end_arr(&c->json);
 	api_send(c, 200);
 }

@@ -62,7 +62,7 @@ gear_state(const struct api_call *c, const struct wire_app *a, const char *node,
 
 	if (!node_link_is_alive(c->b->nodes, node))
 		return "unknown";
-	record_each(c->b->store, prefix, &wire_instance_status_codec, see_instance, &s);
+	record_each_with(c->b->store, prefix, uuid, &wire_instance_status_codec, see_instance, &s);
 	switch (s.best) {
 	case STATE_STARTED:
 		return "started";
@@ -145,7 +145,7 @@ write_group(struct api_call *c, struct api_json *j, const struct wire_app *a)
 	api_json_int(j, "additional_gear_storage", 0);
 	write_carts(c, j, a);
 	api_json_arr(j, "gears");
-	record_each(c->b->store, STORE_PREFIX_GEAR, &wire_gear_codec, write_gear, &l);
+	record_each_with(c->b->store, STORE_PREFIX_GEAR, a->id, &wire_gear_codec, write_gear, &l);
 	api_json_end_arr(j);
 	api_json_end_obj(j);
 }

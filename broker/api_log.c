@@ -271,8 +271,8 @@ api_log_app(struct api_call *c)
 		api_fail_err(c, &e, 1);
 		return;
 	}
-	record_each(
-	    c->b->store, STORE_PREFIX_GEAR, &wire_gear_codec, add_source, (void *[]){ t, a.id });
+	record_each_with(c->b->store, STORE_PREFIX_GEAR, a.id, &wire_gear_codec, add_source,
+	    (void *[]){ t, a.id });
 	if (t->n > 1 && !t->follow)
 		t->sorted = omap_new(free);
 	c->gone = gone;

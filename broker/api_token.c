@@ -77,7 +77,8 @@ api_token_list(struct api_call *c)
 	}
 	l.by_time = omap_new(free_token);
 
-	record_each(c->b->store, STORE_PREFIX_TOKEN, &wire_token_codec, collect, &l);
+	record_each_with(
+	    c->b->store, STORE_PREFIX_TOKEN, c->who.login, &wire_token_codec, collect, &l);
 	api_json_arr(j, NULL);
 	for (const char *k = omap_seek(l.by_time, "", false, &value); k != NULL;
 	     k = omap_seek(l.by_time, k, true, &value))

@@ -177,7 +177,7 @@ static void
 own_gears_collect(const struct broker *b, const char *app_id, struct own_gears *out)
 {
 	*out = (struct own_gears){ .app_id = app_id };
-	record_each(b->store, STORE_PREFIX_GEAR, &wire_gear_codec, collect_gear, out);
+	record_each_with(b->store, STORE_PREFIX_GEAR, app_id, &wire_gear_codec, collect_gear, out);
 }
 
 static void

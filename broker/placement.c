@@ -25,21 +25,21 @@ struct pick {
 
 /* Counts a gear record under its node: /gear/NODE/UUID. */
 static bool
-count_gear(const char *key, int64_t rev, void *rec, void *arg)
+count_gear(const struct store_kv *kv, void *arg)
 {
-	const struct wire_gear *g = rec;
 	struct pick *p = arg;
-	const char *node = key + strlen(STORE_PREFIX_GEAR);
+	const char *node = kv->key + strlen(STORE_PREFIX_GEAR);
+	const char *app = p->need->app_id;
 	AUTO(free) char *name = xstrndup(node, strcspn(node, "/"));
 	struct count *c = map_get(p->counts, name);
 
-	(void)rev;
 	if (c == NULL) {
 		c = xcalloc(1, sizeof *c);
 		map_set(p->counts, name, c);
 	}
 	c->gears++;
-	if (p->need->app_id != NULL && strcmp(g->app_id, p->need->app_id) == 0)
+	/* the id is as good as unique in a record: no need to decode it */
+	if (app != NULL && memmem(kv->val, kv->n, app, strlen(app)) != NULL)
 		c->own++;
 	return true;
 }
@@ -84,7 +84,7 @@ placement_pick(const struct broker *b, const struct placement_need *need, struct
 {
 	struct pick p = { .b = b, .need = need, .counts = map_new(free) };
 
-	record_each(b->store, STORE_PREFIX_GEAR, &wire_gear_codec, count_gear, &p);
+	store_range(b->store, STORE_PREFIX_GEAR, count_gear, &p);
 	record_each(b->store, STORE_PREFIX_NODE, &wire_node_record_codec, consider, &p);
 	map_free(p.counts);
 	if (p.best == NULL && !p.any_alive)

@@ -93,6 +93,7 @@ record_delete_cas(struct store_txn *t, char *take_key, int64_t rev)
 
 struct each {
 	const struct codec *codec; /* borrowed */
+	const char *word;          /* borrowed or NULL */
 	void *rec;                 /* storage of one record */
 	record_visit_fn *fn;
 	void *arg;
@@ -105,6 +106,8 @@ visit(const struct store_kv *kv, void *arg)
 	struct err e = { 0 };
 	bool more;
 
+	if (each->word != NULL && memmem(kv->val, kv->n, each->word, strlen(each->word)) == NULL)
+		return true;
 	if (decode(kv, each->codec, each->rec, &e) < 0) {
 		log_error("record_unreadable", LOG_STR("key", kv->key), LOG_ERR(&e));
 		return true;
@@ -115,14 +118,21 @@ visit(const struct store_kv *kv, void *arg)
 }
 
 void
-record_each(const struct store *s, const char *prefix, const struct codec *c, record_visit_fn *fn,
-    void *arg)
+record_each_with(const struct store *s, const char *prefix, const char *word, const struct codec *c,
+    record_visit_fn *fn, void *arg)
 {
-	struct each each = { .codec = c, .fn = fn, .arg = arg };
+	struct each each = { .codec = c, .word = word, .fn = fn, .arg = arg };
 
 	each.rec = xcalloc(1, c->size);
 	store_range(s, prefix, visit, &each);
 	free(each.rec);
+}
+
+void
+record_each(const struct store *s, const char *prefix, const struct codec *c, record_visit_fn *fn,
+    void *arg)
+{
+	record_each_with(s, prefix, NULL, c, fn, arg);
 }
 
 char *

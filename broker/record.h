@@ -31,5 +31,10 @@ typedef bool record_visit_fn(const char *key, int64_t rev, void *rec, void *arg)
 void record_each(const struct store *s, const char *prefix, const struct codec *c,
     record_visit_fn *fn, void *arg);
 
+/* The same, only records whose text holds `word` somewhere: what does not is not even decoded. The
+ * caller looks at the member itself. */
+void record_each_with(const struct store *s, const char *prefix, const char *word,
+    const struct codec *c, record_visit_fn *fn, void *arg);
+
 /* A new object id: 24 hex digits; those made by one process sort by their making. Caller owns. */
 char *record_new_id(void);
