@@ -22,6 +22,7 @@
 #include "lib/oci/oci_layer.h"
 #include "lib/wire/wire_node.h"
 #include "node/build_container.h"
+#include "node/build_output.h"
 #include "node/build_start.h"
 #include "node/build_work.h"
 #include "node/container.h"
@@ -31,7 +32,6 @@
 
 enum {
 	ORDER_MAX = 1024 * 1024,
-	LINE_BYTES_MAX = 8 * 1024,
 	UNPACK_QUEUE_MAX = 1024 * 1024,
 	FILES_MAX = 200 * 1000,
 	TIMEOUT_S = 600,
@@ -69,7 +69,6 @@ enum phase {
 struct build {
 	struct build *prev, *next;
 	struct builder *b;
-	struct http_req *r; /* NULL: nobody listens any more */
 	enum phase phase;
 	struct wire_build_order order;
 	const struct cart_dir_entry *web;
@@ -86,10 +85,8 @@ struct build {
 	struct oci_layer_result src;
 	struct build_plan plan;
 	struct wire_build_result result;
-	struct buf line; /* of the output, not yet whole */
-	int64_t output_left;
+	struct build_output out;
 	bool is_waiting; /* for its turn among builder instances; it was told */
-	bool is_cut;     /* output beyond the limit was left out */
 	bool is_aborted;
 	struct err why;
 	int64_t start_us, phase_us;
@@ -110,68 +107,19 @@ now_us(void)
 /* --- lines to the asker --- */
 
 static void
-send_json(struct build *x, struct buf *json)
-{
-	buf_addc(json, '\n');
-	if (x->r != NULL && !http_req_write(x->r, json->p, json->n) && x->run != NULL)
-		build_container_pause(x->run, true);
-}
-
-static void
-send_line(struct build *x, const char *p, size_t n)
-{
-	AUTO_FINI(buf_fini) struct buf json = { 0 };
-
-	buf_adds(&json, "{\"line\":");
-	buf_add_json_strn(&json, p, n);
-	buf_addc(&json, '}');
-	send_json(x, &json);
-}
-
-static void
 say(struct build *x, const char *text)
 {
-	send_line(x, text, strlen(text));
+	build_output_say(&x->out, text);
 }
 
-static void
-flush_line(struct build *x)
-{
-	if (x->line.n > 0)
-		send_line(x, x->line.p, x->line.n);
-	buf_clear(&x->line);
-}
-
-/* Output of the build: whole lines, of bounded length; progress bars overwrite themselves. */
 static void
 on_output(const char *p, size_t n, void *arg)
 {
 	struct build *x = arg;
 
-	if ((int64_t)n > x->output_left) {
-		n = (size_t)x->output_left;
-		if (!x->is_cut) {
-			x->is_cut = true;
-			flush_line(x);
-			say(x, "Warning: the output is longer than its limit: what follows is not "
-			       "shown");
-		}
-	}
-	x->output_left -= (int64_t)n;
-	for (size_t i = 0; i < n; i++) {
-		if (p[i] == '\n') {
-			if (x->line.n == 0)
-				say(x, "");
-			flush_line(x);
-		} else if (p[i] == '\r') {
-			if (i + 1 < n && p[i + 1] != '\n')
-				buf_clear(&x->line);
-		} else {
-			buf_addc(&x->line, p[i]);
-			if (x->line.n >= LINE_BYTES_MAX)
-				flush_line(x);
-		}
-	}
+	build_output_write(&x->out, p, n);
+	if (x->out.is_full && x->run != NULL)
+		build_container_pause(x->run, true);
 }
 
 static void
@@ -180,6 +128,7 @@ on_drain(struct http_req *r, void *arg)
 	struct build *x = arg;
 
 	(void)r;
+	x->out.is_full = false;
 	if (x->run != NULL)
 		build_container_pause(x->run, false);
 }
@@ -225,26 +174,15 @@ build_end(struct build *x)
 	build_plan_fini(&x->plan);
 	wire_build_result_fini(&x->result);
 	buf_fini(&x->head);
-	buf_fini(&x->line);
+	build_output_fini(&x->out);
 	free(x);
 }
 
 static void
 send_result(struct build *x)
 {
-	AUTO_FINI(buf_fini) struct buf json = { 0 };
-
-	flush_line(x);
 	x->result.us.total = now_us() - x->start_us;
-	if (x->r == NULL)
-		return;
-	buf_adds(&json, "{\"has_result\":true,\"result\":");
-	codec_encode(&wire_build_result_codec, &x->result, &json);
-	buf_addc(&json, '}');
-	send_json(x, &json);
-	http_req_on_close(x->r, NULL, NULL);
-	http_req_on_drain(x->r, NULL, NULL);
-	http_req_end(STEAL(x->r));
+	build_output_end(&x->out, &x->result);
 }
 
 static void
@@ -301,7 +239,7 @@ on_close(struct http_req *r, void *arg)
 	struct err e = { 0 };
 
 	(void)r;
-	x->r = NULL;
+	x->out.r = NULL;
 	(void)err_set(&e, ERR_CONFLICT, NULL, "cancelled: the connection ended");
 	stop(x, &e);
 }
@@ -384,8 +322,8 @@ on_unpack_drain(struct child *c, void *arg)
 	struct build *x = arg;
 
 	(void)c;
-	if (x->r != NULL)
-		http_req_pause(x->r, false);
+	if (x->out.r != NULL)
+		http_req_pause(x->out.r, false);
 }
 
 static void
@@ -393,8 +331,8 @@ feed_unpacker(struct build *x, const char *p, size_t n)
 {
 	if (x->unpack == NULL || n == 0)
 		return;
-	if (child_write(x->unpack, p, n) > UNPACK_QUEUE_MAX && x->r != NULL)
-		http_req_pause(x->r, true);
+	if (child_write(x->unpack, p, n) > UNPACK_QUEUE_MAX && x->out.r != NULL)
+		http_req_pause(x->out.r, true);
 }
 
 static void
@@ -433,8 +371,8 @@ start_unpack(struct build *x)
 	buf_fini(&x->head);
 	if (x->has_all)
 		child_close_stdin(x->unpack);
-	if (x->r != NULL)
-		http_req_pause(x->r, false);
+	if (x->out.r != NULL)
+		http_req_pause(x->out.r, false);
 }
 
 static void
@@ -685,14 +623,14 @@ read_order(struct build *x, const char *p, size_t n, struct err *e)
 		return -1;
 	if (o->timeout_s <= 0)
 		o->timeout_s = TIMEOUT_S;
-	x->output_left = o->output_max > 0 ? o->output_max : OUTPUT_MAX;
+	x->out.left = o->output_max > 0 ? o->output_max : OUTPUT_MAX;
 	return 0;
 }
 
 static void
 refuse(struct build *x, const struct err *e)
 {
-	http_req_reply_text(STEAL(x->r), err_http_status(e->code), "%s%s%s\n", e->field,
+	http_req_reply_text(STEAL(x->out.r), err_http_status(e->code), "%s%s%s\n", e->field,
 	    e->field[0] == '\0' ? "" : ": ", e->text);
 	build_end(x);
 }
@@ -704,8 +642,8 @@ begin(struct build *x)
 	AUTO(free) char *name = xasprintf("tree-%s", x->order.id);
 
 	x->dir = file_join(x->b->o.dirs->scratch, name);
-	http_req_begin(x->r, 200, headers);
-	http_req_on_drain(x->r, on_drain, x);
+	http_req_begin(x->out.r, 200, headers);
+	http_req_on_drain(x->out.r, on_drain, x);
 	x->timeout =
 	    loop_timer_start(x->b->o.loop, x->order.timeout_s * 1000, false, on_timeout, x);
 	x->disk = loop_timer_start(x->b->o.loop, DISK_CHECK_MS, true, on_disk_check, x);
@@ -760,7 +698,9 @@ builder_handle(struct builder *b, struct http_req *r)
 {
 	struct build *x = xcalloc(1, sizeof *x);
 
-	*x = (struct build){ .b = b, .r = r, .repo = -1, .next = b->first, .start_us = now_us() };
+	*x = (struct build){
+		.b = b, .out = { .r = r }, .repo = -1, .next = b->first, .start_us = now_us()
+	};
 	if (b->first != NULL)
 		b->first->prev = x;
 	b->first = x;
@@ -862,8 +802,8 @@ builder_free(struct builder *take_b)
 		return;
 	(void)err_set(&e, ERR_BUSY, NULL, "this node is stopping");
 	while (take_b->first != NULL) {
-		if (take_b->first->r != NULL && take_b->first->phase != PHASE_ORDER)
-			http_req_on_close(take_b->first->r, NULL, NULL);
+		if (take_b->first->out.r != NULL && take_b->first->phase != PHASE_ORDER)
+			http_req_on_close(take_b->first->out.r, NULL, NULL);
 		fail(take_b->first, "build", 0, &e);
 	}
 	child_free(take_b->ask_node);
