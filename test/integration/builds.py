@@ -107,6 +107,8 @@ def php_applications(w):
     a = App(w, "php", env=[{"name": "WHO", "value": "me"}])
     a.deploy(sample("php-front"), "front /a/b?q=7 me 7", path="/a/b?q=7")
     a.serves("just a file", "/robots.txt")
+    a.serves("admin pages, /admin/index.php", "/admin/")
+    assert a.get("/admin")[0] == 301 and "SECRET" not in a.get("/.env")[1], (a.get("/admin"), a.get("/.env"))
     a.env(PINION_DOCROOT="nowhere")
     b = a.build(sample("php-front"))
     assert not b.ok, b

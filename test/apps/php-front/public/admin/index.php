@@ -1,0 +1,1 @@
+<?php echo "admin pages, ", $_SERVER["SCRIPT_NAME"];
