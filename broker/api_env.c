@@ -49,9 +49,16 @@ api_env_check_name(const char *name, struct err *e)
 }
 
 int
-api_env_check_value(const char *value, struct err *e)
+api_env_check_value(const char *name, const char *value, struct err *e)
 {
 	size_t n = strlen(value);
+	int64_t seconds;
+
+	if (wire_env_is_seconds(name)) {
+		if (str_to_i64(str_of(value), 1, WIRE_ENV_SECONDS_MAX, "value", &seconds, e) < 0)
+			return err_wrap(e, "The seconds in %s", name);
+		return 0;
+	}
 
 	if (n > VALUE_BYTES_MAX)
 		return err_set(e, ERR_INVALID, "value",
@@ -98,7 +105,7 @@ parse_one(const struct codec_value *item, bool may_unset, struct wire_var_list *
 		return err_set(e, ERR_INVALID, list_name,
 		    "The value of the environment variable '%s' must be a string.",
 		    codec_string(name));
-	if (has_value && api_env_check_value(codec_string(value), e) < 0)
+	if (has_value && api_env_check_value(codec_string(name), codec_string(value), e) < 0)
 		return -1;
 	v = codec_list_add(&wire_var_codec, out);
 	v->name = xstrdup(codec_string(name));
@@ -305,7 +312,7 @@ set_one(struct api_call *c, struct wire_app *a, const struct wire_env *env)
 		return;
 	}
 	if (api_param_str(c->params, "value", SIZE_MAX, &value, &e) < 0 ||
-	    (value != NULL && api_env_check_value(value, &e) < 0)) {
+	    (value != NULL && api_env_check_value(name, value, &e) < 0)) {
 		api_fail(c, 422, API_ENV_VALUE, "value", "%s", e.text);
 		return;
 	}
@@ -373,7 +380,7 @@ api_env_update(struct api_call *c)
 		return;
 	}
 	if (api_param_str(c->params, "value", SIZE_MAX, &value, &e) < 0 ||
-	    (value != NULL && api_env_check_value(value, &e) < 0)) {
+	    (value != NULL && api_env_check_value(name, value, &e) < 0)) {
 		api_fail(c, 422, API_ENV_VALUE, "value", "%s", e.text);
 		return;
 	}

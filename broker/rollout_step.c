@@ -13,6 +13,7 @@
 #include "lib/base/secret.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
+#include "lib/wire/wire_env.h"
 
 enum {
 	OPS_MAX = 80,         /* of a transaction, with room for the record of the application */
@@ -177,6 +178,17 @@ set_phase(struct rollout_step *st, const char *phase)
 	(void)rollout_step_txn(st);
 }
 
+/* Today's variable counts, also in a rollback. */
+static const char *
+health_path_of(const struct wire_app *a, const struct wire_gear *g, const struct wire_deployment *d)
+{
+	const char *own = wire_env_get(&g->env, WIRE_ENV_HEALTH_PATH);
+
+	if (own != NULL)
+		return own;
+	return a->health_path != NULL && *a->health_path != '\0' ? a->health_path : d->health_path;
+}
+
 static void
 create_instance(struct rollout_step *st, const struct app_view_gear *g,
     const struct wire_deployment *d, bool runs_release)
@@ -196,10 +208,11 @@ create_instance(struct rollout_step *st, const struct app_view_gear *g,
 	codec_copy(&wire_start_codec, &s->start, &d->start);
 	s->release = xstrdup(runs_release ? d->release : "");
 	s->runs_release = runs_release;
-	s->health_path = xstrdup_null(
-	    a->health_path != NULL && *a->health_path != '\0' ? a->health_path : d->health_path);
-	s->start_timeout_s = a->start_timeout_s > 0 ? a->start_timeout_s : START_TIMEOUT_S;
-	s->stop_timeout_s = a->stop_timeout_s > 0 ? a->stop_timeout_s : STOP_TIMEOUT_S;
+	s->health_path = xstrdup_null(health_path_of(a, &g->gear, d));
+	s->start_timeout_s = wire_env_seconds(&g->gear.env, WIRE_ENV_START_TIMEOUT,
+	    a->start_timeout_s > 0 ? a->start_timeout_s : START_TIMEOUT_S);
+	s->stop_timeout_s = wire_env_seconds(&g->gear.env, WIRE_ENV_STOP_TIMEOUT,
+	    a->stop_timeout_s > 0 ? a->stop_timeout_s : STOP_TIMEOUT_S);
 	s->generation = 1;
 	s->want = WIRE_WANT_PRESENT;
 	rec.restart_gen = a->spec.restart_gen;

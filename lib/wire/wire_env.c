@@ -80,3 +80,32 @@ wire_env_is_reserved(const char *name)
 	}
 	return false;
 }
+
+bool
+wire_env_is_seconds(const char *name)
+{
+	return strcmp(name, WIRE_ENV_START_TIMEOUT) == 0 ||
+	       strcmp(name, WIRE_ENV_STOP_TIMEOUT) == 0;
+}
+
+const char *
+wire_env_get(const struct wire_var_list *vars, const char *name)
+{
+	for (size_t i = vars->n; i-- > 0;)
+		if (strcmp(vars->v[i].name, name) == 0)
+			return vars->v[i].value;
+	return NULL;
+}
+
+int64_t
+wire_env_seconds(const struct wire_var_list *vars, const char *name, int64_t dflt)
+{
+	const char *text = wire_env_get(vars, name);
+	struct err ignored = { 0 };
+	int64_t seconds;
+
+	if (text == NULL ||
+	    str_to_i64(str_of(text), 1, WIRE_ENV_SECONDS_MAX, name, &seconds, &ignored) < 0)
+		return dflt;
+	return seconds;
+}

@@ -26,10 +26,22 @@ server 'console.log("last words"); process.exit(3);'
 check "an app that crashes at start" refused 'exit|status 3' 'last words'
 server 'setInterval(() => {}, 1000); console.log("never listens");'
 git -C "$WORLD/app" config push.default current
-PINION_START_TIMEOUT=5 check "an app that never listens" refused 'never listen|not listen' 'never listens'
-server 'require("node:http").createServer((q, r) => { r.statusCode = 500; r.end("broken"); }).listen(process.env.PORT, process.env.HOST);'
-mkdir -p "$WORLD/app/.openshift"
+check "seconds that are none are refused" fails_with 2 PINION_START_TIMEOUT p env set PINION_START_TIMEOUT=soon --app app
+check "give a start 5 seconds" p env set PINION_START_TIMEOUT=5 --app app
+check "an app that never listens" refused 'never listen|not listen' 'never listens'
+check "a health path that the app does not answer well rolls nothing" fails_with 2 '/broken' \
+	p env set PINION_HEALTH_PATH=/broken --app app
 check "the good one serves on" serves app / "good one"
+p env unset PINION_HEALTH_PATH --app app >/dev/null 2>&1
+check "set one that is answered" p env set PINION_HEALTH_PATH=/health --app app
+server "${good/\/broken/\/health}"
+check "an app that answers its health check wrongly" refused 'health|/health' '500'
+check "no health path" p env unset PINION_HEALTH_PATH --app app
+server 'process.on("SIGTERM", () => console.log("will not stop")); '"$good"
+check "an app that does not stop" push_app app "stubborn"
+check "give it 1 second" p env set PINION_STOP_TIMEOUT=1 --app app
+server "$good"
+check "is replaced all the same" push_app app "good again"
 printf 'web: node server.js\nrelease: sh -c "echo migrating; exit 7"\n' >"$WORLD/app/Procfile"
 server "$good"
 check "a release command that fails" refused 'release' 'migrating'
