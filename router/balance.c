@@ -7,14 +7,8 @@
 #include "router/lane.h"
 #include "router/upstream.h"
 
-struct choice {
-	struct upstream_pool *pool;
-	uint32_t active; /* in all lanes */
-	bool is_down;
-};
-
-/* Lanes share nothing, but read each other's counts: of three slow requests to three instances none
- * may wait behind another because they came by different lanes. */
+/* Lanes share nothing but this: the route's turn, and each other's counts, which they only read. So
+ * turns are fair over all connections, and of three slow requests none waits behind another. */
 static uint32_t
 count_active(const struct host_endpoint *ep)
 {
@@ -23,18 +17,6 @@ count_active(const struct host_endpoint *ep)
 	for (int i = 0; i < ep->lanes; i++)
 		n += atomic_load_explicit(&ep->use[i].active, memory_order_relaxed);
 	return n;
-}
-
-static bool
-is_better(const struct choice *a, const struct choice *b)
-{
-	if (b->pool == NULL)
-		return true;
-	if (a->is_down != b->is_down)
-		return b->is_down;
-	if (a->active != b->active)
-		return a->active < b->active;
-	return a->pool->last_pick < b->pool->last_pick;
 }
 
 static bool
@@ -47,26 +29,57 @@ was_tried(const struct host_endpoint *ep, struct host_endpoint *const *tried, si
 	return false;
 }
 
+/* More than 1 above 5/4 of the average. */
+static bool
+is_busy(uint64_t active, uint64_t total, uint64_t endpoints)
+{
+	return active * endpoints * 4 > total * 5 + endpoints * 4;
+}
+
+static bool
+is_down(const struct lane *l, const struct host_endpoint *ep)
+{
+	const struct upstream_pool *p = ep->use[l->index].pool;
+
+	return p != NULL && p->down_until_ms > l->now_ms;
+}
+
+static size_t
+next_turn(const struct host_route *r)
+{
+	atomic_uint *turn = &((struct host_route *)r)->turn; /* all else of a route is immutable */
+
+	return atomic_fetch_add_explicit(turn, 1, memory_order_relaxed);
+}
+
 struct upstream_pool *
 balance_pick(
     struct lane *l, const struct host_route *r, struct host_endpoint *const *tried, size_t n)
 {
-	struct choice best = { 0 };
+	struct host_endpoint *best = NULL; /* if all are busy or down */
+	uint64_t total = 0, best_active = 0;
+	bool best_is_down = false;
+	size_t turn;
 
 	if (r->n == 1 && n == 0)
 		return upstream_pool_of(l, r->ep[0]);
+	turn = next_turn(r);
+	for (size_t i = 0; i < r->n; i++)
+		total += count_active(r->ep[i]);
 	for (size_t i = 0; i < r->n; i++) {
-		/* each lane begins its turns at another one */
-		struct host_endpoint *ep = r->ep[(i + (size_t)l->index) % r->n];
-		struct choice c;
+		struct host_endpoint *ep = r->ep[(turn + i) % r->n];
+		uint64_t active = count_active(ep);
+		bool down = is_down(l, ep);
 
 		if (was_tried(ep, tried, n))
 			continue;
-		c.pool = upstream_pool_of(l, ep);
-		c.active = count_active(ep);
-		c.is_down = c.pool->down_until_ms > l->now_ms;
-		if (is_better(&c, &best))
-			best = c;
+		if (!down && !is_busy(active, total, r->n))
+			return upstream_pool_of(l, ep);
+		if (best == NULL || (down == best_is_down ? active < best_active : best_is_down)) {
+			best = ep;
+			best_active = active;
+			best_is_down = down;
+		}
 	}
-	return best.pool;
+	return best == NULL ? NULL : upstream_pool_of(l, best);
 }

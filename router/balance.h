@@ -1,5 +1,5 @@
-/* router/balance.h: which instance gets the request: the least loaded, in turn, those that refused
- * last. */
+/* router/balance.h: which instance gets the request: each in turn, but none that has clearly more
+ * to do than the others; those that refused last. */
 #pragma once
 
 #include <stddef.h>

@@ -39,7 +39,8 @@ struct host_table {
 	struct map *endpoints; /* "id address:port" -> live endpoint */
 	bool was_published;
 	size_t n;
-	uint32_t mark; /* of the sweep under way, or the last one */
+	uint32_t changes; /* routes made: their first turns differ */
+	uint32_t mark;    /* of the sweep under way, or the last one */
 	int lanes;
 };
 
@@ -390,6 +391,7 @@ route_new(struct host_table *t, const struct wire_route *w)
 	for (; r->n < n; r->n++)
 		r->ep[r->n] = endpoint_ref(t, &w->endpoints.v[r->n]);
 	r->mark = t->mark;
+	atomic_init(&r->turn, t->changes++);
 	return r;
 }
 

@@ -46,6 +46,7 @@ struct host_endpoint {
 
 struct host_route {
 	struct host_route *next; /* in the list of retired ones */
+	atomic_uint turn;        /* counts picks of all lanes, where there is a choice */
 	uint32_t hash;
 	uint32_t timeout_s; /* 0: the default */
 	uint32_t mark;      /* control thread: the last sweep that kept it */

@@ -65,7 +65,6 @@ struct lane {
 	int64_t fd_max;               /* of this lane: beyond it no idle connection is kept */
 	int64_t upstream_n;
 	uint64_t random[2];
-	uint64_t turn; /* counts picks: fair rotation */
 	uint64_t requests;
 	int index;
 	int port; /* that clients reach */

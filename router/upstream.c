@@ -43,7 +43,6 @@ upstream_pool_take(struct upstream_pool *p)
 {
 	p->active++;
 	tell_active(p);
-	p->last_pick = ++p->lane->turn;
 }
 
 void

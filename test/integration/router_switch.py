@@ -174,7 +174,7 @@ def a_bad_route_does_not_stop_the_others(w):
 
 def three_instances_share_fairly(w):
     three = [w.instance(n) for n in "abc"]
-    r = w.static_router([("shop.test", *three)])
+    r = w.static_router([("shop.test", *three)], threads=4)
     load = Load(r, "shop.test", workers=6)
     wait_for(lambda: load.count >= 3000, "3000 requests", 60)
     load.stop()
@@ -212,6 +212,24 @@ def slow_requests_spread_over_all_lanes(w):
     for s in held:
         assert Answer(s).read().status == 200
         s.close()
+
+
+def a_stuck_instance_is_left_out(w):
+    go = threading.Event()
+
+    def stuck(i, c, head, rest):
+        go.wait(DEADLINE)
+        c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow")
+        return True
+
+    slow, a, b = w.instance("slow", stuck), w.instance("a"), w.instance("b")
+    r = w.static_router([("shop.test", slow, a, b)])
+    load = Load(r, "shop.test", workers=8)
+    wait_for(lambda: load.count >= 400, "400 requests past it")
+    assert slow.requests <= 6, slow.requests
+    go.set()
+    load.stop()
+    assert not load.bad, load.bad[:5]
 
 
 def a_dead_instance_costs_no_request(w):
@@ -295,5 +313,5 @@ def a_static_table_is_read_again(w):
 run_tests([a_switch_of_instances_loses_no_request, a_change_is_in_force_at_once, running_requests_finish_on_the_old_instance,
            idle_connections_to_a_retired_instance_close, it_starts_from_the_saved_table_without_a_broker,
            without_any_table_it_asks_for_patience, a_reset_removes_what_it_does_not_name, a_foreign_cluster_is_refused, a_bad_route_does_not_stop_the_others,
-           three_instances_share_fairly, sequential_requests_take_turns, slow_requests_spread_over_all_lanes, a_dead_instance_costs_no_request,
+           three_instances_share_fairly, sequential_requests_take_turns, slow_requests_spread_over_all_lanes, a_stuck_instance_is_left_out, a_dead_instance_costs_no_request,
            stale_connections_cost_no_request, the_end_waits_for_running_requests, a_static_table_is_read_again])
