@@ -131,39 +131,8 @@ run(struct api_call *c)
 		    "You are not permitted to perform this action: it is for administrators.");
 		return;
 	}
+	c->is_running = true;
 	c->route->fn(c);
-}
-
-static void
-on_auth(const struct auth_answer *ans, void *arg)
-{
-	struct api_call *c = arg;
-
-	c->ask = NULL;
-	if (ans->who == NULL) {
-		const char *headers[] = { "Content-Type: text/plain; charset=utf-8", NULL, NULL,
-			NULL };
-
-		for (size_t i = 0; i < 2 && ans->headers[i] != NULL; i++)
-			headers[i + 1] = ans->headers[i];
-		http_req_on_close(c->req, NULL, NULL);
-		http_req_reply(c->req, ans->status, headers, ans->text, strlen(ans->text));
-		api_call_free(c);
-		return;
-	}
-	auth_who_copy(&c->who, ans->who);
-	c->has_who = true;
-	run(c);
-}
-
-static void
-authenticate(struct api_call *c)
-{
-	if (c->route->scope == API_SCOPE_OPEN) {
-		c->route->fn(c);
-		return;
-	}
-	c->ask = auth_start(c->b->auth, c->authorization, c->peer, on_auth, c);
 }
 
 static void
@@ -187,54 +156,104 @@ on_body(struct http_req *r, struct str body, const struct err *body_e, void *arg
 {
 	struct api_call *c = arg;
 	struct err e = { 0 };
-	struct api_version v;
-	bool has_path;
-	bool is_xml;
 
 	if (body_e != NULL) { /* answered already: 413 */
 		http_req_on_close(r, NULL, NULL);
 		api_call_free(c);
-		return;
-	}
-	if (!str_is_utf8(http_req_path(r), strlen(http_req_path(r)))) {
-		api_fail(c, 400, API_NO_EXIT, NULL, "The path is not valid UTF-8.");
-		return;
-	}
-	if (api_param_query(c->params, http_req_query(r), &e) < 0 ||
-	    api_param_body(c->params, c->content_type, body, &e) < 0) {
+	} else if (api_param_body(c->params, c->content_type, body, &e) < 0) {
 		fail_params(c, &e);
+	} else {
+		take_nolinks(c);
+		run(c);
+	}
+}
+
+static void
+read_body(struct api_call *c)
+{
+	http_req_read_all(c->req, API_PARAM_BODY_MAX, on_body, c);
+}
+
+static void
+on_auth(const struct auth_answer *ans, void *arg)
+{
+	struct api_call *c = arg;
+
+	c->ask = NULL;
+	if (ans->who == NULL) {
+		const char *headers[] = { "Content-Type: text/plain; charset=utf-8", NULL, NULL,
+			NULL };
+
+		for (size_t i = 0; i < 2 && ans->headers[i] != NULL; i++)
+			headers[i + 1] = ans->headers[i];
+		http_req_on_close(c->req, NULL, NULL);
+		http_req_reply(c->req, ans->status, headers, ans->text, strlen(ans->text));
+		api_call_free(c);
 		return;
 	}
-	take_nolinks(c);
+	auth_who_copy(&c->who, ans->who);
+	c->has_who = true;
+	read_body(c);
+}
+
+/* Bodies are read from those only who may send one: what is held for strangers is a head. */
+static void
+authenticate(struct api_call *c)
+{
+	if (c->route->scope == API_SCOPE_OPEN)
+		read_body(c);
+	else
+		c->ask = auth_start(c->b->auth, c->authorization, c->peer, on_auth, c);
+}
+
+/* Version, format and route, from the head alone; false: the call has ended. */
+static bool
+read_head(struct api_call *c)
+{
+	const struct http_req *r = c->req;
+	const char *path = http_req_path(r);
+	struct err e = { 0 };
+	struct api_version v;
+	bool has_path;
+	bool is_xml;
+
+	if (!str_is_utf8(path, strlen(path))) {
+		api_fail(c, 400, API_NO_EXIT, NULL, "The path is not valid UTF-8.");
+		return false;
+	}
+	if (api_param_query(c->params, http_req_query(r), &e) < 0) {
+		fail_params(c, &e);
+		return false;
+	}
 	if (api_version_pick(http_req_header(r, "Accept"), c->content_type,
 	        http_req_header(r, "User-Agent"), &v, &e) < 0) {
 		api_fail(c, 406, API_NO_EXIT, NULL, "%s", e.text);
-		return;
+		return false;
 	}
 	c->minor = v.minor;
-	c->no_links = c->no_links || v.no_links;
+	c->no_links = v.no_links;
 	c->is_lines = v.is_lines;
 	c->route = api_route_find(
-	    http_req_method(r), http_req_path(r) + strlen(prefix), c->params, &has_path, &is_xml);
+	    http_req_method(r), path + strlen(prefix), c->params, &has_path, &is_xml);
 	c->is_xml = v.is_xml || is_xml;
-	if (c->route == NULL && has_path)
+	if (c->route != NULL)
+		return true;
+	if (has_path)
 		api_fail(c, 405, 1, NULL, "The method %.16s is not possible here.", c->method);
-	else if (c->route == NULL)
+	else
 		api_fail(c, 404, 1, NULL,
 		    "The requested resource was not found. Start at %s%s/api.", c->root, prefix);
-	else
-		authenticate(c);
+	return false;
 }
 
 static void
 on_close(struct http_req *r, void *arg)
 {
 	struct api_call *c = arg;
-	bool is_running = c->route != NULL && (c->has_who || c->route->scope == API_SCOPE_OPEN);
 
 	(void)r;
 	c->req = NULL;
-	if (!is_running)
+	if (!c->is_running)
 		api_call_free(c);
 	else if (c->gone != NULL)
 		c->gone(c);
@@ -272,7 +291,8 @@ api_handle(struct broker *b, struct http_req *r)
 		    http_req_length(r), API_PARAM_BODY_MAX);
 		return;
 	}
-	http_req_read_all(r, API_PARAM_BODY_MAX, on_body, c);
+	if (read_head(c))
+		authenticate(c);
 }
 
 void

@@ -40,6 +40,7 @@ struct api_call {
 	bool has_begun;       /* the stream of lines */
 	struct auth_ask *ask; /* while it is asked who */
 	bool has_who;
+	bool is_running; /* the handler has it */
 	struct auth_who who;
 	struct api_param *params; /* owned */
 	/* the answer */

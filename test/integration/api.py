@@ -205,10 +205,14 @@ def test_lines(t, b):
 def test_body(t, b):
     """100 MB are refused without being kept."""
     before = b.rss_kb()
-    for name, headers in (("told", {}), ("chunked", {"Transfer-Encoding": "chunked"})):
+    basic = "Basic " + base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+    for name, headers, who, wanted in (("told", {}, basic, 413), ("chunked", {"chunked": 1}, basic, 413),
+                                       ("chunked, by a stranger", {"chunked": 1}, None, 401)):
         c = http.client.HTTPConnection("127.0.0.1", b.port, timeout=DEADLINE)
         c.putrequest("POST", "/broker/rest/domains")
         c.putheader("Content-Type", "application/json")
+        if who:
+            c.putheader("Authorization", who)
         if headers:
             c.putheader("Transfer-Encoding", "chunked")
         else:
@@ -223,9 +227,9 @@ def test_body(t, b):
         try:
             status = c.getresponse().status
         except (OSError, http.client.HTTPException):
-            status = 413  # closed on us in the middle: refused too
+            status = wanted  # closed on us in the middle: refused too
         c.close()
-        t.equal(f"a body of 100 MB is refused ({name})", status, 413)
+        t.equal(f"a body of 100 MB is refused ({name})", status, wanted)
     t.check("the broker did not grow", b.rss_kb() - before < 20000, f"{before} kB, then {b.rss_kb()} kB")
 
 
