@@ -1,0 +1,113 @@
+#!/bin/bash
+# What people do day by day: code they already have, other branches, deploy by ref, logs that follow,
+# users, secrets, pruned deployments; and `pinion up --keep-gears` with another OCI runtime's containers
+# found again.
+. "$(dirname "$0")/../lib/world.sh"
+plan_skip_unless_root
+world_up
+
+# --- code that is there already, on a branch main ---
+mkdir -p "$WORLD/mine/sub"
+cd "$WORLD/mine" || exit 1
+git init -q
+cat >app.js <<'JS'
+const fs = require("node:fs");
+console.log("first line of", process.pid);
+require("node:http").createServer((q, r) => {
+	if (q.url === "/log") console.log("asked for a line");
+	if (q.url === "/die") process.exit(9);
+	r.end("mine: " + (fs.existsSync("note") ? fs.readFileSync("note", "utf8") : "no note"));
+}).listen(3000, "127.0.0.1");
+JS
+git add -A
+git commit -qm "what I have"
+check "an app" p app create mine nodejs
+check "git remote" p git remote mine
+check "its URL is that of the API" test "$(git remote get-url pinion)" = "$(p app show mine --json | jq -r .git_http_url)"
+check "push what is there" git push -q pinion main
+check "a hard-coded port on 127.0.0.1 is served" serves mine / "mine: no note"
+check "main is the deployment branch now" test "$(p app show --json | jq -r .deployment_branch)" = main
+git checkout -q -b experiment
+echo "from the branch" >note
+git add -A && git commit -qm note
+check "another branch is only stored" git push -q pinion experiment
+check "what served serves on" serves mine / "no note"
+git tag v1
+check "a tag does not deploy" git push -q pinion v1
+check "deploy a branch by name" p deploy experiment
+check "it serves" serves mine / "from the branch"
+check "deploy the other by its commit" p deploy "$(git rev-parse main)"
+check "that serves again" serves mine / "no note"
+check "an unknown ref" fails_with 2 "" p deploy nothing-like-that
+check "five more deployments, of which two are kept" eval '
+	curl -sS --fail -u "admin:$(<"$WORLD/data/admin-password")" -X PUT -H "Content-Type: application/json" \
+		-d "{\"keep_deployments\":2}" "$BROKER/broker/rest/domain/it/application/mine" >/dev/null
+	for i in 1 2 3 4 5; do echo "$i" >note; git commit -qam "$i"; git push -q pinion HEAD:main || exit 1; done
+	[[ $(p deployments --json | jq length) -eq 2 ]] || { p deployments; false; }'
+check "the last one serves" serves mine / "mine: 5"
+
+# --- logs ---
+"$PINION_BUILDDIR/pinion" logs -f -n 5 >"$WORLD/follow" 2>&1 &
+follower=$!
+seen() { grep -q -- "$1" "$WORLD/follow"; }
+check "logs -f begins with what was" until_true seen "first line of"
+get mine /log >/dev/null
+check "it shows what comes" until_true seen "asked for a line"
+before=$(grep -c "first line of" "$WORLD/follow")
+get mine /die >/dev/null 2>&1
+check "an app that dies is started again" until_true serves mine / "mine: 5"
+started_again() { [[ $(grep -c "first line of" "$WORLD/follow") -gt $before ]]; }
+check "logs -f goes on across the restart" until_true started_again
+lines=$(grep -c "first line of" "$WORLD/follow")
+p app restart >/dev/null
+new_instance() { [[ $(grep -c "first line of" "$WORLD/follow") -gt $lines ]]; }
+check "and across instances" until_true new_instance
+kill "$follower"
+wait "$follower" 2>/dev/null
+check "each line tells time, gear and cartridge" eval 'p logs --json -n 1 | jq -e ".time and .gear and .source" >/dev/null'
+
+# --- code from elsewhere ---
+if [[ -x $(git --exec-path)/git-http-backend ]]; then
+	git clone -q --bare "$WORLD/mine" "$WORLD/elsewhere.git"
+	git -C "$WORLD/elsewhere.git" update-server-info
+	port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	/usr/bin/python3 -m http.server -b 127.0.0.1 -d "$WORLD" "$port" >/dev/null 2>&1 &
+	server=$!
+	until_true curl -sf "http://127.0.0.1:$port/elsewhere.git/HEAD"
+	check "an app from the code at a URL" p app create from nodejs --from-code "http://127.0.0.1:$port/elsewhere.git#experiment"
+	check "it serves that code" serves from / "mine: 5"
+	check "and has its history" eval 'p git clone from "$WORLD/from" >/dev/null 2>&1 && [[ $(git -C "$WORLD/from" rev-list --count HEAD) -gt 1 ]]'
+	kill "$server"
+fi
+check "code at a URL that is none" fails_with 2 "" p app create bad nodejs --from-code "no url"
+check "code that cannot be had leaves no app" eval '! p app create bad nodejs --from-code http://127.0.0.1:1/x.git && ! p app show it/bad'
+
+# --- users ---
+printf 'a first password' >"$WORLD/one"
+printf 'a second password' >"$WORLD/two"
+check "make a user" p user create ada --password-file "$WORLD/one"
+check "the list shows it" eval 'p user list --json | jq -e "any(.[]; .login == \"ada\")" >/dev/null'
+check "ada logs in" p login "$BROKER" --user ada --password-file "$WORLD/one"
+check "ada changes the password" p passwd --old-password-file "$WORLD/one" --password-file "$WORLD/two"
+check "the old one is refused" fails_with 7 "" p login "$BROKER" --user ada --password-file "$WORLD/one"
+check "the new one is taken" p login "$BROKER" --user ada --password-file "$WORLD/two"
+check "whoami" test "$(p whoami --json | jq -r .login)" = ada
+login_admin
+check "delete the user" p user delete ada --yes
+check "ada cannot log in" fails_with 7 "" p login "$BROKER" --user ada --password-file "$WORLD/two"
+login_admin
+
+# --- gears that outlive everything ---
+instance() { find /sys/fs/cgroup -path "*/pinion/$(node_tag)/*" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -un | head -1; }
+world_stop
+world_start --keep-gears
+login_admin
+check "the app is back" until_true serves mine / "mine: 5"
+pid=$(instance)
+world_stop
+check "with --keep-gears its processes run on" kill -0 "$pid"
+world_start
+login_admin
+check "they are adopted" test "$(instance)" = "$pid"
+check "and served" until_true serves mine / "mine: 5"
+done_testing
