@@ -269,7 +269,7 @@ on_started(struct container *c, const struct err *e, void *arg)
 	if (e != NULL) {
 		container_free(STEAL(r->container));
 		fail(r, e);
-	} else if (r->has_failed || r->is_forgotten) {
+	} else if (r->has_failed) {
 		wind_up(r);
 	} else {
 		next_step(r);
@@ -364,5 +364,10 @@ cart_run_free(struct cart_run *take_r)
 	if (take_r == NULL)
 		return;
 	take_r->is_forgotten = true;
-	wind_up(take_r);
+	if (take_r->is_ending) /* on_gone frees it */
+		return;
+	worker_detach(STEAL(take_r->job));
+	if (take_r->container != NULL)
+		container_destroy(STEAL(take_r->container), NULL, NULL);
+	run_free(take_r);
 }

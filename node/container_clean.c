@@ -10,7 +10,7 @@
 #include "node/container_host.h"
 #include "node/node_dirs.h"
 
-enum { EMPTY_MS = 10000, REMOVE_MS = 10000, DELETE_MS = 20000 };
+enum { EMPTY_MS = 10000, REMOVE_MS = 500, REMOVE_TRIES = 20, DELETE_MS = 20000 };
 
 /* What the worker sees of a cleaning. */
 struct clean_job {
@@ -100,6 +100,22 @@ run_kill(void *job)
 	fault_point("clean_killed");
 }
 
+/* A start that was killed may have gone on in a child of the runtime, which joined the group after
+ * our first kill. */
+static int
+remove_cgroups(struct clean_job *j, struct limits_group g)
+{
+	for (int i = 0;; i++) {
+		j->e = (struct err){ 0 };
+		if (limits_remove(j->host->limits, g, REMOVE_MS, &j->e) == 0)
+			return 0;
+		if (j->e.code != ERR_BUSY || i >= REMOVE_TRIES)
+			return -1;
+		if (limits_kill(j->host->limits, g, &j->e) < 0)
+			return -1;
+	}
+}
+
 /* The runtime had its chance; what it left goes the plain way. */
 static void
 run_remove(void *job)
@@ -110,7 +126,7 @@ run_remove(void *job)
 	AUTO(free) char *bundle = node_dirs_instance(j->host->dirs, j->id);
 	AUTO(free) char *scratch = file_join(j->host->dirs->scratch, j->id);
 
-	if (limits_remove(j->host->limits, g, REMOVE_MS, &j->e) < 0)
+	if (remove_cgroups(j, g) < 0)
 		return;
 	fault_point("clean_cgroups");
 	if (file_remove_tree(state, &j->e) < 0 || file_remove_tree(scratch, &j->e) < 0)

@@ -243,7 +243,13 @@ def limits_of_a_build(w):
     s.close()
     wait_for(lambda: not any("build" in x for x in w.left()), "end of the builder instance")
     assert a.build({"index.html": "fine"}).ok
-    w.kill(signal.SIGTERM)
+    # A stop in the middle of a build leaks nothing (with a sanitized build that is told by the exit code).
+    s = a.connect()
+    body = json.dumps(a.order()).encode() + b"\n" + tar_of(hook("sleep 100\n"))
+    s.sendall(a.head(len(body)) + body)
+    wait_for(lambda: any(x.startswith("inst/build") for x in w.left()), "builder instance")
+    assert w.kill(signal.SIGTERM) == 0, "exit code"
+    s.close()
 
 
 def builds_side_by_side(w):
