@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/base/buf.h"
@@ -748,7 +749,8 @@ net_open(const struct net_opts *o, struct err *e)
 	n->netns_dir = file_join(o->run_dir, "netns");
 	n->state_dir = xstrdup(o->state_dir);
 	n->block.lock_fd = -1;
-	n->cursor = FIRST_INDEX;
+	/* A router that lags behind may still know an address: a restart does not begin anew. */
+	n->cursor = FIRST_INDEX + (int)(time(NULL) % (LAST_INDEX - FIRST_INDEX + 1));
 	(void)pthread_mutex_init(&n->lock, NULL);
 	return start(n, o, e) < 0 ? NULL : STEAL(n);
 }

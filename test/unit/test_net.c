@@ -696,12 +696,12 @@ static void
 ipv6_has_no_way(void **state)
 {
 	struct world *w = *state;
+	struct net_link a = attach(w, "a0-1", "app1");
 	char path[160], text[4096];
 	pid_t pid;
 	int status, fd;
 	ssize_t n;
 
-	(void)attach(w, "a0-1", "app1");
 	pid = fork();
 	if (pid == 0) {
 		enter(w, "a0-1");
@@ -712,7 +712,7 @@ ipv6_has_no_way(void **state)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	(void)snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/pn%s002/addr_gen_mode", w->tag);
+	(void)snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/addr_gen_mode", a.veth);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		skip();
