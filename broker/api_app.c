@@ -327,3 +327,12 @@ api_app_dns(struct api_call *c)
 	api_json_bool(api_data(c, "boolean"), NULL, true);
 	api_send(c, 200);
 }
+
+void
+api_app_later(struct api_call *c)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+
+	if (api_load_app(c, ACCESS_EDIT, &a))
+		api_entry_later(c);
+}

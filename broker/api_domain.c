@@ -150,6 +150,15 @@ api_domain_member(struct api_call *c)
 	api_send(c, 200);
 }
 
+void
+api_domain_later(struct api_call *c)
+{
+	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
+
+	if (load(c, ACCESS_OWNER, &d))
+		api_entry_later(c);
+}
+
 /* --- create and update --- */
 
 struct state {

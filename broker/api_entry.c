@@ -152,3 +152,24 @@ api_entry_quickstarts(struct api_call *c)
 {
 	send_nothing(c, "quickstarts");
 }
+
+/* Pushes come by HTTP: there are no SSH keys. */
+void
+api_entry_keys(struct api_call *c)
+{
+	send_nothing(c, "keys");
+}
+
+void
+api_entry_teams(struct api_call *c)
+{
+	send_nothing(c, "teams");
+}
+
+void
+api_entry_later(struct api_call *c)
+{
+	api_fail(c, 422, 1, NULL,
+	    "This version of Pinion has no SSH keys, teams, shared domains, aliases or added "
+	    "cartridges yet. Push by HTTP (git_http_url) with a password or token.");
+}

@@ -8,6 +8,9 @@ void api_entry_links(struct api_call *c);
 void api_entry_environment(struct api_call *c);
 void api_entry_regions(struct api_call *c);
 void api_entry_quickstarts(struct api_call *c);
+void api_entry_keys(struct api_call *c);
+void api_entry_teams(struct api_call *c);
+void api_entry_later(struct api_call *c); /* what is not there yet says so */
 
 /* api_account.c */
 void api_account_show(struct api_call *c);
@@ -29,6 +32,7 @@ void api_domain_update(struct api_call *c);
 void api_domain_delete(struct api_call *c);
 void api_domain_members(struct api_call *c);
 void api_domain_member(struct api_call *c);
+void api_domain_later(struct api_call *c);
 
 /* api_cart.c */
 void api_cart_list(struct api_call *c);
@@ -50,6 +54,7 @@ void api_app_dns(struct api_call *c);
 void api_app_gear_groups(struct api_call *c);
 void api_app_gear_group(struct api_call *c);
 void api_app_gears(struct api_call *c);
+void api_app_later(struct api_call *c);
 
 /* api_create.c */
 void api_create_app(struct api_call *c);

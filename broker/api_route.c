@@ -26,6 +26,11 @@ static const struct api_route routes[] = {
 	{ "PUT", "user/authorization|authorizations/:id", API_SCOPE_SESSION, api_token_update },
 	{ "DELETE", "user/authorization|authorizations/:id", API_SCOPE_SESSION, api_token_delete },
 
+	{ "GET", "user/keys", API_SCOPE_READ, api_entry_keys },
+	{ "POST", "user/keys", API_SCOPE_SESSION, api_entry_later },
+	{ "GET", "teams", API_SCOPE_READ, api_entry_teams },
+	{ "POST", "teams", API_SCOPE_SESSION, api_entry_later },
+
 	{ "GET", "users", API_SCOPE_ADMIN, api_admin_users },
 	{ "POST", "users", API_SCOPE_ADMIN, api_admin_user_create },
 	{ "DELETE", "user|users/:login", API_SCOPE_ADMIN, api_admin_user_delete },
@@ -39,6 +44,12 @@ static const struct api_route routes[] = {
 	{ "PUT", "domain|domains/:domain", API_SCOPE_OBJECT, api_domain_update },
 	{ "DELETE", "domain|domains/:domain", API_SCOPE_OBJECT, api_domain_delete },
 	{ "GET", "domain|domains/:domain/members", API_SCOPE_OBJECT, api_domain_members },
+	{ "POST", "domain|domains/:domain/members", API_SCOPE_OBJECT, api_domain_later },
+	{ "PATCH", "domain|domains/:domain/members", API_SCOPE_OBJECT, api_domain_later },
+	{ "DELETE", "domain|domains/:domain/members", API_SCOPE_OBJECT, api_domain_later },
+	{ "PUT", "domain|domains/:domain/member|members/:id", API_SCOPE_OBJECT, api_domain_later },
+	{ "DELETE", "domain|domains/:domain/member|members/:id", API_SCOPE_OBJECT,
+	    api_domain_later },
 	{ "GET", "domain|domains/:domain/member|members/:id", API_SCOPE_OBJECT, api_domain_member },
 
 	{ "GET", "domain|domains/:domain/applications", API_SCOPE_OBJECT, api_app_list },
@@ -83,6 +94,12 @@ static const struct api_route routes[] = {
 	    "environment-variable|environment-variables|environment_variable|environment_variables/"
 	    ":name",
 	    API_SCOPE_OBJECT, api_env_delete },
+	{ "POST", "APP/aliases", API_SCOPE_OBJECT, api_app_later },
+	{ "PUT", "APP/alias|aliases/:alias", API_SCOPE_OBJECT, api_app_later },
+	{ "DELETE", "APP/alias|aliases/:alias", API_SCOPE_OBJECT, api_app_later },
+	{ "POST", "APP/cartridges", API_SCOPE_OBJECT, api_app_later },
+	{ "PUT", "APP/cartridge|cartridges/:cartridge", API_SCOPE_OBJECT, api_app_later },
+	{ "DELETE", "APP/cartridge|cartridges/:cartridge", API_SCOPE_OBJECT, api_app_later },
 	{ "GET", "APP/deployments", API_SCOPE_OBJECT, api_deployment_list },
 	{ "POST", "APP/deployments", API_SCOPE_OBJECT, api_deployment_create },
 	{ "GET", "APP/deployment|deployments/:id", API_SCOPE_OBJECT, api_deployment_show },

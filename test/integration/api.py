@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -233,6 +234,27 @@ def test_body(t, b):
     t.check("the broker did not grow", b.rss_kb() - before < 20000, f"{before} kB, then {b.rss_kb()} kB")
 
 
+def test_follow(t, b, node):
+    """A reader that sleeps holds back the gear's output, not the broker's memory."""
+    basic = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+    before = b.rss_kb()
+    s = socket.create_connection(("127.0.0.1", b.port), timeout=DEADLINE)
+    s.sendall(f"GET /broker/rest{APP}/logs?follow=true HTTP/1.1\r\nHost: b\r\n"
+              f"Authorization: Basic {basic}\r\n\r\n".encode())
+    text = b""
+    while len(text) < 100000:
+        text += s.recv(65536)
+    t.check("lines are followed", text.startswith(b"HTTP/1.1 200") and b'"line":' in text.replace(b" ", b""), text[:300])
+    t.equal("by one stream to the node", node.followers, 1)
+    time.sleep(1)  # not a wait for anything: the time in which a broker without bounds would grow
+    t.check("a slow reader costs no memory", b.rss_kb() - before < 20000, f"{before} kB, then {b.rss_kb()} kB")
+    for _ in range(50):
+        text = s.recv(65536)
+    t.check("and goes on when it reads again", len(text) > 0)
+    s.close()
+    t.check("the stream ends with the reader", until(lambda: node.followers == 0), node.followers)
+
+
 def test_race(t, b):
     """Eight creates at once for five free gears."""
     results = []
@@ -327,6 +349,7 @@ def main():
         test_failures(t, b, node)
         test_lines(t, b)
         test_body(t, b)
+        test_follow(t, b, node)
         test_race(t, b)
         test_kill(t, b, node)
         test_end(t, b, node)

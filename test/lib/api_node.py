@@ -71,11 +71,34 @@ class Handler(http.server.BaseHTTPRequestHandler):
         }
         self.lines([{"line": f"building {len(tar)} bytes"}, {"result": result, "has_result": True}])
 
+    def flood(self, gear):
+        """Lines without end, as fast as they are taken."""
+        node = self.server.node
+        node.followers += 1
+
+        def endless():
+            n = 0
+            while not node.stopped:
+                n += 1
+                yield {"time": "2026-01-01T00:00:00.000Z", "gear": gear, "instance": "i",
+                       "source": "nodejs", "line": f"{n} " + "x" * 1000}
+
+        try:
+            self.lines(endless())
+        except OSError:
+            pass
+        finally:
+            node.followers -= 1
+            self.close_connection = True
+
     def do_GET(self):
         if "/logs" not in self.path:
             self.send_error(404)
             return
         gear = self.path.split("/")[3]
+        if "follow=1" in self.path:
+            self.flood(gear)
+            return
         self.lines(
             {
                 "time": f"2026-01-01T00:00:0{i}.000Z",
@@ -92,6 +115,9 @@ class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def handle_error(self, request, client_address):
+        """A broker that was killed breaks off in the middle: no news."""
+
 
 class FakeNode:
     def __init__(self, directory, internal, token, name="n1"):
@@ -101,6 +127,7 @@ class FakeNode:
         self.build_failure = None  # text: builds fail with it
         self.instance_failure = None  # text: new instances fail with it
         self.builds = []
+        self.followers = 0
         self.gears = {}
         self.instances = {}
         self.stopped = False
