@@ -9,6 +9,7 @@
 #include "broker/broker.h"
 #include "broker/build.h"
 #include "broker/catalog.h"
+#include "broker/node_link.h"
 #include "broker/domain.h"
 #include "broker/record.h"
 #include "broker/repo.h"
@@ -20,6 +21,7 @@ enum {
 	TEXT_MAX = 2048,
 	CARTRIDGES_MAX = 20,
 	KEEP_MAX = 1000,
+	NODE_WAIT_MS = 10000,
 	EXIT_NAME_TAKEN = 100,
 	EXIT_DOMAIN_LIMIT = 103,
 	EXIT_GEARS = 104,
@@ -48,8 +50,9 @@ struct create {
 	char *branch; /* owned or NULL */
 	char *type;   /* owned */
 	int64_t keep;
-	char *ref, *sha1; /* owned; of the import */
-	bool has_waited;
+	char *ref, *sha1;     /* owned; of the import */
+	bool has_waited;      /* for the end of an old one of that name */
+	bool has_waited_node; /* for a node */
 	struct err failure;
 	int failure_exit;
 };
@@ -632,11 +635,30 @@ waits_for_old(struct api_call *c, struct create *s)
 }
 
 static void
+node_came(void *arg)
+{
+	make_record(arg);
+}
+
+/* No node is connected: one that is just being started again is waited for, once. */
+static void
+wait_for_node(struct api_call *c, struct create *s)
+{
+	s->has_waited_node = true;
+	api_progress(c, "Waiting for a node");
+	node_link_when_alive(c->b->nodes, NODE_WAIT_MS, node_came, c);
+}
+
+static void
 recorded(const struct err *e, void *arg)
 {
 	struct api_call *c = arg;
 	struct create *s = c->state;
 
+	if (e != NULL && e->code == ERR_BUSY && !s->has_waited_node) {
+		wait_for_node(c, s);
+		return;
+	}
 	if (e != NULL && e->code == ERR_CONFLICT && waits_for_old(c, s))
 		return;
 	if (e != NULL && e->code == ERR_CONFLICT) {

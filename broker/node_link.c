@@ -14,6 +14,7 @@
 #include "lib/base/secret.h"
 #include "lib/http/http_client.h"
 #include "lib/http/http_server.h"
+#include "lib/loop/loop.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
 #include "lib/wire/wire_app.h"
@@ -29,8 +30,29 @@ struct node_link {
 	struct broker *b; /* borrowed */
 	char *node_token;
 	char *broker_token;
-	struct map *nodes; /* id → struct node, owned */
+	struct map *nodes;      /* id → struct node, owned */
+	struct waiter *waiters; /* owned */
 };
+
+/* Who waits for a node. */
+struct waiter {
+	struct waiter *next;
+	struct node_link *nl;
+	struct loop_timer *timer;
+	node_link_wait_fn *fn;
+	void *arg;
+};
+
+static void
+waiter_take(struct node_link *nl, struct waiter *w)
+{
+	struct waiter **at = &nl->waiters;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	loop_timer_cancel(w->timer);
+}
 
 static void
 node_free(void *p)
@@ -110,6 +132,12 @@ node_link_free(struct node_link *take_nl)
 {
 	if (take_nl == NULL)
 		return;
+	while (take_nl->waiters != NULL) {
+		struct waiter *w = take_nl->waiters;
+
+		waiter_take(take_nl, w);
+		free(w);
+	}
 	map_free(take_nl->nodes);
 	secret_free(take_nl->node_token);
 	secret_free(take_nl->broker_token);
@@ -134,10 +162,44 @@ node_link_admits(const char *token, struct http_req *r)
 	return false;
 }
 
+static void
+waiter_fire(void *p)
+{
+	struct waiter *w = p;
+	node_link_wait_fn *fn = w->fn;
+	void *arg = w->arg;
+
+	waiter_take(w->nl, w);
+	free(w);
+	fn(arg);
+}
+
+/* A node came: who waits goes on, after this turn. */
+static void
+wake(struct node_link *nl)
+{
+	for (struct waiter *w = nl->waiters; w != NULL; w = w->next)
+		loop_timer_again(w->timer, 0);
+}
+
+void
+node_link_when_alive(struct node_link *nl, int64_t ms, node_link_wait_fn *fn, void *arg)
+{
+	struct waiter *w = xcalloc(1, sizeof *w);
+
+	*w = (struct waiter){ .next = nl->waiters, .nl = nl, .fn = fn, .arg = arg };
+	nl->waiters = w;
+	w->timer = loop_timer_start(nl->b->loop, ms, false, waiter_fire, w);
+}
+
 void
 node_link_attach(struct node_link *nl, const char *node, int by)
 {
-	node_get(nl, node)->feeds += by;
+	struct node *n = node_get(nl, node);
+
+	n->feeds += by;
+	if (by > 0 && n->facts.id != NULL)
+		wake(nl);
 }
 
 bool
@@ -198,7 +260,8 @@ node_link_call(const struct node_link *nl, const char *node, const char *path,
 }
 
 struct hello {
-	struct http_req *r; /* NULL: the node went away */
+	struct node_link *nl; /* borrowed while r is there */
+	struct http_req *r;   /* NULL: the node went away */
 };
 
 static void
@@ -218,8 +281,10 @@ on_hello_stored(int64_t rev, const struct err *e, void *arg)
 	(void)rev;
 	if (h->r != NULL && e != NULL)
 		http_req_reply_text(h->r, err_http_status(e->code), "%s\n", e->text);
-	else if (h->r != NULL)
+	else if (h->r != NULL) {
 		http_req_reply(h->r, 200, NULL, "{}", 2);
+		wake(h->nl);
+	}
 	free(h);
 }
 
@@ -254,6 +319,7 @@ store_hello(struct node_link *nl, struct http_req *r, const struct wire_node_fac
 	t = store_txn_new();
 	record_put(t, store_key_node(f->id), &wire_node_record_codec, &rec);
 	h = xcalloc(1, sizeof *h);
+	h->nl = nl;
 	h->r = r;
 	http_req_on_close(r, on_hello_close, h);
 	log_info("node_hello", LOG_STR("node", f->id), LOG_STR("stream", f->stream));

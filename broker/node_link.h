@@ -29,6 +29,10 @@ const char *node_link_token(const struct node_link *nl); /* what nodes show; bor
 
 /* A feed of the node was connected (+1) or ended (-1). */
 void node_link_attach(struct node_link *nl, const char *node, int by);
+/* Calls fn once, later: when a node that is known is connected, or after ms. Not after
+ * node_link_free. */
+typedef void node_link_wait_fn(void *arg);
+void node_link_when_alive(struct node_link *nl, int64_t ms, node_link_wait_fn *fn, void *arg);
 bool node_link_is_alive(const struct node_link *nl, const char *node);
 
 /* Newest facts, or NULL: never heard of; borrowed until the next hello. */
