@@ -298,6 +298,11 @@ on_limit(void *arg)
 	else if (i->forward_port != 0)
 		instance_fail(
 		    i, "did not answer on port %d within %" PRId64 " s", i->forward_port, s);
+	else if (i->v6_port != 0)
+		instance_fail(i,
+		    "listened on [::1]:%d only, where no request can come: listen on $HOST and "
+		    "$PORT",
+		    i->v6_port);
 	else
 		instance_fail(i, "never listened on a port within %" PRId64 " s", s);
 }

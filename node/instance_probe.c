@@ -43,6 +43,7 @@ struct probe_job {
 	/* out */
 	struct init_status init;
 	bool has_init, has_other, is_connected;
+	int v6_port;
 	struct err e;
 };
 
@@ -103,8 +104,11 @@ run_probe(void *job)
 	if (listeners_read(j->pid, j->address, &l, &e) < 0)
 		return; /* it has ended: its pidfd tells */
 	a = listeners_pick(&l, NET_PORT);
-	if (a == NULL)
+	if (a == NULL) {
+		a = listeners_unreachable(&l);
+		j->v6_port = a == NULL ? 0 : a->port;
 		return;
+	}
 	if (a->port != NET_PORT && j->is_strict) {
 		j->has_other = true;
 		return;
@@ -204,6 +208,7 @@ done_probe(void *job)
 
 	i->job = NULL;
 	i->forward_port = j->forward_port;
+	i->v6_port = j->v6_port;
 	memcpy(i->forward_loopback, j->forward_loopback, sizeof i->forward_loopback);
 	if (j->has_other && i->other_port_ms == 0)
 		i->other_port_ms = loop_now_ms();
@@ -259,6 +264,7 @@ instance_probe(struct instance *i)
 {
 	i->probe_ms = PROBE_MIN_MS;
 	i->forward_port = 0;
+	i->v6_port = 0;
 	i->forward_loopback[0] = '\0';
 	i->other_port_ms = 0;
 	i->health_bad_ms = 0;

@@ -69,6 +69,7 @@ struct instance {
 	int64_t probe_ms; /* interval */
 	int forward_port; /* what NAT leads to now; 0: not set */
 	char forward_loopback[46];
+	int v6_port;           /* it listens there on ::1 alone, out of reach; 0: no */
 	int64_t other_port_ms; /* since when another port than $PORT is open; 0: none */
 	int health_status;     /* last answer; 0: none */
 	int64_t health_bad_ms; /* since when it answers wrongly */

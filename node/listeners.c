@@ -209,3 +209,15 @@ listeners_pick(const struct listeners *l, int preferred)
 	}
 	return best;
 }
+
+const struct listener_addr *
+listeners_unreachable(const struct listeners *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->n; i++) {
+		if (l->v[i].is_v6_only)
+			return &l->v[i];
+	}
+	return NULL;
+}

@@ -32,3 +32,6 @@ int listeners_read(pid_t pid, const char *own, struct listeners *l, struct err *
 /* The one to route to: preferred port if anyone listens there, else the lowest reachable; never the
  * resolver's 127.0.0.53:53. NULL: none yet. Borrowed from l. */
 const struct listener_addr *listeners_pick(const struct listeners *l, int preferred);
+
+/* When none can be picked: the lowest that IPv4 does not reach, to say so; or NULL. Borrowed. */
+const struct listener_addr *listeners_unreachable(const struct listeners *l);

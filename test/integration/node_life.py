@@ -54,6 +54,8 @@ def a_failed_start_says_why(w):
     cases = [
         (app(w, "import sys\nprint('cannot find the database')\nsys.exit(7)\n"), {}, "exited with status 7 after"),
         (app(w, "import time\ntime.sleep(1000)\n"), dict(start_timeout_s=2), "never listened on a port within 2 s"),
+        (app(w, "import socket, time\ns = socket.create_server(('::1', 3000), family=socket.AF_INET6)\ntime.sleep(1000)\n"),
+         dict(start_timeout_s=2), "listened on [::1]:3000 only"),
         (app(w), dict(health_path="/bad"), "GET /bad answered 500"),
         (app(w, start="#!/bin/bash\nexec /no/such/program\n"), {}, "exited with status 127 after"),
         (app(w, "print('eating')\nx = b'x' * (2 << 30)\n"), {}, "ran out of memory (its profile has"),

@@ -1,6 +1,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -76,6 +77,8 @@ picks(void **state)
 		listeners_parse(str_of(cases[i].v4), false, cases[i].own, &l);
 		listeners_parse(str_of(cases[i].v6), true, cases[i].own, &l);
 		a = listeners_pick(&l, 8080);
+		assert_int_equal(listeners_unreachable(&l) != NULL,
+		    strcmp(cases[i].name, "only ::1 is not reachable") == 0);
 		if ((a == NULL) != (cases[i].port == 0))
 			fail_msg("%s: %s", cases[i].name, a == NULL ? "none" : a->address);
 		if (a == NULL)
