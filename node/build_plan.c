@@ -351,6 +351,17 @@ decide_build(const struct build_plan_in *in, const struct codec_value *pkg, stru
 		list_actions(in, p);
 }
 
+static int
+check_subdir(const struct build_plan_in *in, struct err *e)
+{
+	const char *dir = build_start_var(&in->order->gear.env, "PINION_SUBDIR");
+
+	if (dir == NULL || dir[0] == '\0' || in->src->files > 0)
+		return 0;
+	return err_set(e, ERR_INVALID, "PINION_SUBDIR",
+	    "PINION_SUBDIR names the folder '%s', which the repository does not have", dir);
+}
+
 int
 build_plan_make(const struct build_plan_in *in, struct build_plan *out, struct err *e)
 {
@@ -363,6 +374,10 @@ build_plan_make(const struct build_plan_in *in, struct build_plan *out, struct e
 	};
 	int rc;
 
+	if (check_subdir(in, e) < 0) {
+		codec_value_free(pkg);
+		return -1;
+	}
 	note_source(in, &p.notes);
 	note_versions(in, pkg, &p.notes);
 	rc = build_start_find(&start, &p.start, &p.release, &p.notes, e);

@@ -89,6 +89,25 @@ def python_applications(w):
     App(w, "python").deploy(sample("python-plain"), "plain python")
 
 
+def an_application_that_cannot_start(w):
+    """Fails the rollout and says why, whatever server is in front of it."""
+    world(w)
+    for cart, files, word in (
+            ("python", {"wsgi.py": "raise ValueError('boom at import')\n"}, "boom at import"),
+            ("nodejs", {"server.js": "throw new Error('boom at start')\n"}, "boom at start"),
+            ("static", {"a.txt": "x"}, "no folder gone")):
+        a = App(w, cart)
+        b = a.build(files)
+        assert b.ok, b
+        if cart == "static":
+            a.env(PINION_DOCROOT="gone")
+            w.wait_gear(a.gear, "ready")
+        i = w.instance(a.gear, "", layers=b.result["layers"], start=b.result["start"])
+        st = w.wait_state(i, "ready", "failed")
+        assert st["state"] == "failed" and "exited" in st["reason"], st
+        assert any(word in line for line in st["log_tail"]), st
+
+
 def python_requirements(w):
     a = App(world(w), "python")
     b = a.deploy(sample("python-wheel"), "Hello, wheel, from a dependency")
@@ -132,8 +151,11 @@ def static_sites(w):
 def a_folder_of_a_monorepo(w):
     a = App(world(w), "nodejs", env=[{"name": "PINION_SUBDIR", "value": "services/api"}])
     a.deploy(sample("monorepo"), "api of the monorepo")
-    a.env(PINION_SUBDIR="../x")
-    assert not a.build(sample("monorepo")).ok
+    for folder in ("../x", "services/none"):
+        a.env(PINION_SUBDIR=folder)
+        b = a.build(sample("monorepo"))
+        assert not b.ok, b
+        b.says("PINION_SUBDIR")
 
 
 def diy_daemons_and_hooks(w):
@@ -422,7 +444,7 @@ def a_cartridge_that_fails(w):
 
 if __name__ == "__main__":
     run_tests([stock_templates, nodejs_dependencies, nodejs_without_a_lock_file, nodejs_yarn_lock_only, start_commands,
-               ports_of_their_own, python_applications, python_requirements, php_applications, static_sites,
+               ports_of_their_own, python_applications, an_application_that_cannot_start, python_requirements, php_applications, static_sites,
                a_folder_of_a_monorepo, diy_daemons_and_hooks, things_said_plainly, strange_trees, hostile_archives,
                limits_of_a_build, builds_side_by_side, a_daemon_killed_in_a_build, killed_between_its_steps,
                what_a_build_may_reach, a_cartridge_as_v2_has_them, a_cartridge_that_fails])
