@@ -44,7 +44,7 @@ struct access_log {
 	pthread_t thread;
 	int n;
 	uint64_t lost; /* as told */
-	time_t told_lost;
+	time_t told_lost, told_failure;
 	struct access_ring *ring; /* owned: n of them */
 };
 
@@ -249,6 +249,18 @@ rotate(struct access_log *a)
 	open_again(a);
 }
 
+/* At most once a second. */
+static void
+tell_failure(struct access_log *a, struct err *e)
+{
+	time_t now = time(NULL);
+
+	if (now != a->told_failure)
+		log_warn("access_log_write_failed", LOG_ERR(e));
+	a->told_failure = now;
+	*e = (struct err){ 0 };
+}
+
 /* Returns the bytes written. */
 static size_t
 write_ring(struct access_log *a, struct access_ring *r)
@@ -261,10 +273,8 @@ write_ring(struct access_log *a, struct access_ring *r)
 	while (n > 0) {
 		size_t at = tail & (RING - 1), part = RING - at < n ? RING - at : n;
 
-		if (file_write_all(a->fd, r->bytes + at, part, &e) < 0) {
-			log_warn("access_log_write_failed", LOG_ERR(&e));
-			e = (struct err){ 0 };
-		}
+		if (file_write_all(a->fd, r->bytes + at, part, &e) < 0)
+			tell_failure(a, &e);
 		tail += part;
 		n -= part;
 		atomic_store_explicit(&r->tail, tail, memory_order_release);

@@ -395,6 +395,14 @@ def a_flood_of_refused_requests_is_answered(w):
         t.join()
 
 
+def a_full_disk_costs_the_log_and_no_request(w):
+    r = w.static_router([("a.test", w.instance("a"))], "--access-log", "/dev/full")
+    for _ in range(50):
+        assert r.get("a.test").body == b"a"
+    wait_for(lambda: "access_log_write_failed" in r.text(), "a warning")
+    assert r.text().count("access_log_write_failed") < 10
+
+
 def too_many_clients_wait(w):
     r = w.static_router([("a.test", w.instance("a"))], "--idle-timeout", "1", threads=1, files=264)
     held = []
@@ -416,5 +424,5 @@ def too_many_clients_wait(w):
 run_tests([a_gigabyte_to_the_client, a_gigabyte_to_the_client_in_chunks, a_gigabyte_to_the_app, slow_readers_hold_back_the_app,
            a_slow_app_holds_back_the_client, tunnels_survive_route_changes, tunnel_ends_reach_the_other_side, many_tunnels_at_once,
            a_request_times_out, a_body_that_does_not_come_times_out, an_instance_that_does_not_answer_connects_is_passed_over,
-           slow_heads_are_refused_in_time, idle_clients_are_closed, a_head_byte_by_byte, an_answer_byte_by_byte, deep_pipelines_keep_their_order, a_flood_of_refused_requests_is_answered, too_many_clients_wait,
+           slow_heads_are_refused_in_time, idle_clients_are_closed, a_head_byte_by_byte, an_answer_byte_by_byte, deep_pipelines_keep_their_order, a_full_disk_costs_the_log_and_no_request, a_flood_of_refused_requests_is_answered, too_many_clients_wait,
            idle_connections_hold_little])
