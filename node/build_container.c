@@ -112,10 +112,13 @@ attach_net(struct prepare_job *j, struct err *e)
 static int
 make_cache(const struct prepare_job *j, struct err *e)
 {
+	AUTO(free) char *caches = file_join(j->dirs->data, "cache");
+
 	if ((j->is_clean || tree_size(j->cache, CACHE_BYTES_MAX) > CACHE_BYTES_MAX) &&
 	    file_remove_tree(j->cache, e) < 0)
 		return -1;
-	if (file_mkdirs(j->cache, 0755, e) < 0)
+	/* Owned by a user id that the host may know too: nobody else may come near. */
+	if (file_mkdirs(caches, 0700, e) < 0 || file_mkdirs(j->cache, 0755, e) < 0)
 		return -1;
 	if (lchown(j->cache, CONTAINER_UID, CONTAINER_UID) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "cannot own %s", j->cache);
