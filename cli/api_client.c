@@ -161,7 +161,7 @@ call(const struct cmd_line *l, const char *base, struct http_call_opts *o, const
     const char *json, struct api_reply *out, struct err *e)
 {
 	static const char *const headers[] = {
-		"Accept: application/x-ndjson, application/json;version=1.7",
+		"Accept: application/x-ndjson, application/json;version=1.7;nolinks",
 		"Content-Type: application/json", NULL
 	};
 	AUTO(free) char *url = xasprintf("%s/broker/rest/%s", base, path);
