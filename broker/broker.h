@@ -8,6 +8,7 @@ struct api_call;
 struct auth;
 struct build_queue;
 struct catalog;
+struct change;
 struct http_client;
 struct loop;
 struct node_link;
@@ -57,4 +58,5 @@ struct broker {
 	struct push_set *pushes;
 	struct push_http *git;
 	struct api_call *calls; /* of the API, under way */
+	struct change *lane;    /* changes that met a conflict: tried one after the other */
 };

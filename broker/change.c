@@ -11,7 +11,9 @@
 enum { TRIES_MAX = 20 };
 
 struct change {
-	struct broker *b; /* borrowed */
+	struct broker *b;    /* borrowed */
+	struct change *next; /* in the lane */
+	bool is_in_lane;
 	change_build_fn *build;
 	change_done_fn *done;
 	void *arg; /* borrowed, handed back */
@@ -20,16 +22,36 @@ struct change {
 	bool failed;
 };
 
+static void change_try(struct change *c);
+
 static void
 change_end(void *arg)
 {
 	struct change *c = arg;
+	struct broker *b = c->b;
+	bool was_in_lane = c->is_in_lane;
 
+	if (was_in_lane)
+		b->lane = c->next;
 	c->done(c->failed ? &c->e : NULL, c->arg);
 	free(c);
+	if (was_in_lane && b->lane != NULL)
+		change_try(b->lane);
 }
 
-static void change_try(struct change *c);
+/* Those that want the same record would meet again at each try: they go one by one. */
+static void
+change_queue(struct change *c)
+{
+	struct change **last = &c->b->lane;
+
+	while (*last != NULL)
+		last = &(*last)->next;
+	*last = c;
+	c->is_in_lane = true;
+	if (c->b->lane == c)
+		change_try(c);
+}
 
 static void
 change_stored(int64_t rev, const struct err *e, void *arg)
@@ -37,6 +59,10 @@ change_stored(int64_t rev, const struct err *e, void *arg)
 	struct change *c = arg;
 
 	(void)rev;
+	if (e != NULL && e->code == ERR_CONFLICT && !c->is_in_lane) {
+		change_queue(c);
+		return;
+	}
 	if (e != NULL && e->code == ERR_CONFLICT && c->tries < TRIES_MAX) {
 		change_try(c);
 		return;

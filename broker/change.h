@@ -1,5 +1,5 @@
 /* broker/change.h: one transaction, built anew and tried again when something that it compared
- * changed meanwhile. */
+ * changed meanwhile; those that met a conflict go one after the other, so that none starves. */
 #pragma once
 
 #include "lib/base/err.h"

@@ -256,18 +256,18 @@ def test_follow(t, b, node):
 
 
 def test_race(t, b):
-    """Eight creates at once for five free gears."""
+    """Forty creates at once for five free gears."""
     results = []
 
     def create(i):
         results.append(b.call("POST", "/domain/it/applications", {"name": f"r{i}", "cartridges": ["php"]})[0])
 
-    threads = [threading.Thread(target=create, args=(i,)) for i in range(8)]
+    threads = [threading.Thread(target=create, args=(i,)) for i in range(40)]
     for x in threads:
         x.start()
     for x in threads:
         x.join()
-    t.equal("a race cannot pass the quota", sorted(results), [201] * 5 + [422] * 3)
+    t.equal("a race cannot pass the quota", sorted(results), [201] * 5 + [422] * 35)
     t.equal("six gears are counted", consumed(b), 6)
     status, r = b.call("GET", "/applications")
     for a in r["data"]:

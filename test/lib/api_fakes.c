@@ -30,6 +30,14 @@ node_link_is_alive(const struct node_link *nl, const char *node)
 }
 
 void
+node_link_when_alive(struct node_link *nl, int64_t ms, node_link_wait_fn *fn, void *arg)
+{
+	(void)nl;
+	(void)ms;
+	loop_post(world->loop, fn, arg);
+}
+
+void
 node_link_each(const struct node_link *nl, node_link_visit_fn *fn, void *arg)
 {
 	struct wire_node_facts f = { .id = (char *)(uintptr_t) "n1",
