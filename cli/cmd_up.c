@@ -423,14 +423,14 @@ up_open(struct up *u, const struct cmd_line *l, struct err *e)
 	u->keeps_gears = cmd_has(l, "keep-gears");
 	if (!cmd_has(l, "data"))
 		return err_set(e, ERR_INVALID, "data", "is required: pinion up --data DIR");
-	if (geteuid() != 0)
-		return err_set(e, ERR_DENIED, NULL, "must run as root: it makes containers");
 	if (check_address(u->listen, "listen", e) < 0 ||
 	    check_address(u->router_listen, "router-listen", e) < 0)
 		return -1;
 	if (!str_is_host(u->domain))
 		return err_set(e, ERR_INVALID, "domain",
 		    "must be a DNS name in lower case, is \"%s\"", u->domain);
+	if (geteuid() != 0)
+		return err_set(e, ERR_DENIED, NULL, "must run as root: it makes containers");
 	if (find_programs(u, e) < 0)
 		return -1;
 	return up_dirs_open(cmd_option(l, "data"), &u->dirs, e);

@@ -7,12 +7,12 @@ world_new
 check "without --data it says so" fails_with 2 "--data DIR" p up
 check "an address without a port" fails_with 2 "listen: must be ADDR:PORT" \
 	p up --data "$WORLD/x" --listen localhost
+check "a domain that is none" fails_with 2 "domain: must be a DNS name" p up --data "$WORLD/x" --domain 'a b'
 if ((EUID != 0)); then
 	check "it needs root, and says so" fails_with 6 "must run as root" p up --data "$WORLD/x"
 	done_testing
 	exit
 fi
-check "a domain that is none" fails_with 2 "domain: must be a DNS name" p up --data "$WORLD/x" --domain 'a b'
 check "an address that is none: it gives up, and says which daemon" \
 	fails_with 2 "gave_up daemon=pinion-broker" \
 	p up --data "$WORLD/x" --listen nonsense:0 --router-listen 127.0.0.1:0
