@@ -355,7 +355,8 @@ serve(struct instance *i)
 	i->status.port = NET_PORT;
 	mark_ready(i);
 	log_info("instance_ready", LOG_STR("instance", i->spec.id),
-	    LOG_INT("ms", i->ready_ms - i->begun_ms));
+	    LOG_INT("platform_us", i->platform_us),
+	    LOG_INT("ready_us", i->was_adopted ? 0 : loop_now_us() - i->begun_us));
 	fault_point("instance_ready");
 	instance_set_state(i, WIRE_INSTANCE_READY);
 }
@@ -390,6 +391,7 @@ on_started(struct container *c, const struct err *e, void *arg)
 		return;
 	}
 	container_on_end(c, on_container_end, i);
+	i->platform_us = loop_now_us() - i->begun_us;
 	i->status.started_ms = unix_ms();
 	if (!instance_wants_running(i)) {
 		i->step = STEP_PROBE;
@@ -436,6 +438,7 @@ start(struct instance *i)
 	i->has_remains = true;
 	i->has_ended = i->is_late = false;
 	i->begun_ms = loop_now_ms();
+	i->begun_us = loop_now_us();
 	i->is_releasing = i->spec.runs_release && i->spec.release != NULL &&
 	                  i->spec.release[0] != '\0' && !i->has_released && !i->was_ready;
 	loop_timer_cancel(i->limit);

@@ -64,6 +64,8 @@ struct instance {
 	struct loop_timer *timer; /* of the step */
 	struct loop_timer *limit; /* start timeout */
 	int64_t begun_ms;         /* monotonic: start of this run */
+	int64_t begun_us;         /* the same, for the figures of the log */
+	int64_t platform_us;      /* what it took until PID 1 ran */
 	int64_t ready_ms;
 	int64_t backoff_ms;
 	int64_t probe_ms; /* interval */

@@ -151,12 +151,18 @@ loop_base(struct loop *l)
 }
 
 int64_t
-loop_now_ms(void)
+loop_now_us(void)
 {
 	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t
+loop_now_ms(void)
+{
+	return loop_now_us() / 1000;
 }
 
 static void

@@ -24,6 +24,7 @@ bool loop_run_until(struct loop *l, const bool *done, int64_t timeout_ms);
 void loop_stop(struct loop *l);
 struct event_base *loop_base(struct loop *l); /* borrowed; only for lib/loop, lib/http, router */
 int64_t loop_now_ms(void);                    /* CLOCK_MONOTONIC */
+int64_t loop_now_us(void);
 
 /* Calls fn once after ms (repeat: every ms). The handle is the caller's; cancel frees it. A
  * one-shot handle stays valid after it fired and is still to be cancelled. */
