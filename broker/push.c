@@ -21,7 +21,12 @@
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
 
-enum { COMMANDS_MAX_BYTES = 4 << 20, REASON_MAX = 300 };
+enum {
+	COMMANDS_MAX_BYTES = 4 << 20,
+	REASON_MAX = 300,
+	BEHIND_MAX =
+	    1 << 20, /* bytes kept for a pusher who does not read; then lines are skipped */
+};
 
 struct push {
 	struct push_set *s; /* borrowed */
@@ -35,6 +40,9 @@ struct push {
 	struct push_command *built; /* what it builds; in refs */
 	bool is_storing;            /* a transaction is under way */
 	bool is_over;               /* git ended */
+	bool is_full;               /* the pusher does not read */
+	size_t behind;              /* bytes queued since */
+	int64_t skipped;            /* lines */
 	int64_t start_us;
 };
 
@@ -70,6 +78,7 @@ push_release(struct push *p)
 	push_tree_cancel(STEAL(p->check));
 	if (p->hook != NULL) {
 		http_req_on_close(p->hook, NULL, NULL);
+		http_req_on_drain(p->hook, NULL, NULL);
 		http_req_abort(STEAL(p->hook));
 	}
 	push_refs_fini(&p->refs);
@@ -143,6 +152,7 @@ push_end(struct push *take_p)
 
 /* --- what the pusher is told --- */
 
+/* One line of the answer to the hook, whose kind is its first letter. */
 static void
 tell(struct push *p, char kind, const char *text)
 {
@@ -150,12 +160,36 @@ tell(struct push *p, char kind, const char *text)
 
 	if (p->hook == NULL)
 		return;
+	if (kind == 'L' && p->is_full && p->behind > BEHIND_MAX) {
+		p->skipped++;
+		return;
+	}
 	buf_addc(&b, kind);
 	buf_addc(&b, ' ');
 	for (const char *c = text; *c != '\0'; c++)
 		buf_addc(&b, *c == '\n' || *c == '\r' ? ' ' : *c);
 	buf_addc(&b, '\n');
-	(void)http_req_write(p->hook, b.p, b.n);
+	if (p->is_full)
+		p->behind += b.n;
+	if (!http_req_write(p->hook, b.p, b.n))
+		p->is_full = true;
+}
+
+static void
+on_hook_drain(struct http_req *r, void *arg)
+{
+	struct push *p = arg;
+	AUTO(free) char *text = NULL;
+
+	(void)r;
+	p->is_full = false;
+	p->behind = 0;
+	if (p->skipped == 0)
+		return;
+	text = xasprintf("(%lld lines were skipped: they came faster than they were read)",
+	    (long long)p->skipped);
+	p->skipped = 0;
+	tell(p, 'L', text);
 }
 
 /* Each line of the text by itself. */
@@ -194,6 +228,7 @@ hook_end(struct push *p)
 	if (r == NULL)
 		return;
 	(void)http_req_write(r, ".\n", 2);
+	http_req_on_drain(r, NULL, NULL);
 	http_req_on_close(r, NULL, NULL);
 	http_req_end(r);
 }
@@ -341,6 +376,9 @@ hook_begin(struct push *p, struct http_req *r)
 	p->hook = r;
 	http_req_on_close(r, on_hook_close, p);
 	http_req_begin(r, 200, headers);
+	p->is_full = false;
+	p->behind = 0;
+	http_req_on_drain(r, on_hook_drain, p);
 }
 
 static void

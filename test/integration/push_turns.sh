@@ -82,6 +82,26 @@ check "a truncated pack moves nothing" test "$(git ls-remote "$GIT_URL/two.git" 
 check "the quarantine is gone" until_true bash -c "! ls -d $WORLD/data/git/*/objects/tmp_objdir-* 2>/dev/null | grep ."
 check "the whole push works then" git -C other push -q
 
+# --- a pusher who does not read what the build says
+(cd one && echo 40000 >BUILD_FLOODS && rm -f BUILD_WAITS && git add -A && git commit -qm flood)
+git -C one pull -q --rebase 2>/dev/null
+before=$(rss_kb) n=$(builds app)
+mkfifo pipe
+git -C one push >pipe 2>&1 & A=$!
+exec 9<pipe
+until_true more_builds app "$n"
+settled() { test "$(node_log -s '[.[] | select(.event=="instance")][-1].state')" = '"ready"'; }
+moved() { test "$(git ls-remote "$GIT_URL/app.git" master | cut -f1)" = "$(git -C one rev-parse HEAD)"; }
+check "a pusher who does not read holds up nobody" until_true moved
+peak=$(rss_kb)
+echo "# flood: before $before kB, after $peak kB"
+check "and costs little memory" test $((peak - before)) -lt 30000
+cat <&9 >flood.log & C=$!
+exec 9<&-
+wait $A; a=$?; wait $C
+check "the push ends well when they read again" test $a = 0
+check "and says what was skipped" said flood.log "lines were skipped"
+
 # --- a large pack, without growth of memory
 (cd other && for i in 1 2 3 4; do head -c 50000000 /dev/urandom >"big$i"; done && git add -A && git commit -qm huge)
 before=$(rss_kb)

@@ -2,7 +2,7 @@
 """A node that runs nothing: follows its feed, answers builds, reports what a real one would.
 
 What a source tree holds decides: a file BUILD_FAILS fails the build with its text, BUILD_WAITS names
-a file whose coming the build waits for, START_FAILS fails the instance with its text.
+a file whose coming the build waits for, START_FAILS fails the instance with its text, BUILD_FLOODS is a number of lines.
 Every request of the broker and every change is one line of JSON in --log."""
 import argparse, hashlib, http.client, io, json, os, socket, socketserver, sys, tarfile, threading, time
 
@@ -204,6 +204,8 @@ class Handler(socketserver.StreamRequestHandler):
         if order.get("force_clean"):
             self.chunk({"line": "Force clean build enabled - cleaning dependencies"})
         self.chunk({"line": "Building with the fake cartridge"})
+        for i in range(int(files.get("BUILD_FLOODS", b"0"))):
+            self.chunk({"line": "%d %s" % (i, "x" * 1000)})
         if "BUILD_WAITS" in files:
             name = files["BUILD_WAITS"].decode().strip()
             self.chunk({"line": "waiting"})
