@@ -87,6 +87,7 @@ def python_applications(w):
     App(w, "python").deploy(sample("python-wsgi-v2"), "v2 wsgi /x", path="/x")
     App(w, "python").deploy(sample("python-flask-like"), "flask-like")
     App(w, "python").deploy(sample("python-plain"), "plain python")
+    App(w, "python").deploy({"Procfile": "web: python -m http.server $PORT\r\n", "a.txt": "by a Procfile"}, "by a Procfile", "/a.txt")
 
 
 def an_application_that_cannot_start(w):
