@@ -260,9 +260,15 @@ def output():
     Broker.answers["GET", "applications"] = 200, envelope("ok", [])
     r = run("app", "list", "--json")
     check("an empty list is []", r.stdout.strip() == "[]", r)
-    for words in ([], ["app"], ["app", "create"], ["git", "remote"], ["up"]):
-        r = run("help", *words)
-        check(f"help {' '.join(words)}", r.returncode == 0 and "usage: pinion" in r.stdout, r)
+    listed = [line[2:24].split() for line in run("help").stdout.split("\n")
+              if line.startswith("  ") and line[2:3].isalpha()]
+    bad = [r for r in (run("help", *words) for words in listed)
+           if r.returncode != 0 or "usage: pinion" not in r.stdout]
+    check(f"help of each of {len(listed)} commands", len(listed) > 25 and not bad, bad)
+    bad = [r for r in (run(*words, "--help") for words in listed) if r.returncode != 0]
+    check("--help of each says the same", not bad, bad)
+    r = run("help", "app")
+    check("help of a group lists it", "app create" in r.stdout and "scale" not in r.stdout, r)
 
 
 def main():
