@@ -155,8 +155,10 @@ script_called(const char *command)
 		if (s.n <= n || strncmp(s.p, runners[i], n) != 0)
 			continue;
 		word = str_trim((struct str){ s.p + n, s.n - n });
+		if (word.n == 0 || word.p[0] == '-') /* an option: npm's own affair */
+			return NULL;
 		for (size_t k = 0; k < word.n; k++) {
-			if (strchr(" \t;&|<>$`'\"-", word.p[k]) != NULL)
+			if (strchr(" \t;&|<>$`'\"", word.p[k]) != NULL)
 				return NULL;
 		}
 		return xstrndup(word.p, word.n);
