@@ -5,6 +5,7 @@
 
 #include "broker/access.h"
 #include "broker/api_call.h"
+#include "broker/api_load.h"
 #include "broker/api_route.h"
 #include "broker/api_version.h"
 #include "broker/broker.h"
@@ -35,7 +36,7 @@ api_call_free(struct api_call *take_c)
 	if (c->next != NULL)
 		c->next->link = c->link;
 	auth_cancel(c->ask);
-	free(c->waiting);
+	api_load_free_wait(c->waiting);
 	if (c->free_state != NULL)
 		c->free_state(c->state);
 	auth_who_fini(&c->who);

@@ -16,7 +16,14 @@
 #include "lib/base/str.h"
 #include "lib/store/store_key.h"
 
-enum { BRANCH_MAX = 256, KEEP_MAX = 1000, EXIT_APP = 101, EXIT_DOMAIN = 127, EXIT_ALIAS = 173 };
+enum {
+	DELETE_MS = 120 * 1000,
+	BRANCH_MAX = 256,
+	KEEP_MAX = 1000,
+	EXIT_APP = 101,
+	EXIT_DOMAIN = 127,
+	EXIT_ALIAS = 173
+};
 
 /* --- lists --- */
 
@@ -244,7 +251,7 @@ delete_marked(const struct err *e, void *arg)
 		return;
 	}
 	fault_point("app_delete_marked");
-	api_load_settle(c, r->app_id, delete_gone);
+	api_load_settle_within(c, r->app_id, DELETE_MS, delete_gone);
 }
 
 void

@@ -19,6 +19,7 @@
 
 enum {
 	TEXT_MAX = 2048,
+	UNDO_MS = 20 * 1000, /* what is left then is seen by nobody */
 	CARTRIDGES_MAX = 20,
 	KEEP_MAX = 1000,
 	NODE_WAIT_MS = 10000,
@@ -494,7 +495,7 @@ undo_marked(const struct err *e, void *arg)
 	if (e != NULL)
 		undo_gone(c, e);
 	else
-		api_load_settle(c, s->id, undo_gone);
+		api_load_settle_within(c, s->id, UNDO_MS, undo_gone);
 }
 
 /* A create that fails leaves no application. */

@@ -1,5 +1,7 @@
 #include "broker/api_load.h"
 
+#include <inttypes.h>
+
 #include "broker/api_call.h"
 #include "broker/api_domain.h"
 #include "broker/api_view.h"
@@ -7,8 +9,14 @@
 #include "broker/record.h"
 #include "broker/rollout.h"
 #include "lib/base/mem.h"
+#include "lib/loop/loop.h"
 
-enum { EXIT_APP = 101, EXIT_DOMAIN = 127, EXIT_NODE = 143 };
+enum {
+	SETTLE_MS = 15 * 60 * 1000,
+	EXIT_APP = 101,
+	EXIT_DOMAIN = 127,
+	EXIT_NODE = 143,
+};
 
 bool
 api_load_app(struct api_call *c, enum access_want want, struct wire_app *a)
@@ -36,8 +44,22 @@ api_load_app(struct api_call *c, enum access_want want, struct wire_app *a)
 
 struct settle {
 	struct api_call *c;
+	struct rollout_wait *wait; /* ends by itself with settle_done */
+	struct loop_timer *late;   /* owned */
+	int64_t max_ms;
 	api_load_then_fn *then;
 };
+
+void
+api_load_free_wait(void *take_wait)
+{
+	struct settle *s = take_wait;
+
+	if (s == NULL)
+		return;
+	loop_timer_cancel(s->late);
+	free(s);
+}
 
 static void
 settle_line(const char *line, void *arg)
@@ -48,23 +70,52 @@ settle_line(const char *line, void *arg)
 }
 
 static void
+settle_end(struct settle *s, const struct err *e)
+{
+	struct api_call *c = s->c;
+	api_load_then_fn *then = s->then;
+
+	c->waiting = NULL;
+	api_load_free_wait(s);
+	then(c, e);
+}
+
+static void
 settle_done(const struct err *e, void *arg)
 {
-	struct settle *s = arg;
+	settle_end(arg, e);
+}
 
-	s->c->waiting = NULL;
-	s->then(s->c, e);
-	free(s);
+static void
+settle_late(void *arg)
+{
+	struct settle *s = arg;
+	struct err e = { 0 };
+
+	rollout_wait_cancel(s->wait);
+	(void)err_set(&e, ERR_BUSY, NULL,
+	    "This is not done after %" PRId64
+	    " s, and goes on: a node may be away. Look again later.",
+	    s->max_ms / 1000);
+	settle_end(s, &e);
+}
+
+void
+api_load_settle_within(
+    struct api_call *c, const char *app_id, int64_t max_ms, api_load_then_fn *then)
+{
+	struct settle *s = xcalloc(1, sizeof *s);
+
+	*s = (struct settle){ .c = c, .max_ms = max_ms, .then = then };
+	c->waiting = s;
+	s->late = loop_timer_start(c->b->loop, max_ms, false, settle_late, s);
+	s->wait = rollout_wait(c->b->rollout, app_id, settle_line, settle_done, s);
 }
 
 void
 api_load_settle(struct api_call *c, const char *app_id, api_load_then_fn *then)
 {
-	struct settle *s = xcalloc(1, sizeof *s);
-
-	*s = (struct settle){ c, then };
-	c->waiting = s;
-	(void)rollout_wait(c->b->rollout, app_id, settle_line, settle_done, s);
+	api_load_settle_within(c, app_id, SETTLE_MS, then);
 }
 
 void
@@ -73,6 +124,9 @@ api_load_fail_rollout(struct api_call *c, const struct err *e)
 	switch (e->code) {
 	case ERR_SYSTEM:
 		api_fail_as(c, e, 500, EXIT_NODE);
+		return;
+	case ERR_BUSY:
+		api_fail(c, 503, EXIT_NODE, NULL, "%s", e->text);
 		return;
 	case ERR_NOT_FOUND:
 		api_fail(c, 404, EXIT_APP, NULL, "%s", e->text);

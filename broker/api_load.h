@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "broker/access.h"
 #include "lib/base/err.h"
@@ -18,6 +19,10 @@ const struct wire_gear_cart *api_load_cart(struct api_call *c, const struct wire
  * call may have lost its client meanwhile; it is there all the same. */
 typedef void api_load_then_fn(struct api_call *c, const struct err *e);
 void api_load_settle(struct api_call *c, const char *app_id, api_load_then_fn *then);
+/* At most so long; ERR_BUSY then. (Of the above: 15 minutes.) */
+void api_load_settle_within(
+    struct api_call *c, const char *app_id, int64_t max_ms, api_load_then_fn *then);
+void api_load_free_wait(void *take_wait); /* of a call that ends without it; NULL is fine */
 
 /* Ends the call with the application as it is now. text: a message for the user, or NULL. */
 void api_load_send_app(struct api_call *c, const char *app_id, int status, const char *text);
