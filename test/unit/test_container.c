@@ -395,8 +395,8 @@ main(void)
 	};
 
 	if (geteuid() != 0 || access("/usr/bin/crun", X_OK) < 0) {
-		printf("needs root and crun: skipped\n");
-		return 77;
+		printf("1..0 # SKIP needs root and crun\n");
+		return 0;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,8 +173,8 @@ main(void)
 	};
 
 	if (!is_root()) {
-		printf("needs root: skipped\n");
-		return 77;
+		printf("1..0 # SKIP needs root\n");
+		return 0;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
