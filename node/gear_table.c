@@ -30,6 +30,8 @@ enum {
 	RETRY_MIN_MS = 1000,
 	RETRY_MAX_MS = 60000,
 	REMOVE_MS = 10000,
+	USAGE_MS = 60000,
+	USAGE_STEP_KB = 1024, /* smaller changes are not told */
 };
 
 /* A gear and what is under way for it. */
@@ -52,6 +54,8 @@ struct gear_table {
 	struct gear_table_opts o;
 	struct map *entries; /* uuid → struct entry */
 	int64_t uid_next;
+	struct loop_timer *usage;
+	struct worker_job *usage_job;
 };
 
 static const char *const state_names[] = { "new", "making", "configuring", "ready", "failed",
@@ -597,6 +601,86 @@ gear_table_release(struct gear_table *t, struct gear *gear)
 		step(g);
 }
 
+/* --- disk usage --- */
+
+struct usage_job {
+	struct gear_table *table; /* done only */
+	struct volumes *volumes;
+	struct str_list uuids;
+	int64_t *used_kb; /* owned: of each; -1: unknown */
+};
+
+static void
+free_usage(void *take_job)
+{
+	struct usage_job *j = take_job;
+
+	str_list_fini(&j->uuids);
+	free(j->used_kb);
+	free(j);
+}
+
+static void
+run_usage(void *job)
+{
+	struct usage_job *j = job;
+	int64_t room;
+
+	for (size_t i = 0; i < j->uuids.n; i++) {
+		struct err e = { 0 };
+
+		if (volume_usage(j->volumes, j->uuids.v[i], &j->used_kb[i], &room, &e) < 0)
+			j->used_kb[i] = -1;
+	}
+}
+
+static void
+done_usage(void *job)
+{
+	struct usage_job *j = job;
+	struct gear_table *t = j->table;
+
+	t->usage_job = NULL;
+	for (size_t i = 0; i < j->uuids.n; i++) {
+		struct entry *g = map_get(t->entries, j->uuids.v[i]);
+		int64_t change = g == NULL ? 0 : j->used_kb[i] - g->gear.disk_used_kb;
+
+		if (g == NULL || !g->is_mounted || j->used_kb[i] < 0 ||
+		    (change < USAGE_STEP_KB && change > -USAGE_STEP_KB))
+			continue;
+		g->gear.disk_used_kb = j->used_kb[i];
+		if (g->gear.state == GEAR_READY)
+			t->o.on_change(&g->gear, t->o.arg);
+	}
+	free_usage(j);
+}
+
+static void
+add_mounted(const char *key, void *value, void *arg)
+{
+	const struct entry *g = value;
+	struct usage_job *j = arg;
+
+	if (g->is_mounted && g->gear.record.is_made)
+		str_list_add(&j->uuids, key);
+}
+
+static void
+on_usage(void *arg)
+{
+	struct gear_table *t = arg;
+	struct usage_job *j;
+
+	if (t->usage_job != NULL || strcmp(volumes_kind(t->o.volumes), "image") != 0)
+		return;
+	j = xcalloc(1, sizeof *j);
+	j->table = t;
+	j->volumes = t->o.volumes;
+	map_each(t->entries, add_mounted, j);
+	j->used_kb = xcalloc(j->uuids.n + 1, sizeof *j->used_kb);
+	t->usage_job = worker_submit(t->o.worker, run_usage, done_usage, free_usage, j);
+}
+
 /* --- all --- */
 
 static int
@@ -659,6 +743,7 @@ gear_table_open(const struct gear_table_opts *o, struct err *e)
 	t->o = *o;
 	t->entries = map_new(free_entry);
 	t->uid_next = first_uid(o->dirs);
+	t->usage = loop_timer_start(o->loop, USAGE_MS, true, on_usage, t);
 	return load_all(t, e) < 0 ? NULL : STEAL(t);
 }
 
@@ -667,6 +752,8 @@ gear_table_close(struct gear_table *take_t)
 {
 	if (take_t == NULL)
 		return;
+	loop_timer_cancel(take_t->usage);
+	worker_detach(take_t->usage_job);
 	map_free(take_t->entries);
 	free(take_t);
 }

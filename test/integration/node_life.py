@@ -168,7 +168,9 @@ def gears_outlive_the_daemon(w):
     # and the broker: the node tends what it knows
     w.kill()
     w.broker.stop()
-    w.start()
+    w.start(wait=False)
+    wait_for(lambda: i.encode() in w.call("GET", "/v1/inventory")[1] if os.path.exists(w.run + "/node.sock") else False,
+             "instance in the inventory of a node without a broker")
     assert w.get(i)[1] == before
     w.broker.start()
     w.broker.instances.clear()

@@ -196,7 +196,10 @@ class Node:
         c = http.client.HTTPConnection("node", timeout=DEADLINE)
         c.sock = socket.socket(socket.AF_UNIX)
         c.sock.settimeout(DEADLINE)
-        c.sock.connect(self.run + "/node.sock")
+        try:
+            c.sock.connect(self.run + "/node.sock")
+        except OSError:  # it is starting
+            return 0, b""
         c.request(method, path, body, {"Authorization": "Bearer " + BROKER_TOKEN, "Connection": "close"})
         r = c.getresponse()
         return r.status, r.read()
