@@ -215,6 +215,20 @@ write_env(struct gear_job *j)
 	return rc;
 }
 
+/* A larger profile takes effect when the volume is mounted next; a smaller one never. */
+static int
+grow(struct gear_job *j)
+{
+	struct gear_record *r = &j->gear.record;
+
+	if (j->gear.spec.limits.disk_mb <= r->disk_mb || volume_is_mounted(j->o.volumes, r->uuid))
+		return 0;
+	if (volume_grow(j->o.volumes, r->uuid, j->gear.spec.limits.disk_mb, &j->e) < 0)
+		return -1;
+	r->disk_mb = j->gear.spec.limits.disk_mb;
+	return gear_save(&j->gear, &j->e);
+}
+
 /* Volume made or mounted, environment written, cgroup there. */
 static void
 run_prepare(void *job)
@@ -225,7 +239,9 @@ run_prepare(void *job)
 	int rc;
 
 	if (r->is_made) {
-		rc = volume_mount(o->volumes, r->uuid, &j->e);
+		rc = grow(j);
+		if (rc == 0)
+			rc = volume_mount(o->volumes, r->uuid, &j->e);
 	} else {
 		/* The record comes first, so that the range is taken and the volume has an owner.
 		 */
@@ -283,6 +299,7 @@ done_prepare(void *job)
 		if (j->writes_env && codec_equal(&wire_gear_codec, &j->gear.spec, &g->gear.spec))
 			g->needs_env = false;
 		g->gear.record.is_made = true;
+		g->gear.record.disk_mb = j->gear.record.disk_mb;
 		mem_set_str(&g->gear.record.volume, j->gear.record.volume);
 		g->retry_ms = 0;
 	}

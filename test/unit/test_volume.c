@@ -126,6 +126,26 @@ test_busy_device(void **state)
 }
 
 static void
+test_grow(void **state)
+{
+	struct world *w = *state;
+	int64_t used = 0, before = 0, after = 0;
+	struct err e = { 0 };
+
+	if (strcmp(volumes_kind(w->v), "image") != 0)
+		skip();
+	assert_int_equal(volume_make(w->v, GEAR, 40, &e), 0);
+	assert_int_equal(volume_usage(w->v, GEAR, &used, &before, &e), 0);
+	assert_int_equal(volume_unmount(w->v, GEAR, WAIT_MS, &e), 0);
+	if (volume_grow(w->v, GEAR, 80, &e) < 0)
+		fail_msg("%s", e.text);
+	assert_int_equal(volume_grow(w->v, GEAR, 60, &e), 0); /* never smaller */
+	assert_int_equal(volume_mount(w->v, GEAR, &e), 0);
+	assert_int_equal(volume_usage(w->v, GEAR, &used, &after, &e), 0);
+	assert_true(after > before + 30 * 1024);
+}
+
+static void
 test_aside(void **state)
 {
 	struct world *w = *state;
@@ -168,6 +188,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_life, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_busy_device, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_grow, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_aside, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_instance_dir, setup, teardown),
 	};
