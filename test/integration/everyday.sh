@@ -82,6 +82,28 @@ fi
 check "code at a URL that is none" fails_with 2 "" p app create bad nodejs --from-code "no url"
 check "code that cannot be had leaves no app" eval '! p app create bad nodejs --from-code http://127.0.0.1:1/x.git && ! p app show it/bad'
 
+# --- an address in TIME_WAIT: the server closes first and sets no SO_REUSEADDR ---
+check "a python app" p app create wait python
+check "clone it" clone wait
+git -C "$WORLD/wait" rm -rq .
+cat >"$WORLD/wait/app.py" <<'PY'
+import os, socket
+server = socket.socket()
+server.bind(("0.0.0.0", int(os.environ["PORT"])))
+server.listen(64)
+while True:
+    connection, _ = server.accept()
+    if b"/die" in connection.recv(4096):
+        os._exit(7)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello")
+    connection.close()
+PY
+check "push it" push_app wait "close first"
+for _ in $(seq 20); do get wait / >/dev/null; done
+get wait /die >/dev/null 2>&1
+check "it comes back after its death" until_true serves wait / hello
+check "and a restart is served at once" eval 'p app restart wait >/dev/null && serves wait / hello'
+
 # --- users ---
 printf 'a first password' >"$WORLD/one"
 printf 'a second password' >"$WORLD/two"
