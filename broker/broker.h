@@ -22,19 +22,20 @@ struct watch_feed;
 struct worker;
 
 struct broker_conf {
-	char *data;          /* directory: store/, git/ */
-	char *listen;        /* public API and git: ADDR:PORT */
-	char *internal;      /* unix:/path of the endpoint for nodes and routers */
-	char *hook_socket;   /* unix:/path */
-	char *hook_program;  /* pinion-hook */
+	char *data;         /* directory: store/, git/ */
+	char *listen;       /* public API and git: ADDR:PORT */
+	char *internal;     /* unix:/path of the endpoint for nodes and routers */
+	char *hook_socket;  /* unix:/path */
+	char *hook_program; /* pinion-hook */
 	char *node_token_file, *router_token_file, *broker_token_file;
-	char *cartridges;    /* directory of the catalogue */
-	char *app_domain;    /* apps.localhost */
-	char *router_url;    /* what app_url begins with: http://HOST:PORT; the host part is replaced */
-	char *public_url;    /* of the API as users see it; NULL: from the request's Host */
+	char *cartridges; /* directory of the catalogue */
+	char *app_domain; /* apps.localhost */
+	char
+	    *router_url; /* what app_url begins with: http://HOST:PORT; the host part is replaced */
+	char *public_url;          /* of the API as users see it; NULL: from the request's Host */
 	char *admin_password_file; /* makes the user "admin" with this password at first start */
-	int64_t ready_fd;    /* >= 0: a JSON line once it serves */
-	int64_t max_gears;   /* default of new users */
+	int64_t ready_fd;          /* >= 0: a JSON line once it serves */
+	int64_t max_gears;         /* default of new users */
 	int64_t keep_deployments;
 	int64_t pack_max_mb; /* of one push */
 	bool log_json;

@@ -18,8 +18,8 @@ struct build_record {
 	char *ref, *sha1, *old_sha1;
 	char *login, *git_url;
 	bool is_template, moves_ref, force_clean, hot_deploy;
-	bool must_descend; /* the ref moved while the build waited: from old_sha1, which is no more what
-	                      the pusher saw; fine if sha1 descends from it */
+	bool must_descend; /* the ref moved while the build waited: from old_sha1, which is no more
+	                      what the pusher saw; fine if sha1 descends from it */
 	int64_t created_at;
 	int64_t begin_us;
 	struct wire_build_result result; /* since the node's answer */

@@ -31,8 +31,8 @@ int repo_git_commit_of(const char *dir, const char *oid, char out_sha1[REPO_GIT_
     struct err *e) MUST_CHECK;
 
 /* Is `old_sha1` an ancestor of sha1 (or the same)? -1: one of them is missing. */
-int repo_git_descends(const char *dir, const char *sha1, const char *old_sha1, bool *out,
-    struct err *e) MUST_CHECK;
+int repo_git_descends(
+    const char *dir, const char *sha1, const char *old_sha1, bool *out, struct err *e) MUST_CHECK;
 
 struct repo_git_submodule {
 	char *path, *url, *sha1; /* owned */

@@ -12,7 +12,7 @@ struct bundle {
 	const char *rootfs;  /* directory the helper mounts the root on */
 	const char *cgroup;  /* cgroupsPath */
 	const char *seccomp; /* JSON object */
-	const char *filter; /* base64 of the compiled filter, for crun; NULL: none */
+	const char *filter;  /* base64 of the compiled filter, for crun; NULL: none */
 	int64_t nofile;      /* open files of one process: what the host allows at most */
 };
 

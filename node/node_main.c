@@ -510,7 +510,7 @@ main(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN);
 	umask(022);
 	mem_setup();
-	log_setup("node", LOG_INFO, false);
+	log_setup("pinion-node", LOG_INFO, false);
 	rc = node_conf_load(argc, argv, &d.conf, &e);
 	if (rc == 0 && log_level_parse(d.conf.log_level, &level) < 0)
 		rc = err_set(&e, ERR_INVALID, "log-level", "must be debug, info, warn or error");
@@ -519,7 +519,7 @@ main(int argc, char **argv)
 			(void)fprintf(stderr, "pinion-node: %s\n", e.text);
 		return rc < 0 ? err_exit_code(e.code) : 0;
 	}
-	log_setup("node", level, d.conf.log_json);
+	log_setup("pinion-node", level, d.conf.log_json);
 	if (open_all(&d, &e) < 0) {
 		log_error("cannot_start", LOG_ERR(&e));
 		close_all(&d);

@@ -212,6 +212,8 @@ resolver_names_find(struct resolver_names *n, const char *app, const char *name,
 	}
 	if (en == NULL)
 		return -1;
+	if (en->n == 0)
+		return 0;
 	for (i = 0; i < en->n; i++)
 		out[i] = en->v[(i + en->turn) % en->n];
 	en->turn = (en->turn + 1) % en->n;

@@ -60,8 +60,9 @@ struct spawn_order {
 	int file_n;
 	const char *links[SPAWN_LINKS_MAX]; /* other homes that are links to this one */
 	int link_n;
-	bool unlocked; /* the home itself belongs to the user */
-	bool joins_core; /* PID 1 starts in the v2 core's cgroup, of which the runtime knows nothing */
+	bool unlocked;   /* the home itself belongs to the user */
+	bool joins_core; /* PID 1 starts in the v2 core's cgroup, of which the runtime knows nothing
+	                  */
 	/* enter */
 	const char *cwd;
 	const char *seccomp; /* file with an array of struct sock_filter */

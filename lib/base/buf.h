@@ -16,14 +16,14 @@ struct buf {
 };
 
 void buf_fini(struct buf *b);
-void buf_clear(struct buf *b);                    /* keeps the memory */
-void buf_reserve(struct buf *b, size_t more);     /* room for more bytes past n */
+void buf_clear(struct buf *b);                /* keeps the memory */
+void buf_reserve(struct buf *b, size_t more); /* room for more bytes past n */
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_adds(struct buf *b, const char *s);
 void buf_addc(struct buf *b, char c);
 void buf_addstr(struct buf *b, struct str s);
 void buf_addf(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
-void buf_drop(struct buf *b, size_t n);           /* removes n bytes from the front */
+void buf_drop(struct buf *b, size_t n); /* removes n bytes from the front */
 void buf_truncate(struct buf *b, size_t n);
 /* Appends unless the whole would pass max: then ERR_LIMIT and b is unchanged. */
 int buf_add_max(struct buf *b, const void *p, size_t n, size_t max, struct err *e) MUST_CHECK;

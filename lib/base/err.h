@@ -27,15 +27,15 @@ enum { ERR_FIELD_MAX = 96, ERR_TEXT_MAX = 1024 };
 /* Lives on the caller's stack; nothing to free. Zero-initialise it. */
 struct err {
 	enum err_code code;
-	int sys; /* errno at the time, or 0 */
+	int sys;                   /* errno at the time, or 0 */
 	char field[ERR_FIELD_MAX]; /* path of the field at fault, or "" */
 	char text[ERR_TEXT_MAX];   /* a sentence for a person, with the fix */
 };
 
 /* Sets the error. field may be NULL. Always returns -1, so that `return err_set(…)` works.
  * ERR_SYSTEM keeps errno and appends its text. */
-int err_set(struct err *e, enum err_code code, const char *field, const char *fmt, ...)
-    PRINTF(4, 5) NONNULL(1, 4);
+int err_set(struct err *e, enum err_code code, const char *field, const char *fmt, ...) PRINTF(4, 5)
+    NONNULL(1, 4);
 int err_setv(struct err *e, enum err_code code, const char *field, const char *fmt, va_list ap)
     NONNULL(1, 4);
 

@@ -15,8 +15,8 @@ int file_read(const char *path, size_t max, struct buf *b, struct err *e) MUST_C
 /* Writes all, by a temporary file beside it, fsync of file and directory, rename. */
 int file_replace(const char *path, const void *p, size_t n, mode_t mode, struct err *e) MUST_CHECK;
 /* Same without fsync: for files that may be lost in a power cut. */
-int file_replace_fast(const char *path, const void *p, size_t n, mode_t mode, struct err *e)
-    MUST_CHECK;
+int file_replace_fast(
+    const char *path, const void *p, size_t n, mode_t mode, struct err *e) MUST_CHECK;
 /* mkdir -p; existing directories keep their mode. */
 int file_mkdirs(const char *path, mode_t mode, struct err *e) MUST_CHECK;
 /* Removes a tree without following links or leaving its file system's root; absent is fine. */
@@ -24,7 +24,8 @@ int file_remove_tree(const char *path, struct err *e) MUST_CHECK;
 bool file_exists(const char *path);
 /* Opens rel inside the directory root: no link or ".." leaves it (openat2 RESOLVE_IN_ROOT |
  * RESOLVE_NO_MAGICLINKS). Returns an fd or -1. */
-int file_open_beneath(int root_fd, const char *rel, int flags, mode_t mode, struct err *e) MUST_CHECK;
+int file_open_beneath(
+    int root_fd, const char *rel, int flags, mode_t mode, struct err *e) MUST_CHECK;
 /* Takes an exclusive lock on path (made if absent) for the life of the returned fd;
  * ERR_BUSY when another process holds it. */
 int file_lock(const char *path, struct err *e) MUST_CHECK;

@@ -29,8 +29,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 
 #define LOG_AT(level, event, ...)                                                                  \
 	log_write(level, event,                                                                    \
-	    (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(,) { .kind = LOG_FIELD_END } })
-#define log_debug(event, ...) LOG_AT(LOG_DEBUG, event __VA_OPT__(,) __VA_ARGS__)
-#define log_info(event, ...) LOG_AT(LOG_INFO, event __VA_OPT__(,) __VA_ARGS__)
-#define log_warn(event, ...) LOG_AT(LOG_WARN, event __VA_OPT__(,) __VA_ARGS__)
-#define log_error(event, ...) LOG_AT(LOG_ERROR, event __VA_OPT__(,) __VA_ARGS__)
+	    (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ .kind = LOG_FIELD_END } })
+#define log_debug(event, ...) LOG_AT(LOG_DEBUG, event __VA_OPT__(, ) __VA_ARGS__)
+#define log_info(event, ...) LOG_AT(LOG_INFO, event __VA_OPT__(, ) __VA_ARGS__)
+#define log_warn(event, ...) LOG_AT(LOG_WARN, event __VA_OPT__(, ) __VA_ARGS__)
+#define log_error(event, ...) LOG_AT(LOG_ERROR, event __VA_OPT__(, ) __VA_ARGS__)

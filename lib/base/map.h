@@ -7,13 +7,13 @@
 
 typedef void map_free_fn(void *value);
 
-struct map; /* hashed; opaque */
+struct map;                                   /* hashed; opaque */
 struct map *map_new(map_free_fn *free_value); /* free_value NULL: values are borrowed */
 void map_free(struct map *m);
 void *map_get(const struct map *m, const char *key); /* NULL: none */
 void *map_getn(const struct map *m, const char *key, size_t n);
 void map_set(struct map *m, const char *key, void *take_value); /* replaces and frees the old */
-void *map_take(struct map *m, const char *key); /* removes; caller owns the value */
+void *map_take(struct map *m, const char *key);                 /* removes; caller owns the value */
 bool map_remove(struct map *m, const char *key);
 size_t map_count(const struct map *m);
 /* Visits in no order; the map must not change meanwhile but by removal of the visited key. */

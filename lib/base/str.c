@@ -94,12 +94,12 @@ size_t
 str_utf8_len(const char *s, size_t n)
 {
 	const unsigned char *p = (const unsigned char *)s;
-	size_t len = p[0] < 0x80 ? 1 :
-	    p[0] < 0xc2		 ? 0 :
-	    p[0] < 0xe0		 ? 2 :
-	    p[0] < 0xf0		 ? 3 :
-	    p[0] < 0xf5		 ? 4 :
-				   0;
+	size_t len = p[0] < 0x80   ? 1
+	             : p[0] < 0xc2 ? 0
+	             : p[0] < 0xe0 ? 2
+	             : p[0] < 0xf0 ? 3
+	             : p[0] < 0xf5 ? 4
+	                           : 0;
 
 	if (len == 0 || len > n)
 		return 0;

@@ -32,8 +32,8 @@ struct str str_trim(struct str s); /* spaces and tabs at both ends */
 struct str str_cut(struct str s, char c, struct str *head);
 
 /* Whole decimal number in [min,max], no sign '+', no space: else ERR_INVALID for field. */
-int str_to_i64(struct str s, int64_t min, int64_t max, const char *field, int64_t *out, struct err *e)
-    MUST_CHECK;
+int str_to_i64(struct str s, int64_t min, int64_t max, const char *field, int64_t *out,
+    struct err *e) MUST_CHECK;
 
 /* Bytes of the valid UTF-8 sequence that begins at s[0..n), n > 0; 0: none does. */
 size_t str_utf8_len(const char *s, size_t n);

@@ -1,6 +1,7 @@
 /* lib/codec/codec_yaml.h: YAML 1.1 (libyaml) to a codec_value tree. Scalars stay strings, but
  * plain true/false/null and plain integers, so that quoted versions keep their text. Aliases, tags
- * and depth beyond 32 are refused; keys may carry a leading ':' (Ruby symbols), which is dropped. */
+ * and depth beyond 32 are refused; keys may carry a leading ':' (Ruby symbols), which is dropped.
+ */
 #pragma once
 
 #include "lib/codec/codec.h"

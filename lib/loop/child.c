@@ -54,8 +54,8 @@ struct spawn {
 	const char *const *env;
 	int std[3];
 	pid_t parent;
-	/* errno of what failed, shared with the vfork child: volatile, or the compiler drops a store
-	 * that is followed by _exit. */
+	/* errno of what failed, shared with the vfork child: volatile, or the compiler drops a
+	 * store that is followed by _exit. */
 	volatile int failed;
 };
 

@@ -26,16 +26,17 @@ struct child_opts {
 	int in_fd;         /* > 0: the child's stdin is a dup of this; overrides has_stdin */
 	int out_fd;        /* > 0: stdout goes to a dup of this, unread by us */
 	int err_fd;        /* > 0: the same for stderr */
-	size_t out_max;    /* captured bytes of stdout and of stderr when no on_out (default 64 KiB) */
-	int64_t timeout_ms; /* 0: none; then SIGKILL and child_end.timed_out */
+	size_t out_max; /* captured bytes of stdout and of stderr when no on_out (default 64 KiB) */
+	int64_t timeout_ms;  /* 0: none; then SIGKILL and child_end.timed_out */
 	const int *pass_fds; /* given as fds 3, 4 …; borrowed for the call */
 	size_t pass_n;
 };
 
 struct child_end {
-	int status;      /* exit code, or 128 + signal; -1 when it could not start */
+	int status; /* exit code, or 128 + signal; -1 when it could not start */
 	bool timed_out;
-	const char *why; /* "exit 3", "killed by signal 9 (KILL)", "timed out after 10 s"; borrowed */
+	const char
+	    *why; /* "exit 3", "killed by signal 9 (KILL)", "timed out after 10 s"; borrowed */
 	const char *out; /* captured stdout when no on_out; borrowed, NUL-terminated */
 	size_t out_len;
 	const char *err; /* captured stderr */
@@ -55,7 +56,7 @@ struct child *child_start(struct loop *l, const struct child_opts *o, child_out_
  * queue is empty again. */
 size_t child_write(struct child *c, const void *p, size_t n);
 void child_on_drain(struct child *c, child_drain_fn *fn);
-void child_close_stdin(struct child *c); /* after what is queued */
+void child_close_stdin(struct child *c);        /* after what is queued */
 void child_pause(struct child *c, bool paused); /* stops reading its output: backpressure */
 void child_kill(struct child *c, int signo);
 pid_t child_pid(const struct child *c);

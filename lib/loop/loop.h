@@ -28,7 +28,8 @@ int64_t loop_now_us(void);
 
 /* Calls fn once after ms (repeat: every ms). The handle is the caller's; cancel frees it. A
  * one-shot handle stays valid after it fired and is still to be cancelled. */
-struct loop_timer *loop_timer_start(struct loop *l, int64_t ms, bool repeat, loop_fn *fn, void *arg);
+struct loop_timer *loop_timer_start(
+    struct loop *l, int64_t ms, bool repeat, loop_fn *fn, void *arg);
 void loop_timer_again(struct loop_timer *t, int64_t ms); /* arms it anew */
 void loop_timer_cancel(struct loop_timer *take_t);       /* NULL is fine */
 

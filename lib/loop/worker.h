@@ -15,7 +15,7 @@ struct worker *worker_new(struct loop *l, int threads);
 void worker_free(struct worker *take_w);
 /* run(job) on a thread, which sees only the job; then done(job) on the loop; done owns the job.
  * Returns a handle for worker_detach, valid until done. */
-struct worker_job *worker_submit(struct worker *w, worker_fn *run, worker_fn *done,
-    worker_fn *free_job, void *take_job);
+struct worker_job *worker_submit(
+    struct worker *w, worker_fn *run, worker_fn *done, worker_fn *free_job, void *take_job);
 /* The asker dies first: done is not called, free_job is. NULL is fine. */
 void worker_detach(struct worker_job *j);

@@ -2,23 +2,23 @@
  * Each result is a string that the caller owns. */
 #pragma once
 
-char *store_key_user(const char *login);                                  /* /user/LOGIN */
-char *store_key_token(const char *sha256_hex);                            /* /token/HEX */
-char *store_key_domain(const char *name);                                 /* /domain/NAME */
-char *store_key_app(const char *domain, const char *name);                /* /app/DOMAIN/NAME */
-char *store_key_app_id(const char *app_id);                               /* /app-id/ID -> "DOMAIN/NAME" */
-char *store_key_env(const char *app_id);                                  /* /env/ID */
-char *store_key_refs(const char *app_id);                                 /* /refs/ID */
-char *store_key_deployment(const char *app_id, const char *id);           /* /deployment/APP/ID */
-char *store_key_build(const char *app_id, const char *id);                /* /build/APP/ID */
-char *store_key_node(const char *node);                                   /* /node/ID */
-char *store_key_gear(const char *node, const char *uuid);                 /* /gear/NODE/UUID */
-char *store_key_gear_status(const char *node, const char *uuid);          /* /gear-status/NODE/UUID */
-char *store_key_instance(const char *node, const char *id);               /* /instance/NODE/ID */
-char *store_key_instance_status(const char *node, const char *id);        /* /instance-status/NODE/ID */
-char *store_key_keep(const char *node, const char *app_id);               /* /layers/NODE/APP */
-char *store_key_route(const char *host);                                  /* /route/HOST */
-char *store_key_leader(void);                                             /* /leader */
+char *store_key_user(const char *login);                           /* /user/LOGIN */
+char *store_key_token(const char *sha256_hex);                     /* /token/HEX */
+char *store_key_domain(const char *name);                          /* /domain/NAME */
+char *store_key_app(const char *domain, const char *name);         /* /app/DOMAIN/NAME */
+char *store_key_app_id(const char *app_id);                        /* /app-id/ID -> "DOMAIN/NAME" */
+char *store_key_env(const char *app_id);                           /* /env/ID */
+char *store_key_refs(const char *app_id);                          /* /refs/ID */
+char *store_key_deployment(const char *app_id, const char *id);    /* /deployment/APP/ID */
+char *store_key_build(const char *app_id, const char *id);         /* /build/APP/ID */
+char *store_key_node(const char *node);                            /* /node/ID */
+char *store_key_gear(const char *node, const char *uuid);          /* /gear/NODE/UUID */
+char *store_key_gear_status(const char *node, const char *uuid);   /* /gear-status/NODE/UUID */
+char *store_key_instance(const char *node, const char *id);        /* /instance/NODE/ID */
+char *store_key_instance_status(const char *node, const char *id); /* /instance-status/NODE/ID */
+char *store_key_keep(const char *node, const char *app_id);        /* /layers/NODE/APP */
+char *store_key_route(const char *host);                           /* /route/HOST */
+char *store_key_leader(void);                                      /* /leader */
 
 /* Prefixes of the above, "/app/" … */
 #define STORE_PREFIX_USER "/user/"

@@ -8,13 +8,13 @@
 
 /* What is wanted. */
 struct wire_app_spec {
-	bool running;           /* start/stop */
-	bool deleted;           /* tombstone: the controller removes everything, then the record */
-	int64_t gears;          /* number of web gears */
-	char *deployment;       /* id of the deployment that is to run; "" = none yet */
-	int64_t restart_gen;    /* raised by restart */
-	int64_t env_rev;        /* raised by a change of variables that is to roll the app */
-	bool replace;           /* rollout: replace (cannot run twice on its data) */
+	bool running;        /* start/stop */
+	bool deleted;        /* tombstone: the controller removes everything, then the record */
+	int64_t gears;       /* number of web gears */
+	char *deployment;    /* id of the deployment that is to run; "" = none yet */
+	int64_t restart_gen; /* raised by restart */
+	int64_t env_rev;     /* raised by a change of variables that is to roll the app */
+	bool replace;        /* rollout: replace (cannot run twice on its data) */
 };
 DECLARE_CODEC(wire_app_spec, struct wire_app_spec)
 
@@ -79,7 +79,7 @@ struct wire_activation_list {
 };
 
 struct wire_deployment { /* key: store_key_deployment(app id, id) */
-	char *id; /* 8 hex */
+	char *id;        /* 8 hex */
 	char *app_id;
 	char *ref;
 	char *sha1; /* whole */
@@ -124,8 +124,8 @@ struct wire_build { /* key: store_key_build(app id, id) */
 	char *state; /* "queued", "building", "rolling", "done", "failed" */
 	char *reason;
 	char *node;
-	bool moves_ref;   /* the switch moves ref from old_sha1 to sha1 */
-	char *old_sha1;   /* "" = the ref did not exist */
+	bool moves_ref; /* the switch moves ref from old_sha1 to sha1 */
+	char *old_sha1; /* "" = the ref did not exist */
 	int64_t created_at;
 	char *extra;
 };

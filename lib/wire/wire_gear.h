@@ -24,7 +24,8 @@ struct wire_var_list {
 	size_t n;
 };
 
-/* A cartridge in a gear; the code is found in the node's catalogue by name, version, cart_version. */
+/* A cartridge in a gear; the code is found in the node's catalogue by name, version, cart_version.
+ */
 struct wire_gear_cart {
 	char *name;         /* "nodejs" */
 	char *version;      /* "18" */
@@ -73,9 +74,10 @@ DECLARE_CODEC(wire_layers, struct wire_layers)
 
 /* How the web process starts, chosen by the build. */
 struct wire_start {
-	char *kind;    /* "hook", "procfile", "package", "usual", "cartridge" */
-	char *command; /* for the cartridge's start script (PINION_START_COMMAND); "" = its own way */
-	char *why;     /* a sentence for the build output */
+	char *kind; /* "hook", "procfile", "package", "usual", "cartridge" */
+	char *
+	    command; /* for the cartridge's start script (PINION_START_COMMAND); "" = its own way */
+	char *why;   /* a sentence for the build output */
 };
 DECLARE_CODEC(wire_start, struct wire_start)
 
@@ -87,13 +89,13 @@ struct wire_instance {
 	char *deployment_id;
 	struct wire_layers layers;
 	struct wire_start start;
-	char *release;     /* command run once before the switch, in the head gear's new instance; "" */
+	char *release; /* command run once before the switch, in the head gear's new instance; "" */
 	bool runs_release; /* this instance is the one that runs it */
 	char *health_path; /* "" = a TCP connect is enough, else GET must answer 2xx/3xx/401 */
 	int64_t start_timeout_s; /* until ready; default 60 */
 	int64_t stop_timeout_s;  /* SIGTERM … SIGKILL; default 30 */
 	int64_t generation;      /* raised by each change of want */
-	int want;                /* present: run; stopped: stop and keep nothing running; gone: remove */
+	int want; /* present: run; stopped: stop and keep nothing running; gone: remove */
 };
 DECLARE_CODEC(wire_instance, struct wire_instance)
 
@@ -117,11 +119,11 @@ struct wire_instance_status {
 	int state;          /* enum wire_instance_state */
 	char *address;      /* "100.64.0.7" when ready */
 	int64_t port;       /* on that address, 8080 */
-	char *reason;       /* "exited with status 1 after 0.3 s", "never listened on a port within 60 s",
-	                       "GET /health answered 500" */
+	char *reason; /* "exited with status 1 after 0.3 s", "never listened on a port within 60 s",
+	                 "GET /health answered 500" */
 	struct str_list log_tail; /* last lines of its output, when failed */
-	struct str_list notes;    /* lines for the pusher: "listens on port 3000 instead of $PORT" */
-	int64_t started_ms;       /* Unix time in ms */
+	struct str_list notes; /* lines for the pusher: "listens on port 3000 instead of $PORT" */
+	int64_t started_ms;    /* Unix time in ms */
 	int64_t restarts;
 };
 DECLARE_CODEC(wire_instance_status, struct wire_instance_status)

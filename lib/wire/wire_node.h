@@ -7,18 +7,18 @@
 
 /* First line of the body of POST /v1/builds; the source tree as a tar stream follows. */
 struct wire_build_order {
-	char *id; /* of the build; 16 hex */
+	char *id;              /* of the build; 16 hex */
 	struct wire_gear gear; /* the head gear, with its environment */
 	char *deployment_id;
 	char *ref;
 	char *sha1;
 	bool force_clean;
 	bool hot_deploy;
-	bool is_template;              /* the cartridge's own start content */
-	struct wire_layers previous;   /* of the running deployment */
-	char *previous_deps_key;       /* its dependency key; "" = none */
-	int64_t timeout_s;             /* default 600 */
-	int64_t output_max;            /* bytes; default 10 MiB */
+	bool is_template;            /* the cartridge's own start content */
+	struct wire_layers previous; /* of the running deployment */
+	char *previous_deps_key;     /* its dependency key; "" = none */
+	int64_t timeout_s;           /* default 600 */
+	int64_t output_max;          /* bytes; default 10 MiB */
 };
 DECLARE_CODEC(wire_build_order, struct wire_build_order)
 
@@ -30,10 +30,10 @@ DECLARE_CODEC(wire_build_times, struct wire_build_times)
 
 struct wire_build_result {
 	bool ok;
-	char *step;       /* that failed: "unpack", "pre-build", "build", "seal" … */
+	char *step; /* that failed: "unpack", "pre-build", "build", "seal" … */
 	int64_t exit_code;
-	char *reason;     /* a sentence */
-	char *image;      /* OCI manifest digest of the deployment */
+	char *reason; /* a sentence */
+	char *image;  /* OCI manifest digest of the deployment */
 	struct wire_layers layers;
 	char *deps_key;
 	bool deps_reused;

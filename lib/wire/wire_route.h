@@ -33,7 +33,8 @@ struct wire_route {
 };
 DECLARE_CODEC(wire_route, struct wire_route)
 
-/* POST /internal/router/report, after each applied revision (coalesced) and when draining changes. */
+/* POST /internal/router/report, after each applied revision (coalesced) and when draining changes.
+ */
 struct wire_router_report {
 	char *router;
 	int64_t revision;         /* all of the feed up to here is in force */

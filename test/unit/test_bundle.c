@@ -77,10 +77,8 @@ test_config(void **state)
 	assert_int_equal(codec_int(codec_get(at(v, "process", "user"), "uid"), 0), 1000);
 	assert_int_equal(codec_count(codec_get(at(v, "process", "capabilities"), "bounding")), 0);
 	assert_true(codec_bool(at(v, "root", "readonly"), false));
-	assert_string_equal(
-	    codec_string(at(v, "annotations", "io.pinion.note.deployment")), "d=1");
-	assert_string_equal(
-	    codec_string(at(v, "annotations", "run.oci.seccomp_bpf_data")), "QUJD");
+	assert_string_equal(codec_string(at(v, "annotations", "io.pinion.note.deployment")), "d=1");
+	assert_string_equal(codec_string(at(v, "annotations", "run.oci.seccomp_bpf_data")), "QUJD");
 	map = codec_at(at(v, "linux", "uidMappings"), 0);
 	assert_int_equal(codec_int(codec_get(map, "hostID"), 0), 1 << 20);
 	assert_int_equal(codec_int(codec_get(map, "size"), 0), 65536);
@@ -106,8 +104,8 @@ test_without_filter(void **state)
 	mem_set_str(&s.netns, NULL);
 	v = make(&s, NULL);
 	assert_null(at(v, "annotations", "run.oci.seccomp_bpf_data"));
-	assert_string_equal(codec_string(codec_get(at(v, "linux", "seccomp"), "defaultAction")),
-	    "SCMP_ACT_ERRNO");
+	assert_string_equal(
+	    codec_string(codec_get(at(v, "linux", "seccomp"), "defaultAction")), "SCMP_ACT_ERRNO");
 }
 
 static void
@@ -142,12 +140,11 @@ static void
 test_bad_orders(void **state)
 {
 	static const struct bad_order cases[] = {
-		{ "", 0 },
-		{ "id", 2 },           /* no NUL */
-		{ "id\0", 3 },         /* no value */
-		{ "what\0x\0", 7 },    /* unknown */
+		{ "", 0 }, { "id", 2 }, /* no NUL */
+		{ "id\0", 3 },          /* no value */
+		{ "what\0x\0", 7 },     /* unknown */
 		{ "source\0/s\0", 10 }, /* without a bind */
-		{ "text\0x\0", 7 },    /* without a file */
+		{ "text\0x\0", 7 },     /* without a file */
 	};
 	static struct spawn_order o;
 
