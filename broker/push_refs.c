@@ -31,6 +31,15 @@ push_refs_is_zero(const char *oid)
 	return strspn(oid, "0") == strlen(oid);
 }
 
+static bool
+is_oid(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] == '\0' || strchr("0123456789abcdef", s.p[i]) == NULL)
+			return false;
+	return s.n == OID_LEN;
+}
+
 int
 push_refs_parse(struct push_refs *r, struct str text, struct err *e)
 {
@@ -41,7 +50,8 @@ push_refs_parse(struct push_refs *r, struct str text, struct err *e)
 		text = str_cut(text, '\n', &line);
 		line = str_cut(line, ' ', &old_oid);
 		line = str_cut(line, ' ', &new_oid);
-		if (old_oid.n != OID_LEN || new_oid.n != OID_LEN || line.n == 0)
+		if (!is_oid(old_oid) || !is_oid(new_oid) || line.n == 0 ||
+		    memchr(line.p, '\0', line.n) != NULL)
 			return err_set(e, ERR_INVALID, NULL, "git sent a command that is none");
 		if (r->n >= COMMANDS_MAX)
 			return err_set(
