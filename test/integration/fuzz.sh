@@ -6,6 +6,7 @@ if [[ -z ${PINION_FUZZ_SECONDS:-} ]] || ! command -v clang >/dev/null; then
 	echo "1..0 # SKIP needs clang and PINION_FUZZ_SECONDS; make fuzz runs them too"
 	exit 0
 fi
+export PINION_FUZZ_SEED=1 # the same inputs each time: a check does not fail by chance
 while IFS= read -r line; do
 	case $line in
 	PASS\ *) ((++tests)); echo "ok $tests - ${line#PASS }" ;;
