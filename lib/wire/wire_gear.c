@@ -17,6 +17,8 @@ enum {
 	ITEMS_MAX = 100000,
 	DIGESTS_MAX = 10000,
 	SECONDS_MAX = 86400,
+	MANIFEST_MAX = 64 * 1024,
+	URL_MAX = 2048,
 };
 
 const struct codec_name wire_want_names[] = {
@@ -62,6 +64,12 @@ static const struct codec_field cart_fields[] = {
 	CODEC_STR(struct wire_gear_cart, cart_version, WORD_MAX, 0),
 	CODEC_STR(struct wire_gear_cart, vendor, WORD_MAX, 0),
 	CODEC_BOOL(struct wire_gear_cart, is_web, 0),
+	CODEC_BOOL(struct wire_gear_cart, is_service, 0),
+	CODEC_STR(struct wire_gear_cart, digest, DIGEST_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_gear_cart, manifest, MANIFEST_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_gear_cart, source_url, URL_MAX, CODEC_OMIT_NULL),
+	CODEC_BOOL(struct wire_gear_cart, is_stopped, 0),
+	CODEC_INT(struct wire_gear_cart, restart_gen, 0, INT64_MAX, 0),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_gear_cart, struct wire_gear_cart, cart_fields)
@@ -104,10 +112,21 @@ static const struct codec_field start_fields[] = {
 };
 DEFINE_CODEC(wire_start, struct wire_start, start_fields)
 
+const struct codec_name wire_instance_kind_names[] = {
+	{ "web", WIRE_INSTANCE_WEB },
+	{ "service", WIRE_INSTANCE_SERVICE },
+	{ "worker", WIRE_INSTANCE_WORKER },
+	{ "run", WIRE_INSTANCE_RUN },
+	{ NULL, 0 },
+};
+
 static const struct codec_field instance_fields[] = {
 	CODEC_STR(struct wire_instance, id, ID_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_instance, gear, UUID_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_instance, app_id, ID_MAX, CODEC_REQUIRED),
+	CODEC_ENUM(struct wire_instance, kind, wire_instance_kind_names, 0),
+	CODEC_STR(struct wire_instance, cart, CART_NAME_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_instance, process, WORD_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_instance, deployment_id, ID_MAX, 0),
 	CODEC_OBJ(struct wire_instance, layers, &wire_layers_codec, 0),
 	CODEC_OBJ(struct wire_instance, start, &wire_start_codec, 0),
@@ -138,11 +157,27 @@ static const struct codec_field instance_status_fields[] = {
 };
 DEFINE_CODEC(wire_instance_status, struct wire_instance_status, instance_status_fields)
 
+static const struct codec_field cart_status_fields[] = {
+	CODEC_STR(struct wire_gear_cart_status, name, CART_NAME_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_gear_cart_status, ident, REASON_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_gear_cart_status, state, WORD_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_gear_cart_status, reason, REASON_MAX, CODEC_OMIT_NULL),
+	CODEC_STRS(struct wire_gear_cart_status, messages, LINES_MAX, CODEC_OMIT_NULL),
+	CODEC_LIST(
+	    struct wire_gear_cart_status, properties, &wire_var_codec, VARS_MAX, CODEC_OMIT_NULL),
+	CODEC_LIST(
+	    struct wire_gear_cart_status, published, &wire_var_codec, VARS_MAX, CODEC_OMIT_NULL),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_gear_cart_status, struct wire_gear_cart_status, cart_status_fields)
+
 static const struct codec_field gear_status_fields[] = {
 	CODEC_STR(struct wire_gear_status, uuid, UUID_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_gear_status, state, WORD_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_gear_status, reason, REASON_MAX, 0),
 	CODEC_INT(struct wire_gear_status, disk_used_kb, 0, INT64_MAX, 0),
+	CODEC_LIST(struct wire_gear_status, cartridges, &wire_gear_cart_status_codec,
+	    CARTRIDGES_MAX, CODEC_OMIT_NULL),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_gear_status, struct wire_gear_status, gear_status_fields)

@@ -24,14 +24,21 @@ struct wire_var_list {
 	size_t n;
 };
 
-/* A cartridge in a gear; the code is found in the node's catalogue by name, version, cart_version.
- */
+/* A cartridge in a gear. Its code: the node's own catalogue, found by name, version and
+ * cart_version; or, with a digest, an archive that the broker keeps (downloaded or imported). */
 struct wire_gear_cart {
 	char *name;         /* "nodejs" */
 	char *version;      /* "18" */
 	char *cart_version; /* "0.1.0" */
 	char *vendor;       /* "pinion" */
-	bool is_web;
+	bool is_web;        /* web_framework: its processes live in the web instances */
+	bool is_service;  /* service: runs in an instance of its own (wire_instance.cart), which no
+	                     deployment replaces; its directory lies on the volume */
+	char *digest;     /* "sha256:…" of the archive of its code; "" or NULL: the node's own */
+	char *manifest;   /* text that stands for its metadata/manifest.yml; NULL: the code's own */
+	char *source_url; /* where the archive came from; NULL: stock */
+	bool is_stopped;  /* by its owner, alone */
+	int64_t restart_gen; /* raised to restart it alone */
 };
 DECLARE_CODEC(wire_gear_cart, struct wire_gear_cart)
 struct wire_gear_cart_list {
@@ -81,12 +88,25 @@ struct wire_start {
 };
 DECLARE_CODEC(wire_start, struct wire_start)
 
-/* kind "instance"; key = id. The unit of running: one container of a gear for one deployment. */
+/* What an instance is for. */
+enum wire_instance_kind {
+	WIRE_INSTANCE_WEB,     /* the web framework and the add-ons beside it; has a deployment */
+	WIRE_INSTANCE_SERVICE, /* one service cartridge (cart); outlives deployments */
+	WIRE_INSTANCE_WORKER,  /* one process type of the Procfile (process); has a deployment */
+	WIRE_INSTANCE_RUN,     /* fresh, for one command (run, sessions of an app that does not
+	                          run): idles until it is gone; has a deployment */
+};
+extern const struct codec_name wire_instance_kind_names[]; /* web service worker run */
+
+/* kind "instance"; key = id. The unit of running: one container of a gear. */
 struct wire_instance {
 	char *id; /* "<first 8 of gear uuid>-<6 hex>", unique for ever */
 	char *gear;
 	char *app_id;
-	char *deployment_id;
+	int kind;            /* enum wire_instance_kind */
+	char *cart;          /* of a service: the cartridge's name; else "" */
+	char *process;       /* of a worker: "worker", "clock"; else "" */
+	char *deployment_id; /* "" for a service */
 	struct wire_layers layers;
 	struct wire_start start;
 	char *release; /* command run once before the switch, in the head gear's new instance; "" */
@@ -132,11 +152,29 @@ struct wire_instance_status_list {
 	size_t n;
 };
 
+/* What the node knows of one cartridge of a gear. */
+struct wire_gear_cart_status {
+	char *name;
+	char *ident;  /* vendor:name:version:cart_version that is configured; "" = none yet */
+	char *state;  /* "configuring", "configured", "failed", "gone" (torn down) */
+	char *reason; /* when failed: a sentence with the step, then its last output */
+	struct str_list messages; /* lines with their prefix: "CLIENT_MESSAGE: …", of the last
+	                             step that the broker asked for */
+	struct wire_var_list properties; /* CART_PROPERTIES, CART_DATA: shown to the user */
+	struct wire_var_list published;  /* ENV: values for the application's other gears */
+};
+DECLARE_CODEC(wire_gear_cart_status, struct wire_gear_cart_status)
+struct wire_gear_cart_status_list {
+	struct wire_gear_cart_status *v;
+	size_t n;
+};
+
 struct wire_gear_status {
 	char *uuid;
 	char *state;  /* "ready", "failed", "gone" */
 	char *reason; /* when failed */
 	int64_t disk_used_kb;
+	struct wire_gear_cart_status_list cartridges;
 };
 DECLARE_CODEC(wire_gear_status, struct wire_gear_status)
 struct wire_gear_status_list {

@@ -37,6 +37,7 @@ static const struct codec *const codecs[] = {
 	&wire_start_codec,
 	&wire_instance_codec,
 	&wire_instance_status_codec,
+	&wire_gear_cart_status_codec,
 	&wire_gear_status_codec,
 	&wire_report_codec,
 	&wire_keep_codec,
