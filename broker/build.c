@@ -92,15 +92,6 @@ build_queue_free(struct build_queue *take_q)
 	free(take_q);
 }
 
-static int64_t
-now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 static void
 say(struct build *x, const char *line)
 {
@@ -152,7 +143,7 @@ must_queue(struct lane *l)
 static void
 log_done(const struct build *x)
 {
-	int64_t now = now_us(), image = x->rec.result.us.seal;
+	int64_t now = loop_now_us(), image = x->rec.result.us.seal;
 	int64_t switched = rollout_switch_us(x->q->b->rollout, x->rec.app_id);
 
 	log_info("build_done", LOG_STR("app", x->rec.app_id),
@@ -266,7 +257,7 @@ on_built(const struct wire_build_result *res, const struct err *e, void *arg)
 	struct err bad = { 0 };
 
 	x->order = NULL;
-	x->built_us = now_us();
+	x->built_us = loop_now_us();
 	uncount(x);
 	if (e != NULL) {
 		bad = *e;
@@ -296,7 +287,7 @@ begin(void *arg)
 
 	if (x == NULL || x->order != NULL || x->start_us != 0 || must_queue(l))
 		return;
-	x->start_us = now_us();
+	x->start_us = loop_now_us();
 	x->is_counted = true;
 	x->q->running++;
 	if (build_record_begin(x->q->b, &x->rec, &e) < 0) {

@@ -51,15 +51,6 @@ struct push_set {
 	struct map *pushes; /* id → struct push, owned */
 };
 
-static int64_t
-now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 struct push_set *
 push_set_new(struct broker *b)
 {
@@ -123,7 +114,7 @@ push_begin(struct push_set *s, const struct push_info *info)
 		.login = xstrdup(info->login),
 		.git_dir = xstrdup(info->git_dir),
 		.url = xstrdup(info->url),
-		.start_us = now_us() };
+		.start_us = loop_now_us() };
 	p->env[0] = xasprintf("PINION_HOOK_SOCKET=%s",
 	    s->b->conf.hook_socket + (str_has_prefix(s->b->conf.hook_socket, "unix:") ? 5 : 0));
 	p->env[1] = xasprintf("PINION_HOOK_TOKEN=%s", p->token);
@@ -241,7 +232,7 @@ conclude(struct push *p)
 		verdict(p, &p->refs.v[i]);
 	hook_end(p);
 	log_info("push_done", LOG_STR("app", p->app_id), LOG_STR("user", p->login),
-	    LOG_INT("refs", p->refs.n), LOG_INT("ms", (now_us() - p->start_us) / 1000));
+	    LOG_INT("refs", p->refs.n), LOG_INT("ms", (loop_now_us() - p->start_us) / 1000));
 }
 
 /* --- the build --- */

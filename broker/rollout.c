@@ -88,15 +88,6 @@ ctl_of(struct rollout *r, const char *id)
 	return c;
 }
 
-static int64_t
-now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 int64_t
 rollout_switch_us(struct rollout *r, const char *app_id)
 {
@@ -256,7 +247,7 @@ submit(struct ctl *c, struct rollout_step *st)
 {
 	c->is_switch = st->is_switch;
 	if (c->is_switch)
-		c->switch_us = now_us();
+		c->switch_us = loop_now_us();
 	c->is_app_gone = st->is_app_gone;
 	free(c->failure);
 	c->failure = STEAL(st->failure);

@@ -95,15 +95,6 @@ struct build {
 static void next_phase(struct build *x, enum phase phase);
 static void fail(struct build *x, const char *step, int exit_code, const struct err *e);
 
-static int64_t
-now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 /* --- lines to the asker --- */
 
 static void
@@ -181,7 +172,7 @@ build_end(struct build *x)
 static void
 send_result(struct build *x)
 {
-	x->result.us.total = now_us() - x->start_us;
+	x->result.us.total = loop_now_us() - x->start_us;
 	build_output_end(&x->out, &x->result);
 }
 
@@ -190,7 +181,7 @@ succeed(struct build *x)
 {
 	x->result.ok = true;
 	log_info("build_sealed", LOG_STR("app", x->order.gear.app_id),
-	    LOG_STR("build", x->order.id), LOG_INT("us", now_us() - x->start_us),
+	    LOG_STR("build", x->order.id), LOG_INT("us", loop_now_us() - x->start_us),
 	    LOG_INT("reused", x->plan.deps_reused), LOG_INT("container", x->plan.needs_container));
 	send_result(x);
 	build_end(x);
@@ -299,7 +290,7 @@ on_unpack_end(struct child *c, const struct child_end *end, void *arg)
 
 	x->unpack = NULL;
 	x->has_all = true; /* what still comes is thrown away */
-	x->result.us.unpack = now_us() - x->phase_us;
+	x->result.us.unpack = loop_now_us() - x->phase_us;
 	if (end->status == 0 &&
 	    codec_decode(&oci_layer_result_codec, end->out, end->out_len, &x->src, 0, &e) == 0) {
 		child_free(c);
@@ -381,7 +372,7 @@ on_run_done(const char *step, int exit_code, const struct err *e, void *arg)
 	struct build *x = arg;
 
 	x->run = NULL;
-	x->result.us.build = now_us() - x->phase_us;
+	x->result.us.build = loop_now_us() - x->phase_us;
 	if (x->is_aborted)
 		fail(x, step == NULL ? "build" : step, exit_code, &x->why);
 	else if (e != NULL)
@@ -434,7 +425,7 @@ await_gear(void *arg)
 		x->gear = g;
 		if (x->b->o.hold_gear != NULL)
 			x->b->o.hold_gear(g, true, x->b->o.arg);
-		x->result.us.configure = now_us() - x->phase_us;
+		x->result.us.configure = loop_now_us() - x->phase_us;
 		next_phase(x, PHASE_RUN);
 	} else if (g != NULL && g->state == GEAR_FAILED) {
 		(void)err_set(&e, ERR_SYSTEM, NULL, "the gear could not be made: %s",
@@ -489,7 +480,7 @@ after_work(struct build *x, struct build_work *w)
 	default:
 		mem_set_str(&x->result.image, w->result.image);
 		codec_copy(&wire_layers_codec, &x->result.layers, &w->result.layers);
-		x->result.us.seal = now_us() - x->phase_us;
+		x->result.us.seal = loop_now_us() - x->phase_us;
 		succeed(x);
 		break;
 	}
@@ -552,7 +543,7 @@ static void
 next_phase(struct build *x, enum phase phase)
 {
 	x->phase = phase;
-	x->phase_us = now_us();
+	x->phase_us = loop_now_us();
 	switch (phase) {
 	case PHASE_TURN:
 		await_turn(x);
@@ -699,7 +690,7 @@ builder_handle(struct builder *b, struct http_req *r)
 	struct build *x = xcalloc(1, sizeof *x);
 
 	*x = (struct build){
-		.b = b, .out = { .r = r }, .repo = -1, .next = b->first, .start_us = now_us()
+		.b = b, .out = { .r = r }, .repo = -1, .next = b->first, .start_us = loop_now_us()
 	};
 	if (b->first != NULL)
 		b->first->prev = x;
