@@ -47,6 +47,9 @@ static const struct codec_field limits_fields[] = {
 	CODEC_INT(struct wire_limits, pids, 0, 4194304, 0),
 	CODEC_INT(struct wire_limits, disk_mb, 0, INT32_MAX, 0),
 	CODEC_INT(struct wire_limits, files, 0, INT32_MAX, 0),
+	CODEC_INT(struct wire_limits, cpu_burst_percent, 0, 100000, 0),
+	CODEC_INT(struct wire_limits, net_kbit, 0, INT32_MAX, 0),
+	CODEC_INT(struct wire_limits, nofile, 0, 1048576, 0),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_limits, struct wire_limits, limits_fields)

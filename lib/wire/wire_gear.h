@@ -10,7 +10,10 @@ struct wire_limits { /* of a gear profile */
 	int64_t cpu_shares;
 	int64_t pids;
 	int64_t disk_mb;
-	int64_t files;
+	int64_t files;             /* inodes of the volume */
+	int64_t cpu_burst_percent; /* what may be saved up of the quota for a moment; 0: nothing */
+	int64_t net_kbit;          /* a second, each way; 0: no limit */
+	int64_t nofile;            /* open files of one process; 0: what the host allows */
 };
 DECLARE_CODEC(wire_limits, struct wire_limits)
 
