@@ -8,6 +8,7 @@
 #include "broker/app.h"
 #include "broker/broker.h"
 #include "broker/catalog.h"
+#include "broker/event_log.h"
 #include "broker/record.h"
 #include "lib/base/fault.h"
 #include "lib/base/mem.h"
@@ -253,6 +254,7 @@ scale_settled(struct api_call *c, const struct err *e)
 	struct event *ev = c->state;
 
 	if (e == NULL) {
+		event_log_add(c->b, ev->app_id, "scaled", "%s", ev->text);
 		api_load_send_app(c, ev->app_id, 200, ev->text);
 		return;
 	}

@@ -63,6 +63,9 @@ void api_create_app(struct api_call *c);
 void api_event_app(struct api_call *c);
 void api_event_cart(struct api_call *c);
 
+/* api_history.c */
+void api_history_app(struct api_call *c);
+
 /* api_env.c */
 void api_env_list(struct api_call *c);
 void api_env_set(struct api_call *c);

@@ -73,6 +73,12 @@ static const struct api_link_param log_optional[] = {
 	END_PARAMS,
 };
 
+static const struct api_link_param event_optional[] = {
+	{ "lines", "integer", "How many of the last events", NULL, "200" },
+	{ "follow", "boolean", "Send new events as they come", "[true,false]", "false" },
+	END_PARAMS,
+};
+
 #define EV(key, rel, params, opt)                                                                  \
 	{                                                                                          \
 		key, rel, "POST", "/events", params, opt, 0, 0                                     \
@@ -107,6 +113,7 @@ static const struct api_link app_links[] = {
 	EV("ACTIVATE", "Activate a specific deployment of the application", ev_activate, NULL),
 	{ "LIST_DEPLOYMENTS", "List all deployments", "GET", "/deployments", NULL, NULL, 0, 0 },
 	{ "LOGS", "Read the application's output", "GET", "/logs", NULL, log_optional, 0, 0 },
+	{ "EVENTS", "Read what happened", "GET", "/events", NULL, event_optional, 0, 0 },
 	{ "UPDATE", "Update application", "PUT", "", NULL, update_optional, 0, 0 },
 	{ "DELETE", "Delete application", "DELETE", "", NULL, NULL, 0, 0 },
 	{ NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 },

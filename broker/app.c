@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "broker/broker.h"
+#include "broker/event_log.h"
 #include "broker/catalog.h"
 #include "broker/change.h"
 #include "broker/placement.h"
@@ -331,6 +332,7 @@ create_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 			return -1;
 	}
 	record_put_cas(t, STEAL(key), 0, &wire_app_codec, a);
+	event_log_put(t, op->b->store, a->id, NULL, NULL, "created", "Created by %s.", a->owner);
 	store_txn_if_rev(t, id_key, 0);
 	store_txn_put(t, id_key, id_val, strlen(id_val));
 	if (op->env.vars.n > 0)

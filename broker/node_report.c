@@ -1,9 +1,11 @@
 #include "broker/node_report.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "broker/broker.h"
+#include "broker/event_log.h"
 #include "broker/record.h"
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
@@ -14,7 +16,7 @@
 #include "lib/store/store_key.h"
 #include "lib/wire/wire_app.h"
 
-enum { REPORT_MAX = 32 << 20, BATCH = 90 };
+enum { REPORT_MAX = 32 << 20, BATCH = 80 };
 
 /* One report on its way into the store, in transactions of at most BATCH writes. */
 struct report {
@@ -107,14 +109,38 @@ take_gear(struct report *rep, const char *node, struct wire_gear_status *st)
 	put_status(rep, store_key_gear_status(node, st->uuid), &wire_gear_status_codec, st);
 }
 
+/* A crash is told in the transaction that stores it: once. */
+static void
+tell_crash(struct report *rep, const struct wire_instance *spec,
+    const struct wire_instance_status *old, const struct wire_instance_status *st)
+{
+	AUTO(free) char *what = NULL;
+
+	if (st->crash_ms == 0 || st->crash_ms == old->crash_ms || st->crash == NULL)
+		return;
+	what = spec->kind == WIRE_INSTANCE_WORKER    ? xasprintf("process %s", spec->process)
+	       : spec->kind == WIRE_INSTANCE_SERVICE ? xasprintf("service %s", spec->cart)
+	                                             : xstrdup("web process");
+	event_log_put(room(rep), rep->b->store, spec->app_id, st->gear, st->id, "crashed",
+	    "The %s %s; it is started again (restart %" PRId64 ").", what, st->crash,
+	    st->restarts + (st->state == WIRE_INSTANCE_CRASHED ? 1 : 0));
+}
+
 static void
 take_instance(struct report *rep, const char *node, const struct wire_instance_status *st)
 {
-	AUTO(free) char *spec = store_key_instance(node, st->id);
-	struct store_kv kv;
+	AUTO_FINI(wire_instance_record_fini) struct wire_instance_record spec = { 0 };
+	AUTO_FINI(wire_instance_status_fini) struct wire_instance_status old = { 0 };
+	struct err e = { 0 };
 
-	if (!store_get(rep->b->store, spec, &kv))
+	if (record_get(rep->b->store, store_key_instance(node, st->id), &wire_instance_record_codec,
+	        &spec, NULL, &e) < 0)
 		return;
+	e = (struct err){ 0 };
+	if (record_get(rep->b->store, store_key_instance_status(node, st->id),
+	        &wire_instance_status_codec, &old, NULL, &e) < 0)
+		old = (struct wire_instance_status){ 0 };
+	tell_crash(rep, &spec.spec, &old, st);
 	put_status(rep, store_key_instance_status(node, st->id), &wire_instance_status_codec, st);
 }
 

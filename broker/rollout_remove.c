@@ -139,7 +139,8 @@ remove_records(struct rollout_step *st)
 {
 	const char *id = st->app.id;
 	struct keys k = { .max = 60 };
-	const char *const prefixes[] = { STORE_PREFIX_DEPLOYMENT, STORE_PREFIX_BUILD };
+	const char *const prefixes[] = { STORE_PREFIX_DEPLOYMENT, STORE_PREFIX_BUILD,
+		STORE_PREFIX_EVENT };
 	bool is_clean;
 
 	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "broker/broker.h"
+#include "broker/event_log.h"
 #include "broker/record.h"
 #include "broker/route_plan.h"
 #include "lib/base/fault.h"
@@ -405,6 +406,9 @@ plan_idle(struct rollout_step *st, bool is_stopped)
 		st->waits_for_router = true;
 	for (size_t k = 0; k < st->v->instances_n; k++)
 		is_busy = is_busy || st->v->instances[k]->rev != 0;
+	if (is_stopped && !is_busy && !is_same(st->app.status.phase, "stopped"))
+		event_log_put(rollout_step_txn(st), st->b->store, st->app.id, NULL, NULL, "stopped",
+		    "The application was stopped.");
 	set_phase(st, !is_stopped ? "idle" : is_busy ? "stopping" : "stopped");
 	if (st->t != NULL && store_txn_count(st->t) == 0 && !st->is_app_changed)
 		store_txn_free(STEAL(st->t));

@@ -5,6 +5,7 @@
 #include "broker/app.h"
 #include "broker/app_view.h"
 #include "broker/broker.h"
+#include "broker/event_log.h"
 #include "broker/keep_plan.h"
 #include "broker/record.h"
 #include "broker/rollout_step.h"
@@ -133,6 +134,39 @@ add_notes(struct rollout_step *st, const struct app_view_instance *i)
 	}
 }
 
+static void
+tell(struct rollout_step *st, const char *kind, const char *text)
+{
+	event_log_put(rollout_step_txn(st), st->b->store, st->app.id, NULL, NULL, kind, "%s", text);
+}
+
+/* For `pinion events`; status is still that before the switch. */
+static void
+tell_switch(struct rollout_step *st, size_t n)
+{
+	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
+	const struct wire_app *a = &st->app;
+	AUTO(free) char *text = NULL;
+	struct err e = { 0 };
+
+	if (!is_same(a->spec.deployment, a->status.deployment)) {
+		if (record_get(st->b->store, store_key_deployment(a->id, a->spec.deployment),
+		        &wire_deployment_codec, &d, NULL, &e) < 0)
+			return;
+		text = d.is_template ? xasprintf("Deployment %s of the template %s.", d.id,
+		                           n > 0 ? "serves" : "is the one to start")
+		                     : xasprintf("Deployment %s of %s (%.8s) %s.", d.id, d.ref,
+		                           d.sha1, n > 0 ? "serves" : "is the one to start");
+		tell(st, "deployed", text);
+	} else if (n > 0 && rollout_step_was_stopped(a)) {
+		tell(st, "started", "The application was started.");
+	} else if (n > 0 && a->spec.restart_gen != a->status.restart_gen) {
+		tell(st, "restarted", "The application was restarted.");
+	} else if (n > 0 && a->spec.env_rev != a->status.env_rev) {
+		tell(st, "configured", "The application was restarted with changed variables.");
+	}
+}
+
 void
 rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v, size_t n)
 {
@@ -148,6 +182,7 @@ rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v
 		put_build(st, &build, "done", "");
 	}
 	wire_build_fini(&build.out);
+	tell_switch(st, n);
 	mem_set_str(&a->status.deployment, a->spec.deployment);
 	mem_set_str(&a->status.failure, "");
 	mem_set_str(&a->status.phase, n > 0 ? "idle" : a->spec.running ? "idle" : "stopping");
@@ -223,6 +258,10 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 		str_list_copy(&st->tail, &bad->status.log_tail);
 	log_warn("rollout_failed", LOG_STR("app", a->name), LOG_STR("domain", a->domain),
 	    LOG_STR("deployment", a->spec.deployment), LOG_STR("reason", st->failure));
+	event_log_put(rollout_step_txn(st), st->b->store, a->id,
+	    bad == NULL ? NULL : bad->rec.spec.gear, bad == NULL ? NULL : bad->rec.spec.id,
+	    "failed", "%s of deployment %s failed: %s", is_scale ? "A start" : "The rollout",
+	    a->spec.deployment, st->failure);
 	for (size_t k = 0; k < st->v->instances_n; k++) {
 		const struct app_view_instance *i = st->v->instances[k];
 		bool is_new = !is_same(i->rec.spec.deployment_id, a->status.deployment) ||

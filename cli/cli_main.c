@@ -14,6 +14,7 @@ main(int argc, char **argv)
 		cmd_env_table,
 		cmd_git_table,
 		cmd_log_table,
+		cmd_event_table,
 		cmd_admin_table,
 		cmd_up_table,
 		NULL,

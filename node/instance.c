@@ -232,6 +232,10 @@ instance_log_collected(struct instance *i, const struct init_status *in, bool ra
 	else
 		str_list_copy(&i->status.log_tail, lines);
 	mem_set_str(&i->status.address, "");
+	if (instance_wants_running(i) && i->was_ready) {
+		mem_set_str(&i->status.crash, i->status.reason);
+		i->status.crash_ms = unix_ms();
+	}
 	if (instance_wants_running(i))
 		instance_set_state(i, i->was_ready ? WIRE_INSTANCE_CRASHED : WIRE_INSTANCE_FAILED);
 	clean(i);

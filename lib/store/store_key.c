@@ -57,6 +57,12 @@ store_key_build(const char *app_id, const char *id)
 }
 
 char *
+store_key_event(const char *app_id, const char *id)
+{
+	return xasprintf("/event/%s/%s", app_id, id);
+}
+
+char *
 store_key_node(const char *node)
 {
 	return xasprintf("/node/%s", node);

@@ -11,6 +11,7 @@ char *store_key_env(const char *app_id);                           /* /env/ID */
 char *store_key_refs(const char *app_id);                          /* /refs/ID */
 char *store_key_deployment(const char *app_id, const char *id);    /* /deployment/APP/ID */
 char *store_key_build(const char *app_id, const char *id);         /* /build/APP/ID */
+char *store_key_event(const char *app_id, const char *id);         /* /event/APP/ID */
 char *store_key_node(const char *node);                            /* /node/ID */
 char *store_key_gear(const char *node, const char *uuid);          /* /gear/NODE/UUID */
 char *store_key_gear_status(const char *node, const char *uuid);   /* /gear-status/NODE/UUID */
@@ -27,6 +28,7 @@ char *store_key_leader(void);                                      /* /leader */
 #define STORE_PREFIX_APP "/app/"
 #define STORE_PREFIX_DEPLOYMENT "/deployment/"
 #define STORE_PREFIX_BUILD "/build/"
+#define STORE_PREFIX_EVENT "/event/"
 #define STORE_PREFIX_NODE "/node/"
 #define STORE_PREFIX_GEAR "/gear/"
 #define STORE_PREFIX_GEAR_STATUS "/gear-status/"

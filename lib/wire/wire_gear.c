@@ -156,6 +156,8 @@ static const struct codec_field instance_status_fields[] = {
 	CODEC_STRS(struct wire_instance_status, notes, LINES_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_instance_status, started_ms, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_instance_status, restarts, 0, INT64_MAX, 0),
+	CODEC_STR(struct wire_instance_status, crash, REASON_MAX, CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_instance_status, crash_ms, 0, INT64_MAX, CODEC_OMIT_NULL),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_instance_status, struct wire_instance_status, instance_status_fields)

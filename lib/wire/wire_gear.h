@@ -148,6 +148,8 @@ struct wire_instance_status {
 	struct str_list notes; /* lines for the pusher: "listens on port 3000 instead of $PORT" */
 	int64_t started_ms;    /* Unix time in ms */
 	int64_t restarts;
+	char *crash;      /* how it last ended unasked, after it was ready; "" = never */
+	int64_t crash_ms; /* Unix time in ms; 0 = never */
 };
 DECLARE_CODEC(wire_instance_status, struct wire_instance_status)
 struct wire_instance_status_list {

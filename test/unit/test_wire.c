@@ -11,6 +11,7 @@
 #include "lib/wire/wire_feed.h"
 #include "lib/wire/wire_gear.h"
 #include "lib/wire/wire_node.h"
+#include "lib/wire/wire_event.h"
 #include "lib/wire/wire_route.h"
 #include "lib/wire/wire_user.h"
 
@@ -43,6 +44,7 @@ static const struct codec *const codecs[] = {
 	&wire_keep_codec,
 	&wire_feed_codec,
 	&wire_endpoint_codec,
+	&wire_event_codec,
 	&wire_route_codec,
 	&wire_router_report_codec,
 	&wire_build_order_codec,
