@@ -290,7 +290,7 @@ clear_for_replace(struct rollout_step *st)
 			rollout_step_retire(st, i);
 	}
 	if (is_waiting &&
-	    route_plan_put(st->b, rollout_step_txn(st), &st->app, WIRE_ROUTE_LIVE, NULL, 0))
+	    route_plan_put(st->b, rollout_step_txn(st), &st->app, WIRE_ROUTE_PARKED, NULL, 0))
 		set_phase(st, "rolling");
 	if (is_waiting && st->t != NULL && store_txn_count(st->t) == 0)
 		store_txn_free(STEAL(st->t));

@@ -12,6 +12,7 @@
 #include "lib/loop/loop.h"
 #include "router/access_log.h"
 #include "router/client_conn.h"
+#include "router/hold.h"
 #include "router/host_table.h"
 #include "router/lane.h"
 #include "router/listener.h"
@@ -97,6 +98,7 @@ apply(struct lane *l, void *arg)
 	struct host_endpoint *next;
 
 	l->root = p->root;
+	hold_changed(l->hold);
 	for (struct host_endpoint *ep = p->gone; ep != NULL; ep = next) {
 		next = ep->next; /* it may be freed once we let go */
 		if (upstream_retire(l, ep))
@@ -224,6 +226,7 @@ close_lane(struct lane *l)
 	upstream_free_all(l);
 	lane_end(l);
 	proxy_drop_spares(l);
+	hold_free(l->hold);
 	lane_free(l);
 }
 
@@ -297,6 +300,7 @@ add_member(struct fleet *f, const struct router_conf *conf, int lanes, struct ac
 	m->lane = l;
 	f->n++;
 	l->fleet = f;
+	l->hold = hold_new(l, conf, lanes, proxy_unhold);
 	l->fd_max = file_max() / lanes;
 	l->client_max = l->fd_max / 2; /* each may need one to an instance */
 	l->on_gone = on_gone;

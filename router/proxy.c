@@ -104,6 +104,7 @@ proxy_free(struct proxy *take_x)
 	if (x == NULL)
 		return;
 	l = lane_of(x);
+	hold_remove(l->hold, &x->held);
 	let_go(x, false);
 	if (l->log != NULL)
 		log_line(x);
@@ -664,7 +665,9 @@ proxy_client_ready(struct proxy *x)
 void
 proxy_timeout(struct proxy *x)
 {
-	if (x->tunnel || x->has_answer)
+	if (x->held.group != NULL)
+		fail_retry_after(x, 503, "The application did not become ready in time.", 5);
+	else if (x->tunnel || x->has_answer)
 		proxy_abort(x, x->status);
 	else if (!x->up_done && x->up != NULL && !sock_pending(&x->up->sock))
 		fail(x, 408, "The rest of the request did not arrive in time.");
@@ -697,11 +700,34 @@ find_route(struct proxy *x)
 		fail(x, 404, "There is no application at this address.");
 	else if (r->state == WIRE_ROUTE_STOPPED)
 		fail(x, 503, "The application is stopped. Its owner can start it.");
+	else if (hold_waits(r))
+		return r;
 	else if (r->state == WIRE_ROUTE_EMPTY || r->n == 0)
 		fail_retry_after(x, 503, "The application has no running instance.", 5);
 	else
 		return r;
 	return NULL;
+}
+
+/* Waits until the table says that the application takes requests again. */
+static void
+hold(struct proxy *x, const struct host_route *r)
+{
+	struct lane *l = lane_of(x);
+	size_t bytes = sizeof *x + x->head.cap + x->client->view_n;
+
+	x->tries = 0; /* those that were tried are gone */
+	if (hold_add(l->hold, &x->held, r, bytes))
+		client_conn_deadline(x->client, l->conf->hold_timeout_s * 1000);
+	else
+		fail_retry_after(
+		    x, 503, "Too many requests wait for the application to become ready.", 1);
+}
+
+void
+proxy_unhold(struct hold_link *k)
+{
+	attempt(CONTAINER_OF(k, struct proxy, held));
 }
 
 /* Picks an instance and sends the head, until it works or nothing is left. */
@@ -714,6 +740,10 @@ attempt(struct proxy *x)
 
 	if (r == NULL)
 		return;
+	if (hold_waits(r)) {
+		hold(x, r);
+		return;
+	}
 	x->timeout_ms =
 	    (r->timeout_s != 0 ? (int64_t)r->timeout_s : l->conf->request_timeout_s) * 1000;
 	while ((p = balance_pick(l, r, x->tried, x->tries)) != NULL) {

@@ -8,6 +8,7 @@
 #include "lib/base/buf.h"
 #include "lib/http/http_body.h"
 #include "lib/http/http_head.h"
+#include "router/hold.h"
 #include "router/proxy_head.h"
 
 struct client_conn;
@@ -28,6 +29,7 @@ struct proxy {
 	struct client_conn *client; /* borrowed: owns us */
 	struct upstream_conn *up;   /* owned; NULL: none now */
 	struct upstream_pool *pool; /* taken; NULL: none */
+	struct hold_link held;      /* it waits for its application */
 	struct host_endpoint *tried[PROXY_TRIES];
 	struct buf head;   /* the request's head as it goes out; kept until the end */
 	struct buf answer; /* a head of an answer that came in parts */
@@ -73,6 +75,8 @@ void proxy_client_ready(struct proxy *x);
 void proxy_timeout(struct proxy *x);
 /* Answers a request that has no exchange (a malformed one). */
 void proxy_refuse(struct client_conn *c, int status, const char *why);
+/* The application of a held exchange may take it now: for hold_new. */
+void proxy_unhold(struct hold_link *k);
 /* Ends the exchange after a whole answer; breaks it off. x is gone after either. */
 void proxy_finish(struct proxy *x);
 void proxy_abort(struct proxy *x, int status);

@@ -41,6 +41,14 @@ static const struct conf_item items[] = {
 	    "Largest body of a request in bytes; 0: any."),
 	CONF_INT(struct router_conf, drain_s, "drain", 0, 3600, "10",
 	    "Seconds that running requests get to finish at the end."),
+	CONF_INT(struct router_conf, hold_timeout_s, "hold-timeout", 1, 300, "30",
+	    "Seconds that a request waits for an application that is handed over."),
+	CONF_INT(struct router_conf, hold_max, "hold-max", 1, 1000000, "8192",
+	    "Requests that wait for applications at the same time."),
+	CONF_INT(struct router_conf, hold_app_max, "hold-app-max", 1, 1000000, "2048",
+	    "Requests that wait for one application."),
+	CONF_INT(struct router_conf, hold_mb, "hold-memory", 1, 65536, "64",
+	    "Megabytes that requests that wait may take."),
 	CONF_LAST,
 };
 

@@ -12,6 +12,7 @@ const struct codec_name wire_route_state_names[] = {
 	{ "live", WIRE_ROUTE_LIVE },
 	{ "stopped", WIRE_ROUTE_STOPPED },
 	{ "empty", WIRE_ROUTE_EMPTY },
+	{ "parked", WIRE_ROUTE_PARKED },
 	{ NULL, 0 },
 };
 

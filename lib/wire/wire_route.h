@@ -18,8 +18,9 @@ enum wire_route_state {
 	WIRE_ROUTE_LIVE,
 	WIRE_ROUTE_STOPPED, /* stopped by its owner: 503 */
 	WIRE_ROUTE_EMPTY,   /* nothing deployed or nothing ready: 503 */
+	WIRE_ROUTE_PARKED,  /* being handed over: requests wait, in bounds */
 };
-extern const struct codec_name wire_route_state_names[]; /* live stopped empty */
+extern const struct codec_name wire_route_state_names[]; /* live stopped empty parked */
 
 /* kind "route"; key = host. */
 struct wire_route {

@@ -136,7 +136,7 @@ class Instance:
     socket, head, rest) may take over: it returns True when it answered, False to close."""
 
     def __init__(self, name, handler=None, address="127.0.0.1"):
-        self.name, self.handler, self.requests, self.connections, self.open = name, handler, 0, 0, set()
+        self.name, self.handler, self.requests, self.connections, self.open = name, handler, 0, 0, {}
         self.s = socket.socket()
         self.s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.s.bind((address, 0))
@@ -157,14 +157,14 @@ class Instance:
             c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
                 self.connections += 1
-                self.open.add(c)
+                self.open[c] = self.connections  # which one it was
             threading.Thread(target=self.serve, args=(c,), daemon=True).start()
 
     def serve(self, c):
         with contextlib.suppress(OSError):
             self.answer_all(c)
         with self.lock:
-            self.open.discard(c)
+            self.open.pop(c)
         c.close()
 
     def answer_all(self, c):

@@ -1,0 +1,203 @@
+#include "router/hold.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/map.h"
+#include "lib/base/mem.h"
+#include "router/host_table.h"
+#include "router/lane.h"
+#include "router/router_conf.h"
+
+enum { BATCH = 64 };
+
+/* All that wait for one host. */
+struct hold_group {
+	struct hold_group *next, **pprev;
+	struct hold_link *first, **last;
+	size_t n;
+	char host[];
+};
+
+struct hold {
+	struct lane *lane; /* borrowed */
+	hold_fn *on_release;
+	struct map *by_host;       /* owned: host → struct hold_group, borrowed */
+	struct hold_group *groups; /* owned */
+	struct hold_group *cursor; /* the next to be looked at by release */
+	size_t n, bytes;
+	size_t max, host_max, bytes_max;
+	bool is_releasing, is_posted;
+};
+
+static size_t
+share(int64_t of, int lanes)
+{
+	size_t n = (size_t)of / (size_t)lanes;
+
+	return n == 0 ? 1 : n;
+}
+
+struct hold *
+hold_new(struct lane *l, const struct router_conf *conf, int lanes, hold_fn *on_release)
+{
+	struct hold *h = xcalloc(1, sizeof *h);
+
+	h->lane = l;
+	h->on_release = on_release;
+	h->by_host = map_new(NULL);
+	h->max = share(conf->hold_max, lanes);
+	h->host_max = share(conf->hold_app_max, lanes);
+	h->bytes_max = share(conf->hold_mb * 1024 * 1024, lanes);
+	return h;
+}
+
+void
+hold_free(struct hold *take_h)
+{
+	struct hold *h = take_h;
+
+	if (h == NULL)
+		return;
+	while (h->groups != NULL) {
+		struct hold_group *g = h->groups;
+
+		h->groups = g->next;
+		free(g);
+	}
+	map_free(h->by_host);
+	free(h);
+}
+
+bool
+hold_waits(const struct host_route *r)
+{
+	return r->state == WIRE_ROUTE_PARKED;
+}
+
+size_t
+hold_count(const struct hold *h)
+{
+	return h->n;
+}
+
+static struct hold_group *
+group_of(struct hold *h, const struct host_route *r)
+{
+	struct hold_group *g = map_get(h->by_host, r->host);
+
+	if (g != NULL)
+		return g;
+	g = xcalloc(1, sizeof *g + r->host_n + 1u);
+	memcpy(g->host, r->host, r->host_n);
+	g->last = &g->first;
+	g->next = h->groups;
+	g->pprev = &h->groups;
+	if (g->next != NULL)
+		g->next->pprev = &g->next;
+	h->groups = g;
+	map_set(h->by_host, g->host, g);
+	if (h->lane->on_hold != NULL)
+		h->lane->on_hold(h->lane, r);
+	return g;
+}
+
+static void
+drop_group(struct hold *h, struct hold_group *g)
+{
+	(void)map_take(h->by_host, g->host);
+	if (h->cursor == g)
+		h->cursor = g->next;
+	*g->pprev = g->next;
+	if (g->next != NULL)
+		g->next->pprev = g->pprev;
+	free(g);
+}
+
+bool
+hold_add(struct hold *h, struct hold_link *k, const struct host_route *r, size_t bytes)
+{
+	struct hold_group *g;
+
+	if (h->n >= h->max || bytes > h->bytes_max - h->bytes)
+		return false;
+	g = map_get(h->by_host, r->host);
+	if (g != NULL && g->n >= h->host_max)
+		return false;
+	g = group_of(h, r);
+	*k = (struct hold_link){ .group = g, .pprev = g->last, .bytes = bytes };
+	*g->last = k;
+	g->last = &k->next;
+	g->n++;
+	h->n++;
+	h->bytes += bytes;
+	return true;
+}
+
+void
+hold_remove(struct hold *h, struct hold_link *k)
+{
+	struct hold_group *g = k->group;
+
+	if (g == NULL)
+		return;
+	*k->pprev = k->next;
+	if (k->next != NULL)
+		k->next->pprev = k->pprev;
+	else
+		g->last = k->pprev;
+	g->n--;
+	h->n--;
+	h->bytes -= k->bytes;
+	*k = (struct hold_link){ 0 };
+	if (g->n == 0)
+		drop_group(h, g);
+}
+
+static bool
+still_waits(const struct hold *h, const struct hold_group *g)
+{
+	const struct host_root *root = h->lane->root;
+	const struct host_route *r =
+	    root == NULL ? NULL : host_find(root, g->host, strlen(g->host));
+
+	return r != NULL && hold_waits(r);
+}
+
+static void
+go_on(struct lane *l, void *arg)
+{
+	struct hold *h = arg;
+
+	(void)l;
+	h->is_posted = false;
+	hold_changed(h);
+}
+
+void
+hold_changed(struct hold *h)
+{
+	int left = BATCH;
+
+	if (h->is_releasing)
+		return;
+	h->is_releasing = true;
+	h->cursor = h->groups;
+	while (h->cursor != NULL && left > 0) {
+		struct hold_group *g = h->cursor;
+		struct hold_link *k = g->first;
+
+		if (still_waits(h, g)) {
+			h->cursor = g->next;
+			continue;
+		}
+		left--;
+		hold_remove(h, k); /* with the last one the group goes, and the cursor on */
+		h->on_release(k);
+	}
+	h->is_releasing = false;
+	if (left == 0 && h->n > 0 && !h->is_posted) {
+		h->is_posted = true;
+		lane_post(h->lane, go_on, h);
+	}
+}
