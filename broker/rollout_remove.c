@@ -89,21 +89,37 @@ want_gear_gone(struct rollout_step *st, const struct app_view_gear *g)
 	    &wire_gear_codec, &gear);
 }
 
-/* from: gears after so many are not wanted. */
+/* Is any of its cartridges still the application's? */
+static bool
+has_use(const struct wire_app *a, const struct wire_gear *g)
+{
+	for (size_t i = 0; i < g->cartridges.n; i++) {
+		for (size_t k = 0; k < a->cartridges.n; k++) {
+			if (strcmp(a->cartridges.v[k].name, g->cartridges.v[i].name) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* from: gears with the web cartridge after so many are not wanted. */
 static void
 remove_gears_from(struct rollout_step *st, int64_t from)
 {
-	int64_t present = 0, removed = 0;
+	int64_t webs = 0, removed = 0;
 	struct err e = { 0 };
 
 	for (size_t k = 0; k < st->v->gears_n && rollout_step_has_room(st); k++) {
 		const struct app_view_gear *g = st->v->gears[k];
 		bool is_gone = g->status.uuid != NULL && strcmp(g->status.state, "gone") == 0;
+		bool is_web = rollout_step_has_web(&g->gear);
 
 		if (g->gear.want == WIRE_WANT_GONE) {
 			if (is_gone && !has_instances(st, g))
 				forget_gear(st, g, &removed);
-		} else if (++present > from && !has_instances(st, g)) {
+		} else if ((st->app.spec.deleted || (is_web && webs++ >= from) ||
+		               (!is_web && !has_use(&st->app, &g->gear))) &&
+		           !has_instances(st, g)) {
 			want_gear_gone(st, g);
 		}
 	}

@@ -8,6 +8,7 @@
 #include "broker/event_log.h"
 #include "broker/record.h"
 #include "broker/route_plan.h"
+#include "broker/service.h"
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -120,6 +121,22 @@ rollout_step_retire(struct rollout_step *st, const struct app_view_instance *i)
 	put_instance(st, i, &rec);
 }
 
+bool
+rollout_step_is_web(const struct app_view_instance *i)
+{
+	return i->rec.spec.kind == WIRE_INSTANCE_WEB;
+}
+
+bool
+rollout_step_has_web(const struct wire_gear *g)
+{
+	for (size_t i = 0; i < g->cartridges.n; i++) {
+		if (g->cartridges.v[i].is_web)
+			return true;
+	}
+	return false;
+}
+
 static bool
 is_live(const struct app_view_instance *i)
 {
@@ -141,7 +158,8 @@ target_of(const struct rollout_step *st, const struct app_view_gear *g)
 	for (size_t k = st->v->instances_n; k > 0; k--) {
 		const struct app_view_instance *i = st->v->instances[k - 1];
 
-		if (strcmp(i->rec.spec.gear, g->gear.uuid) == 0 && is_target(st, i))
+		if (rollout_step_is_web(i) && strcmp(i->rec.spec.gear, g->gear.uuid) == 0 &&
+		    is_target(st, i))
 			return i;
 	}
 	return NULL;
@@ -226,7 +244,8 @@ create_instance(struct rollout_step *st, const struct app_view_gear *g,
 	    LOG_STR("deployment", d->id));
 }
 
-/* The gears that are to run it: the first spec.gears of those that are not going. */
+/* The gears that are to run it: the first spec.gears of those with the web cartridge that are not
+ * going. */
 struct gears {
 	const struct app_view_gear *v[256];
 	size_t n;
@@ -239,7 +258,8 @@ pick_gears(const struct rollout_step *st, struct gears *out)
 	for (size_t i = 0; i < st->v->gears_n && out->n < ARRAY_LEN(out->v) &&
 	                   (int64_t)out->n < st->app.spec.gears;
 	     i++) {
-		if (st->v->gears[i]->gear.want != WIRE_WANT_GONE)
+		if (st->v->gears[i]->gear.want != WIRE_WANT_GONE &&
+		    rollout_step_has_web(&st->v->gears[i]->gear))
 			out->v[out->n++] = st->v->gears[i];
 	}
 }
@@ -253,7 +273,7 @@ sweep(struct rollout_step *st, const struct app_view_instance *const *keep, size
 
 	for (size_t k = 0; k < st->v->instances_n && rollout_step_has_room(st); k++) {
 		const struct app_view_instance *i = st->v->instances[k];
-		bool is_kept = !is_live(i);
+		bool is_kept = !is_live(i) || !rollout_step_is_web(i);
 
 		for (size_t j = 0; j < n && !is_kept; j++)
 			is_kept = keep[j] == i;
@@ -283,7 +303,7 @@ clear_for_replace(struct rollout_step *st)
 	for (size_t k = 0; k < st->v->instances_n; k++) {
 		const struct app_view_instance *i = st->v->instances[k];
 
-		if (is_target(st, i))
+		if (!rollout_step_is_web(i) || is_target(st, i))
 			continue;
 		is_waiting = true;
 		if (is_live(i))
@@ -303,6 +323,7 @@ plan_roll(struct rollout_step *st, const struct gears *gears, const struct wire_
 	const struct app_view_instance *ready[ARRAY_LEN(gears->v)];
 	bool is_new = !is_same(st->app.spec.deployment, st->app.status.deployment);
 	bool has_release = is_new && d->release != NULL && *d->release != '\0';
+	bool is_held = service_holds_start(st);
 	size_t n = 0;
 	int64_t left;
 
@@ -312,7 +333,8 @@ plan_roll(struct rollout_step *st, const struct gears *gears, const struct wire_
 		const struct app_view_instance *i = target_of(st, gears->v[k]);
 
 		if (i == NULL) {
-			create_instance(st, gears->v[k], d, has_release && k == 0);
+			if (!is_held)
+				create_instance(st, gears->v[k], d, has_release && k == 0);
 			set_phase(st, rollout_step_was_stopped(&st->app) ? "starting" : "rolling");
 		} else if (app_view_is(i, WIRE_INSTANCE_READY)) {
 			ready[n++] = i;
@@ -345,7 +367,8 @@ plan_steady(struct rollout_step *st, const struct gears *gears, const struct wir
 		const struct app_view_instance *i = target_of(st, gears->v[k]);
 
 		if (i == NULL) {
-			create_instance(st, gears->v[k], d, false);
+			if (!service_holds_start(st))
+				create_instance(st, gears->v[k], d, false);
 			continue;
 		}
 		age = st->now_ms - i->rec.created_ms;
@@ -405,7 +428,7 @@ plan_idle(struct rollout_step *st, bool is_stopped)
 	                          is_stopped ? WIRE_ROUTE_STOPPED : WIRE_ROUTE_EMPTY, NULL, 0))
 		st->waits_for_router = true;
 	for (size_t k = 0; k < st->v->instances_n; k++)
-		is_busy = is_busy || st->v->instances[k]->rev != 0;
+		is_busy = is_busy || !service_is_idle(st, st->v->instances[k]);
 	if (is_stopped && !is_busy && !is_same(st->app.status.phase, "stopped"))
 		event_log_put(rollout_step_txn(st), st->b->store, st->app.id, NULL, NULL, "stopped",
 		    "The application was stopped.");
@@ -425,12 +448,16 @@ rollout_step_plan(struct rollout_step *st)
 		rollout_remove_app(st);
 		return;
 	}
+	service_plan(st);
+	if (st->t != NULL)
+		return;
 	if (!st->app.spec.running)
 		plan_idle(st, true);
 	else if (st->app.spec.deployment == NULL || *st->app.spec.deployment == '\0')
 		plan_idle(st, false);
 	else
 		plan_running(st);
+	st->is_settled = st->is_settled && !service_holds_start(st);
 	if (st->t == NULL) {
 		rollout_remove_gears(st);
 		if (st->t == NULL)

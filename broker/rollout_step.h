@@ -46,6 +46,9 @@ void rollout_step_fini(struct rollout_step *st);
 /* --- shared by the parts of the plan --- */
 /* Was it stopped, and is not yet served again? */
 bool rollout_step_was_stopped(const struct wire_app *a);
+/* Services and workers have rules of their own. */
+bool rollout_step_is_web(const struct app_view_instance *i);
+bool rollout_step_has_web(const struct wire_gear *g);        /* the web cartridge is in it */
 struct store_txn *rollout_step_txn(struct rollout_step *st); /* made when first asked for */
 bool rollout_step_has_room(const struct rollout_step *st);
 void rollout_step_again(struct rollout_step *st, int64_t ms);

@@ -197,6 +197,8 @@ rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v
 	for (size_t k = 0; k < st->v->instances_n; k++) {
 		bool is_new = false;
 
+		if (!rollout_step_is_web(st->v->instances[k]))
+			continue;
 		for (size_t j = 0; j < n; j++)
 			is_new = is_new || v[j] == st->v->instances[k];
 		if (!is_new)
@@ -269,6 +271,8 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 		              i->rec.env_rev != a->status.env_rev || was_stopped ||
 		              app_view_is(i, WIRE_INSTANCE_FAILED);
 
+		if (!rollout_step_is_web(i))
+			continue;
 		if (is_new && !i->rec.retired)
 			rollout_step_want(st, i, WIRE_WANT_GONE);
 		else if (!i->rec.retired && app_view_is(i, WIRE_INSTANCE_READY))

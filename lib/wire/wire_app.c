@@ -145,6 +145,8 @@ static const struct codec_field instance_record_fields[] = {
 	CODEC_INT(struct wire_instance_record, created_ms, 0, INT64_MAX, 0),
 	CODEC_BOOL(struct wire_instance_record, retired, 0),
 	CODEC_INT(struct wire_instance_record, retired_ms, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_instance_record, cart_restart_gen, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_instance_record, changed_ms, 0, INT64_MAX, 0),
 	CODEC_EXTRA(struct wire_instance_record, extra),
 	CODEC_END,
 };

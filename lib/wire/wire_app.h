@@ -140,6 +140,8 @@ struct wire_instance_record {
 	bool retired;        /* off the route (by the revision of this record); waits for the drain,
 	                        then want = gone */
 	int64_t retired_ms;  /* Unix time in ms */
+	int64_t cart_restart_gen; /* of a service: its cartridge's, likewise */
+	int64_t changed_ms; /* of a service: when it was last told something, Unix time in ms */
 	char *extra;
 };
 DECLARE_CODEC(wire_instance_record, struct wire_instance_record)
