@@ -21,6 +21,7 @@
 #include "lib/loop/worker.h"
 #include "lib/wire/wire_node.h"
 #include "node/builder.h"
+#include "node/cart_store.h"
 #include "node/container.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
@@ -57,6 +58,7 @@ struct daemon {
 	struct volumes *volumes;
 	struct container_host *containers;
 	struct cart_dir *carts;
+	struct cart_store *code; /* theirs, and that of archives */
 	struct layer_store *layers;
 	struct gear_table *gears;
 	struct instances *instances;
@@ -165,13 +167,29 @@ run_collect(void *job)
 }
 
 static void
+add_code(struct gear *g, void *arg)
+{
+	struct str_list *l = arg;
+
+	for (size_t i = 0; i < g->spec.cartridges.n; i++) {
+		const char *digest = g->spec.cartridges.v[i].digest;
+
+		if (digest != NULL && digest[0] != '\0' && !str_list_has(l, digest))
+			str_list_add(l, digest);
+	}
+}
+
+static void
 on_collect(void *arg)
 {
+	AUTO_FINI(str_list_fini) struct str_list code = { 0 };
 	struct daemon *d = arg;
 	struct collect_job *j = xcalloc(1, sizeof *j);
 
 	j->layers = d->layers;
 	instances_layers(d->instances, &j->in_use);
+	gear_table_each(d->gears, add_code, &code);
+	cart_store_collect(d->code, &code, GRACE_S);
 	worker_submit(d->worker, run_collect, free_collect, free_collect, j);
 }
 
@@ -388,9 +406,6 @@ tell_ready(void *arg)
 static int
 open_edges(struct daemon *d, struct err *e)
 {
-	AUTO(free)
-	char *broker =
-	    xasprintf("%s%s", d->conf.broker, str_has_prefix(d->conf.broker, "unix:") ? ":" : "");
 	const struct builder_opts builder = {
 		.loop = d->loop,
 		.worker = d->worker,
@@ -419,7 +434,6 @@ open_edges(struct daemon *d, struct err *e)
 		.arg = d,
 	};
 
-	d->broker_url = STEAL(broker);
 	sync.broker = d->broker_url;
 	d->builder = builder_new(&builder, e);
 	if (d->builder == NULL)
@@ -445,6 +459,24 @@ open_edges(struct daemon *d, struct err *e)
 }
 
 static int
+open_cartridges(struct daemon *d, struct err *e)
+{
+	const struct cart_store_opts o = {
+		.loop = d->loop,
+		.worker = d->worker,
+		.http = d->http,
+		.dirs = &d->dirs,
+		.carts = d->carts = cart_dir_open(d->dirs.cartridges, e),
+		.broker = d->broker_url = xasprintf(
+		    "%s%s", d->conf.broker, str_has_prefix(d->conf.broker, "unix:") ? ":" : ""),
+		.token = d->conf.token,
+	};
+
+	d->code = d->carts == NULL ? NULL : cart_store_open(&o, e);
+	return d->code == NULL ? -1 : 0;
+}
+
+static int
 open_all(struct daemon *d, struct err *e)
 {
 	if (geteuid() != 0)
@@ -457,9 +489,8 @@ open_all(struct daemon *d, struct err *e)
 	d->http = http_client_new(d->loop);
 	if (open_kernel(d, e) < 0)
 		return -1;
-	d->carts = cart_dir_open(d->dirs.cartridges, e);
-	d->layers = d->carts == NULL ? NULL : layer_store_open(&d->dirs, e);
-	if (d->layers == NULL || open_tables(d, e) < 0 || open_edges(d, e) < 0)
+	if (open_cartridges(d, e) < 0 || (d->layers = layer_store_open(&d->dirs, e)) == NULL ||
+	    open_tables(d, e) < 0 || open_edges(d, e) < 0)
 		return -1;
 	d->term = loop_signal_start(d->loop, SIGTERM, on_term, d);
 	d->interrupt = loop_signal_start(d->loop, SIGINT, on_term, d);
@@ -481,6 +512,7 @@ close_all(struct daemon *d)
 	instances_close(d->instances);
 	gear_table_close(d->gears);
 	node_sync_free(d->sync);
+	cart_store_close(d->code);
 	if (d->containers != NULL)
 		container_host_stop(d->containers);
 	http_client_free(d->http);

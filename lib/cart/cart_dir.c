@@ -262,6 +262,20 @@ cart_dir_open(const char *dir, struct err *e)
 	return STEAL(d);
 }
 
+struct cart_dir *
+cart_dir_open_one(const char *path, struct err *e)
+{
+	AUTO(cart_dir_close) struct cart_dir *d = xcalloc(1, sizeof *d);
+	AUTO(free) char *root = realpath(path, NULL);
+
+	if (root == NULL) {
+		(void)err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM, NULL,
+		    "cannot read the directory %s", path);
+		return NULL;
+	}
+	return add_release(d, root, e) < 0 ? NULL : STEAL(d);
+}
+
 size_t
 cart_dir_count(const struct cart_dir *d)
 {

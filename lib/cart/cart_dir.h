@@ -25,6 +25,8 @@ struct cart_dir; /* opaque */
  * several releases lie side by side; one entry for each software version. Broken cartridges are
  * left out and logged (`cartridge_invalid`); a directory that cannot be read is an error. */
 struct cart_dir *cart_dir_open(const char *dir, struct err *e) MUST_CHECK;
+/* The one cartridge whose directory (with metadata/) path is. */
+struct cart_dir *cart_dir_open_one(const char *path, struct err *e) MUST_CHECK;
 void cart_dir_close(struct cart_dir *take_d);
 
 size_t cart_dir_count(const struct cart_dir *d);

@@ -27,6 +27,7 @@ static const struct codec_field spec_fields[] = {
 	CODEC_STR(struct wire_app_spec, deployment, ID_MAX, 0),
 	CODEC_INT(struct wire_app_spec, restart_gen, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_app_spec, env_rev, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_app_spec, cart_rev, 0, INT64_MAX, 0),
 	CODEC_BOOL(struct wire_app_spec, replace, 0),
 	CODEC_END,
 };
@@ -37,6 +38,7 @@ static const struct codec_field status_fields[] = {
 	CODEC_STR(struct wire_app_status, phase, 32, 0),
 	CODEC_INT(struct wire_app_status, restart_gen, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_app_status, env_rev, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_app_status, cart_rev, 0, INT64_MAX, 0),
 	CODEC_STR(struct wire_app_status, failure, REASON_MAX, 0),
 	CODEC_END,
 };
@@ -49,6 +51,8 @@ static const struct codec_field app_fields[] = {
 	CODEC_STR(struct wire_app, owner, LOGIN_MAX, CODEC_REQUIRED),
 	CODEC_INT(struct wire_app, created_at, 0, INT64_MAX, 0),
 	CODEC_LIST(struct wire_app, cartridges, &wire_gear_cart_codec, CARTRIDGES_MAX, 0),
+	CODEC_LIST(struct wire_app, cartridges_before, &wire_gear_cart_codec, CARTRIDGES_MAX,
+	    CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_app, profile, 64, 0),
 	CODEC_BOOL(struct wire_app, scalable, 0),
 	CODEC_STR(struct wire_app, initial_git_url, URL_MAX, 0),
@@ -142,6 +146,7 @@ static const struct codec_field instance_record_fields[] = {
 	CODEC_OBJ(struct wire_instance_record, spec, &wire_instance_codec, CODEC_REQUIRED),
 	CODEC_INT(struct wire_instance_record, restart_gen, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_instance_record, env_rev, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_instance_record, cart_rev, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_instance_record, created_ms, 0, INT64_MAX, 0),
 	CODEC_BOOL(struct wire_instance_record, retired, 0),
 	CODEC_INT(struct wire_instance_record, retired_ms, 0, INT64_MAX, 0),

@@ -14,6 +14,7 @@ struct wire_app_spec {
 	char *deployment;    /* id of the deployment that is to run; "" = none yet */
 	int64_t restart_gen; /* raised by restart */
 	int64_t env_rev;     /* raised by a change of variables that is to roll the app */
+	int64_t cart_rev;    /* raised by a change of cartridges that is to roll the app */
 	bool replace;        /* rollout: replace (cannot run twice on its data) */
 };
 DECLARE_CODEC(wire_app_spec, struct wire_app_spec)
@@ -24,6 +25,7 @@ struct wire_app_status {
 	char *phase;      /* "idle", "rolling", "stopping", "stopped", "deleting" */
 	int64_t restart_gen;
 	int64_t env_rev;
+	int64_t cart_rev;
 	char *failure; /* of the last rollout; "" = it went well */
 };
 DECLARE_CODEC(wire_app_status, struct wire_app_status)
@@ -34,7 +36,9 @@ struct wire_app { /* key: store_key_app(domain, name) */
 	char *domain;
 	char *owner; /* login that pays: the domain's owner */
 	int64_t created_at;
-	struct wire_gear_cart_list cartridges;
+	struct wire_gear_cart_list cartridges;        /* configure order */
+	struct wire_gear_cart_list cartridges_before; /* of status.cart_rev: put back when an
+	                                                 addition or upgrade fails; empty: never */
 	char *profile;
 	bool scalable;
 	char *initial_git_url; /* NULL = template */
@@ -136,6 +140,7 @@ struct wire_instance_record {
 	struct wire_instance spec;
 	int64_t restart_gen; /* of the app's spec that it was made for */
 	int64_t env_rev;     /* likewise */
+	int64_t cart_rev;    /* likewise */
 	int64_t created_ms;  /* Unix time in ms */
 	bool retired;        /* off the route (by the revision of this record); waits for the drain,
 	                        then want = gone */

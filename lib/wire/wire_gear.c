@@ -73,6 +73,10 @@ static const struct codec_field cart_fields[] = {
 	CODEC_STR(struct wire_gear_cart, source_url, URL_MAX, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct wire_gear_cart, is_stopped, 0),
 	CODEC_INT(struct wire_gear_cart, restart_gen, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_gear_cart, added_at, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_gear_cart, scales_from, 0, INT32_MAX, 0),
+	CODEC_INT(struct wire_gear_cart, scales_to, -1, INT32_MAX, 0),
+	CODEC_INT(struct wire_gear_cart, storage_gb, 0, INT32_MAX, 0),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_gear_cart, struct wire_gear_cart, cart_fields)
@@ -94,6 +98,7 @@ static const struct codec_field gear_fields[] = {
 	CODEC_BOOL(struct wire_gear, auto_deploy, 0),
 	CODEC_INT(struct wire_gear, keep_deployments, 0, 1000, 0),
 	CODEC_INT(struct wire_gear, env_rev, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_gear, cart_rev, 0, INT64_MAX, 0),
 	CODEC_ENUM(struct wire_gear, want, wire_want_names, CODEC_REQUIRED),
 	CODEC_END,
 };
@@ -181,6 +186,7 @@ static const struct codec_field gear_status_fields[] = {
 	CODEC_STR(struct wire_gear_status, state, WORD_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_gear_status, reason, REASON_MAX, 0),
 	CODEC_INT(struct wire_gear_status, disk_used_kb, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_gear_status, cart_rev, 0, INT64_MAX, 0),
 	CODEC_LIST(struct wire_gear_status, cartridges, &wire_gear_cart_status_codec,
 	    CARTRIDGES_MAX, CODEC_OMIT_NULL),
 	CODEC_END,

@@ -41,7 +41,10 @@ struct wire_gear_cart {
 	char *manifest;   /* text that stands for its metadata/manifest.yml; NULL: the code's own */
 	char *source_url; /* where the archive came from; NULL: stock */
 	bool is_stopped;  /* by its owner, alone */
-	int64_t restart_gen; /* raised to restart it alone */
+	int64_t restart_gen;            /* raised to restart it alone */
+	int64_t added_at;               /* Unix time; 0: with the application */
+	int64_t scales_from, scales_to; /* gears, as its owner wants it; 0: not said; to -1: any */
+	int64_t storage_gb;             /* more than the profile's, for each gear */
 };
 DECLARE_CODEC(wire_gear_cart, struct wire_gear_cart)
 struct wire_gear_cart_list {
@@ -69,8 +72,9 @@ struct wire_gear {
 	char *deployment_branch;
 	bool auto_deploy;
 	int64_t keep_deployments;
-	int64_t env_rev; /* changes with env */
-	int want;        /* enum wire_want */
+	int64_t env_rev;  /* changes with env */
+	int64_t cart_rev; /* raised by each change of cartridges */
+	int want;         /* enum wire_want */
 };
 DECLARE_CODEC(wire_gear, struct wire_gear)
 
@@ -179,6 +183,8 @@ struct wire_gear_status {
 	char *state;  /* "ready", "failed", "gone" */
 	char *reason; /* when failed */
 	int64_t disk_used_kb;
+	int64_t cart_rev; /* of the spec that state and cartridges answer: while that is worked at,
+	                     an older one or no report */
 	struct wire_gear_cart_status_list cartridges;
 };
 DECLARE_CODEC(wire_gear_status, struct wire_gear_status)
