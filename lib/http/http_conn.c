@@ -89,28 +89,45 @@ is_active(const struct http_conn *c)
 	return c->state == HTTP_CONN_REQUEST || c->state == HTTP_CONN_FLUSH;
 }
 
-void
-http_conn_close(struct http_conn *c)
+/* Takes it out of the server; what it holds but socket and request is gone. */
+static void
+retire(struct http_conn *c)
 {
-	struct http_server *s = c->server;
-	struct http_req *r = STEAL(c->req);
-
-	if (c->state == HTTP_CONN_DEAD)
-		return;
 	if (is_active(c))
-		s->active--;
+		c->server->active--;
 	c->state = HTTP_CONN_DEAD;
 	event_del(&c->io);
 	event_del(&c->timer);
 	event_del(&c->kick);
 	release_input(c);
 	release_output(c);
+	http_server_conn_closed(c->server, c);
+	loop_free_later(c->server->loop, free_conn, c);
+}
+
+void
+http_conn_close(struct http_conn *c)
+{
+	struct http_req *r;
+
+	if (c->state == HTTP_CONN_DEAD)
+		return;
+	r = STEAL(c->req);
+	retire(c);
 	close(c->fd);
-	http_server_conn_closed(s, c);
 	if (r != NULL && !r->has_ended && !r->is_aborted && r->close_fn != NULL)
 		r->close_fn(r, r->close_arg);
 	http_req_free(r);
-	loop_free_later(s->loop, free_conn, c);
+}
+
+int
+http_conn_release(struct http_conn *c, struct buf *early)
+{
+	assert(c->state == HTTP_CONN_REQUEST && !c->req->has_begun && http_conn_queued(c) == 0);
+	buf_add(early, c->in.p == NULL ? "" : c->in.p + c->in_off, unread(c));
+	retire(c);
+	http_req_free(STEAL(c->req));
+	return c->fd;
 }
 
 static void
