@@ -27,11 +27,50 @@ add_step(const struct cart_dir_entry *c, const char *action, struct str_list *ou
 	                       action, c->cart.name, c->cart.version));
 }
 
+/* Whose environment the process gets: other cartridges' scripts add their own to it. */
+static void
+add_acting(const struct cart_dir_entry *c, struct str_list *out)
+{
+	str_list_add(out, "--acting");
+	str_list_add(out, c->cart.name);
+}
+
 void
 cart_action_argv(const struct cart_dir_entry *c, const char *action, struct str_list *out)
 {
 	str_list_add(out, runner);
+	add_acting(c, out);
 	add_step(c, action, out);
+}
+
+static void
+add_args(const struct str_list *args, struct str_list *out)
+{
+	for (size_t i = 0; args != NULL && i < args->n; i++) {
+		str_list_add(out, "--arg");
+		str_list_add(out, args->v[i]);
+	}
+}
+
+void
+cart_action_call_argv(const struct cart_dir_entry *c, const char *action,
+    const struct str_list *args, struct str_list *out)
+{
+	str_list_add(out, runner);
+	add_acting(c, out);
+	add_args(args, out);
+	add_step(c, action, out);
+}
+
+void
+cart_action_hook_argv(const struct cart_dir_entry *c, const char *hook, const struct str_list *args,
+    struct str_list *out)
+{
+	str_list_add(out, runner);
+	add_acting(c, out);
+	add_args(args, out);
+	str_list_add(out, "--hook");
+	str_list_take(out, xasprintf("%s:%s:%s", hook, c->cart.name, c->cart.version));
 }
 
 static size_t
@@ -53,6 +92,7 @@ cart_action_start_argv(const struct cart_dir_entry *const *carts, size_t n, stru
 	str_list_add(out, "--exec");
 	if (n == 0)
 		return;
+	add_acting(carts[primary], out);
 	if (cart_action_handles(carts[primary], "update-configuration"))
 		add_step(carts[primary], "update-configuration", out);
 	for (size_t i = 0; i < n; i++) {
@@ -69,18 +109,21 @@ cart_action_stop_argv(const struct cart_dir_entry *const *carts, size_t n, struc
 	size_t primary = primary_of(carts, n);
 
 	str_list_add(out, runner);
-	for (size_t i = 0; i < n; i++) {
-		if (i != primary)
-			add_step(carts[i], "stop", out);
+	if (n == 0)
+		return;
+	add_acting(carts[primary], out);
+	add_step(carts[primary], "stop", out);
+	for (size_t i = n; i > 0; i--) {
+		if (i - 1 != primary)
+			add_step(carts[i - 1], "stop", out);
 	}
-	if (n > 0)
-		add_step(carts[primary], "stop", out);
 }
 
 void
 cart_action_post_deploy_argv(const struct cart_dir_entry *c, struct str_list *out)
 {
 	str_list_add(out, runner);
+	add_acting(c, out);
 	add_step(c, "post-deploy", out);
 }
 

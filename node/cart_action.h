@@ -16,12 +16,19 @@ struct cart_dir_entry;
 bool cart_action_handles(const struct cart_dir_entry *c, const char *action);
 /* `control ACTION` with the hooks pre_ACTION, post_ACTION (executed and sourced ones). */
 void cart_action_argv(const struct cart_dir_entry *c, const char *action, struct str_list *out);
+/* `control ACTION ARGS…` with its hooks, as an entry of a living instance. */
+void cart_action_call_argv(const struct cart_dir_entry *c, const char *action,
+    const struct str_list *args, struct str_list *out);
+/* `hooks/HOOK ARGS…` of the cartridge; exit code 127: there is none. */
+void cart_action_hook_argv(const struct cart_dir_entry *c, const char *hook,
+    const struct str_list *args, struct str_list *out);
 /* PID 1's start of a web instance: update-configuration, secondaries' start, deploy with its hook,
  * the primary's start. carts in configure order. A stock cartridge's server stays in the foreground
  * as this process; others leave daemons and exit 0. */
 void cart_action_start_argv(
     const struct cart_dir_entry *const *carts, size_t n, struct str_list *out);
-/* PID 1's stop: each cartridge's stop with its hooks, primary last. */
+/* PID 1's stop: each cartridge's stop with its hooks, the primary first, the
+ * others in reverse. */
 void cart_action_stop_argv(
     const struct cart_dir_entry *const *carts, size_t n, struct str_list *out);
 /* After readiness: post-deploy and its hook. */

@@ -29,11 +29,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "node/init_filter.h"
 #include "node/init_log.h"
 #include "node/init_plan.h"
 #include "node/init_report.h"
 
-enum { FLUSH_MS = 2000, FAILED_GRACE_MS = 5000, REPORT_MS = 1000, EXIT_USAGE = 64 };
+enum { FLUSH_MS = 2000, FAILED_GRACE_MS = 5000, REPORT_MS = 1000, HELD_MS = 50, EXIT_USAGE = 64 };
 
 struct init {
 	struct init_plan *plan;
@@ -183,6 +184,16 @@ stop(struct init *in)
 	}
 }
 
+/* An action under way in this instance (control restart) may have ended the last process of the
+ * application and be about to start it again: CONTROL/held, written by cart-action. It counts as
+ * long as such an entry lives, which is nobody's child here. */
+static bool
+is_held(const struct init *in)
+{
+	return !in->is_ending && faccessat(in->control_fd, "held", F_OK, 0) == 0 &&
+	       kill(-1, 0) == 0;
+}
+
 static void
 start_ended(struct init *in, int status)
 {
@@ -191,7 +202,7 @@ start_ended(struct init *in, int status)
 	in->report.start_ended_ms = init_report_now_ms();
 	in->report.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 	in->report.exit_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-	if (in->report.exit_code != 0)
+	if (in->report.exit_code != 0 && !is_held(in))
 		terminate(in, FAILED_GRACE_MS);
 	report(in);
 }
@@ -285,9 +296,9 @@ loop(struct init *in)
 	for (;;) {
 		bool has_children = reap(in), is_over = in->report.start_ended || is_idle;
 
-		if (!has_children && is_over && (!is_idle || in->is_ending))
+		if (!has_children && is_over && (!is_idle || in->is_ending) && !is_held(in))
 			return;
-		(void)poll(p, 2, wait_ms(in));
+		(void)poll(p, 2, !has_children && is_over ? HELD_MS : wait_ms(in));
 		if (p[1].revents != 0)
 			read_output(in, 8);
 		if (p[0].revents != 0)
@@ -380,6 +391,8 @@ main(int argc, char **argv)
 		.report = { .phase = "starting", .exit_code = -1 } };
 	const char *why;
 
+	if (argc > 0 && init_filter_is(argv[0]))
+		return init_filter_run(argc, argv);
 	(void)prctl(PR_SET_DUMPABLE, 0);
 	if (argc != 2 || getpid() != 1) {
 		(void)fprintf(stderr, "usage, as the first process of a pid namespace: pinion-init "

@@ -7,9 +7,11 @@
 
 #include "lib/base/err.h"
 #include "lib/base/str.h"
+#include "lib/loop/child.h"
 #include "lib/wire/wire_gear.h"
 
 struct cart_dir;
+struct container_entry;
 struct container_host;
 struct gear;
 struct gear_table;
@@ -68,3 +70,11 @@ void instances_hosts(const struct instances *is, instances_host_fn *fn, void *ar
 void instances_layers(const struct instances *is, struct str_list *out);
 /* Ids of the instances of a gear whose containers live; for logs. */
 void instances_live(const struct instances *is, const char *gear, struct str_list *out);
+
+/* Where a command is to run: cart NULL: for the gear's web cartridges, else for that service
+ * cartridge. The newest ready instance, or the newest that lives. Borrowed; NULL: none lives. */
+const char *instances_pick(const struct instances *is, const char *gear, const char *cart);
+/* container_enter by name. ERR_NOT_FOUND: it does not run. */
+struct child *instances_enter(struct instances *is, const char *id,
+    const struct container_entry *entry, child_out_fn *on_out, child_end_fn *on_end, void *arg,
+    struct err *e) MUST_CHECK;

@@ -21,6 +21,7 @@
 #include "node/gear_env.h"
 #include "node/gear_home.h"
 #include "node/gear_log.h"
+#include "node/instance_env.h"
 #include "node/instance_state.h"
 #include "node/limits.h"
 #include "node/node_dirs.h"
@@ -163,29 +164,6 @@ primary_name(const struct wire_gear *g)
 	return g->cartridges.n > 0 ? g->cartridges.v[0].name : "app";
 }
 
-static int
-compose_env(const struct prepare_job *j, const struct cart_dir_entry *const *carts,
-    struct str_list *out, struct err *e)
-{
-	AUTO(free) char *env_dir = file_join(j->gear.dir, "env");
-	AUTO_FINI(str_list_fini) struct str_list homes = { 0 };
-	const struct gear_env in = {
-		.gear = &j->gear.spec,
-		.carts = carts,
-		.carts_n = j->gear.spec.cartridges.n,
-		.env_dir = env_dir,
-		.homes = &homes,
-		.acting = primary_name(&j->gear.spec),
-		.start = &j->spec.start,
-		.deployment_id = j->spec.deployment_id,
-	};
-
-	str_list_add(&homes, j->container.upper);
-	for (size_t i = 0; i < j->container.lowers.n; i++)
-		str_list_add(&homes, j->container.lowers.v[i]);
-	return gear_env_compose(&in, out, e);
-}
-
 /* What PID 1 is to do. */
 static int
 write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts, const char *ctl,
@@ -210,7 +188,8 @@ write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts,
 		.stop_timeout_ms = j->spec.stop_timeout_s * 1000,
 	};
 
-	if (compose_env(j, carts, &j->env, e) < 0)
+	if (instance_env_compose(
+	        &j->o, &j->gear, &j->spec, primary_name(&j->gear.spec), &j->env, e) < 0)
 		return -1;
 	if (!j->is_releasing) {
 		cart_action_start_argv(carts, j->gear.spec.cartridges.n, &start);

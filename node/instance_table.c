@@ -376,3 +376,49 @@ instances_live(const struct instances *is, const char *gear, struct str_list *ou
 	}
 	free(c.v);
 }
+
+struct choice {
+	const char *gear, *cart;
+	const struct instance *best;
+};
+
+static void
+consider(const char *key, void *value, void *arg)
+{
+	const struct instance *i = value;
+	struct choice *c = arg;
+	int kind = c->cart == NULL ? WIRE_INSTANCE_WEB : WIRE_INSTANCE_SERVICE;
+	bool is_ready = i->step == STEP_RUN, best_ready;
+
+	(void)key;
+	if (strcmp(i->spec.gear, c->gear) != 0 || i->spec.kind != kind || i->container == NULL ||
+	    container_pid(i->container) == 0 || i->is_releasing || i->gear == NULL ||
+	    (c->cart != NULL && (i->spec.cart == NULL || strcmp(i->spec.cart, c->cart) != 0)))
+		return;
+	best_ready = c->best != NULL && c->best->step == STEP_RUN;
+	if (c->best == NULL || is_ready > best_ready ||
+	    (is_ready == best_ready && i->status.started_ms > c->best->status.started_ms))
+		c->best = i;
+}
+
+const char *
+instances_pick(const struct instances *is, const char *gear, const char *cart)
+{
+	struct choice c = { .gear = gear, .cart = cart };
+
+	map_each(is->all, consider, &c);
+	return c.best == NULL ? NULL : c.best->spec.id;
+}
+
+struct child *
+instances_enter(struct instances *is, const char *id, const struct container_entry *entry,
+    child_out_fn *on_out, child_end_fn *on_end, void *arg, struct err *e)
+{
+	struct instance *i = map_get(is->all, id);
+
+	if (i == NULL || i->container == NULL) {
+		(void)err_set(e, ERR_NOT_FOUND, "instance", "the instance %s does not run", id);
+		return NULL;
+	}
+	return container_enter(i->container, entry, on_out, on_end, arg, e);
+}

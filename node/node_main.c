@@ -443,6 +443,7 @@ open_edges(struct daemon *d, struct err *e)
 		.loop = d->loop,
 		.worker = d->worker,
 		.builder = d->builder,
+		.carts = d->carts,
 		.gears = d->gears,
 		.instances = d->instances,
 		.sync = d->sync,

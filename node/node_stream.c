@@ -12,7 +12,9 @@
 #include "lib/http/http_server.h"
 #include "lib/loop/worker.h"
 #include "lib/wire/wire_node.h"
+#include "node/act_http.h"
 #include "node/builder.h"
+#include "node/gear_act.h"
 #include "node/gear_log.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
@@ -343,6 +345,19 @@ handle_logs(struct node_stream *s, struct http_req *r, const char *uuid)
 	worker_submit(s->o.worker, run_tail, done_tail, free_log_stream, l);
 }
 
+static void
+handle_action(struct node_stream *s, struct http_req *r, const char *uuid)
+{
+	const struct gear_act_opts o = {
+		.loop = s->o.loop,
+		.gears = s->o.gears,
+		.instances = s->o.instances,
+		.carts = s->o.carts,
+	};
+
+	act_http_handle(&o, r, uuid);
+}
+
 /* --- shutdown --- */
 
 struct shutdown {
@@ -393,9 +408,9 @@ is_admitted(const struct node_stream *s, struct http_req *r)
 	return false;
 }
 
-/* "/v1/gears/UUID/logs" → UUID; caller owns. */
+/* "/v1/gears/UUID/logs" with end "/logs" → UUID; caller owns. */
 static char *
-log_gear(const char *path)
+gear_of(const char *path, const char *end)
 {
 	static const char prefix[] = "/v1/gears/";
 	const char *uuid, *slash;
@@ -404,7 +419,7 @@ log_gear(const char *path)
 		return NULL;
 	uuid = path + strlen(prefix);
 	slash = strchr(uuid, '/');
-	if (slash == NULL || slash == uuid || strcmp(slash, "/logs") != 0)
+	if (slash == NULL || slash == uuid || strcmp(slash, end) != 0)
 		return NULL;
 	return xstrndup(uuid, (size_t)(slash - uuid));
 }
@@ -416,7 +431,8 @@ on_request(struct http_req *r, void *arg)
 	const char *path = http_req_path(r);
 	bool is_get = str_eq(http_req_method(r), "GET");
 	bool is_post = str_eq(http_req_method(r), "POST");
-	AUTO(free) char *gear = log_gear(path);
+	AUTO(free) char *gear = gear_of(path, "/logs");
+	AUTO(free) char *acts = gear_of(path, "/actions");
 
 	if (!is_admitted(s, r))
 		return;
@@ -424,6 +440,8 @@ on_request(struct http_req *r, void *arg)
 		http_req_reply_text(r, 503, "This node is stopping.\n");
 	else if (is_post && strcmp(path, "/v1/builds") == 0)
 		builder_handle(s->o.builder, r);
+	else if (is_post && acts != NULL)
+		handle_action(s, r, acts);
 	else if (is_get && gear != NULL)
 		handle_logs(s, r, gear);
 	else if (is_get && strcmp(path, "/v1/status") == 0)

@@ -7,6 +7,7 @@
 #include "lib/base/err.h"
 
 struct builder;
+struct cart_dir;
 struct gear_table;
 struct instances;
 struct limits;
@@ -23,6 +24,7 @@ struct node_stream_opts { /* all borrowed for its life */
 	struct worker *worker;
 	struct builder *builder;
 	struct gear_table *gears;
+	const struct cart_dir *carts;
 	struct instances *instances;
 	struct node_sync *sync;
 	struct net *net;

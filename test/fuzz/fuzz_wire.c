@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/base/mem.h"
+#include "lib/wire/wire_act.h"
 #include "lib/wire/wire_app.h"
 #include "lib/wire/wire_feed.h"
 #include "lib/wire/wire_gear.h"
@@ -34,6 +35,8 @@ static const struct codec *const codecs[] = {
 	&wire_route_codec,
 	&wire_router_report_codec,
 	&wire_build_order_codec,
+	&wire_act_order_codec,
+	&wire_act_line_codec,
 	&wire_build_line_codec,
 	&wire_log_line_codec,
 	&wire_node_facts_codec,

@@ -317,12 +317,12 @@ test_actions(void **state)
 	AUTO_FINI(str_list_fini) struct str_list one = { 0 };
 
 	cart_action_start_argv(w->carts, 2, &start);
-	expect_argv(
-	    &start, "--exec update-configuration:web:1 start:db:2 deploy:web:1 start:web:1");
+	expect_argv(&start, "--exec --acting web update-configuration:web:1 start:db:2 "
+	                    "deploy:web:1 start:web:1");
 	cart_action_stop_argv(w->carts, 2, &stop);
-	expect_argv(&stop, "-stop:db:2 stop:web:1");
+	expect_argv(&stop, "--acting web stop:web:1 -stop:db:2");
 	cart_action_argv(&w->db, "post-deploy", &one);
-	expect_argv(&one, "-post-deploy:db:2");
+	expect_argv(&one, "--acting db -post-deploy:db:2");
 	assert_true(cart_action_handles(&w->web, "anything"));
 	assert_false(cart_action_handles(&w->web, "prepare"));
 	assert_false(cart_action_is_needed(&w->db, w->dir, "post-deploy"));

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "lib/base/mem.h"
+#include "lib/wire/wire_act.h"
 #include "lib/wire/wire_app.h"
 #include "lib/wire/wire_feed.h"
 #include "lib/wire/wire_gear.h"
@@ -50,6 +51,8 @@ static const struct codec *const codecs[] = {
 	&wire_build_order_codec,
 	&wire_build_times_codec,
 	&wire_build_result_codec,
+	&wire_act_order_codec,
+	&wire_act_line_codec,
 	&wire_build_line_codec,
 	&wire_log_line_codec,
 	&wire_node_facts_codec,
