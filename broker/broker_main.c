@@ -20,6 +20,7 @@
 #include "broker/repo.h"
 #include "broker/rollout.h"
 #include "broker/router_link.h"
+#include "broker/tree_relay.h"
 #include "broker/watch_feed.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
@@ -73,6 +74,10 @@ on_internal(struct http_req *r, void *arg)
 			return;
 		if (strcmp(path, "/internal/node/feed") == 0)
 			watch_feed_node(d->b.feeds, r);
+		else if (strcmp(path, "/internal/node/layer") == 0)
+			tree_relay_layer(&d->b, r);
+		else if (strcmp(path, "/internal/node/volume") == 0)
+			tree_relay_volume(&d->b, r);
 		else
 			node_link_handle(d->b.nodes, r);
 	} else if (str_has_prefix(path, "/internal/router/")) {

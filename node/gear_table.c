@@ -19,6 +19,7 @@
 #include "node/cart_install.h"
 #include "node/container.h"
 #include "node/gear_env.h"
+#include "node/gear_move.h"
 #include "node/limits.h"
 #include "node/node_dirs.h"
 #include "node/volume.h"
@@ -45,6 +46,8 @@ struct entry {
 	bool needs_env; /* the spec changed since .env was written */
 	struct worker_job *job;
 	struct cart_install *install;
+	struct gear_move *move; /* its volume comes from another node */
+	bool has_come;          /* it came: prepared next */
 	struct loop_timer *retry;
 	int64_t retry_ms;
 	int cleaning; /* containers being cleaned before the end */
@@ -83,6 +86,7 @@ free_entry(void *p)
 
 	worker_detach(g->job);
 	cart_install_cancel(g->install);
+	gear_move_cancel(g->move);
 	loop_timer_cancel(g->retry);
 	codec_fini(&wire_gear_codec, &g->gear.spec);
 	codec_fini(&gear_record_codec, &g->gear.record);
@@ -145,6 +149,7 @@ struct gear_job {
 	struct gear_table_opts o;
 	struct gear gear; /* spec and record copied, dir owned */
 	bool writes_env;
+	bool has_come; /* the volume is there, from another node */
 	struct err e;
 };
 
@@ -168,6 +173,7 @@ submit(struct entry *g, worker_fn *run, worker_fn *done)
 	j->o = g->table->o;
 	j->gear.dir = xstrdup(g->gear.dir);
 	j->writes_env = g->needs_env;
+	j->has_come = g->has_come;
 	codec_copy(&wire_gear_codec, &j->gear.spec, &g->gear.spec);
 	codec_copy(&gear_record_codec, &j->gear.record, &g->gear.record);
 	g->job = worker_submit(g->table->o.worker, run, done, free_job, j);
@@ -238,8 +244,8 @@ run_prepare(void *job)
 	const struct gear_table_opts *o = &j->o;
 	int rc;
 
-	if (r->is_made) {
-		rc = grow(j);
+	if (r->is_made || j->has_come) {
+		rc = r->is_made ? grow(j) : 0;
 		if (rc == 0)
 			rc = volume_mount(o->volumes, r->uuid, &j->e);
 	} else {
@@ -341,6 +347,29 @@ start_install(struct entry *g)
 	g->install = cart_install_start(&opts, &g->gear, on_installed, g, &e);
 	if (g->install == NULL)
 		fail(g, &e);
+}
+
+/* --- from another node --- */
+
+static void
+on_come(const struct err *e, void *arg)
+{
+	struct entry *g = arg;
+
+	g->move = NULL;
+	g->has_come = e == NULL;
+	if (e != NULL && g->gear.spec.want != WIRE_WANT_GONE && !g->is_unknown)
+		fail(g, e);
+	else
+		step(g);
+}
+
+/* Its volume lies on another node, or was not taken over yet. */
+static bool
+must_come(const struct entry *g)
+{
+	return g->gear.spec.moved_from != NULL && g->gear.spec.moved_from[0] != '\0' &&
+	       !g->gear.record.is_made && !g->has_come;
 }
 
 /* --- the end --- */
@@ -473,8 +502,8 @@ start_aside(struct entry *g)
 static void
 step(struct entry *g)
 {
-	if (g->job != NULL || g->install != NULL || g->retry != NULL || g->cleaning > 0 ||
-	    g->gear.state == GEAR_GONE)
+	if (g->job != NULL || g->install != NULL || g->move != NULL || g->retry != NULL ||
+	    g->cleaning > 0 || g->gear.state == GEAR_GONE)
 		return;
 	if (g->is_unknown) {
 		if (g->users == 0)
@@ -485,6 +514,12 @@ step(struct entry *g)
 		set_state(g, GEAR_GOING, NULL);
 		if (g->users == 0)
 			start_destroy(g);
+		return;
+	}
+	if (must_come(g)) {
+		set_state(g, GEAR_MAKING, NULL);
+		g->move =
+		    gear_move_start(g->table->o.fetch, g->table->o.volumes, &g->gear, on_come, g);
 		return;
 	}
 	if (!g->is_mounted || g->needs_env) {
@@ -507,6 +542,8 @@ stop_install(struct entry *g)
 	if (g->gear.spec.want != WIRE_WANT_GONE)
 		return;
 	cart_install_cancel(STEAL(g->install));
+	if (g->move != NULL)
+		gear_move_stop(g->move);
 	loop_timer_cancel(STEAL(g->retry));
 }
 
@@ -557,6 +594,8 @@ gear_table_forget(struct gear_table *t, const char *uuid)
 	g->is_applied = false;
 	g->is_unknown = true;
 	cart_install_cancel(STEAL(g->install));
+	if (g->move != NULL)
+		gear_move_stop(g->move);
 	loop_timer_cancel(STEAL(g->retry));
 	step(g);
 }
@@ -616,6 +655,15 @@ gear_table_release(struct gear_table *t, struct gear *gear)
 	(void)t;
 	if (--g->users == 0 && (g->gear.spec.want == WIRE_WANT_GONE || g->is_unknown))
 		step(g);
+}
+
+int
+gear_table_users(const struct gear_table *t, const struct gear *gear)
+{
+	const struct entry *g = (const struct entry *)gear;
+
+	(void)t;
+	return g->users;
 }
 
 /* --- disk usage --- */

@@ -12,6 +12,7 @@
 struct cart_dir;
 struct container_host;
 struct gear_table;
+struct layer_fetch_opts;
 struct limits;
 struct loop;
 struct node_dirs;
@@ -30,6 +31,7 @@ struct gear_table_opts { /* all borrowed for the table's life */
 	const struct limits *limits;
 	const struct node_dirs *dirs;
 	const struct cart_dir *carts;
+	const struct layer_fetch_opts *fetch;
 	gear_table_fn *on_change;
 	void *arg;
 };
@@ -53,6 +55,7 @@ void gear_table_each(const struct gear_table *t, gear_table_each_fn *fn, void *a
 /* Instances hold the gear: it is not destroyed before the last one let go. */
 void gear_table_hold(struct gear_table *t, struct gear *g);
 void gear_table_release(struct gear_table *t, struct gear *g);
+int gear_table_users(const struct gear_table *t, const struct gear *g); /* who hold it */
 /* Records without a wish of the broker after a full sync: their volumes are set aside for 7 days.
  */
 void gear_table_set_aside_unknown(struct gear_table *t);

@@ -22,6 +22,7 @@
 #include "node/container.h"
 #include "node/gear_table.h"
 #include "node/instance_state.h"
+#include "node/layer_fetch.h"
 #include "node/node_dirs.h"
 
 enum {
@@ -566,6 +567,31 @@ hold_gear(struct instance *i)
 }
 
 static void
+on_fetched(const struct err *e, void *arg)
+{
+	struct instance *i = arg;
+
+	i->fetch = NULL;
+	i->step = STEP_IDLE;
+	if (e != NULL && instance_wants_running(i))
+		instance_fail(i, "%s", e->text);
+	else
+		instance_next(i);
+}
+
+/* The deployment was built on another node: its layers come first. */
+static bool
+fetch_layers(struct instance *i)
+{
+	i->fetch = layer_fetch_start(i->table->o.fetch, &i->spec.layers, on_fetched, i);
+	if (i->fetch == NULL)
+		return false;
+	i->step = STEP_FETCH;
+	instance_set_state(i, WIRE_INSTANCE_STARTING);
+	return true;
+}
+
+static void
 next_when_idle(struct instance *i)
 {
 	if (i->must_check) {
@@ -581,7 +607,7 @@ next_when_idle(struct instance *i)
 		return; /* the broker decides */
 	} else {
 		hold_gear(i);
-		if (i->gear != NULL && i->gear->state == GEAR_READY)
+		if (i->gear != NULL && i->gear->state == GEAR_READY && !fetch_layers(i))
 			start(i);
 		else if (i->gear != NULL && i->gear->state == GEAR_FAILED && !i->was_ready)
 			instance_fail(i, "%s", i->gear->reason);
@@ -594,6 +620,13 @@ instance_next(struct instance *i)
 	switch (i->step) {
 	case STEP_IDLE:
 		next_when_idle(i);
+		break;
+	case STEP_FETCH:
+		if (!instance_wants_running(i)) {
+			layer_fetch_cancel(STEAL(i->fetch));
+			i->step = STEP_IDLE;
+			next_when_idle(i);
+		}
 		break;
 	case STEP_BACKOFF:
 		if (!instance_wants_running(i)) {

@@ -18,6 +18,7 @@ struct gear_table;
 struct http_client;
 struct instance;
 struct instances;
+struct layer_fetch_opts;
 struct limits;
 struct loop;
 struct net;
@@ -38,6 +39,7 @@ struct instances_opts { /* all borrowed for its life */
 	struct net *net;
 	const char *resolver; /* socket of pinion-resolver; NULL: none */
 	struct http_client *http;
+	const struct layer_fetch_opts *fetch;
 	instances_fn *on_change;
 	void *arg;
 };

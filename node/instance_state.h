@@ -16,6 +16,7 @@ struct container;
 struct container_spec;
 struct http_call;
 struct instances;
+struct layer_fetch;
 struct loop_timer;
 struct worker_job;
 
@@ -23,6 +24,7 @@ struct worker_job;
 enum instance_step {
 	STEP_IDLE,    /* nothing; state says why */
 	STEP_ADOPT,   /* looking for a living container */
+	STEP_FETCH,   /* layers from another node */
 	STEP_PREPARE, /* directories, network, settings: worker */
 	STEP_START,   /* container */
 	STEP_RELEASE, /* release command, in a container that does nothing else */
@@ -60,6 +62,7 @@ struct instance {
 	struct worker_job *job;
 	struct child *child;
 	struct http_call *call;
+	struct layer_fetch *fetch;
 	struct str_list env;      /* of hooks and the release command, until it is ready */
 	struct loop_timer *timer; /* of the step */
 	struct loop_timer *limit; /* start timeout */

@@ -13,6 +13,7 @@
 #include "node/container.h"
 #include "node/gear_table.h"
 #include "node/instance_state.h"
+#include "node/layer_fetch.h"
 #include "node/node_dirs.h"
 
 static void
@@ -23,6 +24,7 @@ free_instance(void *p)
 	worker_detach(i->job);
 	child_free(i->child);
 	http_call_cancel(i->call);
+	layer_fetch_cancel(i->fetch);
 	loop_timer_cancel(i->timer);
 	loop_timer_cancel(i->limit);
 	container_free(i->container);

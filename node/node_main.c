@@ -25,6 +25,7 @@
 #include "node/container.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
+#include "node/layer_fetch.h"
 #include "node/layer_store.h"
 #include "node/limits.h"
 #include "node/net.h"
@@ -60,6 +61,7 @@ struct daemon {
 	struct cart_dir *carts;
 	struct cart_store *code; /* theirs, and that of archives */
 	struct layer_store *layers;
+	struct layer_fetch_opts fetch;
 	struct gear_table *gears;
 	struct instances *instances;
 	struct resolver_host *resolver;
@@ -346,6 +348,7 @@ open_tables(struct daemon *d, struct err *e)
 		.limits = d->limits,
 		.dirs = &d->dirs,
 		.carts = d->carts,
+		.fetch = &d->fetch,
 		.on_change = on_gear_changed,
 		.arg = d,
 	};
@@ -358,6 +361,7 @@ open_tables(struct daemon *d, struct err *e)
 		.carts = d->carts,
 		.net = d->net,
 		.http = d->http,
+		.fetch = &d->fetch,
 		.on_change = on_instance_changed,
 		.arg = d,
 	};
@@ -435,6 +439,16 @@ open_edges(struct daemon *d, struct err *e)
 	};
 
 	sync.broker = d->broker_url;
+	d->fetch = (struct layer_fetch_opts){
+		.loop = d->loop,
+		.worker = d->worker,
+		.http = d->http,
+		.layers = d->layers,
+		.dirs = &d->dirs,
+		.broker = d->broker_url,
+		.token = d->conf.token,
+		.node = d->conf.id,
+	};
 	d->builder = builder_new(&builder, e);
 	if (d->builder == NULL)
 		return -1;
@@ -448,6 +462,7 @@ open_edges(struct daemon *d, struct err *e)
 		.instances = d->instances,
 		.sync = d->sync,
 		.net = d->net,
+		.layers = d->layers,
 		.limits = d->limits,
 		.dirs = &d->dirs,
 		.token = d->conf.broker_token,

@@ -16,12 +16,15 @@
 #include "node/builder.h"
 #include "node/gear_act.h"
 #include "node/gear_log.h"
+#include "node/gear_move.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
+#include "node/layer_store.h"
 #include "node/limits.h"
 #include "node/net.h"
 #include "node/node_dirs.h"
 #include "node/node_sync.h"
+#include "node/tree_stream.h"
 
 enum { SOCKET_MODE = 0666, LINES_DEFAULT = 100 }; /* the directory and the token keep others out */
 
@@ -43,10 +46,11 @@ reply_json(struct http_req *r, const struct codec *c, const void *value)
 }
 
 static void
-handle_status(struct node_stream *s, struct http_req *r)
+handle_status(struct node_stream *s, struct http_req *r, const char *name)
 {
 	struct wire_node_facts facts = { 0 };
 
+	(void)name;
 	s->o.fill_facts(&facts, s->o.arg);
 	reply_json(r, &wire_node_facts_codec, &facts);
 	codec_fini(&wire_node_facts_codec, &facts);
@@ -184,10 +188,11 @@ on_inventory_lost(struct http_req *r, void *arg)
 }
 
 static void
-handle_inventory(struct node_stream *s, struct http_req *r)
+handle_inventory(struct node_stream *s, struct http_req *r, const char *name)
 {
 	struct inventory_job *j = xcalloc(1, sizeof *j);
 
+	(void)name;
 	*j = (struct inventory_job){
 		.stream = s,
 		.req = r,
@@ -384,11 +389,12 @@ on_shutdown_lost(struct http_req *r, void *arg)
 }
 
 static void
-handle_shutdown(struct node_stream *s, struct http_req *r)
+handle_shutdown(struct node_stream *s, struct http_req *r, const char *name)
 {
 	const char *stops = http_req_param(r, "stop-gears");
 	struct shutdown *sh = xcalloc(1, sizeof *sh);
 
+	(void)name;
 	sh->req = r;
 	http_req_on_close(r, on_shutdown_lost, sh);
 	s->o.shutdown(stops != NULL && strcmp(stops, "1") == 0, on_stopped, sh, s->o.arg);
@@ -408,20 +414,62 @@ is_admitted(const struct node_stream *s, struct http_req *r)
 	return false;
 }
 
-/* "/v1/gears/UUID/logs" with end "/logs" → UUID; caller owns. */
-static char *
-gear_of(const char *path, const char *end)
+static void
+handle_build(struct node_stream *s, struct http_req *r, const char *name)
 {
-	static const char prefix[] = "/v1/gears/";
-	const char *uuid, *slash;
+	(void)name;
+	if (s->o.builder == NULL)
+		http_req_reply_text(r, 503, "This node is stopping.\n");
+	else
+		builder_handle(s->o.builder, r);
+}
 
-	if (!str_has_prefix(path, prefix))
+static void
+handle_layer(struct node_stream *s, struct http_req *r, const char *digest)
+{
+	AUTO(free) char *dir = NULL;
+
+	if (!str_has_prefix(digest, "sha256:") || !layer_store_has(s->o.layers, digest)) {
+		http_req_reply_text(r, 404, "This node has no layer %s.\n", digest);
+		return;
+	}
+	dir = layer_store_path(s->o.layers, digest);
+	tree_stream_send(s->o.loop, r, dir, false, NULL, NULL);
+}
+
+static void
+handle_volume(struct node_stream *s, struct http_req *r, const char *uuid)
+{
+	gear_move_serve(s->o.loop, s->o.worker, s->o.gears, uuid, r);
+}
+
+/* What is served: a path, or with ends the two sides of a name, which the handler gets. */
+static const struct {
+	const char *method, *path, *end; /* end NULL: no name in it */
+	void (*handle)(struct node_stream *s, struct http_req *r, const char *name);
+} routes[] = {
+	{ "POST", "/v1/builds", NULL, handle_build },
+	{ "GET", "/v1/gears/", "/logs", handle_logs },
+	{ "POST", "/v1/gears/", "/actions", handle_action },
+	{ "GET", "/v1/gears/", "/volume", handle_volume },
+	{ "GET", "/v1/layers/", "", handle_layer },
+	{ "GET", "/v1/status", NULL, handle_status },
+	{ "GET", "/v1/inventory", NULL, handle_inventory },
+	{ "POST", "/v1/shutdown", NULL, handle_shutdown },
+};
+
+/* The name between both sides, without a slash, or NULL; caller owns. */
+static char *
+name_in(const char *path, const char *begin, const char *end)
+{
+	const char *name, *slash;
+
+	if (!str_has_prefix(path, begin))
 		return NULL;
-	uuid = path + strlen(prefix);
-	slash = strchr(uuid, '/');
-	if (slash == NULL || slash == uuid || strcmp(slash, end) != 0)
-		return NULL;
-	return xstrndup(uuid, (size_t)(slash - uuid));
+	name = path + strlen(begin);
+	slash = name + strcspn(name, "/");
+	return slash == name || strcmp(slash, end) != 0 ? NULL
+	                                                : xstrndup(name, (size_t)(slash - name));
 }
 
 static void
@@ -429,29 +477,22 @@ on_request(struct http_req *r, void *arg)
 {
 	struct node_stream *s = arg;
 	const char *path = http_req_path(r);
-	bool is_get = str_eq(http_req_method(r), "GET");
-	bool is_post = str_eq(http_req_method(r), "POST");
-	AUTO(free) char *gear = gear_of(path, "/logs");
-	AUTO(free) char *acts = gear_of(path, "/actions");
 
 	if (!is_admitted(s, r))
 		return;
-	if (is_post && strcmp(path, "/v1/builds") == 0 && s->o.builder == NULL)
-		http_req_reply_text(r, 503, "This node is stopping.\n");
-	else if (is_post && strcmp(path, "/v1/builds") == 0)
-		builder_handle(s->o.builder, r);
-	else if (is_post && acts != NULL)
-		handle_action(s, r, acts);
-	else if (is_get && gear != NULL)
-		handle_logs(s, r, gear);
-	else if (is_get && strcmp(path, "/v1/status") == 0)
-		handle_status(s, r);
-	else if (is_get && strcmp(path, "/v1/inventory") == 0)
-		handle_inventory(s, r);
-	else if (is_post && strcmp(path, "/v1/shutdown") == 0)
-		handle_shutdown(s, r);
-	else
-		http_req_reply_text(r, 404, "There is nothing at %s.\n", path);
+	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+		AUTO(free) char *name = NULL;
+
+		if (!str_eq(http_req_method(r), routes[i].method))
+			continue;
+		if (routes[i].end != NULL)
+			name = name_in(path, routes[i].path, routes[i].end);
+		if (name == NULL && (routes[i].end != NULL || strcmp(path, routes[i].path) != 0))
+			continue;
+		routes[i].handle(s, r, name);
+		return;
+	}
+	http_req_reply_text(r, 404, "There is nothing at %s.\n", path);
 }
 
 DEFINE_AUTO(struct node_stream *, node_stream_close)

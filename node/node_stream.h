@@ -10,6 +10,7 @@ struct builder;
 struct cart_dir;
 struct gear_table;
 struct instances;
+struct layer_store;
 struct limits;
 struct loop;
 struct net;
@@ -28,6 +29,7 @@ struct node_stream_opts { /* all borrowed for its life */
 	struct instances *instances;
 	struct node_sync *sync;
 	struct net *net;
+	const struct layer_store *layers;
 	const struct limits *limits;
 	const struct node_dirs *dirs;
 	const char *token; /* the broker's */

@@ -272,6 +272,12 @@ str_list_remove(struct str_list *l, const char *s)
 	l->n = n;
 }
 
+char *
+str_list_pop(struct str_list *l)
+{
+	return l->n == 0 ? NULL : l->v[--l->n];
+}
+
 void
 str_list_copy(struct str_list *to, const struct str_list *from)
 {

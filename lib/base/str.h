@@ -76,5 +76,6 @@ void str_list_add(struct str_list *l, const char *s);
 void str_list_take(struct str_list *l, char *take_s);
 bool str_list_has(const struct str_list *l, const char *s);
 void str_list_remove(struct str_list *l, const char *s);
+char *str_list_pop(struct str_list *l); /* the last, the caller's; NULL: none */
 void str_list_copy(struct str_list *to, const struct str_list *from);
 void str_list_fini(struct str_list *l);

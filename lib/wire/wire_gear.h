@@ -74,6 +74,8 @@ struct wire_gear {
 	int64_t keep_deployments;
 	int64_t env_rev;  /* changes with env */
 	int64_t cart_rev; /* raised by each change of cartridges */
+	char *moving_to;  /* node: it leaves this one as soon as nothing runs; NULL: it stays */
+	char *moved_from; /* node that has the volume until this one took it over; NULL: none */
 	int want;         /* enum wire_want */
 };
 DECLARE_CODEC(wire_gear, struct wire_gear)
