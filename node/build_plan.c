@@ -270,6 +270,16 @@ wants_python(const struct build_plan_in *in)
 	return text != NULL && has_requirement(text);
 }
 
+static bool
+has_any_file(int repo, const struct str_list *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (build_start_is_file(repo, l->v[i]))
+			return true;
+	}
+	return false;
+}
+
 /* Does the cartridge's build have anything to do for this tree? */
 static bool
 wants_build(const struct build_plan_in *in, const struct codec_value *pkg, struct str_list *notes)
@@ -287,6 +297,10 @@ wants_build(const struct build_plan_in *in, const struct codec_value *pkg, struc
 	if (strcmp(name, "php") == 0)
 		return build_start_is_file(in->repo, "composer.json") &&
 		       !build_start_is_file(in->repo, "vendor/autoload.php");
+	if (strcmp(name, "ruby") == 0)
+		return build_start_is_file(in->repo, "Gemfile");
+	if (in->web->cart.pinion.dependency_files.n > 0)
+		return has_any_file(in->repo, &in->web->cart.pinion.dependency_files);
 	return true;
 }
 
@@ -329,11 +343,14 @@ decide_build(const struct build_plan_in *in, const struct codec_value *pkg, stru
 	const struct wire_build_order *o = in->order;
 	AUTO(free) char *clean = file_join(markers_dir, "force_clean_build");
 	bool has_hooks = has_build_hooks(in), wants = wants_build(in, pkg, &p->notes);
+	/* What depends on no file in particular depends on all: it is built each time. */
+	bool has_key = wants && (!in->web->cart.pinion.is_given ||
+	                            in->web->cart.pinion.dependency_files.n > 0);
 	bool is_same;
 
 	p->is_clean = o->force_clean || build_start_is_file(in->repo, clean);
-	p->deps_key = wants ? make_key(in) : xstrdup("");
-	is_same = wants && !p->is_clean && o->previous_deps_key != NULL &&
+	p->deps_key = has_key ? make_key(in) : xstrdup("");
+	is_same = has_key && !p->is_clean && o->previous_deps_key != NULL &&
 	          strcmp(o->previous_deps_key, p->deps_key) == 0 && in->web->cart.pinion.is_given &&
 	          !(pkg != NULL && has_install_scripts(pkg));
 	if (is_same && o->previous.deps != NULL && o->previous.deps[0] != '\0') {
@@ -369,9 +386,10 @@ build_plan_make(const struct build_plan_in *in, struct build_plan *out, struct e
 	AUTO(free) char *text = build_start_file(in->repo, "package.json");
 	struct err bad = { 0 };
 	struct codec_value *pkg = text == NULL ? NULL : codec_parse(text, strlen(text), &bad);
-	const struct build_start start = {
-		.repo = in->repo, .lang = in->web->cart.name, .env = &in->order->gear.env
-	};
+	const struct build_start start = { .repo = in->repo,
+		.lang = in->web->cart.name,
+		.is_stock = in->web->cart.pinion.is_given,
+		.env = &in->order->gear.env };
 	int rc;
 
 	if (check_subdir(in, e) < 0) {

@@ -471,18 +471,25 @@ python_start(const struct build_start *in, struct wire_start *out)
 static int
 not_found(const char *lang, struct err *e)
 {
-	const char *names =
-	    strcmp(lang, "nodejs") == 0
-	        ? "a start script in package.json, or server.js, app.js, index.js"
-	    : strcmp(lang, "python") == 0 ? "wsgi/application, wsgi.py, app.py or application.py"
-	    : strcmp(lang, "diy") == 0    ? "an executable .openshift/action_hooks/start"
-	                                  : "what its cartridge starts";
+	static const struct {
+		const char *lang, *names;
+	} all[] = {
+		{ "nodejs", "a start script in package.json, or server.js, app.js, index.js" },
+		{ "python", "wsgi/application, wsgi.py, app.py or application.py" },
+		{ "diy", "an executable .openshift/action_hooks/start" },
+		{ "ruby", "config.ru" },
+		{ "perl", "app.psgi, or perl/index.pl" },
+		{ "java", "a pom.xml, a war, a jar, or sources in src/" },
+		{ "go", "go.mod or main.go" },
+	};
+	const char *names = strcmp(lang, "make") == 0 ? NULL : "what its cartridge starts";
 
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		names = strcmp(lang, all[i].lang) == 0 ? all[i].names : names;
 	return err_set(e, ERR_INVALID, NULL,
-	    "cannot tell how to start this application: add a Procfile with a line 'web: COMMAND', "
-	    "%s; or an "
-	    "index.html to serve files",
-	    names);
+	    "cannot tell how to start this application: add a Procfile with a line 'web: COMMAND'"
+	    "%s%s; or an index.html to serve files",
+	    names == NULL ? "" : ", ", names == NULL ? "" : names);
 }
 
 static bool
@@ -504,6 +511,57 @@ hook_start(const struct build_start *in, struct wire_start *out, struct str_list
 	return true;
 }
 
+/* What a language's cartridge starts or builds, the first that is there: a file, a folder ("x/"),
+ * or the end of a name in the root ("*.x"). */
+static const struct sign {
+	const char *lang, *name, *why;
+} signs[] = {
+	{ "ruby", "config.ru", "config.ru, served by puma" },
+	{ "perl", "*.psgi", "the PSGI application, served by starman" },
+	{ "perl", "perl/", "the files and CGI scripts of perl/" },
+	{ "perl", "index.pl", "the files and CGI scripts of the repository" },
+	{ "perl", "index.cgi", "the files and CGI scripts of the repository" },
+	{ "java", "pom.xml", "what Maven builds: a war, or a jar with a main class" },
+	{ "java", "gradlew", "what gradlew builds: a war, or a jar with a main class" },
+	{ "java", "*.war", "the war, served by Tomcat" },
+	{ "java", "webapps/", "the war of webapps/, served by Tomcat" },
+	{ "java", "deployments/", "the war of deployments/, served by Tomcat" },
+	{ "java", "WEB-INF/", "the web application, served by Tomcat" },
+	{ "java", "*.jar", "the jar with a main class" },
+	{ "java", "target/", "what target/ holds: a war, or a jar with a main class" },
+	{ "java", "src/", "the class with a main method, compiled from src/" },
+	{ "java", "*.java", "the class with a main method" },
+	{ "go", "go.mod", "the module's program" },
+	{ "go", "*.go", "the program that *.go make" },
+};
+
+static bool
+has_sign(int repo, const char *name)
+{
+	size_t n = strlen(name);
+
+	if (name[0] == '*')
+		return has_file_like(repo, ".", name + 1);
+	if (name[n - 1] == '/') {
+		AUTO(free) char *dir = xstrndup(name, n - 1);
+
+		return build_start_is_dir(repo, dir);
+	}
+	return build_start_is_file(repo, name);
+}
+
+static bool
+by_sign(const struct build_start *in, struct wire_start *out)
+{
+	for (size_t i = 0; i < ARRAY_LEN(signs); i++) {
+		if (strcmp(signs[i].lang, in->lang) != 0 || !has_sign(in->repo, signs[i].name))
+			continue;
+		set_start(out, "cartridge", "", xstrdup(signs[i].why));
+		return true;
+	}
+	return false;
+}
+
 static int
 by_language(const struct build_start *in, const struct codec_value *pkg, struct wire_start *out,
     struct err *e)
@@ -516,19 +574,9 @@ by_language(const struct build_start *in, const struct codec_value *pkg, struct 
 		return 1;
 	if (strcmp(in->lang, "python") == 0 && python_start(in, out))
 		return 1;
+	if (by_sign(in, out))
+		return 1;
 	return files_start(in, false, out, e);
-}
-
-static bool
-is_stock(const char *lang)
-{
-	static const char *const stock[] = { "nodejs", "python", "php", "static", "diy" };
-
-	for (size_t i = 0; i < ARRAY_LEN(stock); i++) {
-		if (strcmp(lang, stock[i]) == 0)
-			return true;
-	}
-	return false;
 }
 
 int
@@ -544,7 +592,7 @@ build_start_find(const struct build_start *in, struct wire_start *out, char **re
 	struct err bad = { 0 };
 	int found = 0;
 
-	if (!is_stock(in->lang)) {
+	if (!in->is_stock) {
 		set_start(&s, "cartridge", "", xasprintf("the %s cartridge knows how", in->lang));
 		found = 1;
 	}

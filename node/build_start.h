@@ -3,13 +3,16 @@
  * not through npm start), the language's usual names, a folder with an index.html. Blocks. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "lib/base/err.h"
 #include "lib/base/str.h"
 #include "lib/wire/wire_gear.h"
 
 struct build_start {
-	int repo;                        /* the tree; borrowed */
-	const char *lang;                /* name of the web cartridge */
+	int repo;         /* the tree; borrowed */
+	const char *lang; /* name of the web cartridge */
+	bool is_stock;    /* one with a `Pinion` map; others know themselves how to start */
 	const struct wire_var_list *env; /* of the user: PINION_DOCROOT … */
 };
 

@@ -98,9 +98,12 @@ struct wire_cart_datum_list {
 struct wire_cart_pinion {
 	bool is_given;           /* without it: every action is called, nothing is reused */
 	struct str_list actions; /* control actions that do anything */
-	struct str_list dependency_files; /* in the repository: part of the dependency key */
-	struct str_list dependency_paths; /* in the repository: go into the dependency layer */
-	struct str_list build_variables;  /* names, or PREFIX_*: part of the key */
+	struct str_list dependency_files;  /* in the repository: part of the dependency key */
+	struct str_list dependency_paths;  /* in the repository: go into the dependency layer */
+	struct str_list build_variables;   /* names, or PREFIX_*: part of the key */
+	struct wire_cart_datum_list needs; /* key: absolute path of a program or file of the stack;
+	                                      text: the package that brings it */
+	char *version_program; /* whose `--version` must begin with the cartridge's, or NULL */
 };
 DECLARE_CODEC(wire_cart_pinion, struct wire_cart_pinion)
 

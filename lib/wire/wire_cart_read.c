@@ -486,6 +486,36 @@ check_inside(const struct str_list *l, const char *key, struct err *e)
 	return 0;
 }
 
+static bool
+is_absolute(const char *path)
+{
+	return path[0] == '/' && path[1] != '\0' && strstr(path, "..") == NULL;
+}
+
+/* Needs: a map of absolute paths to the packages that bring them. */
+static int
+read_needs(const struct codec_value *v, struct wire_cart_datum_list *out, struct err *e)
+{
+	if (expect(v, CODEC_OBJECT, "Needs", e) < 0)
+		return -1;
+	if (codec_count(v) > LIST_MAX)
+		return err_set(e, ERR_INVALID, "Needs", "must have at most %d members", LIST_MAX);
+	for (size_t i = 0; i < codec_count(v); i++) {
+		const char *path = NULL;
+		const struct codec_value *package = codec_member(v, i, &path);
+		struct wire_cart_datum *d = codec_list_add(&wire_cart_datum_codec, out);
+
+		if (!is_absolute(path) || strlen(path) > WORD_MAX)
+			return err_set(e, ERR_INVALID, "Needs",
+			    "'%.64s' must be an absolute path of the stack", path);
+		d->key = xstrdup(path);
+		d->type = xstrdup("");
+		if (read_text(package, "Needs", WORD_MAX, "", &d->text, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int
 read_pinion(const struct codec_value *v, struct wire_cart_pinion *p, struct err *e)
 {
@@ -499,9 +529,15 @@ read_pinion(const struct codec_value *v, struct wire_cart_pinion *p, struct err 
 	        &p->dependency_paths, e) < 0 ||
 	    read_strs(codec_get(v, "Build-Variables"), "Build-Variables", false,
 	        &p->build_variables, e) < 0 ||
+	    read_needs(codec_get(v, "Needs"), &p->needs, e) < 0 ||
+	    read_text(codec_get(v, "Version-Program"), "Version-Program", TEXT_MAX, NULL,
+	        &p->version_program, e) < 0 ||
 	    check_inside(&p->dependency_files, "Dependency-Files", e) < 0 ||
 	    check_inside(&p->dependency_paths, "Dependency-Paths", e) < 0)
 		return err_field(e, "Pinion");
+	if (p->version_program != NULL && !is_absolute(p->version_program))
+		return err_set(e, ERR_INVALID, "Pinion.Version-Program",
+		    "must be an absolute path of the stack");
 	return 0;
 }
 

@@ -3,7 +3,8 @@ import http.client, io, json, os, secrets, shutil, socket, subprocess, tarfile, 
 
 from node_world import BROKER_TOKEN, SRC
 
-VERSIONS = {"nodejs": "18", "python": "3.11", "php": "8.2", "static": "1.0", "diy": "0.1"}
+VERSIONS = {"nodejs": "18", "python": "3.11", "php": "8.2", "static": "1.0", "diy": "0.1", "perl": "5.36", "ruby": "3.1",
+            "java": "17", "go": "1.19", "make": "1.0"}
 
 
 class Build:

@@ -130,6 +130,19 @@ static const struct start_case {
 	    "node app.js", NULL },
 	{ "diy package.json", "diy", { "package.json\n{\"scripts\":{\"start\":\"node s\"}}" }, NULL,
 	    "package", "node s", NULL },
+	{ "rack", "ruby", { "config.ru\nrun 1\n" }, NULL, "cartridge", "", NULL },
+	{ "rack by a procfile", "ruby", { "config.ru\nrun 1\n", "Procfile\nweb: bundle exec x\n" },
+	    NULL, "procfile", "bundle exec x", NULL },
+	{ "psgi", "perl", { "hello.psgi\nsub {}\n" }, NULL, "cartridge", "", NULL },
+	{ "cgi as in v2", "perl", { "perl/index.pl\n1\n" }, NULL, "cartridge", "", NULL },
+	{ "java sources", "java", { "src/A.java\nclass A {}\n" }, NULL, "cartridge", "", NULL },
+	{ "a war", "java", { "webapps/ROOT.war\nPK\n" }, NULL, "cartridge", "", NULL },
+	{ "a go module", "go", { "go.mod\nmodule x\n" }, NULL, "cartridge", "", NULL },
+	{ "go without sources", "go", { "README\nx\n" }, NULL, NULL, NULL, NULL },
+	{ "make needs a procfile", "make", { "Makefile\nall:\n" }, NULL, NULL, NULL, NULL },
+	{ "make", "make", { "Makefile\nall:\n", "Procfile\nweb: ./all\n" }, NULL, "procfile",
+	    "./all", NULL },
+	{ "files in any language", "java", { "index.html\n<p>\n" }, NULL, "files", ".", NULL },
 	{ "a cartridge of others", "jbossews", { "pom.xml\n" }, NULL, "cartridge", "", NULL },
 };
 
@@ -142,7 +155,9 @@ check_case(const struct start_case *t)
 	AUTO(free) char *release = NULL;
 	struct wire_var var = { "PINION_DOCROOT", (char *)t->docroot };
 	const struct wire_var_list env = { &var, t->docroot == NULL ? 0 : 1 };
-	struct build_start in = { .lang = t->lang, .env = &env };
+	struct build_start in = {
+		.lang = t->lang, .is_stock = strcmp(t->lang, "jbossews") != 0, .env = &env
+	};
 	struct err e = { 0 };
 	int rc;
 
@@ -187,7 +202,7 @@ test_links(void **state)
 	AUTO_FINI(wire_start_fini) struct wire_start s = { 0 };
 	AUTO_FINI(str_list_fini) struct str_list notes = { 0 };
 	AUTO(free) char *release = NULL;
-	struct build_start in = { .lang = "nodejs", .repo = -1 };
+	struct build_start in = { .lang = "nodejs", .is_stock = true, .repo = -1 };
 	struct err e = { 0 };
 
 	(void)state;
