@@ -110,8 +110,8 @@ struct http_server {
 void http_conn_new(struct http_server *s, int take_fd, const struct sockaddr *peer);
 /* on_close of its request, then the end; the memory goes after the present turn. */
 void http_conn_close(struct http_conn *c);
-/* The connection is no longer the server's: gives its socket to the caller and appends what was read
- * and not used to early. Its request, which was not answered, is gone. */
+/* The connection is no longer the server's: gives its socket to the caller and appends what was
+ * read and not used to early. Its request, which was not answered, is gone. */
 int http_conn_release(struct http_conn *c, struct buf *early);
 /* Does what is to be done soon, never inside the caller. */
 void http_conn_kick(struct http_conn *c);

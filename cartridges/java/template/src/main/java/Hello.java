@@ -34,7 +34,7 @@ public class Hello {
             exchange.close();
         });
         server.setExecutor(Executors.newFixedThreadPool(8));
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> server.stop(10)));
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> server.stop(1)));
         server.start();
         System.out.println("listening on " + at);
     }
