@@ -364,6 +364,7 @@ serve(struct instance *i)
 	    LOG_INT("ready_us", i->was_adopted ? 0 : loop_now_us() - i->begun_us));
 	fault_point("instance_ready");
 	instance_set_state(i, WIRE_INSTANCE_READY);
+	instance_next(i);
 }
 
 void
@@ -469,6 +470,17 @@ instance_released(struct instance *i)
 
 /* --- adoption --- */
 
+static void
+hold_gear(struct instance *i)
+{
+	struct gear *g = gear_table_find(i->table->o.gears, i->spec.gear);
+
+	if (i->gear == NULL && g != NULL && g->spec.want != WIRE_WANT_GONE) {
+		gear_table_hold(i->table->o.gears, g);
+		i->gear = g;
+	}
+}
+
 void
 instance_rejoined(struct instance *i, const struct err *e)
 {
@@ -478,6 +490,7 @@ instance_rejoined(struct instance *i, const struct err *e)
 	}
 	i->step = STEP_PROBE;
 	i->begun_ms = loop_now_ms();
+	hold_gear(i);
 	if (i->container == NULL || container_pid(i->container) == 0) {
 		begin_failing(i);
 	} else if (!instance_wants_running(i)) {
@@ -553,17 +566,6 @@ end(struct instance *i)
 	instance_set_state(
 	    i, i->spec.want == WIRE_WANT_GONE ? WIRE_INSTANCE_GONE : WIRE_INSTANCE_STOPPED);
 	instances_check_stopped(i->table);
-}
-
-static void
-hold_gear(struct instance *i)
-{
-	struct gear *g = gear_table_find(i->table->o.gears, i->spec.gear);
-
-	if (i->gear == NULL && g != NULL && g->spec.want != WIRE_WANT_GONE) {
-		gear_table_hold(i->table->o.gears, g);
-		i->gear = g;
-	}
 }
 
 static void
@@ -647,6 +649,8 @@ instance_next(struct instance *i)
 			on_container_end(i->container, i);
 		else if (i->is_late && i->step != STEP_RUN)
 			on_limit(i);
+		else if (i->step == STEP_RUN)
+			(void)instance_follow_limits(i);
 		break;
 	default: /* one thing at a time: its end comes here */
 		break;
