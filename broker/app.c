@@ -203,6 +203,7 @@ gear_fill(const struct broker *b, const struct wire_app *a, const struct wire_en
 		.auto_deploy = a->auto_deploy,
 		.keep_deployments = a->keep_deployments,
 		.env_rev = a->spec.env_rev,
+		.is_scalable = a->scalable,
 		.want = WIRE_WANT_PRESENT,
 	};
 	for (size_t i = 0; i < a->cartridges.n; i++)

@@ -41,7 +41,6 @@ struct prepare_job {
 	size_t n;
 	const struct cart_dir_entry *web;
 	char *id, *app_id, *dir, *cache; /* owned */
-	int64_t net_kbit;
 	bool is_clean;
 	struct str_list before;  /* trees to start from: the layers of the deployment before */
 	struct str_list codes;   /* code layers, as carts */
@@ -93,7 +92,7 @@ attach_net(struct prepare_job *j, struct err *e)
 
 	if (j->net == NULL)
 		return 0;
-	if (net_attach(j->net, j->id, NULL, j->net_kbit, &link, e) < 0)
+	if (net_attach(j->net, j->id, NULL, &link, e) < 0)
 		return -1;
 	if (j->resolver == NULL)
 		return 0;
@@ -260,6 +259,7 @@ fill_spec(const struct build_container *c, struct container_spec *s)
 	s->work = file_join(in->dir, "work");
 	s->tmp = file_join(in->dir, "tmp");
 	gear_add_binds(g, s);
+	gear_bind_services(g, NULL, s);
 	container_spec_bind(s, c->prepared->cache, cache_target, false, true);
 	container_spec_bind(s, ctl, "/run/pinion/ctl", false, true);
 	s->netns = in->o->net == NULL ? NULL : net_ns_path(in->o->net, c->id);
@@ -290,6 +290,7 @@ start_run(struct build_container *c, struct err *e)
 		cart_action_argv(p->web, p->actions.v[i], &argv);
 		cart_run_add(&steps, p->actions.v[i], &argv);
 	}
+	str_list_take(&homes, file_join(c->in.gear->dir, "svc"));
 	str_list_add(&homes, spec.upper);
 	for (size_t i = 0; i < spec.lowers.n; i++)
 		str_list_add(&homes, spec.lowers.v[i]);
@@ -371,7 +372,6 @@ build_container_start(
 		.n = g->cartridges.n,
 		.id = xstrdup(c->id),
 		.app_id = xstrdup(g->app_id),
-		.net_kbit = g->limits.net_kbit,
 		.dir = xstrdup(in->dir),
 		.cache = xasprintf("%s/cache/%s", in->o->dirs->data, g->app_id),
 		.is_clean = in->plan->is_clean };

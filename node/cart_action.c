@@ -104,6 +104,14 @@ cart_action_start_argv(const struct cart_dir_entry *const *carts, size_t n, stru
 }
 
 void
+cart_action_service_argv(const struct cart_dir_entry *c, struct str_list *out)
+{
+	str_list_add(out, runner);
+	str_list_add(out, "--exec");
+	add_step(c, "start", out);
+}
+
+void
 cart_action_stop_argv(const struct cart_dir_entry *const *carts, size_t n, struct str_list *out)
 {
 	size_t primary = primary_of(carts, n);

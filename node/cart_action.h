@@ -27,6 +27,8 @@ void cart_action_hook_argv(const struct cart_dir_entry *c, const char *hook,
  * as this process; others leave daemons and exit 0. */
 void cart_action_start_argv(
     const struct cart_dir_entry *const *carts, size_t n, struct str_list *out);
+/* PID 1's start of a service's instance. */
+void cart_action_service_argv(const struct cart_dir_entry *c, struct str_list *out);
 /* PID 1's stop: each cartridge's stop with its hooks, the primary first, the
  * others in reverse. */
 void cart_action_stop_argv(

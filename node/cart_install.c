@@ -22,6 +22,7 @@
 #include "node/gear_env.h"
 #include "node/init_control.h"
 #include "node/node_dirs.h"
+#include "node/tree_copy.h"
 
 enum { TIMEOUT_MS = 600 * 1000, OUTPUT_MAX = 64 * 1024, REASON_MAX = 600, BINDS_MAX = 16 };
 
@@ -34,10 +35,13 @@ struct install_job {
 	const struct cart_dir_entry *cart;
 	const struct cart_dir_entry **carts; /* owned array: of the gear's bases, then this one */
 	size_t n;
-	char *uuid;            /* owned: the spec may change meanwhile */
-	char *dir;             /* inst/<id>: {up,work/work,tmp}; owned */
-	struct str_list codes; /* code layers of carts */
-	bool only_files;       /* no container: the base is made at once */
+	char *uuid;               /* owned: the spec may change meanwhile */
+	char *dir;                /* inst/<id>: {up,work/work,tmp}; owned */
+	char *svc;                /* the services' directories; owned */
+	struct str_list services; /* their names */
+	struct str_list codes;    /* code layers of carts */
+	bool only_files;          /* no container: the base is made at once */
+	bool is_service;          /* its directory lies on the volume: svc/NAME */
 	struct err e;
 	int rc;
 };
@@ -63,6 +67,8 @@ job_free(void *p)
 	free(j->carts);
 	free(j->uuid);
 	free(j->dir);
+	free(j->svc);
+	str_list_fini(&j->services);
 	str_list_fini(&j->codes);
 	free(j);
 }
@@ -98,6 +104,12 @@ find_cart(const struct cart_install_opts *o, const struct wire_gear_cart *c)
 }
 
 /* --- the worker's part --- */
+
+static bool
+is_in(const struct str_list *names, const struct cart_dir_entry *c)
+{
+	return str_list_has(names, c->cart.name);
+}
 
 static int
 own(const char *path, struct err *e)
@@ -141,17 +153,55 @@ make_above(const char *root, const char *rel, struct err *e)
 	return make_dirs(root, above, e);
 }
 
+/* Where "NAME/…" of the home is: the upper, or svc/ for a service's own directory. */
+static const char *
+root_of(const struct install_job *j, const char *up, const char *rel)
+{
+	size_t n = strlen(j->cart->cart.name);
+
+	return j->is_service && strncmp(rel, j->cart->cart.name, n) == 0 && rel[n] == '/' ? j->svc
+	                                                                                  : up;
+}
+
+/* All of a service's code becomes its own: it may write there for ever. What a configure run that
+ * was cut short has left goes first. */
+static int
+copy_service(const struct install_job *j, const char *up, struct err *e)
+{
+	AUTO(free) char *layer = cart_code_layer(j->dirs, j->cart, e);
+	AUTO(free) char *from_path = layer == NULL ? NULL : file_join(layer, j->cart->cart.name);
+	AUTO(free) char *to_path = file_join(j->svc, j->cart->cart.name);
+	AUTO(free) char *mount_point = file_join(up, j->cart->cart.name);
+	const struct tree_copy_opts opts = { 0 };
+	AUTO(file_close) int from = -1;
+	AUTO(file_close) int to = -1;
+
+	if (layer == NULL || file_remove_tree(to_path, e) < 0)
+		return -1;
+	if ((mkdir(mount_point, 0755) < 0 && errno != EEXIST) || own(mount_point, e) < 0)
+		return e->code != 0 ? -1
+		                    : err_set(e, ERR_SYSTEM, NULL, "cannot make %s", mount_point);
+	if (mkdir(to_path, 0755) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "cannot make %s", to_path);
+	from = open(from_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	to = open(to_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (from < 0 || to < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "cannot open %s", to < 0 ? to_path : from_path);
+	return own(to_path, e) < 0 ? -1 : tree_copy(from, to, &opts, e);
+}
+
 /* env/ with the variables that are the platform's. */
 static int
 write_env(const char *up, const struct install_job *j, struct err *e)
 {
 	AUTO(free) char *rel = file_join(j->cart->cart.name, "env");
 	struct wire_var_list vars = { 0 };
-	int rc = make_dirs(up, rel, e);
+	const char *root = root_of(j, up, rel);
+	int rc = make_dirs(root, rel, e);
 
 	gear_env_cart_vars(j->uuid, j->cart, &vars);
 	for (size_t i = 0; i < vars.n; i++) {
-		AUTO(free) char *path = xasprintf("%s/%s/%s", up, rel, vars.v[i].name);
+		AUTO(free) char *path = xasprintf("%s/%s/%s", root, rel, vars.v[i].name);
 
 		if (rc == 0)
 			rc = file_replace_fast(
@@ -168,7 +218,8 @@ make_links(const char *up, const struct install_job *j, const struct wire_manage
     const char *where, struct err *e)
 {
 	for (size_t i = 0; i < l->n; i++) {
-		AUTO(free) char *path = file_join(up, l->v[i].link);
+		const char *root = root_of(j, up, l->v[i].link);
+		AUTO(free) char *path = file_join(root, l->v[i].link);
 		AUTO(free)
 		char *target = xasprintf(
 		    "/var/lib/openshift/%s/app-root/runtime/%s/%s", j->uuid, where, l->v[i].target);
@@ -178,7 +229,7 @@ make_links(const char *up, const struct install_job *j, const struct wire_manage
 
 		while (n > 0 && path[n - 1] == '/')
 			path[--n] = '\0';
-		if (make_above(up, l->v[i].link, e) < 0 || make_dirs(up, behind, e) < 0)
+		if (make_above(root, l->v[i].link, e) < 0 || make_dirs(up, behind, e) < 0)
 			return -1;
 		if (symlink(target, path) < 0 && errno != EEXIST)
 			return err_set(
@@ -194,20 +245,22 @@ make_locked(const char *up, const struct install_job *j, struct err *e)
 	const struct str_list *l = &j->cart->managed.locked_files;
 
 	for (size_t i = 0; i < l->n; i++) {
-		AUTO(free) char *path = file_join(up, l->v[i]);
+		const char *root = root_of(j, up, l->v[i]);
+		AUTO(free) char *path = file_join(root, l->v[i]);
 		AUTO(free)
 		char *code =
 		    j->codes.n == 0 ? NULL : file_join(j->codes.v[j->codes.n - 1], l->v[i]);
 		AUTO(file_close) int fd = -1;
 
-		if (strchr(l->v[i], '*') != NULL || (code != NULL && file_exists(code)))
+		if (strchr(l->v[i], '*') != NULL || (code != NULL && file_exists(code)) ||
+		    (root == j->svc && file_exists(path)))
 			continue;
 		if (str_has_suffix(l->v[i], "/")) {
-			if (make_dirs(up, l->v[i], e) < 0)
+			if (make_dirs(root, l->v[i], e) < 0)
 				return -1;
 			continue;
 		}
-		if (make_above(up, l->v[i], e) < 0)
+		if (make_above(root, l->v[i], e) < 0)
 			return -1;
 		fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
 		if (fd < 0 || fchown(fd, CONTAINER_UID, CONTAINER_UID) < 0)
@@ -232,14 +285,14 @@ prepare(struct install_job *j, struct err *e)
 	const struct init_settings idle = { 0 };
 
 	for (size_t i = 0; i < j->n; i++) {
-		char *code =
-		    j->carts[i] == NULL ? xstrdup("") : cart_code_layer(j->dirs, j->carts[i], e);
+		bool is_none = j->carts[i] == NULL || is_in(&j->services, j->carts[i]);
+		char *code = is_none ? xstrdup("") : cart_code_layer(j->dirs, j->carts[i], e);
 
 		if (code == NULL)
 			return -1;
 		str_list_take(&j->codes, code);
 	}
-	if (write_env(up, j, e) < 0 ||
+	if ((j->is_service && copy_service(j, up, e) < 0) || write_env(up, j, e) < 0 ||
 	    make_links(up, j, &j->cart->managed.dependency_dirs, "dependencies", e) < 0 ||
 	    make_links(up, j, &j->cart->managed.build_dependency_dirs, "build-dependencies", e) <
 	        0 ||
@@ -265,7 +318,8 @@ run_prepare(void *p)
 		j->rc = file_remove_tree(j->dir, &j->e);
 }
 
-/* New visible entries of the home are refused, as in v2; app-root is shared. */
+/* New visible entries of the home are refused, as in v2; app-root is shared, and services'
+ * directories are mounted. */
 static int
 check_home(const struct install_job *j, const char *up, struct err *e)
 {
@@ -275,7 +329,7 @@ check_home(const struct install_job *j, const char *up, struct err *e)
 
 	while (rc == 0 && d != NULL && (de = readdir(d)) != NULL) {
 		if (de->d_name[0] != '.' && strcmp(de->d_name, j->cart->cart.name) != 0 &&
-		    strcmp(de->d_name, "app-root") != 0)
+		    strcmp(de->d_name, "app-root") != 0 && !str_list_has(&j->services, de->d_name))
 			rc = err_set(e, ERR_INVALID, NULL,
 			    "the cartridge made %s in the gear's home, which it may not",
 			    de->d_name);
@@ -407,7 +461,8 @@ fill_spec(const struct cart_install *i, const struct install_job *j, struct cont
 	s->id = xstrdup(i->id);
 	s->gear = xstrdup(g->spec.uuid);
 	s->uid_base = g->record.uid_base;
-	str_list_add(&s->lowers, j->codes.v[j->codes.n - 1]);
+	if (!j->is_service)
+		str_list_add(&s->lowers, j->codes.v[j->codes.n - 1]);
 	for (size_t k = 0; k + 1 < j->codes.n; k++)
 		str_list_add(&below, j->codes.v[k]);
 	gear_add_lowers(g, &below, g->record.bases.n, s);
@@ -415,6 +470,7 @@ fill_spec(const struct cart_install *i, const struct install_job *j, struct cont
 	s->work = file_join(j->dir, "work");
 	s->tmp = file_join(j->dir, "tmp");
 	gear_add_binds(g, s);
+	gear_bind_services(g, j->is_service ? i->cart->cart.name : NULL, s);
 	container_spec_bind(s, ctl, "/run/pinion/ctl", false, true);
 	s->limits = g->spec.limits;
 	s->hostname = xstrdup(g->spec.gear_name);
@@ -435,6 +491,7 @@ start_run(struct cart_install *i, const struct install_job *j, struct err *e)
 
 	fill_spec(i, j, &spec);
 	list_steps(i->cart, i->gear->spec.uuid, &steps);
+	str_list_add(&homes, j->svc);
 	str_list_add(&homes, spec.upper);
 	for (size_t k = 0; k < spec.lowers.n; k++)
 		str_list_add(&homes, spec.lowers.v[k]);
@@ -510,7 +567,13 @@ cart_install_start(const struct cart_install_opts *o, struct gear *g, cart_insta
 		.n = n + 1,
 		.uuid = xstrdup(g->spec.uuid),
 		.dir = gear_instance_dir(g, i->id),
+		.svc = file_join(g->dir, "svc"),
+		.is_service = g->spec.cartridges.v[n].is_service,
 		.only_files = !c->has_setup && !c->has_install && !c->has_erb };
+	for (size_t k = 0; k < g->spec.cartridges.n; k++) {
+		if (g->spec.cartridges.v[k].is_service)
+			str_list_add(&j->services, g->spec.cartridges.v[k].name);
+	}
 	j->carts = xcalloc(n + 2, sizeof *j->carts);
 	for (size_t k = 0; k < n; k++)
 		j->carts[k] = find_cart(o, &g->spec.cartridges.v[k]);

@@ -92,20 +92,6 @@ put_bind(struct buf *out, const struct container_spec *s, const struct container
 	put(out, "target", target);
 }
 
-/* Programs size themselves by their cgroup. */
-static void
-put_views(struct buf *out, const struct container_host *h, const struct container_spec *s)
-{
-	AUTO_FINI(limits_view_list_fini) struct limits_view_list views = { 0 };
-
-	limits_view(h->limits, (struct limits_group){ s->gear, s->id }, &views);
-	for (size_t i = 0; i < views.n; i++) {
-		const struct container_bind b = { views.v[i].dir, views.v[i].target, true, false };
-
-		put_bind(out, s, &b);
-	}
-}
-
 void
 container_order_start(
     const struct container_host *h, const struct container_spec *s, struct buf *out)
@@ -123,8 +109,7 @@ container_order_start(
 		.cgroup = cgroup,
 		.seccomp = h->seccomp,
 		.filter = h->is_crun ? h->filter_text : NULL,
-		.nofile = container_nofile(h, &s->limits),
-		.shm_kb = container_shm_kb(&s->limits),
+		.nofile = h->nofile,
 	};
 
 	bundle_write(&b, &config);
@@ -146,14 +131,13 @@ container_order_start(
 		put(out, "lower", s->lowers.v[i]);
 	for (size_t i = 0; i < s->binds.n; i++)
 		put_bind(out, s, &s->binds.v[i]);
-	put_views(out, h, s);
 	for (size_t i = 0; i < s->home_links.n; i++)
 		put(out, "link", s->home_links.v[i]);
 	put_files(out, s);
 }
 
 void
-container_order_enter(const struct container_host *h, const char *gear, int64_t nofile,
+container_order_enter(const struct container_host *h, const char *gear,
     const struct container_entry *entry, struct buf *out)
 {
 	AUTO(free) char *home = xasprintf("/var/lib/openshift/%s", gear);
@@ -161,7 +145,6 @@ container_order_enter(const struct container_host *h, const char *gear, int64_t 
 	put(out, "cwd", entry->cwd == NULL ? home : entry->cwd);
 	put(out, "seccomp", h->filter);
 	put_int(out, "uid", CONTAINER_UID);
-	put_int(out, "nofile", nofile);
 	for (size_t i = 0; entry->argv[i] != NULL; i++)
 		put(out, "arg", entry->argv[i]);
 	for (size_t i = 0; entry->env != NULL && entry->env[i] != NULL; i++)

@@ -62,6 +62,20 @@ gear_add_binds(const struct gear *g, struct container_spec *s)
 	container_spec_bind(s, env, "~/.env", true, true);
 }
 
+void
+gear_bind_services(const struct gear *g, const char *own, struct container_spec *s)
+{
+	for (size_t i = 0; i < g->spec.cartridges.n; i++) {
+		const struct wire_gear_cart *c = &g->spec.cartridges.v[i];
+		bool is_own = own != NULL && strcmp(c->name, own) == 0;
+		AUTO(free) char *dir = xasprintf("%s/svc/%s", g->dir, c->name);
+		AUTO(free) char *to = xasprintf("~/%s", c->name);
+
+		if (c->is_service && (is_own || i < g->record.bases.n))
+			container_spec_bind(s, dir, to, !is_own, true);
+	}
+}
+
 char *
 gear_instance_dir(const struct gear *g, const char *id)
 {

@@ -54,6 +54,10 @@ void gear_add_lowers(
  */
 void gear_add_binds(const struct gear *g, struct container_spec *s);
 
+/* And the directories of its service cartridges as far as they are configured, from the volume:
+ * writable for the one that acts (own), for the others to read; own may be NULL. */
+void gear_bind_services(const struct gear *g, const char *own, struct container_spec *s);
+
 /* GEARS/UUID/inst/ID: {up,work/work,tmp}; caller owns the string. */
 char *gear_instance_dir(const struct gear *g, const char *id);
 /* Blocks: makes that directory with its children owned as the container needs them. */

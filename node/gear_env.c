@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/cart/cart_dir.h"
+#include "node/gear_ports.h"
 
 enum {
 	VALUE_MAX = 64 * 1024,   /* of one file */
@@ -63,13 +65,6 @@ add_var(struct wire_var_list *l, const char *name, const char *value)
 	v->value = xstrdup(value == NULL ? "" : value);
 }
 
-void
-gear_env_private_ip(size_t i, char out[16])
-{
-	/* 127.0.0.0 + (1000 << 7) + n, as v2 for uid 1000, which every gear's user has inside. */
-	(void)snprintf(out, 16, "127.1.244.%u", (unsigned)(i % 126) + 1);
-}
-
 static size_t
 primary_index(const struct wire_gear *g)
 {
@@ -80,37 +75,37 @@ primary_index(const struct wire_gear *g)
 	return 0;
 }
 
-/* Endpoints: equal IP names of a cartridge share an address. */
 static void
-add_endpoints(const struct cart_dir_entry *c, size_t *ips, struct wire_var_list *out)
+add_number(struct wire_var_list *l, const char *short_name, const char *name, int64_t value)
 {
+	AUTO(free) char *whole = xasprintf("OPENSHIFT_%s_%s", short_name, name);
+	AUTO(free) char *text = xasprintf("%" PRId64, value);
+
+	add_var(l, whole, text);
+}
+
+/* Public ports are for the application's other gears: only a scalable one has some. */
+static void
+add_endpoints(const struct gear_env *in, struct wire_var_list *out)
+{
+	AUTO_FINI(gear_ports_fini) struct gear_port_list ports = { 0 };
 	AUTO_FINI(str_list_fini) struct str_list seen = { 0 };
 
-	for (size_t i = 0; i < c->cart.endpoints.n; i++) {
-		const struct wire_cart_endpoint *p = &c->cart.endpoints.v[i];
-		AUTO(free) char *port = xasprintf("%lld", (long long)p->private_port);
-		AUTO(free) char *ip_name = NULL;
-		AUTO(free) char *port_name = NULL;
-		char ip[16];
+	gear_ports_list(in->carts, in->carts_n, &ports);
+	for (size_t i = 0; i < ports.n; i++) {
+		const struct gear_port *p = &ports.v[i];
+		const char *word = in->carts[p->cart]->cart.short_name;
+		AUTO(free) char *ip = xasprintf("OPENSHIFT_%s_%s", word, p->ep->private_ip_name);
 
-		if (p->private_ip_name == NULL)
-			continue;
-		ip_name = xasprintf("OPENSHIFT_%s_%s", c->cart.short_name, p->private_ip_name);
-		port_name = xasprintf("OPENSHIFT_%s_%s", c->cart.short_name, p->private_port_name);
-		if (!str_list_has(&seen, ip_name)) {
-			gear_env_private_ip((*ips)++, ip);
-			add_var(out, ip_name, ip);
-			str_list_add(&seen, ip_name);
-		}
-		add_var(out, port_name, port);
-		if (p->websocket_port_name != NULL && p->websocket_port > 0) {
-			AUTO(free)
-			char *ws_name = xasprintf(
-			    "OPENSHIFT_%s_%s", c->cart.short_name, p->websocket_port_name);
-			AUTO(free) char *ws = xasprintf("%lld", (long long)p->websocket_port);
-
-			add_var(out, ws_name, ws);
-		}
+		if (!str_list_has(&seen, ip))
+			add_var(out, ip, p->ip);
+		str_list_add(&seen, ip);
+		add_number(out, word, p->ep->private_port_name, p->port);
+		if (p->ep->websocket_port_name != NULL && p->ep->websocket_port > 0)
+			add_number(out, word, p->ep->websocket_port_name, p->ep->websocket_port);
+		if (p->ep->public_port_name != NULL &&
+		    (in->gear->is_scalable || p->ep->is_ssl_to_gear))
+			add_number(out, word, p->ep->public_port_name, p->public_port);
 	}
 }
 
@@ -146,7 +141,6 @@ gear_env_gear_vars(const struct gear_env *in, struct wire_var_list *out)
 	AUTO(free) char *home = xasprintf("/var/lib/openshift/%s/", g->uuid);
 	AUTO(free) char *memory = xasprintf("%lld", (long long)g->limits.memory_mb);
 	AUTO(free) char *keep = xasprintf("%lld", (long long)g->keep_deployments);
-	size_t ips = 0;
 
 	add_paths(home, out);
 	add_var(out, "OPENSHIFT_APP_NAME", g->app_name);
@@ -176,8 +170,8 @@ gear_env_gear_vars(const struct gear_env *in, struct wire_var_list *out)
 
 			add_var(out, "OPENSHIFT_PRIMARY_CARTRIDGE_DIR", dir);
 		}
-		add_endpoints(in->carts[i], &ips, out);
 	}
+	add_endpoints(in, out);
 }
 
 void

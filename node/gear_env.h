@@ -33,6 +33,3 @@ void gear_env_cart_vars(
 /* "NAME=value" of all, sorted, complete: nothing else is inherited. ERR_LIMIT: too many or too
  * large files. */
 int gear_env_compose(const struct gear_env *in, struct str_list *out, struct err *e) MUST_CHECK;
-/* Address of the i-th private IP name of the gear: 127.1.244.1 …, the range that v2 gives uid 1000.
- */
-void gear_env_private_ip(size_t i, char out[16]);

@@ -70,6 +70,7 @@ instance_set_state(struct instance *i, int state)
 	i->status.state = state;
 	i->status.generation = i->spec.generation;
 	report(i);
+	instance_links_changed(i);
 }
 
 void
@@ -296,7 +297,10 @@ on_limit(void *arg)
 	i->is_late = true;
 	if (i->job != NULL)
 		return; /* instance_next, after it */
-	if (i->step == STEP_START)
+	if (i->step != STEP_START && i->spec.kind == WIRE_INSTANCE_SERVICE)
+		instance_fail(i, "the %s cartridge did not %s within %" PRId64 " s", i->spec.cart,
+		    i->other_port_ms == 0 ? "open its port" : "end its start", s);
+	else if (i->step == STEP_START)
 		instance_fail(i, "its container could not be started within %" PRId64 " s", s);
 	else if (i->health_status != 0)
 		instance_fail(i, "GET %s answered %d", i->spec.health_path, i->health_status);
@@ -349,6 +353,8 @@ mark_ready(struct instance *i)
 static void
 serve(struct instance *i)
 {
+	char ip[16];
+
 	stop_waiting(i);
 	str_list_fini(&i->env);
 	i->step = STEP_RUN;
@@ -358,13 +364,14 @@ serve(struct instance *i)
 	str_list_fini(&i->status.log_tail);
 	mem_set_str(&i->status.address, i->link.address);
 	i->status.port = NET_PORT;
+	if (i->spec.kind == WIRE_INSTANCE_SERVICE)
+		i->status.port = instance_links_endpoint(i, ip);
 	mark_ready(i);
 	log_info("instance_ready", LOG_STR("instance", i->spec.id),
 	    LOG_INT("platform_us", i->platform_us),
 	    LOG_INT("ready_us", i->was_adopted ? 0 : loop_now_us() - i->begun_us));
 	fault_point("instance_ready");
 	instance_set_state(i, WIRE_INSTANCE_READY);
-	instance_next(i);
 }
 
 void
@@ -428,6 +435,7 @@ instance_prepared(struct instance *i, const struct err *e, const struct containe
 		return;
 	}
 	i->step = STEP_START;
+	instance_links_update(i);
 	i->container = container_start(i->table->o.containers, s, on_started, i, &failed);
 	if (i->container == NULL)
 		instance_fail(i, "%s", failed.text);
@@ -445,6 +453,7 @@ start(struct instance *i)
 	i->has_ended = i->is_late = false;
 	i->begun_ms = loop_now_ms();
 	i->begun_us = loop_now_us();
+	i->has_nat = i->was_adopted = false;
 	i->is_releasing = i->spec.runs_release && i->spec.release != NULL &&
 	                  i->spec.release[0] != '\0' && !i->has_released && !i->was_ready;
 	loop_timer_cancel(i->limit);
@@ -470,17 +479,6 @@ instance_released(struct instance *i)
 
 /* --- adoption --- */
 
-static void
-hold_gear(struct instance *i)
-{
-	struct gear *g = gear_table_find(i->table->o.gears, i->spec.gear);
-
-	if (i->gear == NULL && g != NULL && g->spec.want != WIRE_WANT_GONE) {
-		gear_table_hold(i->table->o.gears, g);
-		i->gear = g;
-	}
-}
-
 void
 instance_rejoined(struct instance *i, const struct err *e)
 {
@@ -490,13 +488,13 @@ instance_rejoined(struct instance *i, const struct err *e)
 	}
 	i->step = STEP_PROBE;
 	i->begun_ms = loop_now_ms();
-	hold_gear(i);
+	i->was_adopted = true;
+	instance_links_update(i);
 	if (i->container == NULL || container_pid(i->container) == 0) {
 		begin_failing(i);
 	} else if (!instance_wants_running(i)) {
 		instance_next(i);
 	} else if (i->was_ready) {
-		i->was_adopted = true;
 		serve(i);
 	} else {
 		instance_set_state(i, WIRE_INSTANCE_STARTING);
@@ -541,8 +539,8 @@ begin_stop(struct instance *i)
 	bool is_release = i->step == STEP_RELEASE;
 
 	stop_waiting(i);
-	instance_set_state(i, WIRE_INSTANCE_STOPPING);
 	i->step = STEP_STOP;
+	instance_set_state(i, WIRE_INSTANCE_STOPPING);
 	mem_set_str(&i->status.address, "");
 	if (is_release || i->has_ended || container_signal(i->container, SIGTERM) < 0) {
 		clean(i);
@@ -566,6 +564,17 @@ end(struct instance *i)
 	instance_set_state(
 	    i, i->spec.want == WIRE_WANT_GONE ? WIRE_INSTANCE_GONE : WIRE_INSTANCE_STOPPED);
 	instances_check_stopped(i->table);
+}
+
+static void
+hold_gear(struct instance *i)
+{
+	struct gear *g = gear_table_find(i->table->o.gears, i->spec.gear);
+
+	if (i->gear == NULL && g != NULL && g->spec.want != WIRE_WANT_GONE) {
+		gear_table_hold(i->table->o.gears, g);
+		i->gear = g;
+	}
 }
 
 static void
@@ -649,8 +658,6 @@ instance_next(struct instance *i)
 			on_container_end(i->container, i);
 		else if (i->is_late && i->step != STEP_RUN)
 			on_limit(i);
-		else if (i->step == STEP_RUN)
-			(void)instance_follow_limits(i);
 		break;
 	default: /* one thing at a time: its end comes here */
 		break;

@@ -146,6 +146,10 @@ find_carts(struct prepare_job *j, const struct cart_dir_entry **carts, struct st
 		if (carts[i] == NULL)
 			return err_set(e, ERR_NOT_FOUND, "cartridges",
 			    "this node has no cartridge %s-%s", c->name, c->version);
+		if (c->is_service) { /* its code lies on the volume */
+			str_list_add(code, "");
+			continue;
+		}
 		dir = cart_code_layer(j->o.dirs, carts[i], e);
 		if (dir == NULL)
 			return -1;
@@ -162,6 +166,35 @@ primary_name(const struct wire_gear *g)
 			return g->cartridges.v[i].name;
 	}
 	return g->cartridges.n > 0 ? g->cartridges.v[0].name : "app";
+}
+
+static bool
+is_service(const struct prepare_job *j)
+{
+	return j->spec.kind == WIRE_INSTANCE_SERVICE;
+}
+
+static const char *
+acting_name(const struct prepare_job *j)
+{
+	return is_service(j) ? j->spec.cart : primary_name(&j->gear.spec);
+}
+
+/* Those whose processes live in this instance: the service alone, or all but the services. Returns
+ * how many. */
+static size_t
+acting_carts(const struct prepare_job *j, const struct cart_dir_entry *const *carts,
+    const struct cart_dir_entry **out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < j->gear.spec.cartridges.n; i++) {
+		const struct wire_gear_cart *c = &j->gear.spec.cartridges.v[i];
+
+		if (is_service(j) ? strcmp(c->name, j->spec.cart) == 0 : !c->is_service)
+			out[n++] = carts[i];
+	}
+	return n;
 }
 
 /* What PID 1 is to do. */
@@ -182,18 +215,25 @@ write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts,
 		.env = &j->env,
 		.cwd = home,
 		.log_dir = log_dir,
-		.source = primary_name(&j->gear.spec),
+		.source = acting_name(j),
 		.log_size = size > LOG_SIZE_MAX ? LOG_SIZE_MAX : size,
 		.log_count = LOG_COUNT,
 		.stop_timeout_ms = j->spec.stop_timeout_s * 1000,
 	};
 
-	if (instance_env_compose(
-	        &j->o, &j->gear, &j->spec, primary_name(&j->gear.spec), &j->env, e) < 0)
+	AUTO(free_ptr)
+	const struct cart_dir_entry **acting =
+	    xcalloc(j->gear.spec.cartridges.n + 1, sizeof *acting);
+	size_t n = acting_carts(j, carts, acting);
+
+	if (instance_env_compose(&j->o, &j->gear, &j->spec, acting_name(j), &j->env, e) < 0)
 		return -1;
 	if (!j->is_releasing) {
-		cart_action_start_argv(carts, j->gear.spec.cartridges.n, &start);
-		cart_action_stop_argv(carts, j->gear.spec.cartridges.n, &stop);
+		if (is_service(j) && n > 0)
+			cart_action_service_argv(acting[0], &start);
+		else
+			cart_action_start_argv(acting, n, &start);
+		cart_action_stop_argv(acting, n, &stop);
 	}
 	return init_control_write(ctl, &s, e);
 }
@@ -220,6 +260,7 @@ fill_container(struct prepare_job *j, const struct str_list *code, const char *d
 		return -1;
 	gear_add_lowers(&j->gear, code, j->gear.record.bases.n, s);
 	gear_add_binds(&j->gear, s);
+	gear_bind_services(&j->gear, is_service(j) ? j->spec.cart : NULL, s);
 	container_spec_bind(s, ctl, "/run/pinion/ctl", false, true);
 	container_spec_env(s, "PATH", "/usr/bin:/bin");
 	str_list_add(&s->args, "/run/pinion/init");
@@ -241,7 +282,7 @@ needs_post(const struct prepare_job *j, const struct cart_dir_entry *const *cart
 {
 	AUTO(free) char *app = NULL;
 
-	if (j->was_ready || j->is_releasing)
+	if (j->was_ready || j->is_releasing || is_service(j))
 		return false;
 	if (j->spec.layers.app != NULL && j->spec.layers.app[0] != '\0')
 		app = node_dirs_layer(j->o.dirs, j->spec.layers.app);
@@ -268,8 +309,7 @@ prepare_all(struct prepare_job *j)
 		return -1;
 	fault_point("instance_directory");
 	j->was_ready = file_exists(ready);
-	if (net_attach(j->o.net, j->spec.id, j->spec.app_id, j->gear.spec.limits.net_kbit, &j->link,
-	        &j->e) < 0)
+	if (net_attach(j->o.net, j->spec.id, j->spec.app_id, &j->link, &j->e) < 0)
 		return -1;
 	fault_point("instance_network");
 	give_resolver(j);
@@ -297,7 +337,6 @@ done_prepare(void *job)
 
 	i->job = NULL;
 	i->link = j->link;
-	i->limits = j->container.limits;
 	i->was_ready = i->was_ready || j->was_ready;
 	i->needs_post = j->needs_post;
 	str_list_fini(&i->env);
@@ -334,7 +373,7 @@ run_rejoin(void *job)
 	AUTO(free) char *ready = file_join(dir, "ready");
 
 	j->was_ready = file_exists(ready);
-	if (net_find(j->o.net, j->spec.id, &j->link, &j->e) == 0)
+	if (net_attach(j->o.net, j->spec.id, j->spec.app_id, &j->link, &j->e) == 0)
 		give_resolver(j);
 }
 

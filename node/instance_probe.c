@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ enum {
 	SLOW_AFTER_MS = 5000,
 	OTHER_PORT_MS = 400, /* how long $PORT may still come up when another listens */
 	CONNECT_MS = 500,
+	SCRIPT_MS = 3000,     /* a service's script may run on for so long once the port is open */
 	HEALTH_MS = 10000,    /* one request */
 	HEALTH_BAD_MS = 8000, /* wrong answers for that long: it will not get better */
 };
@@ -39,7 +41,10 @@ struct probe_job {
 	pid_t pid;
 	int forward_port; /* in: what is set; out: what is set now */
 	char forward_loopback[46];
-	bool is_strict; /* only $PORT will do, yet */
+	bool is_strict; /* only $PORT will do, yet; of a service: its script must have ended */
+	bool is_service;
+	char service_ip[16]; /* of a service: its first endpoint; port 0: it has none */
+	int service_port;
 	/* out */
 	struct init_status init;
 	bool has_init, has_other, is_connected;
@@ -92,6 +97,20 @@ forward(struct probe_job *j, const struct listener_addr *a, struct err *e)
 	return 0;
 }
 
+/* Its script ended well, or runs on for good, and its endpoint is open. */
+static void
+look_at_service(struct probe_job *j, const struct listeners *l)
+{
+	bool is_open = j->service_port == 0;
+
+	for (size_t k = 0; k < l->n && !is_open; k++)
+		is_open = l->v[k].port == j->service_port &&
+		          (l->v[k].is_any || strcmp(l->v[k].address, j->service_ip) == 0);
+	j->has_other = is_open;
+	j->is_connected = is_open && j->has_init && j->init.exit_code <= 0 &&
+	                  j->init.exit_signal == 0 && (j->init.start_ended || !j->is_strict);
+}
+
 static void
 run_probe(void *job)
 {
@@ -103,6 +122,10 @@ run_probe(void *job)
 	j->has_init = init_control_status(j->ctl, &j->init, &e) == 0;
 	if (listeners_read(j->pid, j->address, &l, &e) < 0)
 		return; /* it has ended: its pidfd tells */
+	if (j->is_service) {
+		look_at_service(j, &l);
+		return;
+	}
 	a = listeners_pick(&l, NET_PORT);
 	if (a == NULL) {
 		a = listeners_unreachable(&l);
@@ -199,12 +222,22 @@ check_health(struct instance *i)
 		instance_fail(i, "the health check cannot be made: %s", e.text);
 }
 
+/* "Its start failed": v2 goes by the script's status, whatever it left running. */
+static bool
+has_script_failed(const struct probe_job *j)
+{
+	return j->is_service && j->has_init && j->init.start_ended &&
+	       (j->init.exit_code > 0 || j->init.exit_signal > 0);
+}
+
 static void
 done_probe(void *job)
 {
 	struct probe_job *j = job;
 	struct instance *i = j->owner;
 	bool is_connected = j->is_connected;
+	bool has_failed = has_script_failed(j);
+	int64_t status = j->init.exit_signal > 0 ? 128 + j->init.exit_signal : j->init.exit_code;
 
 	i->job = NULL;
 	i->forward_port = j->forward_port;
@@ -219,12 +252,16 @@ done_probe(void *job)
 	if (i->step != STEP_PROBE || i->has_ended || !instance_wants_running(i) ||
 	    (i->is_late && !is_connected)) {
 		instance_next(i); /* its end, a wish or the limit came first */
+	} else if (has_failed) {
+		instance_fail(i, "the %s cartridge's start failed (exit code: %" PRId64 ")",
+		    i->spec.cart, status);
 	} else if (!is_connected) {
 		again(i);
 	} else if (i->spec.health_path != NULL && i->spec.health_path[0] != '\0') {
 		check_health(i);
 	} else {
-		add_notes(i);
+		if (i->spec.kind != WIRE_INSTANCE_SERVICE)
+			add_notes(i);
 		instance_is_ready(i);
 	}
 }
@@ -245,6 +282,12 @@ look(struct instance *i)
 		.is_strict =
 		    i->other_port_ms == 0 || loop_now_ms() - i->other_port_ms < OTHER_PORT_MS,
 	};
+	if (i->spec.kind == WIRE_INSTANCE_SERVICE) {
+		j->is_service = true;
+		j->is_strict =
+		    i->other_port_ms == 0 || loop_now_ms() - i->other_port_ms < SCRIPT_MS;
+		j->service_port = instance_links_endpoint(i, j->service_ip);
+	}
 	memcpy(j->address, i->link.address, sizeof j->address);
 	memcpy(j->forward_loopback, i->forward_loopback, sizeof j->forward_loopback);
 	i->job = worker_submit(i->table->o.worker, run_probe, done_probe, free_probe, j);

@@ -10,6 +10,7 @@
 #include "node/init_control.h"
 #include "node/instance.h"
 #include "node/net.h"
+#include "node/net_nat.h"
 
 struct child;
 struct container;
@@ -50,15 +51,18 @@ struct instance {
 	bool was_ready;    /* once: a crash is started again for ever */
 	bool is_releasing; /* the container now is the release command's */
 	bool has_released;
-	bool is_failing;           /* a reason is set; cleaning follows */
-	bool has_remains;          /* something of it may be there */
-	bool has_ended;            /* PID 1 ended while a job was under way */
-	bool is_late;              /* the start limit passed while a job was under way */
-	bool needs_post;           /* there is something for post-deploy to do */
-	bool was_adopted;          /* runs since before this daemon */
-	struct wire_limits limits; /* in force in its container */
-	bool must_check;           /* an earlier daemon may have left something of it */
+	bool is_failing;  /* a reason is set; cleaning follows */
+	bool has_remains; /* something of it may be there */
+	bool has_ended;   /* PID 1 ended while a job was under way */
+	bool is_late;     /* the start limit passed while a job was under way */
+	bool needs_post;  /* there is something for post-deploy to do */
+	bool was_adopted; /* runs since before this daemon */
+	bool must_check;  /* an earlier daemon may have left something of it */
 	struct net_link link;
+	struct net_nat nat; /* what is set in its namespace, if has_nat */
+	bool has_nat;
+	int64_t nat_run; /* begun_us of the run that nat_job is for */
+	struct worker_job *nat_job;
 	struct container *container;
 	struct worker_job *job;
 	struct child *child;
@@ -112,9 +116,11 @@ void instance_collect_log(struct instance *i);
 void instance_log_collected(struct instance *i, const struct init_status *in,
     bool ran_out_of_memory, const struct str_list *lines);
 
-/* instance_limits.c: a ready one gets its gear's limits, when those it has are others. false: they
- * are the same; else a job is under way, whose end calls instance_next. */
-bool instance_follow_limits(struct instance *i);
+/* instance_links.c: its way to the application's services. */
+/* Of a service: port and address of its first endpoint; 0: it has none. */
+int instance_links_endpoint(const struct instance *i, char ip[16]);
+void instance_links_update(struct instance *i);  /* of this one, when it has a network */
+void instance_links_changed(struct instance *i); /* its state has: of all of the application */
 
 /* instance_probe.c */
 void instance_probe(struct instance *i); /* until ready → instance_is_ready, or instance_fail */

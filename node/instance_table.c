@@ -22,6 +22,8 @@ free_instance(void *p)
 	struct instance *i = p;
 
 	worker_detach(i->job);
+	worker_detach(i->nat_job);
+	net_nat_fini(&i->nat);
 	child_free(i->child);
 	http_call_cancel(i->call);
 	layer_fetch_cancel(i->fetch);

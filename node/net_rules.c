@@ -285,8 +285,8 @@ net_rules_remove(struct net_rules *r, const struct net_rules_member *m, struct e
 	return run_locked(r, text.p, "remove an instance's rules", e);
 }
 
-static int
-run_once(const char *text, const char *what, struct err *e)
+int
+net_rules_run(const char *text, const char *what, struct err *e)
 {
 	struct nft_ctx *nft;
 	int rc;
@@ -306,7 +306,7 @@ net_rules_delete_table(const char *tag, struct err *e)
 	AUTO_FINI(buf_fini) struct buf text = { 0 };
 
 	buf_addf(&text, "table inet pinion_%s\ndelete table inet pinion_%s\n", tag, tag);
-	return run_once(text.p, "remove the rules", e);
+	return net_rules_run(text.p, "remove the rules", e);
 }
 
 bool
@@ -344,5 +344,5 @@ net_rules_set_forward(const struct net_rules_forward *f, struct err *e)
 			    "add rule ip pinion %s ip daddr %s tcp dport %d dnat to %s:%d\n",
 			    names[i], f->address, f->from, to, f->port);
 	}
-	return run_once(text.p, "set a translation", e);
+	return net_rules_run(text.p, "set a translation", e);
 }

@@ -54,6 +54,9 @@ struct net_rules_forward {
 };
 int net_rules_set_forward(const struct net_rules_forward *f, struct err *e) MUST_CHECK;
 
+/* Runs commands in the calling thread's namespace; what: for the error. */
+int net_rules_run(const char *text, const char *what, struct err *e) MUST_CHECK;
+
 /* The text of the table; for its test. */
 void net_rules_text(
     const struct net_rules_opts *o, const struct net_rules_member *v, size_t n, struct buf *out);

@@ -67,7 +67,6 @@ struct spawn_order {
 	const char *cwd;
 	const char *seccomp; /* file with an array of struct sock_filter */
 	long uid;
-	long nofile; /* open files; 0: as they are */
 	char *args[SPAWN_ARGS_MAX + 1];
 	int arg_n;
 	char *env[SPAWN_ARGS_MAX + 1];

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -99,26 +98,13 @@ exec_program(const struct spawn_order *o, const struct sock_fprog *filter)
 	return errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
 }
 
-/* As the runtime gives them to PID 1. */
-static int
-set_rlimits(const struct spawn_order *o, struct err *e)
-{
-	const struct rlimit none = { 0, 0 };
-	const struct rlimit files = { (rlim_t)o->nofile, (rlim_t)o->nofile };
-
-	if (setrlimit(RLIMIT_CORE, &none) < 0 ||
-	    (o->nofile > 0 && setrlimit(RLIMIT_NOFILE, &files) < 0))
-		return err_set(e, ERR_SYSTEM, NULL, "set the limit of open files");
-	return 0;
-}
-
 static int
 run_inside(const struct spawn_order *o, const struct sock_fprog *filter)
 {
 	struct err e = { 0 };
 
 	setsid();
-	if (set_rlimits(o, &e) < 0 || drop_privileges(o, &e) < 0) {
+	if (drop_privileges(o, &e) < 0) {
 		fprintf(stderr, "%s\n", e.text);
 		return EXIT_CANNOT_RUN;
 	}

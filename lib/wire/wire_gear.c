@@ -101,6 +101,7 @@ static const struct codec_field gear_fields[] = {
 	CODEC_INT(struct wire_gear, cart_rev, 0, INT64_MAX, 0),
 	CODEC_STR(struct wire_gear, moving_to, ID_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_gear, moved_from, ID_MAX, CODEC_OMIT_NULL),
+	CODEC_BOOL(struct wire_gear, is_scalable, 0),
 	CODEC_ENUM(struct wire_gear, want, wire_want_names, CODEC_REQUIRED),
 	CODEC_END,
 };

@@ -76,6 +76,7 @@ struct wire_gear {
 	int64_t cart_rev; /* raised by each change of cartridges */
 	char *moving_to;  /* node: it leaves this one as soon as nothing runs; NULL: it stays */
 	char *moved_from; /* node that has the volume until this one took it over; NULL: none */
+	bool is_scalable; /* several gears, maybe: public ports, published values */
 	int want;         /* enum wire_want */
 };
 DECLARE_CODEC(wire_gear, struct wire_gear)

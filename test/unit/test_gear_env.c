@@ -150,7 +150,7 @@ test_platform(void **state)
 	expect(w, "OPENSHIFT_WEB_IP", "127.1.244.1");
 	expect(w, "OPENSHIFT_WEB_PORT", "8080");
 	expect(w, "OPENSHIFT_WEB_PORT2", "8081");
-	expect(w, "OPENSHIFT_DB_HOST", "127.1.244.2");
+	expect(w, "OPENSHIFT_DB_HOST", "127.24.239.129");
 	expect(w, "PORT", "8080");
 	expect(w, "HOST", "0.0.0.0");
 	expect(w, "PATH", "/bin:/usr/bin:/usr/sbin");

@@ -1,0 +1,319 @@
+/* What of an instance's network depends on others: the way from each instance of an application to
+ * its services, as translations in its namespace (net_nat.h). Level-triggered: what is set is
+ * compared with what the instances' states ask for. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/fault.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/base/mem.h"
+#include "lib/cart/cart_dir.h"
+#include "lib/loop/worker.h"
+#include "node/gear_ports.h"
+#include "node/gear_table.h"
+#include "node/instance_state.h"
+#include "node/net_nat.h"
+
+/* The instances of one application, and where their gears' endpoints are. */
+struct app_gear {
+	const struct gear *gear; /* borrowed */
+	const struct cart_dir_entry **carts;
+	struct gear_port_list ports;
+	char ip[16];
+};
+struct look {
+	const char *app;
+	struct instance **v; /* owned array */
+	size_t n;
+	struct app_gear *gears; /* owned */
+	size_t gears_n;
+};
+
+static void
+look_fini(struct look *l)
+{
+	for (size_t k = 0; k < l->gears_n; k++) {
+		free(l->gears[k].carts);
+		gear_ports_fini(&l->gears[k].ports);
+	}
+	free(l->gears);
+	free(l->v);
+}
+
+static void
+collect(const char *key, void *value, void *arg)
+{
+	struct instance *i = value;
+	struct look *l = arg;
+
+	(void)key;
+	if (i->spec.app_id == NULL || strcmp(i->spec.app_id, l->app) != 0)
+		return;
+	l->v = xreallocarray(l->v, l->n + 1, sizeof(struct instance *));
+	l->v[l->n++] = i;
+}
+
+static void
+add_gear(struct look *l, const struct instances *is, const char *uuid)
+{
+	const struct gear *g = gear_table_find(is->o.gears, uuid);
+	struct app_gear *a;
+
+	for (size_t k = 0; k < l->gears_n; k++) {
+		if (l->gears[k].gear == g)
+			return;
+	}
+	if (g == NULL)
+		return;
+	l->gears = xreallocarray(l->gears, l->gears_n + 1, sizeof *l->gears);
+	a = &l->gears[l->gears_n++];
+	*a = (struct app_gear){ .gear = g };
+	a->carts = xcalloc(g->spec.cartridges.n + 1, sizeof *a->carts);
+	for (size_t k = 0; k < g->spec.cartridges.n; k++)
+		a->carts[k] = cart_dir_find(is->o.carts, g->spec.cartridges.v[k].name,
+		    g->spec.cartridges.v[k].version, NULL);
+	gear_ports_list(a->carts, g->spec.cartridges.n, &a->ports);
+	gear_ports_gear_ip(g->record.uid_base, a->ip);
+}
+
+static void
+look_init(struct look *l, const struct instances *is, const char *app)
+{
+	*l = (struct look){ .app = app };
+	map_each(is->all, collect, l);
+	for (size_t k = 0; k < l->n; k++)
+		add_gear(l, is, l->v[k]->spec.gear);
+}
+
+static const struct wire_gear_cart *
+cart_of(const struct app_gear *g, const struct gear_port *p)
+{
+	return &g->gear->spec.cartridges.v[p->cart];
+}
+
+static bool
+is_same(const char *a, const char *b)
+{
+	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
+}
+
+/* Who answers at that endpoint now: the ready instance, the newest of several. */
+static const struct instance *
+target_of(const struct look *l, const struct app_gear *g, const struct gear_port *p)
+{
+	const struct wire_gear_cart *c = cart_of(g, p);
+	const struct instance *best = NULL;
+
+	for (size_t k = 0; k < l->n; k++) {
+		const struct instance *i = l->v[k];
+		bool is_it = c->is_service ? i->spec.kind == WIRE_INSTANCE_SERVICE &&
+		                                 is_same(i->spec.cart, c->name)
+		                           : i->spec.kind == WIRE_INSTANCE_WEB;
+
+		if (is_it && i->step == STEP_RUN && is_same(i->spec.gear, g->gear->spec.uuid) &&
+		    (best == NULL || i->ready_ms >= best->ready_ms))
+			best = i;
+	}
+	return best;
+}
+
+/* The endpoint that requests come to: net_forward leads its port to where the application listens.
+ */
+static bool
+is_front(const struct app_gear *g, const struct gear_port *p)
+{
+	return cart_of(g, p)->is_web && p->port == NET_PORT;
+}
+
+static void
+link_port(const struct look *l, const struct instance *i, const struct app_gear *g,
+    const struct gear_port *p, struct net_nat *out)
+{
+	const struct instance *to = target_of(l, g, p);
+	bool is_own_gear = is_same(i->spec.gear, g->gear->spec.uuid);
+	int port = is_front(g, p) ? NET_PORT : p->public_port;
+
+	if (to == i) { /* by its gear's name */
+		net_nat_out(out, g->ip, p->public_port, p->ip, p->port);
+		return;
+	}
+	if (to == NULL)
+		return;
+	if (is_own_gear && cart_of(g, p)->is_service)
+		net_nat_out(out, p->ip, p->port, to->link.address, port);
+	if (g->gear->spec.is_scalable)
+		net_nat_out(out, g->ip, p->public_port, to->link.address, port);
+}
+
+/* What i is to have. */
+static void
+links_of(const struct look *l, const struct instance *i, const char *address, struct net_nat *out)
+{
+	for (size_t k = 0; k < l->gears_n; k++) {
+		const struct app_gear *g = &l->gears[k];
+		bool is_own = is_same(i->spec.gear, g->gear->spec.uuid);
+
+		for (size_t n = 0; n < g->ports.n; n++) {
+			const struct gear_port *p = &g->ports.v[n];
+			const struct wire_gear_cart *c = cart_of(g, p);
+			bool acts = c->is_service ? is_same(i->spec.cart, c->name)
+			                          : i->spec.kind == WIRE_INSTANCE_WEB;
+
+			link_port(l, i, g, p, out);
+			if (is_own && acts && !is_front(g, p) &&
+			    (c->is_service || g->gear->spec.is_scalable))
+				net_nat_in(
+				    out, address, p->public_port, p->ip, p->port, c->is_service);
+		}
+	}
+}
+
+int
+instance_links_endpoint(const struct instance *i, char ip[16])
+{
+	struct look l = { .app = i->spec.app_id };
+	int port = 0;
+
+	add_gear(&l, i->table, i->spec.gear);
+	for (size_t k = 0; l.gears_n > 0 && k < l.gears[0].ports.n && port == 0; k++) {
+		const struct gear_port *p = &l.gears[0].ports.v[k];
+
+		if (!is_same(cart_of(&l.gears[0], p)->name, i->spec.cart))
+			continue;
+		port = p->port;
+		memcpy(ip, p->ip, sizeof p->ip);
+	}
+	look_fini(&l);
+	return port;
+}
+
+/* --- setting them --- */
+
+struct nat_job {
+	struct instance *owner; /* done only */
+	struct net *net;
+	char *id; /* owned */
+	struct net_nat nat;
+	struct err e;
+};
+
+static void
+free_nat(void *take_job)
+{
+	struct nat_job *j = take_job;
+
+	net_nat_fini(&j->nat);
+	free(j->id);
+	free(j);
+}
+
+static void
+run_nat(void *job)
+{
+	struct nat_job *j = job;
+
+	if (net_nat_set(j->net, j->id, &j->nat, &j->e) == 0)
+		fault_point("instance_linked");
+}
+
+static void
+done_nat(void *job)
+{
+	struct nat_job *j = job;
+	struct instance *i = j->owner;
+	bool is_ok = j->e.code == ERR_NONE;
+
+	i->nat_job = NULL;
+	/* Its network may be another by now. */
+	i->has_nat = is_ok && i->nat_run == i->begun_us;
+	if (is_ok)
+		net_nat_copy(&i->nat, &j->nat);
+	else if (j->e.code != ERR_NOT_FOUND)
+		log_error("instance_links_failed", LOG_STR("instance", j->id), LOG_ERR(&j->e));
+	free_nat(j);
+	if (is_ok)
+		instance_links_update(i);
+}
+
+static bool
+has_network(const struct instance *i)
+{
+	switch (i->step) {
+	case STEP_START:
+	case STEP_RELEASE:
+	case STEP_PROBE:
+	case STEP_POST:
+	case STEP_RUN:
+		return i->link.address[0] != '\0';
+	default:
+		return false;
+	}
+}
+
+/* What an earlier daemon set stays until all of the application is known. */
+static bool
+is_too_early(const struct look *l, const struct instance *i)
+{
+	for (size_t k = 0; !i->has_nat && i->was_adopted && k < l->n; k++) {
+		if (l->v[k]->must_check || l->v[k]->step == STEP_ADOPT)
+			return true;
+	}
+	return false;
+}
+
+/* Is there something set already, as far as is known? */
+static bool
+has_links(const struct look *l, const struct instance *i)
+{
+	bool may_have = false;
+
+	for (size_t k = 0; i->was_adopted && k < l->n; k++)
+		may_have = may_have || l->v[k]->spec.kind == WIRE_INSTANCE_SERVICE;
+	return may_have;
+}
+
+static void
+update(const struct look *l, struct instance *i)
+{
+	struct net_nat want = { 0 };
+	struct nat_job *j;
+
+	if (!has_network(i) || i->nat_job != NULL || is_too_early(l, i))
+		return;
+	links_of(l, i, i->link.address, &want);
+	if (i->has_nat ? net_nat_equal(&want, &i->nat)
+	               : want.out_n + want.in_n == 0 && !has_links(l, i)) {
+		net_nat_fini(&want);
+		return;
+	}
+	j = xcalloc(1, sizeof *j);
+	*j = (struct nat_job){
+		.owner = i, .net = i->table->o.net, .id = xstrdup(i->spec.id), .nat = want
+	};
+	i->nat_run = i->begun_us;
+	i->nat_job = worker_submit(i->table->o.worker, run_nat, done_nat, free_nat, j);
+}
+
+void
+instance_links_update(struct instance *i)
+{
+	struct look l;
+
+	look_init(&l, i->table, i->spec.app_id);
+	update(&l, i);
+	look_fini(&l);
+}
+
+void
+instance_links_changed(struct instance *i)
+{
+	struct look l;
+
+	if (i->spec.app_id == NULL)
+		return;
+	look_init(&l, i->table, i->spec.app_id);
+	for (size_t k = 0; k < l.n; k++)
+		update(&l, l.v[k]);
+	look_fini(&l);
+}

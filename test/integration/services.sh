@@ -1,0 +1,132 @@
+#!/bin/bash
+# Services: a python application with PostgreSQL and Redis in its gear. What it wrote survives
+# pushes, restarts, kill -9 of the database and of the daemons, and a restart of everything; the web
+# instance serves on. Then a scalable one, with the database in a gear of its own.
+. "$(dirname "$0")/../lib/world.sh"
+plan_skip_unless_root
+for program in psql redis-server /usr/lib/postgresql/15/bin/postgres; do
+	command -v "$program" >/dev/null && continue
+	echo "1..0 # SKIP needs $program"
+	echo "ok 1 - skipped: needs $program"
+	exit 0
+done
+/usr/bin/python3 -c 'import psycopg2, redis' 2>/dev/null || {
+	echo "1..0 # SKIP needs python3-psycopg2 and python3-redis"
+	echo "ok 1 - skipped: needs python3-psycopg2 and python3-redis"
+	exit 0
+}
+world_up
+
+# api METHOD PATH [JSON]: of the broker; the answer's data.
+api() {
+	curl -sS -m 120 -X "$1" -u "admin:$(cat "$(jq -r .admin_password_file "$WORLD/ready")")" \
+		-H 'Accept: application/json' -H 'Content-Type: application/json' ${3:+-d "$3"} "${BROKER%/}/broker/rest$2"
+}
+
+# create APP CARTRIDGES [SCALE]
+create() {
+	api POST /domains/it/applications "{\"name\":\"$1\",\"cartridges\":$2,\"scale\":${3:-false}}" >"$WORLD/create.json"
+	jq -e '.status == "created"' "$WORLD/create.json" >/dev/null || { cat "$WORLD/create.json"; return 1; }
+}
+
+# An application that keeps notes: POST /TEXT adds one to both stores; GET / lists them.
+write_app() {
+	cat >"$WORLD/$1/wsgi.py" <<-'PY'
+	import os, psycopg2, redis
+	def db():
+	    c = psycopg2.connect(dbname=os.environ["OPENSHIFT_APP_NAME"], user=os.environ["OPENSHIFT_POSTGRESQL_DB_USERNAME"],
+	        password=os.environ["OPENSHIFT_POSTGRESQL_DB_PASSWORD"], host=os.environ["OPENSHIFT_POSTGRESQL_DB_HOST"],
+	        port=os.environ["OPENSHIFT_POSTGRESQL_DB_PORT"], connect_timeout=10)
+	    c.autocommit = True
+	    return c
+	def store():
+	    return redis.Redis.from_url(os.environ["REDIS_URL"], socket_timeout=10, decode_responses=True)
+	def application(env, start):
+	    path = env["PATH_INFO"][1:]
+	    try:
+	        if path == "alive":
+	            text = "alive " + open("version").read()
+	        else:
+	            cur = db().cursor()
+	            cur.execute("CREATE TABLE IF NOT EXISTS note (t text)")
+	            if env["REQUEST_METHOD"] == "POST":
+	                cur.execute("INSERT INTO note VALUES (%s)", (path,))
+	                store().rpush("notes", path)
+	            cur.execute("SELECT t FROM note")
+	            text = "sql: %s; redis: %s" % (" ".join(r[0] for r in cur.fetchall()), " ".join(store().lrange("notes", 0, -1)))
+	        start("200 OK", [("Content-Type", "text/plain")])
+	    except Exception as e:
+	        start("500 Oops", [("Content-Type", "text/plain")])
+	        text = "%s: %s" % (type(e).__name__, e)
+	    return [text.encode()]
+	PY
+	sed -i 's/open("version")/open(os.path.join(os.path.dirname(__file__), "version"))/' "$WORLD/$1/wsgi.py"
+	echo "$2" >"$WORLD/$1/version"
+	: >"$WORLD/$1/requirements.txt"
+}
+both() { # APP NOTES
+	[[ $(get "$1" /) == "sql: $2; redis: $2" ]] || { get "$1" /; return 1; }
+}
+add() { # APP NOTE
+	get "$1" "/$2" -X POST -f
+}
+gear_of() { api GET "/domains/it/applications/$1" | jq -r .data.id; }
+# pids_of NAME: processes of that name in gears of this world.
+pids_of() {
+	local pid tag
+	tag=$(node_tag)
+	for pid in $(pgrep -x "$1"); do
+		grep -q "/pinion/$tag/" "/proc/$pid/cgroup" 2>/dev/null && echo "$pid"
+	done
+}
+instances_of() { grep -c . <(ls "$WORLD/data/node/gears/$1/inst" | grep -v spare); }
+
+check "an app with two databases is created in one call" create notes '["python","postgresql","redis"]'
+check "clone" clone notes
+write_app notes one
+check "push" push_app notes "keep notes"
+check "the application reaches both" both notes ""
+check "it writes" add notes a
+check "and reads it" both notes a
+web=$(pids_of postgres | head -1)
+write_app notes two
+check "push again" push_app notes two
+check "the new version serves" serves notes /alive "alive two"
+check "the data are there" both notes a
+check "the push did not restart the database" test "$web" = "$(pids_of postgres | head -1)"
+check "a variable does not either" p env set -a notes COLOR=green
+check "the same database still" test "$web" = "$(pids_of postgres | head -1)"
+add notes b >/dev/null
+
+# The database dies; the web instance does not.
+kill -9 $(pids_of postgres) $(pids_of redis-server)
+check "the web instance serves without its databases" serves notes /alive "alive two"
+check "they come back with their data" until_true both notes "a b"
+add notes c >/dev/null
+check "restart" p app restart notes
+check "other processes now" test "$web" != "$(pids_of postgres | head -1)"
+check "the data survive it" both notes "a b c"
+check "stop" p app stop notes
+check "no database runs" test -z "$(pids_of postgres)$(pids_of redis-server)"
+check "start" p app start notes
+check "the data survive that" both notes "a b c"
+
+postmaster=$(pids_of postgres | head -1)
+kill -9 "$(child_pid pinion-node)" "$(child_pid pinion-broker)"
+check "it writes while the daemons are being started again" add notes d
+check "the broker is back" until_true p app show notes
+check "the database was left alone" test "$postmaster" = "$(pids_of postgres | head -1)"
+write_app notes three
+check "push after that" until_true push_app notes three
+check "the data are there again" both notes "a b c d"
+kill -9 $(pids_of postgres) $(pids_of redis-server)
+check "a new daemon restarts them, too" until_true both notes "a b c d"
+
+world_stop
+check "nothing is mounted after the stop" nothing_left '^(cgroup|mount|loop|link)'
+world_start
+check "up again" login_admin
+check "the data survive a restart of everything" until_true both notes "a b c d"
+check "delete" p app delete notes --yes
+check "nothing of it is left" nothing_left '^(mount [^ ]*/gears/|loop|link|gear|scratch|namespace|cgroup .*postgres)'
+done_testing
