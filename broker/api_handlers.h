@@ -73,6 +73,11 @@ void api_env_show(struct api_call *c);
 void api_env_update(struct api_call *c);
 void api_env_delete(struct api_call *c);
 
+/* api_storage.c */
+void api_storage_list(struct api_call *c);
+void api_storage_add(struct api_call *c);
+void api_storage_remove(struct api_call *c);
+
 /* api_deployment.c */
 void api_deployment_list(struct api_call *c);
 void api_deployment_create(struct api_call *c);

@@ -211,6 +211,7 @@ gear_fill(const struct broker *b, const struct wire_app *a, const struct wire_en
 		    codec_list_add(&wire_gear_cart_codec, &g->cartridges), &a->cartridges.v[i]);
 	for (size_t i = 0; i < env->vars.n; i++)
 		vars_add(&g->env, env->vars.v[i].name, env->vars.v[i].value);
+	wire_storage_list_copy(&g->storage, &a->storage);
 }
 
 static const struct wire_gear_cart *

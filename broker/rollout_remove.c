@@ -13,7 +13,19 @@
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
 
-enum { REQUEST_TIMEOUT_S = 300 };
+enum {
+	REQUEST_TIMEOUT_S = 300,
+	HAND_OVER_DRAIN_S = 12, /* then requests that wait have waited long enough */
+};
+
+/* Do requests wait for its end? */
+static bool
+is_handed_over(const struct rollout_step *st)
+{
+	AUTO_FINI(wire_route_fini) struct wire_route r = { 0 };
+
+	return route_plan_get(st->b, &st->app, &r) && r.state == WIRE_ROUTE_PARKED;
+}
 
 /* Off the route: may it be stopped? */
 static bool
@@ -21,8 +33,11 @@ is_drained(struct rollout_step *st, const struct app_view_instance *i)
 {
 	int64_t timeout_s =
 	    st->app.request_timeout_s > 0 ? st->app.request_timeout_s : REQUEST_TIMEOUT_S;
-	int64_t left = i->rec.retired_ms + timeout_s * 1000 - st->now_ms;
-	int64_t again = 0;
+	int64_t again = 0, left;
+
+	if (timeout_s > HAND_OVER_DRAIN_S && is_handed_over(st))
+		timeout_s = HAND_OVER_DRAIN_S;
+	left = i->rec.retired_ms + timeout_s * 1000 - st->now_ms;
 
 	if (left <= 0 || router_link_released(st->b->routers, i->rec.spec.id, i->rev, &again))
 		return true;

@@ -9,6 +9,7 @@
 #include "broker/record.h"
 #include "broker/route_plan.h"
 #include "broker/service.h"
+#include "broker/storage.h"
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -21,6 +22,7 @@ enum {
 	OPS_MAX = 80,         /* of a transaction, with room for the record of the application */
 	START_TIMEOUT_S = 60, /* default until ready */
 	STOP_TIMEOUT_S = 30,
+	HAND_OVER_STOP_S = 8,
 	SILENCE_MS = 120 * 1000, /* on top of the start timeout: then the node does not answer */
 	REPLACE_MS = 10 * 1000,  /* a serving instance that gave up is replaced not sooner than so
 	                            long  after it was made */
@@ -208,6 +210,15 @@ health_path_of(const struct wire_app *a, const struct wire_gear *g, const struct
 	return a->health_path != NULL && *a->health_path != '\0' ? a->health_path : d->health_path;
 }
 
+/* While an exclusive instance stops, requests wait. */
+static int64_t
+default_stop_timeout(const struct wire_app *a)
+{
+	int64_t s = a->stop_timeout_s > 0 ? a->stop_timeout_s : STOP_TIMEOUT_S;
+
+	return a->spec.replace && s > HAND_OVER_STOP_S ? HAND_OVER_STOP_S : s;
+}
+
 static void
 create_instance(struct rollout_step *st, const struct app_view_gear *g,
     const struct wire_deployment *d, bool runs_release)
@@ -230,8 +241,8 @@ create_instance(struct rollout_step *st, const struct app_view_gear *g,
 	s->health_path = xstrdup_null(health_path_of(a, &g->gear, d));
 	s->start_timeout_s = wire_env_seconds(&g->gear.env, WIRE_ENV_START_TIMEOUT,
 	    a->start_timeout_s > 0 ? a->start_timeout_s : START_TIMEOUT_S);
-	s->stop_timeout_s = wire_env_seconds(&g->gear.env, WIRE_ENV_STOP_TIMEOUT,
-	    a->stop_timeout_s > 0 ? a->stop_timeout_s : STOP_TIMEOUT_S);
+	s->stop_timeout_s =
+	    wire_env_seconds(&g->gear.env, WIRE_ENV_STOP_TIMEOUT, default_stop_timeout(a));
 	s->generation = 1;
 	s->want = WIRE_WANT_PRESENT;
 	rec.restart_gen = a->spec.restart_gen;
@@ -293,6 +304,13 @@ is_late(const struct rollout_step *st, const struct app_view_instance *i, int64_
 	return *left <= 0;
 }
 
+/* Must old instances end before new ones begin? */
+static bool
+is_handed_over(const struct wire_app *a)
+{
+	return a->spec.replace || a->spec.replace_gen > a->status.restart_gen;
+}
+
 /* An application that cannot run twice: the old instances end before the new ones are made.
  * Returns true while they are there. */
 static bool
@@ -327,7 +345,7 @@ plan_roll(struct rollout_step *st, const struct gears *gears, const struct wire_
 	size_t n = 0;
 	int64_t left;
 
-	if (st->app.spec.replace && clear_for_replace(st))
+	if (is_handed_over(&st->app) && clear_for_replace(st))
 		return;
 	for (size_t k = 0; k < gears->n; k++) {
 		const struct app_view_instance *i = target_of(st, gears->v[k]);
@@ -355,6 +373,35 @@ plan_roll(struct rollout_step *st, const struct gears *gears, const struct wire_
 		rollout_switch(st, ready, n);
 }
 
+static bool
+must_clear(const struct rollout_step *st, const struct gears *gears)
+{
+	for (size_t k = 0; k < gears->n; k++) {
+		if (target_of(st, gears->v[k]) == NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Requests that were parked for a hand-over
+ * wait for the old deployment to come back when the new one failed. */
+static enum wire_route_state
+steady_route(const struct rollout_step *st, size_t ready)
+{
+	AUTO_FINI(wire_route_fini) struct wire_route r = { 0 };
+	bool is_parked = route_plan_get(st->b, &st->app, &r) && r.state == WIRE_ROUTE_PARKED;
+	bool is_failed = false;
+
+	if (ready > 0)
+		return WIRE_ROUTE_LIVE;
+	for (size_t k = 0; k < st->v->instances_n; k++) {
+		const struct app_view_instance *i = st->v->instances[k];
+
+		is_failed = is_failed || (is_target(st, i) && app_view_is(i, WIRE_INSTANCE_FAILED));
+	}
+	return is_parked && !is_failed ? WIRE_ROUTE_PARKED : WIRE_ROUTE_EMPTY;
+}
+
 /* What serves is what is wanted: number of gears, instances that gave up, changed addresses. */
 static void
 plan_steady(struct rollout_step *st, const struct gears *gears, const struct wire_deployment *d)
@@ -362,6 +409,9 @@ plan_steady(struct rollout_step *st, const struct gears *gears, const struct wir
 	const struct app_view_instance *kept[ARRAY_LEN(gears->v)], *ready[ARRAY_LEN(gears->v)];
 	size_t n = 0, ready_n = 0;
 	int64_t age;
+
+	if (st->app.spec.replace && must_clear(st, gears) && clear_for_replace(st))
+		return; /* a hand-over failed: its instances end before the old ones begin again */
 
 	for (size_t k = 0; k < gears->n; k++) {
 		const struct app_view_instance *i = target_of(st, gears->v[k]);
@@ -385,8 +435,8 @@ plan_steady(struct rollout_step *st, const struct gears *gears, const struct wir
 			ready[ready_n++] = i;
 	}
 	sweep(st, kept, n);
-	if (route_plan_put(st->b, rollout_step_txn(st), &st->app,
-	        ready_n > 0 ? WIRE_ROUTE_LIVE : WIRE_ROUTE_EMPTY, ready, ready_n))
+	if (route_plan_put(
+	        st->b, rollout_step_txn(st), &st->app, steady_route(st, ready_n), ready, ready_n))
 		st->waits_for_router = true;
 	set_phase(st, "idle");
 	if (store_txn_count(st->t) == 0 && !st->is_app_changed)
@@ -446,6 +496,11 @@ rollout_step_plan(struct rollout_step *st)
 		return; /* one concern a transaction: a conflict repeats little */
 	if (st->app.spec.deleted) {
 		rollout_remove_app(st);
+		return;
+	}
+	if (storage_is_pending(&st->app)) {
+		storage_settle(st->b, rollout_step_txn(st), &st->app);
+		st->is_app_changed = true;
 		return;
 	}
 	service_plan(st);

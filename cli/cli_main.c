@@ -12,6 +12,7 @@ main(int argc, char **argv)
 		cmd_app_table,
 		cmd_deploy_table,
 		cmd_env_table,
+		cmd_storage_table,
 		cmd_git_table,
 		cmd_log_table,
 		cmd_event_table,

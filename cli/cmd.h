@@ -53,4 +53,5 @@ extern const struct cmd cmd_git_table[];
 extern const struct cmd cmd_event_table[];
 extern const struct cmd cmd_log_table[];
 extern const struct cmd cmd_admin_table[];
+extern const struct cmd cmd_storage_table[];
 extern const struct cmd cmd_up_table[];

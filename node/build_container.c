@@ -19,6 +19,7 @@
 #include "node/cart_action.h"
 #include "node/cart_code.h"
 #include "node/gear.h"
+#include "node/gear_storage.h"
 #include "node/init_control.h"
 #include "node/layer_store.h"
 #include "node/net.h"
@@ -45,6 +46,8 @@ struct prepare_job {
 	struct str_list before;  /* trees to start from: the layers of the deployment before */
 	struct str_list codes;   /* code layers, as carts */
 	struct str_list actions; /* in: all; out: those with something to do */
+	struct gear gear;        /* copies: dir, and of the spec uuid and storage */
+	struct container_spec storage; /* out: binds of persistent paths */
 	int rc;
 	struct err e;
 };
@@ -77,6 +80,9 @@ prepare_free(void *p)
 	str_list_fini(&j->before);
 	str_list_fini(&j->codes);
 	str_list_fini(&j->actions);
+	free(j->gear.dir);
+	codec_fini(&wire_gear_codec, &j->gear.spec);
+	container_spec_fini(&j->storage);
 	free(j);
 }
 
@@ -160,6 +166,16 @@ filter_actions(struct prepare_job *j)
 	j->actions.n = n;
 }
 
+/* Over the tree that is built; what is there in the tree is sealed all the same. */
+static int
+bind_storage(struct prepare_job *j, struct err *e)
+{
+	const struct str_list none = { 0 };
+	AUTO(free) char *up = file_join(j->dir, "up");
+
+	return gear_storage_bind(&j->gear, up, &none, true, &j->storage, e);
+}
+
 static void
 run_prepare(void *p)
 {
@@ -177,8 +193,8 @@ run_prepare(void *p)
 		str_list_take(&j->codes, code);
 	}
 	filter_actions(j);
-	if (copy_before(j, &j->e) < 0 || make_cache(j, &j->e) < 0 || attach_net(j, &j->e) < 0 ||
-	    init_control_write(ctl, &idle, &j->e) < 0)
+	if (bind_storage(j, &j->e) < 0 || copy_before(j, &j->e) < 0 || make_cache(j, &j->e) < 0 ||
+	    attach_net(j, &j->e) < 0 || init_control_write(ctl, &idle, &j->e) < 0)
 		return;
 	j->rc = 0;
 }
@@ -260,6 +276,11 @@ fill_spec(const struct build_container *c, struct container_spec *s)
 	s->tmp = file_join(in->dir, "tmp");
 	gear_add_binds(g, s);
 	gear_bind_services(g, NULL, s);
+	for (size_t i = 0; i < c->prepared->storage.binds.n; i++) {
+		const struct container_bind *b = &c->prepared->storage.binds.v[i];
+
+		container_spec_bind(s, b->source, b->target, b->ro, b->idmapped);
+	}
 	container_spec_bind(s, c->prepared->cache, cache_target, false, true);
 	container_spec_bind(s, ctl, "/run/pinion/ctl", false, true);
 	s->netns = in->o->net == NULL ? NULL : net_ns_path(in->o->net, c->id);
@@ -385,6 +406,9 @@ build_container_start(
 		if (j->carts[i] != NULL && (w->is_web || j->web == NULL))
 			j->web = j->carts[i];
 	}
+	j->gear.dir = xstrdup(in->gear->dir);
+	j->gear.spec.uuid = xstrdup(in->gear->spec.uuid);
+	wire_storage_list_copy(&j->gear.spec.storage, &in->gear->spec.storage);
 	list_before(in, j);
 	str_list_copy(&j->actions, &in->plan->actions);
 	c->job = worker_submit(in->o->worker, run_prepare, on_prepared, prepare_free, j);

@@ -20,6 +20,7 @@
 #include "node/container.h"
 #include "node/gear_env.h"
 #include "node/gear_move.h"
+#include "node/gear_storage.h"
 #include "node/limits.h"
 #include "node/node_dirs.h"
 #include "node/volume.h"
@@ -215,6 +216,8 @@ write_env(struct gear_job *j)
 	rc = gear_write_env(&j->gear, "", &list, true, &j->e);
 	if (rc == 0)
 		rc = gear_write_env(&j->gear, "user_vars", &spec->env, true, &j->e);
+	if (rc == 0)
+		rc = gear_storage_retire(&j->gear, &j->e);
 	for (size_t i = 0; i < list.n; i++)
 		codec_fini(&wire_var_codec, &list.v[i]);
 	free(list.v);

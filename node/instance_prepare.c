@@ -21,6 +21,7 @@
 #include "node/gear_env.h"
 #include "node/gear_home.h"
 #include "node/gear_log.h"
+#include "node/gear_storage.h"
 #include "node/instance_env.h"
 #include "node/instance_state.h"
 #include "node/limits.h"
@@ -261,6 +262,10 @@ fill_container(struct prepare_job *j, const struct str_list *code, const char *d
 	gear_add_lowers(&j->gear, code, j->gear.record.bases.n, s);
 	gear_add_binds(&j->gear, s);
 	gear_bind_services(&j->gear, is_service(j) ? j->spec.cart : NULL, s);
+	if ((j->spec.kind == WIRE_INSTANCE_WEB &&
+	        gear_storage_take_over(&j->gear, s->upper, &s->lowers, e) < 0) ||
+	    (!is_service(j) && gear_storage_bind(&j->gear, s->upper, &s->lowers, false, s, e) < 0))
+		return -1;
 	container_spec_bind(s, ctl, "/run/pinion/ctl", false, true);
 	container_spec_env(s, "PATH", "/usr/bin:/bin");
 	str_list_add(&s->args, "/run/pinion/init");
@@ -348,8 +353,9 @@ done_prepare(void *job)
 	free_prepare(j);
 }
 
-void
-instance_prepare(struct instance *i)
+/* With copies of the gear and the wish. */
+static struct prepare_job *
+prepare_job_of(struct instance *i)
 {
 	struct prepare_job *j = xcalloc(1, sizeof *j);
 
@@ -360,6 +366,14 @@ instance_prepare(struct instance *i)
 	codec_copy(&wire_instance_codec, &j->spec, &i->spec);
 	codec_copy(&wire_gear_codec, &j->gear.spec, &i->gear->spec);
 	codec_copy(&gear_record_codec, &j->gear.record, &i->gear->record);
+	return j;
+}
+
+void
+instance_prepare(struct instance *i)
+{
+	struct prepare_job *j = prepare_job_of(i);
+
 	i->job = worker_submit(i->table->o.worker, run_prepare, done_prepare, free_prepare, j);
 }
 
@@ -409,6 +423,7 @@ struct remove_job {
 	struct instances_opts o;
 	char *id, *gear_dir; /* owned */
 	bool all;
+	struct prepare_job *storage; /* owned: of a gear with persistent paths; else NULL */
 	struct err e;
 };
 
@@ -419,7 +434,31 @@ free_remove(void *take_job)
 
 	free(j->id);
 	free(j->gear_dir);
+	if (j->storage != NULL)
+		free_prepare(j->storage);
 	free(j);
+}
+
+/* A path that became persistent: what this instance wrote there, the last one to do so, is taken
+ * over before its upper goes. */
+static void
+keep_storage(struct prepare_job *j, const char *dir)
+{
+	AUTO(free_ptr)
+	const struct cart_dir_entry **carts = xcalloc(j->gear.spec.cartridges.n + 1, sizeof *carts);
+	AUTO_FINI(str_list_fini) struct str_list code = { 0 };
+	AUTO_FINI(container_spec_fini) struct container_spec s = { 0 };
+	AUTO(free) char *upper = file_join(dir, "up");
+	struct err e = { 0 };
+
+	if (find_carts(j, carts, &code, &e) == 0 && add_layer(j, j->spec.layers.app, &s, &e) == 0 &&
+	    add_layer(j, j->spec.layers.deps, &s, &e) == 0 &&
+	    add_layer(j, j->spec.layers.rest, &s, &e) == 0) {
+		gear_add_lowers(&j->gear, &code, j->gear.record.bases.n, &s);
+		if (gear_storage_take_over(&j->gear, upper, &s.lowers, &e) == 0)
+			return;
+	}
+	log_warn("storage_not_taken_over", LOG_STR("instance", j->spec.id), LOG_ERR(&e));
 }
 
 /* Logs outlive their instance, in bounds: those of dead ones go when all take too much. */
@@ -459,6 +498,8 @@ run_remove(void *job)
 	fault_point("instance_detached");
 	if (!j->all || !file_exists(dir))
 		return;
+	if (j->storage != NULL)
+		keep_storage(j->storage, dir);
 	if (file_remove_tree(dir, &j->e) < 0)
 		return;
 	fault_point("instance_removed");
@@ -491,6 +532,9 @@ instance_remove(struct instance *i, bool all)
 		.gear_dir = node_dirs_gear(i->table->o.dirs, i->spec.gear),
 		.all = all,
 	};
+	if (all && i->gear != NULL && i->gear->spec.storage.n > 0 &&
+	    i->gear->spec.want != WIRE_WANT_GONE && i->spec.kind == WIRE_INSTANCE_WEB)
+		j->storage = prepare_job_of(i);
 	i->job = worker_submit(i->table->o.worker, run_remove, done_remove, free_remove, j);
 }
 

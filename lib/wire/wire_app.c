@@ -29,6 +29,7 @@ static const struct codec_field spec_fields[] = {
 	CODEC_INT(struct wire_app_spec, env_rev, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_app_spec, cart_rev, 0, INT64_MAX, 0),
 	CODEC_BOOL(struct wire_app_spec, replace, 0),
+	CODEC_INT(struct wire_app_spec, replace_gen, 0, INT64_MAX, 0),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_app_spec, struct wire_app_spec, spec_fields)
@@ -53,6 +54,8 @@ static const struct codec_field app_fields[] = {
 	CODEC_LIST(struct wire_app, cartridges, &wire_gear_cart_codec, CARTRIDGES_MAX, 0),
 	CODEC_LIST(struct wire_app, cartridges_before, &wire_gear_cart_codec, CARTRIDGES_MAX,
 	    CODEC_OMIT_NULL),
+	CODEC_LIST(
+	    struct wire_app, storage, &wire_storage_codec, WIRE_STORAGE_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_app, profile, 64, 0),
 	CODEC_BOOL(struct wire_app, scalable, 0),
 	CODEC_STR(struct wire_app, initial_git_url, URL_MAX, 0),

@@ -16,6 +16,7 @@ struct wire_app_spec {
 	int64_t env_rev;     /* raised by a change of variables that is to roll the app */
 	int64_t cart_rev;    /* raised by a change of cartridges that is to roll the app */
 	bool replace;        /* rollout: replace (cannot run twice on its data) */
+	int64_t replace_gen; /* restart_gen of a restart that hands over, though replace is off */
 };
 DECLARE_CODEC(wire_app_spec, struct wire_app_spec)
 
@@ -39,6 +40,7 @@ struct wire_app { /* key: store_key_app(domain, name) */
 	struct wire_gear_cart_list cartridges;        /* configure order */
 	struct wire_gear_cart_list cartridges_before; /* of status.cart_rev: put back when an
 	                                                 addition or upgrade fails; empty: never */
+	struct wire_storage_list storage; /* persistent paths; the gears' are the same */
 	char *profile;
 	bool scalable;
 	char *initial_git_url; /* NULL = template */

@@ -93,6 +93,8 @@ static const struct codec_field gear_fields[] = {
 	CODEC_OBJ(struct wire_gear, limits, &wire_limits_codec, 0),
 	CODEC_LIST(struct wire_gear, cartridges, &wire_gear_cart_codec, CARTRIDGES_MAX, 0),
 	CODEC_LIST(struct wire_gear, env, &wire_var_codec, VARS_MAX, 0),
+	CODEC_LIST(
+	    struct wire_gear, storage, &wire_storage_codec, WIRE_STORAGE_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_gear, secret_token, 256, CODEC_SECRET),
 	CODEC_STR(struct wire_gear, deployment_branch, 256, 0),
 	CODEC_BOOL(struct wire_gear, auto_deploy, 0),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "lib/codec/codec.h"
+#include "lib/wire/wire_storage.h"
 
 struct wire_limits { /* of a gear profile */
 	int64_t memory_mb;
@@ -68,6 +69,7 @@ struct wire_gear {
 	struct wire_limits limits;
 	struct wire_gear_cart_list cartridges; /* configure order */
 	struct wire_var_list env;              /* user variables */
+	struct wire_storage_list storage;      /* persistent paths */
 	char *secret_token;
 	char *deployment_branch;
 	bool auto_deploy;
