@@ -103,9 +103,17 @@ struct container_entry {
 	bool has_stdin;            /* as child_opts: pipe for child_write */
 	int in_fd, out_fd, err_fd; /* > 0: as child_opts */
 	bool merge_stderr;
+	bool has_terminal; /* in_fd is a terminal of container_terminal: the controlling one */
+	bool is_session;   /* child_kill with HUP INT QUIT TERM USR1 USR2 CONT WINCH ALRM reaches
+	                      the program's process group; a signal that killed the program is the
+	                      child's end too */
 	size_t out_max;
 	int64_t timeout_ms;
 };
+/* A terminal of the container's own devpts, owned by its user: both ends (the caller's), close-on-
+ * exec. ERR_LIMIT: it has too many. */
+int container_terminal(struct container *c, int *out_master, int *out_slave, struct err *e)
+    MUST_CHECK;
 /* Runs a program in it: all its namespaces and cgroups, user 1000, umask 077, session of its own,
  * no_new_privs, seccomp. It dies with the daemon, and with child_free. The child's exit code is the
  * program's; 126, 127 with a line on stderr when it could not run. Callbacks as child_start. */

@@ -145,6 +145,8 @@ container_order_enter(const struct container_host *h, const char *gear,
 	put(out, "cwd", entry->cwd == NULL ? home : entry->cwd);
 	put(out, "seccomp", h->filter);
 	put_int(out, "uid", CONTAINER_UID);
+	put_int(out, "terminal", entry->has_terminal);
+	put_int(out, "session", entry->is_session);
 	for (size_t i = 0; entry->argv[i] != NULL; i++)
 		put(out, "arg", entry->argv[i]);
 	for (size_t i = 0; entry->env != NULL && entry->env[i] != NULL; i++)

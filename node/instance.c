@@ -51,8 +51,8 @@ unix_ms(void)
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void
-report(struct instance *i)
+void
+instance_report(struct instance *i)
 {
 	if (!i->is_stopping_node)
 		i->table->o.on_change(&i->status, i->table->o.arg);
@@ -69,7 +69,7 @@ instance_set_state(struct instance *i, int state)
 	    LOG_STR("reason", i->status.reason == NULL ? "" : i->status.reason));
 	i->status.state = state;
 	i->status.generation = i->spec.generation;
-	report(i);
+	instance_report(i);
 	instance_links_changed(i);
 }
 
@@ -414,6 +414,10 @@ on_started(struct container *c, const struct err *e, void *arg)
 	if (i->is_releasing) {
 		i->step = STEP_RELEASE;
 		instance_run_release(i);
+		return;
+	}
+	if (i->spec.kind == WIRE_INSTANCE_RUN) { /* idles until somebody enters */
+		serve(i);
 		return;
 	}
 	i->step = STEP_PROBE;

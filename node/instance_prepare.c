@@ -229,7 +229,7 @@ write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts,
 
 	if (instance_env_compose(&j->o, &j->gear, &j->spec, acting_name(j), &j->env, e) < 0)
 		return -1;
-	if (!j->is_releasing) {
+	if (!j->is_releasing && j->spec.kind != WIRE_INSTANCE_RUN) {
 		if (is_service(j) && n > 0)
 			cart_action_service_argv(acting[0], &start);
 		else
@@ -287,7 +287,7 @@ needs_post(const struct prepare_job *j, const struct cart_dir_entry *const *cart
 {
 	AUTO(free) char *app = NULL;
 
-	if (j->was_ready || j->is_releasing || is_service(j))
+	if (j->was_ready || j->is_releasing || is_service(j) || j->spec.kind == WIRE_INSTANCE_RUN)
 		return false;
 	if (j->spec.layers.app != NULL && j->spec.layers.app[0] != '\0')
 		app = node_dirs_layer(j->o.dirs, j->spec.layers.app);

@@ -87,9 +87,10 @@ struct instance {
 
 struct instances {
 	struct instances_opts o;
-	struct map *all;            /* id → struct instance, owned */
-	struct str_list bare_links; /* instances of which only a network was found */
-	struct str_list leftovers;  /* "gear/id" found at the start, not claimed yet */
+	struct map *all;                   /* id → struct instance, owned */
+	struct str_list bare_links;        /* instances of which only a network was found */
+	struct instance_session *sessions; /* each owned by who opened it */
+	struct str_list leftovers;         /* "gear/id" found at the start, not claimed yet */
 	instances_done_fn *on_stopped;
 	void *stopped_arg;
 };
@@ -100,6 +101,7 @@ void instance_set_state(struct instance *i, int state);
 void instance_next(struct instance *i);
 /* The start failed, or what ran has ended: reason (a sentence) as printf. */
 void instance_fail(struct instance *i, const char *fmt, ...) PRINTF(2, 3);
+void instance_report(struct instance *i); /* its status, as it is now */
 bool instance_wants_running(const struct instance *i);
 void instance_note(struct instance *i, const char *fmt, ...) PRINTF(2, 3);
 
@@ -133,6 +135,9 @@ bool instance_run_post(
 void instance_post_done(struct instance *i);
 void instance_run_release(struct instance *i); /* → instance_released, or instance_fail */
 void instance_released(struct instance *i);
+
+/* instance_session.c */
+void instance_sessions_retire(const struct instance *i); /* tells those who are in it */
 
 /* instance_table.c */
 void instances_drop(struct instance *i); /* frees it, later */

@@ -98,9 +98,13 @@ instances_apply(struct instances *is, const struct wire_instance *spec)
 		else
 			return;
 	} else {
+		bool retires = spec->retires && !i->spec.retires;
+
 		codec_fini(&wire_instance_codec, &i->spec);
 		codec_copy(&wire_instance_codec, &i->spec, spec);
 		i->is_forgotten = false;
+		if (retires)
+			instance_sessions_retire(i);
 		/* What runs answers the new generation as it is. */
 		if (i->step == STEP_RUN && instance_wants_running(i))
 			instance_set_state(i, i->status.state);

@@ -513,9 +513,25 @@ make_socket(void *arg, struct err *e)
 	return 0;
 }
 
-int
-net_socket(
-    struct net *n, const char *instance, int type, const char *address, int port, struct err *e)
+static int
+begin_connect(void *arg, struct err *e)
+{
+	struct socket_job *j = arg;
+	AUTO(file_close) int fd = socket(AF_INET, j->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "cannot make a socket");
+	if (connect(fd, (const struct sockaddr *)&j->to, sizeof j->to) < 0 && errno != EINPROGRESS)
+		return err_set(e, ERR_SYSTEM, NULL, "connect to port %d", ntohs(j->to.sin_port));
+	j->fd = fd;
+	fd = -1;
+	return 0;
+}
+
+/* Returns a socket that fn made in the instance's namespace. */
+static int
+socket_there(struct net *n, const char *instance, int type, const char *address, int port,
+    net_ns_fn *fn, struct err *e)
 {
 	AUTO(free) char *path = net_ns_path(n, instance);
 	AUTO(file_close) int ns = -1;
@@ -525,9 +541,22 @@ net_socket(
 		return err_set(e, ERR_INVALID, "address", "is no IPv4 address: %.40s", address);
 	j.to.sin_port = htons((uint16_t)port);
 	ns = net_ns_open(path, e);
-	if (ns < 0 || net_ns_run(ns, make_socket, &j, e) < 0)
+	if (ns < 0 || net_ns_run(ns, fn, &j, e) < 0)
 		return -1;
 	return j.fd;
+}
+
+int
+net_socket(
+    struct net *n, const char *instance, int type, const char *address, int port, struct err *e)
+{
+	return socket_there(n, instance, type, address, port, make_socket, e);
+}
+
+int
+net_connect(struct net *n, const char *instance, const char *address, int port, struct err *e)
+{
+	return socket_there(n, instance, SOCK_STREAM, address, port, begin_connect, e);
 }
 
 /* --- what is there --- */

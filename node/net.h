@@ -84,5 +84,10 @@ int net_forward(
 int net_socket(struct net *n, const char *instance, int type, const char *address, int port,
     struct err *e) MUST_CHECK;
 
+/* A TCP socket (as above) made there whose connect to address:port has begun: writable once it is
+ * done. Returns the fd or -1. */
+int net_connect(
+    struct net *n, const char *instance, const char *address, int port, struct err *e) MUST_CHECK;
+
 /* All that exists under this node's tag, for adoption, inventory and the leftovers' check. */
 int net_list(struct net *n, struct net_link_list *out, struct err *e) MUST_CHECK;

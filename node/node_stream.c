@@ -15,6 +15,7 @@
 #include "node/act_http.h"
 #include "node/builder.h"
 #include "node/gear_act.h"
+#include "node/gear_exec.h"
 #include "node/gear_log.h"
 #include "node/gear_move.h"
 #include "node/gear_table.h"
@@ -31,6 +32,7 @@ enum { SOCKET_MODE = 0666, LINES_DEFAULT = 100 }; /* the directory and the token
 struct node_stream {
 	struct node_stream_opts o;
 	struct http_server *server;
+	struct gear_exec *exec;
 };
 
 static const char *const json_headers[] = { "Content-Type: application/json", NULL };
@@ -443,6 +445,18 @@ handle_volume(struct node_stream *s, struct http_req *r, const char *uuid)
 	gear_move_serve(s->o.loop, s->o.worker, s->o.gears, uuid, r);
 }
 
+static void
+handle_exec(struct node_stream *s, struct http_req *r, const char *uuid)
+{
+	gear_exec_handle(s->exec, r, uuid);
+}
+
+static void
+handle_port(struct node_stream *s, struct http_req *r, const char *uuid)
+{
+	gear_exec_handle_port(s->exec, r, uuid);
+}
+
 /* What is served: a path, or with ends the two sides of a name, which the handler gets. */
 static const struct {
 	const char *method, *path, *end; /* end NULL: no name in it */
@@ -451,6 +465,8 @@ static const struct {
 	{ "POST", "/v1/builds", NULL, handle_build },
 	{ "GET", "/v1/gears/", "/logs", handle_logs },
 	{ "POST", "/v1/gears/", "/actions", handle_action },
+	{ "POST", "/v1/gears/", "/exec", handle_exec },
+	{ "POST", "/v1/gears/", "/port", handle_port },
 	{ "GET", "/v1/gears/", "/volume", handle_volume },
 	{ "GET", "/v1/layers/", "", handle_layer },
 	{ "GET", "/v1/status", NULL, handle_status },
@@ -503,7 +519,15 @@ node_stream_open(const struct node_stream_opts *o, const char *address, struct e
 	AUTO(node_stream_close) struct node_stream *s = xcalloc(1, sizeof *s);
 	static const struct http_server_opts opts = { .server_name = "pinion-node" };
 
+	const struct gear_exec_opts exec = {
+		.loop = o->loop,
+		.worker = o->worker,
+		.instances = o->instances,
+		.net = o->net,
+	};
+
 	s->o = *o;
+	s->exec = gear_exec_new(&exec);
 	s->server = http_server_new(o->loop, &opts, on_request, s);
 	return http_server_listen(s->server, address, SOCKET_MODE, e) < 0 ? NULL : STEAL(s);
 }
@@ -514,6 +538,7 @@ node_stream_close(struct node_stream *take_s)
 	if (take_s == NULL)
 		return;
 	http_server_free(take_s->server);
+	gear_exec_free(take_s->exec);
 	free(take_s);
 }
 

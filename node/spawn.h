@@ -65,6 +65,8 @@ struct spawn_order {
 	                  */
 	/* enter */
 	const char *cwd;
+	bool has_terminal;   /* fd 0 becomes the controlling terminal */
+	bool is_session;     /* signals are passed on to the program's group */
 	const char *seccomp; /* file with an array of struct sock_filter */
 	long uid;
 	char *args[SPAWN_ARGS_MAX + 1];

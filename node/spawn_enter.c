@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -104,6 +106,10 @@ run_inside(const struct spawn_order *o, const struct sock_fprog *filter)
 	struct err e = { 0 };
 
 	setsid();
+	if (o->has_terminal && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0) {
+		fprintf(stderr, "cannot take the terminal: %s\n", strerror(errno));
+		return EXIT_CANNOT_RUN;
+	}
 	if (drop_privileges(o, &e) < 0) {
 		fprintf(stderr, "%s\n", e.text);
 		return EXIT_CANNOT_RUN;
@@ -111,8 +117,63 @@ run_inside(const struct spawn_order *o, const struct sock_fprog *filter)
 	return exec_program(o, filter);
 }
 
+/* --- a session's signals --- */
+
+static const int passed_on[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCONT,
+	SIGWINCH, SIGALRM };
+enum { PASSED_ON = sizeof passed_on / sizeof passed_on[0] };
+static volatile pid_t session;
+
+static void
+pass_on(int signo)
+{
+	int saved = errno;
+
+	if (session > 0 && kill(-session, signo) < 0)
+		(void)kill(session, signo); /* its setsid is still to come */
+	errno = saved;
+}
+
+/* Blocked until the program is there to get them. */
+static void
+block_signals(sigset_t *old)
+{
+	sigset_t s;
+
+	(void)sigemptyset(&s);
+	for (int i = 0; i < PASSED_ON; i++)
+		(void)sigaddset(&s, passed_on[i]);
+	(void)sigprocmask(SIG_BLOCK, &s, old);
+}
+
+static void
+pass_signals(pid_t pid, const sigset_t *old)
+{
+	const struct sigaction sa = { .sa_handler = pass_on, .sa_flags = SA_RESTART };
+
+	session = pid;
+	for (int i = 0; i < PASSED_ON; i++)
+		(void)sigaction(passed_on[i], &sa, NULL);
+	(void)sigprocmask(SIG_SETMASK, old, NULL);
+}
+
+/* The caller sees the same end, without a core of ours. */
+static void
+die_likewise(int signo)
+{
+	const struct rlimit none = { 0 };
+	sigset_t s;
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)signal(signo, SIG_DFL);
+	(void)sigemptyset(&s);
+	(void)sigaddset(&s, signo);
+	(void)sigprocmask(SIG_UNBLOCK, &s, NULL);
+	(void)raise(signo);
+}
+
 static int
-wait_for(pid_t pid)
+wait_for(const struct spawn_order *o, pid_t pid)
 {
 	int status;
 
@@ -120,6 +181,8 @@ wait_for(pid_t pid)
 		if (errno != EINTR)
 			return SPAWN_EXIT_FAILED;
 	}
+	if (WIFSIGNALED(status) && o->is_session)
+		die_likewise(WTERMSIG(status));
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -128,6 +191,7 @@ spawn_enter(const struct spawn_order *o)
 {
 	struct sock_fprog filter = { 0 };
 	struct err e = { 0 };
+	sigset_t old;
 	pid_t pid;
 
 	if ((o->seccomp != NULL && read_filter(o->seccomp, &filter, &e) < 0) ||
@@ -140,15 +204,22 @@ spawn_enter(const struct spawn_order *o)
 		return SPAWN_EXIT_FAILED;
 	}
 	close(SPAWN_FIRST_FD);
+	block_signals(&old);
 	pid = fork(); /* only a child is in the new pid namespace */
 	if (pid < 0) {
 		fprintf(stderr, "fork: %s\n", strerror(errno));
 		return SPAWN_EXIT_FAILED;
 	}
-	if (pid == 0)
+	if (pid == 0) {
+		(void)sigprocmask(SIG_SETMASK, &old, NULL);
 		_exit(run_inside(o, &filter));
+	}
+	if (o->is_session)
+		pass_signals(pid, &old);
+	else
+		(void)sigprocmask(SIG_SETMASK, &old, NULL);
 	/* Whoever reads the output must see its end when the program closes it. */
 	for (int fd = 0; fd <= 2; fd++)
 		close(fd);
-	_exit(wait_for(pid)); /* nothing that runs at exit may look about in the container */
+	_exit(wait_for(o, pid)); /* nothing that runs at exit may look about in the container */
 }

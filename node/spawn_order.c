@@ -51,6 +51,10 @@ set_number(struct spawn_order *o, const char *key, const char *value)
 		o->unlocked = value[0] == '1';
 	else if (strcmp(key, "joins_core") == 0)
 		o->joins_core = value[0] == '1';
+	else if (strcmp(key, "terminal") == 0)
+		o->has_terminal = value[0] == '1';
+	else if (strcmp(key, "session") == 0)
+		o->is_session = value[0] == '1';
 	else if (strcmp(key, "cgroup") == 0 && o->cgroup_n < SPAWN_CGROUPS_MAX)
 		o->cgroups[o->cgroup_n++] = (int)strtol(value, NULL, 10);
 	else

@@ -24,7 +24,7 @@ struct stream_sink {
 };
 
 struct stream_source {
-	struct stream *stream; /* borrowed */
+	struct stream *stream; /* borrowed; NULL: what comes is dropped */
 	int channel;
 	int fd; /* owned unless is_borrowed; -1: at its end */
 	bool is_borrowed;
@@ -150,7 +150,7 @@ static enum turn
 read_source(struct stream_source *o)
 {
 	char p[STREAM_FRAME_MAX];
-	size_t room = stream_room(o->stream, o->channel);
+	size_t room = o->stream == NULL ? sizeof p : stream_room(o->stream, o->channel);
 	ssize_t n;
 
 	o->is_waiting = room == 0;
@@ -158,13 +158,15 @@ read_source(struct stream_source *o)
 		return TURN_WAIT;
 	n = read(o->fd, p, room < sizeof p ? room : sizeof p);
 	if (n > 0) {
-		stream_data(o->stream, o->channel, p, (size_t)n);
+		if (o->stream != NULL)
+			stream_data(o->stream, o->channel, p, (size_t)n);
 		return TURN_MORE;
 	}
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return TURN_WAIT;
 	close_source(o); /* a terminal whose last user is gone says EIO */
-	stream_end(o->stream, o->channel);
+	if (o->stream != NULL)
+		stream_end(o->stream, o->channel);
 	o->on_end(o, o->arg);
 	return TURN_END;
 }
@@ -231,6 +233,19 @@ stream_source_drain(struct stream_source *o)
 		if (read_source(o) != TURN_MORE)
 			return;
 	}
+}
+
+bool
+stream_source_is_waiting(const struct stream_source *o)
+{
+	return o != NULL && o->fd >= 0 && o->is_waiting;
+}
+
+void
+stream_source_discard(struct stream_source *o)
+{
+	o->stream = NULL;
+	stream_source_room(o);
 }
 
 void

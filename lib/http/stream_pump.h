@@ -30,5 +30,8 @@ void stream_source_room(struct stream_source *o); /* from on_room; NULL is fine 
 /* Sends what can be read at once, as far as there is room; for a process that has ended while
  * others hold its output open. */
 void stream_source_drain(struct stream_source *o);
+bool stream_source_is_waiting(const struct stream_source *o); /* for room; NULL: no */
+/* The stream is gone: what comes is read and dropped. */
+void stream_source_discard(struct stream_source *o);
 void stream_source_free(struct stream_source *take_o);
 DEFINE_AUTO(struct stream_source *, stream_source_free)

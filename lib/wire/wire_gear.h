@@ -126,6 +126,7 @@ struct wire_instance {
 	char *health_path; /* "" = a TCP connect is enough, else GET must answer 2xx/3xx/401 */
 	int64_t start_timeout_s; /* until ready; default 60 */
 	int64_t stop_timeout_s;  /* SIGTERM … SIGKILL; default 30 */
+	bool retires; /* off the route: who is in it is told; goes when they left, or in 10 min */
 	int64_t generation;      /* raised by each change of want */
 	int want; /* present: run; stopped: stop and keep nothing running; gone: remove */
 };
@@ -157,6 +158,7 @@ struct wire_instance_status {
 	struct str_list notes; /* lines for the pusher: "listens on port 3000 instead of $PORT" */
 	int64_t started_ms;    /* Unix time in ms */
 	int64_t restarts;
+	bool has_sessions;     /* somebody is in it */
 	char *crash;      /* how it last ended unasked, after it was ready; "" = never */
 	int64_t crash_ms; /* Unix time in ms; 0 = never */
 };

@@ -8,6 +8,7 @@
 #include "lib/base/mem.h"
 #include "lib/wire/wire_act.h"
 #include "lib/wire/wire_app.h"
+#include "lib/wire/wire_exec.h"
 #include "lib/wire/wire_feed.h"
 #include "lib/wire/wire_gear.h"
 #include "lib/wire/wire_node.h"
@@ -40,6 +41,8 @@ static const struct codec *const codecs[] = {
 	&wire_build_line_codec,
 	&wire_log_line_codec,
 	&wire_node_facts_codec,
+	&wire_exec_codec,
+	&wire_port_codec,
 };
 
 int
