@@ -2,10 +2,13 @@
 #include <string.h>
 
 #include "broker/api_call.h"
+#include "broker/api_cart_ask.h"
+#include "broker/api_cart_lines.h"
 #include "broker/api_env.h"
 #include "broker/api_handlers.h"
 #include "broker/api_load.h"
 #include "broker/app.h"
+#include "broker/app_cart.h"
 #include "broker/broker.h"
 #include "broker/build.h"
 #include "broker/catalog.h"
@@ -20,7 +23,6 @@
 enum {
 	TEXT_MAX = 2048,
 	UNDO_MS = 20 * 1000, /* what is left then is seen by nobody */
-	CARTRIDGES_MAX = 20,
 	KEEP_MAX = 1000,
 	NODE_WAIT_MS = 10000,
 	EXIT_NAME_TAKEN = 100,
@@ -31,9 +33,8 @@ enum {
 	EXIT_CART = 109,
 	EXIT_DOMAIN = 127,
 	EXIT_SIZE = 134,
-	EXIT_CONFLICT = 136,
+	EXIT_CONFIGURE = 157,
 	EXIT_BOOL = 167,
-	EXIT_AMBIGUOUS = 197,
 	EXIT_GIT_URL = 216,
 };
 
@@ -44,8 +45,11 @@ struct create {
 	char *clone_url;  /* owned or NULL; with user and #ref */
 	char *stored_url; /* owned or NULL; without user; "empty" */
 	char *profile;    /* owned */
+	struct cart_ask_list asks;
+	struct cart_pick pick;
 	struct wire_gear_cart_list carts;
 	struct wire_var_list vars;
+	struct str_list lines; /* CLIENT_… of the scripts */
 	bool scalable;
 	bool auto_deploy;
 	char *branch; /* owned or NULL */
@@ -63,9 +67,10 @@ create_free(void *p)
 {
 	struct create *s = p;
 
-	for (size_t i = 0; i < s->carts.n; i++)
-		wire_gear_cart_fini(&s->carts.v[i]);
-	free(s->carts.v);
+	cart_ask_list_fini(&s->asks);
+	cart_pick_fini(&s->pick);
+	app_cart_list_fini(&s->carts);
+	str_list_fini(&s->lines);
 	api_env_fini(&s->vars);
 	free(s->name);
 	free(s->domain);
@@ -242,81 +247,65 @@ fail_web(struct api_call *c)
 }
 
 static bool
-add_cart(struct api_call *c, struct create *s, const char *name)
+read_carts(struct api_call *c, struct create *s)
 {
-	const struct catalog_cart *cc;
-	struct err e = { 0 };
-
-	cc = catalog_find(c->b->catalog, name, &e);
-	if (cc == NULL) {
-		api_fail(c, 422, e.code == ERR_CONFLICT ? EXIT_AMBIGUOUS : EXIT_CART, "cartridge",
-		    "%s", e.text);
+	if (!api_cart_ask(c, false, &s->asks))
 		return false;
+	if (s->asks.n == 0)
+		return fail_web(c);
+	for (size_t i = 0; i < s->asks.n; i++) {
+		if (s->asks.v[i].gear_size != NULL && s->profile == NULL)
+			s->profile = xstrdup(s->asks.v[i].gear_size);
 	}
-	for (size_t i = 0; i < s->carts.n; i++) {
-		if (strcmp(s->carts.v[i].name, cc->cart.name) == 0) {
-			api_fail(c, 422, EXIT_CONFLICT, "cartridge",
-			    "The cartridge %s is given twice, or in two versions. Give it once.",
-			    cc->cart.name);
-			return false;
-		}
-	}
-	catalog_gear_cart(cc, codec_list_add(&wire_gear_cart_codec, &s->carts));
 	return true;
 }
 
-/* A name, or {name, gear_size, …}. */
+/* Rules, once all is known of each. */
 static bool
-read_cart(struct api_call *c, struct create *s, const struct codec_value *v)
+plan_carts(struct api_call *c, struct create *s)
 {
-	const char *name = codec_string(v);
-	const char *size = codec_string(codec_get(v, "gear_size"));
-
-	if (codec_type(v) == CODEC_OBJECT) {
-		name = codec_string(codec_get(v, "name"));
-		if (codec_get(v, "url") != NULL && codec_type(codec_get(v, "url")) != CODEC_NULL) {
-			api_fail(c, 422, EXIT_CART, "cartridge",
-			    "Cartridges from a URL are not accepted here. Give a 'name' from the "
-			    "catalogue.");
-			return false;
-		}
-		if (size != NULL && s->profile == NULL)
-			s->profile = xstrdup(size);
-	}
-	if (name == NULL || *name == '\0') {
-		api_fail(c, 422, EXIT_CART, "cartridge",
-		    "Each cartridge must be a name, or an object with 'name'.");
-		return false;
-	}
-	return add_cart(c, s, name);
-}
-
-static bool
-read_carts(struct api_call *c, struct create *s)
-{
-	const struct codec_value *v = api_param_value(c->params, "cartridges");
+	struct wire_app a = { .domain = s->domain, .scalable = s->scalable };
+	struct err e = { 0 };
+	int exit_code = EXIT_CART;
 	size_t webs = 0;
 
-	if (v == NULL)
-		v = api_param_value(c->params, "cartridge");
-	if (v == NULL)
-		return fail_web(c);
-	if (codec_type(v) != CODEC_ARRAY) {
-		if (!read_cart(c, s, v))
-			return false;
-	} else if (codec_count(v) > CARTRIDGES_MAX) {
-		api_fail(c, 422, EXIT_CART, "cartridge", "At most %d cartridges at once.",
-		    CARTRIDGES_MAX);
+	if (cart_pick_with(c->b, &a, &s->pick, &s->carts, &exit_code, &e) < 0) {
+		api_fail_as(c, &e, 422, exit_code);
 		return false;
-	} else {
-		for (size_t i = 0; i < codec_count(v); i++) {
-			if (!read_cart(c, s, codec_at(v, i)))
-				return false;
-		}
 	}
 	for (size_t i = 0; i < s->carts.n; i++)
 		webs += s->carts.v[i].is_web;
 	return webs == 1 || fail_web(c);
+}
+
+static bool
+has_two_webs(const struct cart_pick *p)
+{
+	const char *web = NULL;
+
+	for (size_t i = 0; i < p->n; i++) {
+		const struct wire_gear_cart *g = &p->v[i].gear;
+
+		if (g->is_web && web != NULL && strcmp(web, g->name) != 0)
+			return true;
+		web = g->is_web ? g->name : web;
+	}
+	return false;
+}
+
+static bool
+pick_carts(struct api_call *c, struct create *s)
+{
+	struct err e = { 0 };
+	int exit_code = EXIT_CART;
+
+	for (size_t i = 0; i < s->asks.n; i++) {
+		if (cart_pick_name(c->b, &s->asks.v[i], &s->pick, &exit_code, &e) < 0) {
+			api_fail_as(c, &e, 422, exit_code);
+			return false;
+		}
+	}
+	return has_two_webs(&s->pick) ? fail_web(c) : plan_carts(c, s);
 }
 
 /* The sizes that the domain allows, or, when it is yet to be made, its owner-to-be. */
@@ -506,6 +495,7 @@ undo(struct api_call *c, const struct err *e, int exit_code)
 
 	s->failure = *e;
 	s->failure_exit = exit_code;
+	(void)api_cart_lines(c, &s->lines, true);
 	api_progress(c, "Removing what was made");
 	app_delete(c->b, s->id, undo_marked, c);
 }
@@ -522,6 +512,10 @@ serves(struct api_call *c, const struct err *e)
 		return;
 	}
 	api_message(c, "info", 0, NULL, "Application %s was created.", s->name);
+	for (size_t i = 0; i < s->carts.n; i++)
+		api_cart_messages(c, s->id, s->carts.v[i].name);
+	for (size_t i = 0; i < s->pick.notices.n; i++)
+		api_message(c, "warning", 0, "cartridges", "%s", s->pick.notices.v[i]);
 	api_load_send_app(c, s->id, 201, NULL);
 }
 
@@ -594,18 +588,32 @@ imported(const char *ref, const char *sha1, const struct err *e, void *arg)
 	app_change(c->b, s->id, take_branch, s, branch_taken, c);
 }
 
-/* The record is there: fill it. */
+/* The gears have their cartridges: fill the application. */
 static void
-begin(struct api_call *c, struct create *s)
+configured(struct api_call *c, const struct err *e)
 {
+	struct create *s = c->state;
+
+	if (e != NULL) {
+		undo(c, e, EXIT_CONFIGURE);
+		return;
+	}
 	if (s->clone_url != NULL) {
 		api_progress(c, "Cloning the repository");
 		repo_import(c->b->repos, s->id, s->clone_url, imported, c);
 	} else if (s->stored_url != NULL) {
-		api_load_settle(c, s->id, serves);
+		serves(c, NULL);
 	} else {
 		build(c, s);
 	}
+}
+
+/* The record is there. */
+static void
+begin(struct api_call *c, struct create *s)
+{
+	api_progress(c, "Setting the cartridges up");
+	api_load_settle_lines(c, s->id, &s->lines, configured);
 }
 
 static void make_record(struct api_call *c);
@@ -710,6 +718,7 @@ api_create_app(struct api_call *c)
 
 	api_call_keep(c, s, create_free);
 	if (read_flags(c, s) && read_name(c, s) && read_git_url(c, s) && read_carts(c, s) &&
-	    read_domain(c, s) && read_size(c, s) && read_vars(c, s) && read_settings(c, s))
+	    read_domain(c, s) && read_size(c, s) && read_vars(c, s) && read_settings(c, s) &&
+	    pick_carts(c, s))
 		make_record(c);
 }

@@ -40,6 +40,8 @@ void api_cart_list_by(struct api_call *c);
 void api_cart_show(struct api_call *c);
 void api_cart_of_app(struct api_call *c);
 void api_cart_of_app_show(struct api_call *c);
+void api_cart_add(struct api_call *c);
+void api_cart_remove(struct api_call *c);
 
 /* api_app.c */
 void api_app_list(struct api_call *c);

@@ -47,6 +47,7 @@ struct settle {
 	struct rollout_wait *wait; /* ends by itself with settle_done */
 	struct loop_timer *late;   /* owned */
 	int64_t max_ms;
+	struct str_list *lines; /* borrowed or NULL */
 	api_load_then_fn *then;
 };
 
@@ -66,7 +67,10 @@ settle_line(const char *line, void *arg)
 {
 	const struct settle *s = arg;
 
-	api_progress(s->c, line);
+	if (!str_has_prefix(line, "CLIENT_"))
+		api_progress(s->c, line);
+	else if (s->lines != NULL)
+		str_list_add(s->lines, line);
 }
 
 static void
@@ -100,22 +104,36 @@ settle_late(void *arg)
 	settle_end(s, &e);
 }
 
-void
-api_load_settle_within(
-    struct api_call *c, const char *app_id, int64_t max_ms, api_load_then_fn *then)
+static void
+settle(struct api_call *c, const char *app_id, int64_t max_ms, struct str_list *lines,
+    api_load_then_fn *then)
 {
 	struct settle *s = xcalloc(1, sizeof *s);
 
-	*s = (struct settle){ .c = c, .max_ms = max_ms, .then = then };
+	*s = (struct settle){ .c = c, .max_ms = max_ms, .lines = lines, .then = then };
 	c->waiting = s;
 	s->late = loop_timer_start(c->b->loop, max_ms, false, settle_late, s);
 	s->wait = rollout_wait(c->b->rollout, app_id, settle_line, settle_done, s);
 }
 
 void
+api_load_settle_within(
+    struct api_call *c, const char *app_id, int64_t max_ms, api_load_then_fn *then)
+{
+	settle(c, app_id, max_ms, NULL, then);
+}
+
+void
 api_load_settle(struct api_call *c, const char *app_id, api_load_then_fn *then)
 {
-	api_load_settle_within(c, app_id, SETTLE_MS, then);
+	settle(c, app_id, SETTLE_MS, NULL, then);
+}
+
+void
+api_load_settle_lines(
+    struct api_call *c, const char *app_id, struct str_list *lines, api_load_then_fn *then)
+{
+	settle(c, app_id, SETTLE_MS, lines, then);
 }
 
 void

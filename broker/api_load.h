@@ -7,6 +7,7 @@
 
 #include "broker/access.h"
 #include "lib/base/err.h"
+#include "lib/base/str.h"
 
 struct api_call;
 
@@ -19,6 +20,10 @@ const struct wire_gear_cart *api_load_cart(struct api_call *c, const struct wire
  * call may have lost its client meanwhile; it is there all the same. */
 typedef void api_load_then_fn(struct api_call *c, const struct err *e);
 void api_load_settle(struct api_call *c, const char *app_id, api_load_then_fn *then);
+/* The lines of cartridges' scripts (CLIENT_…) that come with a failure are added to `lines`, which
+ * lives until then. */
+void api_load_settle_lines(
+    struct api_call *c, const char *app_id, struct str_list *lines, api_load_then_fn *then);
 /* At most so long; ERR_BUSY then. (Of the above: 15 minutes.) */
 void api_load_settle_within(
     struct api_call *c, const char *app_id, int64_t max_ms, api_load_then_fn *then);

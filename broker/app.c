@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "broker/app_cart.h"
 #include "broker/broker.h"
 #include "broker/event_log.h"
 #include "broker/catalog.h"
@@ -204,11 +205,10 @@ gear_fill(const struct broker *b, const struct wire_app *a, const struct wire_en
 		.keep_deployments = a->keep_deployments,
 		.env_rev = a->spec.env_rev,
 		.is_scalable = a->scalable,
+		.cart_rev = a->spec.cart_rev,
 		.want = WIRE_WANT_PRESENT,
 	};
-	for (size_t i = 0; i < a->cartridges.n; i++)
-		codec_copy(&wire_gear_cart_codec,
-		    codec_list_add(&wire_gear_cart_codec, &g->cartridges), &a->cartridges.v[i]);
+	app_cart_copy_to_gear(&g->cartridges, &a->cartridges);
 	for (size_t i = 0; i < env->vars.n; i++)
 		vars_add(&g->env, env->vars.v[i].name, env->vars.v[i].value);
 	wire_storage_list_copy(&g->storage, &a->storage);
@@ -230,7 +230,9 @@ put_new_gear(const struct broker *b, struct store_txn *t, const struct wire_app 
     const struct wire_env *env, const char *uuid, struct err *e)
 {
 	const struct wire_gear_cart *web = web_cart(a);
-	AUTO(free) char *cart = web == NULL ? NULL : xasprintf("%s-%s", web->name, web->version);
+	bool is_archive = web != NULL && web->digest != NULL && web->digest[0] != '\0';
+	AUTO(free)
+	char *cart = web == NULL || is_archive ? NULL : xasprintf("%s-%s", web->name, web->version);
 	AUTO(free) char *node = NULL;
 	AUTO_FINI(wire_gear_fini) struct wire_gear g = { 0 };
 	const struct wire_limits *limits = catalog_profile(a->profile);
@@ -368,7 +370,12 @@ app_create(struct broker *b, const struct app_new *n, app_done_fn *done, void *a
 		.stop_timeout_s = STOP_TIMEOUT_S,
 		.start_timeout_s = START_TIMEOUT_S,
 		.secret_token = secret_random_text(SECRET_TOKEN_LEN),
-		.spec = { .running = true, .gears = n->gears, .deployment = xstrdup("") },
+		/* the cartridges are a change that is to be made: nothing is rolled before */
+		.spec = { .running = true,
+		    .gears = n->gears,
+		    .deployment = xstrdup(""),
+		    .cart_rev = 1,
+		    .cart_at = (int64_t)time(NULL) },
 		.status = { .deployment = xstrdup(""),
 		    .phase = xstrdup("idle"),
 		    .failure = xstrdup("") },

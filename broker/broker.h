@@ -38,6 +38,7 @@ struct broker_conf {
 	int64_t max_gears;         /* default of new users */
 	int64_t keep_deployments;
 	int64_t pack_max_mb; /* of one push */
+	bool allow_obsolete; /* cartridges */
 	bool log_json;
 	char *log_level;
 };

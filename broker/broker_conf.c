@@ -41,6 +41,8 @@ static const struct conf_item items[] = {
 	    "Deployments that a new application keeps for rollbacks."),
 	CONF_INT(struct broker_conf, pack_max_mb, "pack-max-mb", 1, 1 << 20, "2048",
 	    "Size of the pack of one push, in MB."),
+	CONF_BOOL(struct broker_conf, allow_obsolete, "allow-obsolete", "false",
+	    "Obsolete cartridges may be added to applications."),
 	CONF_BOOL(struct broker_conf, log_json, "log-json", "false", "Log lines as JSON."),
 	CONF_STR(struct broker_conf, log_level, "log-level", "info",
 	    "Least level that is logged: debug, info, warn, error."),

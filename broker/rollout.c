@@ -46,7 +46,7 @@ struct ctl {
 	/* of the transaction under way: */
 	bool is_switch, is_app_gone;
 	char *failure; /* owned */
-	struct str_list tail, notes;
+	struct str_list tail, notes, messages;
 };
 
 struct rollout {
@@ -70,6 +70,7 @@ ctl_free(void *p)
 	free(c->failure);
 	str_list_fini(&c->tail);
 	str_list_fini(&c->notes);
+	str_list_fini(&c->messages);
 	free(c->id);
 	free(c);
 }
@@ -143,6 +144,8 @@ tell_failure(struct ctl *c)
 	struct err e = { 0 };
 	struct buf text = { 0 };
 
+	for (size_t i = 0; i < c->messages.n; i++)
+		say(c, c->messages.v[i]);
 	if (c->tail.n > 0)
 		say(c, "The last lines of its output:");
 	for (size_t i = 0; i < c->tail.n; i++) {
@@ -257,6 +260,9 @@ submit(struct ctl *c, struct rollout_step *st)
 	str_list_fini(&c->notes);
 	c->notes = st->notes;
 	st->notes = (struct str_list){ 0 };
+	str_list_fini(&c->messages);
+	c->messages = st->messages;
+	st->messages = (struct str_list){ 0 };
 	rollout_step_seal(st);
 	store_txn_submit(c->r->b->store, STEAL(st->t), on_stored, c);
 }

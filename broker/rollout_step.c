@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "broker/app_cart.h"
 #include "broker/broker.h"
 #include "broker/event_log.h"
 #include "broker/record.h"
@@ -53,6 +54,7 @@ rollout_step_fini(struct rollout_step *st)
 	free(STEAL(st->failure));
 	str_list_fini(&st->tail);
 	str_list_fini(&st->notes);
+	str_list_fini(&st->messages);
 }
 
 struct store_txn *
@@ -151,7 +153,8 @@ is_target(const struct rollout_step *st, const struct app_view_instance *i)
 	const struct wire_app_spec *s = &st->app.spec;
 
 	return is_live(i) && strcmp(i->rec.spec.deployment_id, s->deployment) == 0 &&
-	       i->rec.restart_gen == s->restart_gen && i->rec.env_rev == s->env_rev;
+	       i->rec.restart_gen == s->restart_gen && i->rec.env_rev == s->env_rev &&
+	       i->rec.cart_rev >= s->cart_roll;
 }
 
 static const struct app_view_instance *
@@ -179,7 +182,8 @@ is_rolling(const struct wire_app *a)
 {
 	return !is_same(a->spec.deployment, a->status.deployment) ||
 	       a->spec.restart_gen != a->status.restart_gen ||
-	       a->spec.env_rev != a->status.env_rev || rollout_step_was_stopped(a);
+	       a->spec.env_rev != a->status.env_rev || app_cart_is_pending(a) ||
+	       rollout_step_was_stopped(a);
 }
 
 bool
@@ -247,6 +251,7 @@ create_instance(struct rollout_step *st, const struct app_view_gear *g,
 	s->want = WIRE_WANT_PRESENT;
 	rec.restart_gen = a->spec.restart_gen;
 	rec.env_rev = a->spec.env_rev;
+	rec.cart_rev = a->spec.cart_rev;
 	rec.created_ms = st->now_ms;
 	fault_point("instance_create");
 	record_put_cas(rollout_step_txn(st), store_key_instance(g->node, s->id), 0,
@@ -469,6 +474,7 @@ plan_idle(struct rollout_step *st, bool is_stopped)
 {
 	bool is_busy = false;
 
+	rollout_cart_done(st);
 	if (!is_same(st->app.spec.deployment, st->app.status.deployment) ||
 	    st->app.spec.restart_gen != st->app.status.restart_gen ||
 	    st->app.spec.env_rev != st->app.status.env_rev)
@@ -505,6 +511,8 @@ rollout_step_plan(struct rollout_step *st)
 	}
 	service_plan(st);
 	if (st->t != NULL)
+		return;
+	if (rollout_cart_waits(st))
 		return;
 	if (!st->app.spec.running)
 		plan_idle(st, true);

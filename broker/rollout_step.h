@@ -32,6 +32,7 @@ struct rollout_step {
 	char *failure;         /* t gives up what was wanted: why; owned */
 	struct str_list tail;  /* with failure: the last lines of the failed instance */
 	struct str_list notes; /* with is_switch: for the pusher */
+	struct str_list messages; /* with failure: lines of cartridges, CLIENT_ERROR and others */
 };
 
 /* Loads the application; false: it has no record. */
@@ -55,6 +56,11 @@ void rollout_step_again(struct rollout_step *st, int64_t ms);
 void rollout_step_want(
     struct rollout_step *st, const struct app_view_instance *i, enum wire_want want);
 void rollout_step_retire(struct rollout_step *st, const struct app_view_instance *i);
+
+/* rollout_cart.c: a change of cartridges is not yet made by all gears, or was given up. */
+bool rollout_cart_waits(struct rollout_step *st);
+/* It is made, and rolled where that was needed. */
+void rollout_cart_done(struct rollout_step *st);
 
 /* rollout_remove.c: the end of instances, gears and applications. */
 void rollout_remove_instances(struct rollout_step *st); /* those retired or gone */

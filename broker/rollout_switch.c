@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "broker/app.h"
+#include "broker/app_cart.h"
 #include "broker/app_view.h"
 #include "broker/broker.h"
 #include "broker/event_log.h"
@@ -188,6 +189,7 @@ rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v
 	mem_set_str(&a->status.phase, n > 0 ? "idle" : a->spec.running ? "idle" : "stopping");
 	a->status.restart_gen = a->spec.restart_gen;
 	a->status.env_rev = a->spec.env_rev;
+	rollout_cart_done(st);
 	st->is_app_changed = st->is_switch = st->waits_for_router = true;
 	if (n == 0) { /* nothing runs: the caller sees to instances */
 		(void)route_plan_put(st->b, rollout_step_txn(st), a, WIRE_ROUTE_STOPPED, NULL, 0);
@@ -249,11 +251,17 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 	bool was_stopped = rollout_step_was_stopped(a);
 	bool is_scale = is_same(a->spec.deployment, a->status.deployment) &&
 	                a->spec.restart_gen == a->status.restart_gen &&
-	                a->spec.env_rev == a->status.env_rev;
+	                a->spec.env_rev == a->status.env_rev && !app_cart_is_pending(a);
+	bool is_cart_pending = app_cart_is_pending(a); /* variables get a turn of their own */
+	bool is_cart_rolled = a->spec.cart_roll != a->status.cart_roll;
+	int64_t cart_roll = a->spec.cart_roll;
 	int64_t gears = 0;
 
 	fault_point("rollout_give_up");
-	app_put_back_vars(st->b, rollout_step_txn(st), a);
+	if (is_cart_pending)
+		app_cart_put_back(st->b, rollout_step_txn(st), a);
+	else
+		app_put_back_vars(st->b, rollout_step_txn(st), a);
 	free(st->failure);
 	st->failure = failure_text(bad, why);
 	if (bad != NULL)
@@ -268,7 +276,8 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 		const struct app_view_instance *i = st->v->instances[k];
 		bool is_new = !is_same(i->rec.spec.deployment_id, a->status.deployment) ||
 		              i->rec.restart_gen != a->status.restart_gen ||
-		              i->rec.env_rev != a->status.env_rev || was_stopped ||
+		              i->rec.env_rev != a->status.env_rev ||
+		              (is_cart_rolled && i->rec.cart_rev >= cart_roll) || was_stopped ||
 		              app_view_is(i, WIRE_INSTANCE_FAILED);
 
 		if (!rollout_step_is_web(i))
@@ -286,7 +295,8 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 		a->spec.running = false;
 	mem_set_str(&a->spec.deployment, a->status.deployment == NULL ? "" : a->status.deployment);
 	a->spec.restart_gen = a->status.restart_gen;
-	a->spec.env_rev = a->status.env_rev;
+	if (!is_cart_pending)
+		a->spec.env_rev = a->status.env_rev;
 	mem_set_str(&a->status.phase, was_stopped ? "stopping" : "idle");
 	mem_set_str(&a->status.failure, st->failure);
 	st->is_app_changed = true;

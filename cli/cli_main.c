@@ -11,6 +11,7 @@ main(int argc, char **argv)
 		cmd_account_table,
 		cmd_app_table,
 		cmd_deploy_table,
+		cmd_cart_table,
 		cmd_env_table,
 		cmd_storage_table,
 		cmd_git_table,

@@ -47,6 +47,7 @@ int cmd_main(const struct cmd *const *tables, int argc, char **argv);
 /* Tables of cli/cmd_*.c; each ends with words NULL. */
 extern const struct cmd cmd_account_table[];
 extern const struct cmd cmd_app_table[];
+extern const struct cmd cmd_cart_table[];
 extern const struct cmd cmd_deploy_table[];
 extern const struct cmd cmd_env_table[];
 extern const struct cmd cmd_git_table[];

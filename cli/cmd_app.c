@@ -48,7 +48,14 @@ run_create(const struct cmd_line *l, struct err *e)
 	buf_adds(&body, "{\"name\":");
 	buf_add_json_str(&body, cmd_arg(l, 0));
 	buf_adds(&body, ",\"cartridges\":[");
-	buf_add_json_str(&body, cmd_arg(l, 1));
+	for (size_t i = 1; i < l->args.n; i++) {
+		bool is_url = strstr(cmd_arg(l, i), "://") != NULL;
+
+		buf_adds(&body, i == 1 ? "" : ",");
+		buf_adds(&body, is_url ? "{\"url\":" : "");
+		buf_add_json_str(&body, cmd_arg(l, i));
+		buf_adds(&body, is_url ? "}" : "");
+	}
 	buf_addf(&body, "],\"scale\":%s", cmd_has(l, "scale") ? "true" : "false");
 	if (cmd_has(l, "from-code")) {
 		buf_adds(&body, ",\"initial_git_url\":");
@@ -253,10 +260,10 @@ static const struct cmd_option delete_options[] = {
 };
 
 const struct cmd cmd_app_table[] = {
-	{ "app create", "NAME CARTRIDGE", 2, 2,
-	    "make an application\n\nIt serves the cartridge's template until the first push. See "
-	    "pinion "
-	    "cartridges.",
+	{ "app create", "NAME CARTRIDGE…", 2, -1,
+	    "make an application\n\nOne web cartridge, and what else it is to have: names (see "
+	    "pinion cartridges) or addresses of manifests. It serves the web cartridge's template "
+	    "until the first push.",
 	    create_options, run_create, false },
 	{ "app list", "", 0, 0, "list the applications", NULL, run_list, false },
 	{ "app show", "[APP]", 0, 1, "show an application", app_options, run_show, false },

@@ -390,7 +390,8 @@ find_programs(struct up *u, struct err *e)
 		if ((u->programs[i] = where_program(names[i], e)) == NULL)
 			return -1;
 	u->hook = where_program("pinion-hook", e);
-	u->cartridges = u->hook == NULL ? NULL : where_data("cartridges", e);
+	if (u->hook != NULL && u->cartridges == NULL)
+		u->cartridges = where_data("cartridges", e);
 	u->stacks = u->cartridges == NULL ? NULL : where_data("stacks", e);
 	return u->stacks == NULL ? -1 : 0;
 }
@@ -416,6 +417,12 @@ up_open(struct up *u, const struct cmd_line *l, struct err *e)
 	const char *listen = cmd_option(l, "listen");
 	const char *router = cmd_option(l, "router-listen");
 
+	if (cmd_option(l, "cartridges") != NULL) {
+		u->cartridges = realpath(cmd_option(l, "cartridges"), NULL);
+		if (u->cartridges == NULL)
+			return err_set(e, ERR_INVALID, "cartridges", "cannot find %s",
+			    cmd_option(l, "cartridges"));
+	}
 	u->listen = xstrdup(listen == NULL ? "127.0.0.1:8000" : listen);
 	u->router_listen = xstrdup(router == NULL ? "127.0.0.1:8080" : router);
 	u->domain = cmd_has(l, "domain") ? cmd_option(l, "domain") : "apps.localhost";
@@ -472,6 +479,7 @@ static const struct cmd_option up_options[] = {
 	{ "listen", 0, "ADDR:PORT", "API and git (127.0.0.1:8000; port 0: a free one)" },
 	{ "router-listen", 0, "ADDR:PORT", "applications (127.0.0.1:8080; port 0: a free one)" },
 	{ "domain", 0, "NAME", "suffix of the applications' host names (apps.localhost)" },
+	{ "cartridges", 0, "DIR", "cartridges of the catalogue (default: the installed ones)" },
 	{ "ready-file", 0, "FILE", "JSON with the addresses, once everything serves" },
 	{ "keep-gears", 0, NULL, "on stop, leave the gears running" },
 	{ NULL, 0, NULL, NULL },

@@ -28,6 +28,8 @@ static const struct codec_field spec_fields[] = {
 	CODEC_INT(struct wire_app_spec, restart_gen, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_app_spec, env_rev, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_app_spec, cart_rev, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_app_spec, cart_roll, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_app_spec, cart_at, 0, INT64_MAX, 0),
 	CODEC_BOOL(struct wire_app_spec, replace, 0),
 	CODEC_INT(struct wire_app_spec, replace_gen, 0, INT64_MAX, 0),
 	CODEC_END,
@@ -40,6 +42,7 @@ static const struct codec_field status_fields[] = {
 	CODEC_INT(struct wire_app_status, restart_gen, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_app_status, env_rev, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_app_status, cart_rev, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_app_status, cart_roll, 0, INT64_MAX, 0),
 	CODEC_STR(struct wire_app_status, failure, REASON_MAX, 0),
 	CODEC_END,
 };

@@ -14,7 +14,9 @@ struct wire_app_spec {
 	char *deployment;    /* id of the deployment that is to run; "" = none yet */
 	int64_t restart_gen; /* raised by restart */
 	int64_t env_rev;     /* raised by a change of variables that is to roll the app */
-	int64_t cart_rev;    /* raised by a change of cartridges that is to roll the app */
+	int64_t cart_rev;    /* raised by each change of cartridges */
+	int64_t cart_roll;   /* instances must be made for this cart_rev at least */
+	int64_t cart_at;     /* when the last change began; Unix time */
 	bool replace;        /* rollout: replace (cannot run twice on its data) */
 	int64_t replace_gen; /* restart_gen of a restart that hands over, though replace is off */
 };
@@ -27,6 +29,7 @@ struct wire_app_status {
 	int64_t restart_gen;
 	int64_t env_rev;
 	int64_t cart_rev;
+	int64_t cart_roll;
 	char *failure; /* of the last rollout; "" = it went well */
 };
 DECLARE_CODEC(wire_app_status, struct wire_app_status)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "broker/app.h"
+#include "broker/app_cart.h"
 #include "broker/build.h"
 #include "broker/change.h"
 #include "broker/node_link.h"
@@ -149,13 +150,17 @@ rollout_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 		return 0;
 	}
 	if (api_world_fakes.rollout_failure != NULL) {
-		app_put_back_vars(b, t, &a);
+		if (app_cart_is_pending(&a))
+			app_cart_put_back(b, t, &a);
+		else
+			app_put_back_vars(b, t, &a);
 		mem_set_str(&a.spec.deployment, a.status.deployment);
 		a.spec.env_rev = a.status.env_rev;
 		w->fails = true;
 	}
 	mem_set_str(&a.status.deployment, a.spec.deployment);
 	a.status.env_rev = a.spec.env_rev;
+	a.status.cart_rev = a.spec.cart_rev;
 	record_put_cas(t, store_key_app(a.domain, a.name), rev, &wire_app_codec, &a);
 	return 0;
 }

@@ -683,7 +683,8 @@ progress_as_lines(void **state)
 	assert_int_equal(api_world_call(w, "POST", "/domain/shop/applications",
 	                     "{\"name\":\"web\",\"cartridges\":[\"php\"]}"),
 	    200);
-	assert_true(str_has_prefix(w->body.p, "{\"progress\":\"Building\"}\n{"));
+	assert_true(str_has_prefix(w->body.p, "{\"progress\":\"Setting the cartridges up\"}\n{"));
+	assert_non_null(strstr(w->body.p, "\n{\"progress\":\"Building\"}\n{"));
 	assert_string_equal(codec_string(codec_get(w->json, "status")), "created");
 	assert_string_equal(codec_string(codec_get(w->json, "type")), "application");
 	/* no progress: the status is in the head */

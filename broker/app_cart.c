@@ -1,0 +1,165 @@
+#include "broker/app_cart.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "broker/broker.h"
+#include "broker/change.h"
+#include "broker/record.h"
+#include "lib/base/mem.h"
+#include "lib/store/store_key.h"
+
+struct op {
+	char *app_id; /* owned */
+	app_cart_plan_fn *plan;
+	void *plan_arg; /* borrowed */
+	app_done_fn *done;
+	void *arg; /* borrowed, handed back */
+};
+
+static void
+op_done(const struct err *e, void *arg)
+{
+	struct op *op = arg;
+
+	op->done(e, op->arg);
+	free(op->app_id);
+	free(op);
+}
+
+void
+app_cart_list_fini(struct wire_gear_cart_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		wire_gear_cart_fini(&l->v[i]);
+	free(l->v);
+	*l = (struct wire_gear_cart_list){ 0 };
+}
+
+void
+app_cart_list_copy(struct wire_gear_cart_list *to, const struct wire_gear_cart_list *from)
+{
+	struct wire_gear_cart_list l = { 0 };
+
+	for (size_t i = 0; i < from->n; i++)
+		codec_copy(
+		    &wire_gear_cart_codec, codec_list_add(&wire_gear_cart_codec, &l), &from->v[i]);
+	app_cart_list_fini(to);
+	*to = l;
+}
+
+/* The archive holds the manifest too. */
+void
+app_cart_copy_to_gear(struct wire_gear_cart_list *to, const struct wire_gear_cart_list *from)
+{
+	app_cart_list_copy(to, from);
+	for (size_t i = 0; i < to->n; i++) {
+		struct wire_gear_cart *c = &to->v[i];
+
+		mem_set_str(&c->manifest, NULL);
+		c->scales_from = c->scales_to = 0;
+	}
+}
+
+bool
+app_cart_is_pending(const struct wire_app *a)
+{
+	return a->spec.cart_rev != a->status.cart_rev;
+}
+
+/* --- the gears --- */
+
+struct put {
+	struct store_txn *t; /* borrowed */
+	const struct wire_app *a;
+};
+
+static bool
+put_gear(const char *key, int64_t rev, void *rec, void *arg)
+{
+	struct wire_gear *g = rec;
+	struct put *p = arg;
+
+	if (strcmp(g->app_id, p->a->id) != 0 || g->want == WIRE_WANT_GONE)
+		return true;
+	app_cart_copy_to_gear(&g->cartridges, &p->a->cartridges);
+	g->cart_rev = p->a->spec.cart_rev;
+	record_put_cas(p->t, xstrdup(key), rev, &wire_gear_codec, g);
+	return true;
+}
+
+static void
+put_gears(struct broker *b, struct store_txn *t, const struct wire_app *a)
+{
+	struct put p = { t, a };
+
+	record_each_with(b->store, STORE_PREFIX_GEAR, a->id, &wire_gear_codec, put_gear, &p);
+}
+
+/* --- the change --- */
+
+static int
+change_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
+{
+	struct op *op = arg;
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	struct app_cart_change c = { .rolls = true };
+	int64_t rev;
+	int rc;
+
+	if (record_app_by_id(b->store, op->app_id, &a, &rev, e) < 0)
+		return -1;
+	if (a.spec.deleted)
+		return err_set(
+		    e, ERR_NOT_FOUND, "application", "Application '%s' is being deleted.", a.name);
+	if (app_cart_is_pending(&a))
+		return err_set(e, ERR_BUSY, "cartridges",
+		    "Another operation is running on the cartridges of application '%s'. Try again "
+		    "when it has ended.",
+		    a.name);
+	rc = op->plan(&a, &c, op->plan_arg, e);
+	if (rc == 0) {
+		app_cart_list_fini(&a.cartridges_before);
+		if (!c.is_one_way)
+			app_cart_list_copy(&a.cartridges_before, &a.cartridges);
+		app_cart_list_copy(&a.cartridges, &c.cartridges);
+		a.spec.cart_rev++;
+		a.spec.cart_at = (int64_t)time(NULL);
+		if (c.rolls)
+			a.spec.cart_roll = a.spec.cart_rev;
+		put_gears(b, t, &a);
+		record_put_cas(t, store_key_app(a.domain, a.name), rev, &wire_app_codec, &a);
+	}
+	app_cart_list_fini(&c.cartridges);
+	return rc;
+}
+
+void
+app_cart_change(struct broker *b, const char *app_id, app_cart_plan_fn *plan, void *plan_arg,
+    app_done_fn *done, void *arg)
+{
+	struct op *op = xcalloc(1, sizeof *op);
+
+	*op = (struct op){ .app_id = xstrdup(app_id),
+		.plan = plan,
+		.plan_arg = plan_arg,
+		.done = done,
+		.arg = arg };
+	change_start(b, change_build, op_done, op);
+}
+
+void
+app_cart_put_back(struct broker *b, struct store_txn *t, struct wire_app *a)
+{
+	if (!app_cart_is_pending(a))
+		return;
+	if (a->cartridges_before.n > 0) {
+		app_cart_list_copy(&a->cartridges, &a->cartridges_before);
+		app_cart_list_fini(&a->cartridges_before);
+		a->spec.cart_rev++;
+		put_gears(b, t, a);
+	}
+	a->status.cart_rev = a->spec.cart_rev;
+	a->spec.cart_roll = a->status.cart_roll;
+}

@@ -1,0 +1,110 @@
+/* A change of cartridges under way: until each gear has configured what it is to have, nothing is
+ * rolled; one that cannot makes the change be given up. */
+#include <string.h>
+
+#include "broker/app_cart.h"
+#include "broker/broker.h"
+#include "broker/rollout_step.h"
+#include "lib/base/mem.h"
+
+/* Installing may compile; beyond that the node is away or the script hangs. */
+enum { CONFIGURE_MS = 30 * 60 * 1000 };
+
+static const struct wire_gear_cart_status *
+status_of(const struct app_view_gear *g, const char *name)
+{
+	for (size_t i = 0; i < g->status.cartridges.n; i++) {
+		if (strcmp(g->status.cartridges.v[i].name, name) == 0)
+			return &g->status.cartridges.v[i];
+	}
+	return NULL;
+}
+
+static bool
+is_state(const char *state, const char *word)
+{
+	return state != NULL && strcmp(state, word) == 0;
+}
+
+/* Why the gear cannot have its cartridges, or NULL; *ready: it has them all. Caller owns. */
+static char *
+look_at(const struct app_view_gear *g, bool *ready)
+{
+	*ready = false;
+	if (g->status.uuid == NULL || g->status.cart_rev != g->gear.cart_rev)
+		return NULL;
+	for (size_t i = 0; i < g->gear.cartridges.n; i++) {
+		const struct wire_gear_cart *c = &g->gear.cartridges.v[i];
+		const struct wire_gear_cart_status *st = status_of(g, c->name);
+
+		if (st != NULL && is_state(st->state, "failed"))
+			return xasprintf("The cartridge %s-%s could not be set up: %s", c->name,
+			    c->version, st->reason == NULL ? "" : st->reason);
+		if (st != NULL && !is_state(st->state, "configured"))
+			return NULL;
+	}
+	if (is_state(g->status.state, "failed"))
+		return xasprintf("The gear could not be made ready: %s",
+		    g->status.reason == NULL ? "" : g->status.reason);
+	*ready = is_state(g->status.state, "ready");
+	return NULL;
+}
+
+/* What the scripts told the user goes with the failure. */
+static void
+add_messages(struct rollout_step *st, const struct app_view_gear *g)
+{
+	for (size_t i = 0; i < g->status.cartridges.n; i++) {
+		const struct wire_gear_cart_status *c = &g->status.cartridges.v[i];
+
+		for (size_t k = 0; is_state(c->state, "failed") && k < c->messages.n; k++)
+			str_list_add(&st->messages, c->messages.v[k]);
+	}
+}
+
+bool
+rollout_cart_waits(struct rollout_step *st)
+{
+	bool is_waiting = false;
+	int64_t left;
+
+	if (!app_cart_is_pending(&st->app))
+		return false;
+	for (size_t k = 0; k < st->v->gears_n; k++) {
+		const struct app_view_gear *g = st->v->gears[k];
+		AUTO(free) char *why = NULL;
+		bool is_ready = false;
+
+		if (g->rev == 0 || g->gear.want == WIRE_WANT_GONE)
+			continue;
+		why = look_at(g, &is_ready);
+		if (why != NULL) {
+			add_messages(st, g);
+			rollout_give_up(st, NULL, why);
+			return true;
+		}
+		is_waiting = is_waiting || !is_ready;
+	}
+	if (!is_waiting)
+		return false;
+	left = st->app.spec.cart_at * 1000 + CONFIGURE_MS - st->now_ms;
+	if (left <= 0)
+		rollout_give_up(st, NULL, "The node did not set the cartridges up in time.");
+	else
+		rollout_step_again(st, left);
+	return true;
+}
+
+void
+rollout_cart_done(struct rollout_step *st)
+{
+	struct wire_app *a = &st->app;
+
+	if (!app_cart_is_pending(a))
+		return;
+	a->status.cart_rev = a->spec.cart_rev;
+	a->status.cart_roll = a->spec.cart_roll;
+	app_cart_list_fini(&a->cartridges_before);
+	st->is_app_changed = true;
+	(void)rollout_step_txn(st);
+}
