@@ -22,7 +22,9 @@ enum {
 	KEEP_MAX = 1000,
 	EXIT_APP = 101,
 	EXIT_DOMAIN = 127,
-	EXIT_ALIAS = 173
+	EXIT_ALIAS = 173,
+	IDLE_SETTINGS = 3,
+	IDLE_S_MAX = 366 * 86400,
 };
 
 /* --- lists --- */
@@ -114,7 +116,14 @@ struct settings {
 	int64_t keep;
 	char *branch; /* owned or NULL */
 	char *type;   /* owned or NULL */
+	struct {
+		bool is_given;
+		int64_t s;
+	} idle[IDLE_SETTINGS];
 };
+
+/* Seconds without a request; 0: as the platform's; -1: never. */
+static const char *const idle_names[IDLE_SETTINGS] = { "idle_freeze", "idle_reclaim", "idle_stop" };
 
 static void
 settings_free(void *p)
@@ -148,6 +157,12 @@ settings_apply(struct wire_app *a, void *arg, struct err *e)
 	}
 	if (s->type != NULL)
 		mem_set_str(&a->deployment_type, s->type);
+	if (s->idle[0].is_given)
+		a->idle_freeze_s = s->idle[0].s;
+	if (s->idle[1].is_given)
+		a->idle_reclaim_s = s->idle[1].s;
+	if (s->idle[2].is_given)
+		a->idle_stop_s = s->idle[2].s;
 	return 0;
 }
 
@@ -168,6 +183,7 @@ settings_read(const struct api_call *c, struct settings *s, struct err *e)
 {
 	const char *branch = NULL;
 	const char *type = NULL;
+	bool any = false;
 
 	s->has_auto = api_param_has(c->params, "auto_deploy");
 	s->has_keep = api_param_has(c->params, "keep_deployments");
@@ -184,11 +200,16 @@ settings_read(const struct api_call *c, struct settings *s, struct err *e)
 	if (type != NULL && strcmp(type, "git") != 0 && strcmp(type, "binary") != 0)
 		return err_set(e, ERR_INVALID, "deployment_type",
 		    "The deployment type must be 'git' or 'binary'.");
-	if (!s->has_auto && !s->has_keep && !s->has_scale && branch == NULL && type == NULL)
+	for (int i = 0; i < IDLE_SETTINGS; i++) {
+		s->idle[i].is_given = api_param_has(c->params, idle_names[i]);
+		any = any || s->idle[i].is_given;
+		if (api_param_int(c->params, idle_names[i], -1, IDLE_S_MAX, &s->idle[i].s, e) < 0)
+			return -1;
+	}
+	if (!any && !s->has_auto && !s->has_keep && !s->has_scale && branch == NULL && type == NULL)
 		return err_set(e, ERR_INVALID, NULL,
-		    "No changes were given: send auto_deploy, deployment_branch, keep_deployments "
-		    "or "
-		    "deployment_type.");
+		    "No changes were given: send auto_deploy, deployment_branch, keep_deployments, "
+		    "deployment_type, idle_freeze, idle_reclaim or idle_stop.");
 	s->branch = xstrdup_null(branch);
 	s->type = xstrdup_null(type);
 	return 0;

@@ -9,6 +9,7 @@
 #include "broker/broker.h"
 #include "broker/catalog.h"
 #include "broker/event_log.h"
+#include "broker/idler.h"
 #include "broker/record.h"
 #include "lib/base/fault.h"
 #include "lib/base/mem.h"
@@ -29,6 +30,7 @@ struct event {
 	char *text;       /* owned or NULL; for the user, when done */
 	const char *word;
 	int64_t old_gears, gears;
+	int level; /* enum wire_sleep */
 	struct err failure;
 };
 
@@ -138,6 +140,62 @@ static void
 stop(struct api_call *c, const struct wire_app *a)
 {
 	change_state(c, a, "stop", do_stop, "was stopped");
+}
+
+/* To sleep now, whatever its settings say; the next request wakes it. */
+static int
+do_idle(struct wire_app *a, void *arg, struct err *e)
+{
+	const struct event *ev = arg;
+
+	if (!a->spec.running || a->status.deployment == NULL || *a->status.deployment == '\0')
+		return err_set(e, ERR_CONFLICT, "event",
+		    "The application does not run: only one that runs can be put to sleep.");
+	a->spec.sleep_order = idler_order(a);
+	a->spec.sleep = ev->level;
+	return 0;
+}
+
+static int
+do_unidle(struct wire_app *a, void *arg, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	a->spec.sleep = WIRE_SLEEP_AWAKE;
+	return 0;
+}
+
+static void
+idle(struct api_call *c, const struct wire_app *a)
+{
+	struct event *ev = event_new(c, a, "idle");
+	const char *level = NULL;
+	struct err e = { 0 };
+
+	if (api_param_str(c->params, "level", WORD_MAX, &level, &e) < 0) {
+		api_fail_err(c, &e, EXIT_EVENT);
+		return;
+	}
+	ev->level = WIRE_SLEEP_FROZEN;
+	if (level != NULL) {
+		ev->level = WIRE_SLEEP_AWAKE;
+		for (const struct codec_name *n = wire_sleep_names; n->name != NULL; n++)
+			if (strcmp(n->name, level) == 0)
+				ev->level = n->value;
+	}
+	if (ev->level == WIRE_SLEEP_AWAKE) {
+		api_fail(c, 422, EXIT_EVENT, "level",
+		    "Invalid level '%.64s': give frozen, reclaimed or stopped.", level);
+		return;
+	}
+	ev->text = xasprintf("Application %s sleeps until the next request.", a->name);
+	app_change(c->b, a->id, do_idle, ev, event_stored, c);
+}
+
+static void
+unidle(struct api_call *c, const struct wire_app *a)
+{
+	change_state(c, a, "unidle", do_unidle, "is awake");
 }
 
 /* New instances before the old ones go: no request is lost. */
@@ -385,6 +443,8 @@ static const struct event_row rows[] = {
 	{ "reload", ACCESS_SCALE, true, restart },
 	{ "scale-up", ACCESS_SCALE, true, scale_up },
 	{ "scale-down", ACCESS_SCALE, true, scale_down },
+	{ "idle", ACCESS_SCALE, false, idle },
+	{ "unidle", ACCESS_SCALE, false, unidle },
 	{ "activate", ACCESS_EDIT, false, activate },
 	{ "rollback", ACCESS_EDIT, false, rollback },
 	{ "thread-dump", ACCESS_EDIT, false, thread_dump },
@@ -414,7 +474,7 @@ find_row(struct api_call *c, bool of_cart)
 	    "%s%.64s%s. Possible events: start, stop, restart, reload, scale-up, scale-down%s.",
 	    word == NULL ? "The parameter 'event' is required" : "Invalid event '",
 	    word == NULL ? "" : word, word == NULL ? "" : "'",
-	    of_cart ? "" : ", force-stop, activate, rollback");
+	    of_cart ? "" : ", force-stop, idle, unidle, activate, rollback");
 	return NULL;
 }
 

@@ -14,7 +14,7 @@
 enum { EXIT_APP = 101, EXIT_GONE = 112 };
 
 /* What the newest instances of a gear tell; higher wins. */
-enum gear_state { STATE_NONE, STATE_STOPPED, STATE_STARTING, STATE_STARTED };
+enum gear_state { STATE_NONE, STATE_STOPPED, STATE_IDLE, STATE_STARTING, STATE_STARTED };
 
 struct states {
 	const char *gear; /* borrowed */
@@ -34,7 +34,7 @@ see_instance(const char *key, int64_t rev, void *rec, void *arg)
 		return true;
 	switch (i->state) {
 	case WIRE_INSTANCE_READY:
-		now = STATE_STARTED;
+		now = i->sleep == WIRE_SLEEP_AWAKE ? STATE_STARTED : STATE_IDLE;
 		break;
 	case WIRE_INSTANCE_NEW:
 	case WIRE_INSTANCE_STARTING:
@@ -42,6 +42,8 @@ see_instance(const char *key, int64_t rev, void *rec, void *arg)
 		now = STATE_STARTING;
 		break;
 	case WIRE_INSTANCE_STOPPED:
+		now = i->sleep == WIRE_SLEEP_STOPPED ? STATE_IDLE : STATE_STOPPED;
+		break;
 	case WIRE_INSTANCE_STOPPING:
 	case WIRE_INSTANCE_FAILED:
 		now = STATE_STOPPED;
@@ -68,6 +70,8 @@ gear_state(const struct api_call *c, const struct wire_app *a, const char *node,
 		return "started";
 	case STATE_STARTING:
 		return "deploying";
+	case STATE_IDLE:
+		return "idle";
 	case STATE_STOPPED:
 		return "stopped";
 	case STATE_NONE:

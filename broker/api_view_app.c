@@ -175,6 +175,8 @@ app_state(const struct wire_app *a)
 		return "deploying";
 	if (!a->spec.running)
 		return "stopped";
+	if (a->spec.sleep != WIRE_SLEEP_AWAKE)
+		return "idle";
 	return a->status.deployment == NULL || a->status.deployment[0] == '\0' ? "new" : "started";
 }
 
@@ -236,6 +238,10 @@ api_view_app(const struct api_call *c, struct api_json *j, const char *key,
 	api_json_int(j, "keep_deployments", a->keep_deployments);
 	api_json_str(j, "deployment_type", a->deployment_type);
 	api_json_str(j, "state", app_state(a));
+	api_json_str(j, "sleep", wire_sleep_names[a->spec.sleep].name);
+	api_json_int(j, "idle_freeze", a->idle_freeze_s);
+	api_json_int(j, "idle_reclaim", a->idle_reclaim_s);
+	api_json_int(j, "idle_stop", a->idle_stop_s);
 	api_json_str(j, "deployment_id",
 	    a->status.deployment == NULL || *a->status.deployment == '\0' ? NULL
 	                                                                  : a->status.deployment);

@@ -7,6 +7,7 @@
 #include "broker/app_cart.h"
 #include "broker/broker.h"
 #include "broker/event_log.h"
+#include "broker/idler.h"
 #include "broker/catalog.h"
 #include "broker/change.h"
 #include "broker/placement.h"
@@ -72,6 +73,7 @@ op_new(struct broker *b, const char *app_id, app_done_fn *done, void *arg)
 	struct op *op = xcalloc(1, sizeof *op);
 
 	*op = (struct op){ .b = b, .app_id = xstrdup(app_id), .done = done, .arg = arg };
+	idler_touch(b, app_id); /* what changes is used */
 	return op;
 }
 

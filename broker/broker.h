@@ -10,6 +10,7 @@ struct build_queue;
 struct catalog;
 struct change;
 struct http_client;
+struct idler;
 struct loop;
 struct node_link;
 struct push_http;
@@ -38,6 +39,7 @@ struct broker_conf {
 	int64_t max_gears;         /* default of new users */
 	int64_t keep_deployments;
 	int64_t pack_max_mb; /* of one push */
+	int64_t idle_freeze_s, idle_reclaim_s, idle_stop_s; /* without a request; 0: never */
 	bool allow_obsolete; /* cartridges */
 	bool log_json;
 	char *log_level;
@@ -56,6 +58,7 @@ struct broker {
 	struct watch_feed *feeds;
 	struct build_queue *builds;
 	struct rollout *rollout;
+	struct idler *idler; /* NULL: not yet, or no more */
 	struct router_link *routers;
 	struct push_set *pushes;
 	struct push_http *git;

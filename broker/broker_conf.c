@@ -6,6 +6,8 @@
 #include "lib/base/where.h"
 #include "lib/codec/conf.h"
 
+enum { IDLE_S_MAX = 366 * 86400 };
+
 static const struct conf_item items[] = {
 	CONF_STR(
 	    struct broker_conf, data, "data", NULL, "Directory of the state: store, repositories."),
@@ -43,6 +45,16 @@ static const struct conf_item items[] = {
 	    "Size of the pack of one push, in MB."),
 	CONF_BOOL(struct broker_conf, allow_obsolete, "allow-obsolete", "false",
 	    "Obsolete cartridges may be added to applications."),
+	CONF_INT(struct broker_conf, idle_freeze_s, "idle-freeze-after", 0, IDLE_S_MAX, "0",
+	    "Seconds without a request after which an application is frozen; a request wakes it at "
+	    "once. 0: never."),
+	CONF_INT(struct broker_conf, idle_reclaim_s, "idle-reclaim-after", 0, IDLE_S_MAX, "0",
+	    "Seconds after which a frozen application's memory goes to the swap, where there is "
+	    "one; "
+	    "0: never."),
+	CONF_INT(struct broker_conf, idle_stop_s, "idle-stop-after", 0, IDLE_S_MAX, "0",
+	    "Seconds after which a frozen application is stopped until the next request; 0: "
+	    "never."),
 	CONF_BOOL(struct broker_conf, log_json, "log-json", "false", "Log lines as JSON."),
 	CONF_STR(struct broker_conf, log_level, "log-level", "info",
 	    "Least level that is logged: debug, info, warn, error."),

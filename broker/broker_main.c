@@ -14,6 +14,7 @@
 #include "broker/build.h"
 #include "broker/build_record.h"
 #include "broker/catalog.h"
+#include "broker/idler.h"
 #include "broker/node_link.h"
 #include "broker/push.h"
 #include "broker/push_http.h"
@@ -87,6 +88,8 @@ on_internal(struct http_req *r, void *arg)
 			watch_feed_router(d->b.feeds, r);
 		else if (strcmp(path, "/internal/router/report") == 0)
 			router_link_handle(d->b.routers, r);
+		else if (strcmp(path, "/internal/router/traffic") == 0)
+			router_link_traffic(d->b.routers, r);
 		else
 			http_req_reply_text(r, 404, "There is no %s.\n", path);
 	} else {
@@ -241,6 +244,7 @@ open_parts(struct broker *b, struct err *e)
 	b->git = push_http_new(b);
 	b->builds = build_queue_new(b);
 	b->rollout = rollout_new(b);
+	b->idler = idler_new(b);
 	return 0;
 }
 
@@ -256,6 +260,8 @@ close_parts(struct daemon *d)
 	http_server_free(d->hooks);
 	build_queue_free(b->builds);
 	push_set_free(b->pushes);
+	idler_free(b->idler);
+	b->idler = NULL;
 	rollout_free(b->rollout);
 	api_end(b);
 	loop_timer_cancel(d->drain);

@@ -95,6 +95,12 @@ rollout_switch_us(struct rollout *r, const char *app_id)
 	return ctl_of(r, app_id)->switch_us;
 }
 
+void
+rollout_poke(struct rollout *r, const char *app_id)
+{
+	controller_wake(r->controller, app_id);
+}
+
 struct app_view *
 rollout_view(struct rollout *r)
 {

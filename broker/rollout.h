@@ -21,6 +21,9 @@ struct app_view *rollout_view(struct rollout *r);
 /* When the application's last switch was submitted: CLOCK_MONOTONIC in µs; 0: never. */
 int64_t rollout_switch_us(struct rollout *r, const char *app_id);
 
+/* Looks at the application soon. */
+void rollout_poke(struct rollout *r, const char *app_id);
+
 /* Progress for a person: one line without newline; those of a cartridge's scripts with their prefix
  * (CLIENT_ERROR: …). */
 typedef void rollout_line_fn(const char *line, void *arg);

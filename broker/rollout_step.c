@@ -11,6 +11,7 @@
 #include "broker/route_plan.h"
 #include "broker/service.h"
 #include "broker/storage.h"
+#include "broker/sleep_plan.h"
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -509,6 +510,8 @@ rollout_step_plan(struct rollout_step *st)
 		st->is_app_changed = true;
 		return;
 	}
+	if (sleep_plan(st))
+		return;
 	service_plan(st);
 	if (st->t != NULL)
 		return;

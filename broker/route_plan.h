@@ -16,6 +16,10 @@ struct store_txn;
  * instances' addresses are those their nodes reported. With n 0 and state live: requests wait. */
 bool route_plan_put(const struct broker *b, struct store_txn *t, const struct wire_app *a,
     enum wire_route_state state, const struct app_view_instance *const *v, size_t n);
+/* The same while it sleeps (a->spec.sleep_order); wake: addresses of its nodes. */
+bool route_plan_put_asleep(const struct broker *b, struct store_txn *t, const struct wire_app *a,
+    enum wire_route_state state, const struct app_view_instance *const *v, size_t n,
+    const struct str_list *wake);
 void route_plan_delete(const struct broker *b, struct store_txn *t, const struct wire_app *a);
 
 /* Revision of the route (0: none), and whether the instance is on it. */

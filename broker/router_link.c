@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "broker/broker.h"
+#include "broker/idler.h"
 #include "broker/node_link.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
@@ -14,13 +15,18 @@
 #include "lib/loop/loop.h"
 #include "lib/wire/wire_route.h"
 
-enum { REPORT_MAX = 4 << 20, TOKEN_MAX = 4096 };
+enum {
+	REPORT_MAX = 8 << 20,
+	TOKEN_MAX = 4096,
+	LOST_MS = 3600 * 1000, /* a router that is away so long serves no more */
+};
 
 struct router {
 	char *id;
-	int feeds;       /* connected now */
-	int64_t away_ms; /* when the last feed ended; loop time */
-	int64_t rev;     /* in force there */
+	int feeds;           /* connected now */
+	int64_t away_ms;     /* when the last feed ended; loop time */
+	int64_t rev;         /* in force there */
+	int64_t traffic_rev; /* requests by tables before it are told */
 	struct str_list draining;
 };
 
@@ -113,6 +119,7 @@ router_link_attach(struct router_link *rl, const char *router, int by)
 	struct router *r = router_get(rl, router);
 
 	r->feeds += by;
+	r->traffic_rev = 0;
 	if (r->feeds == 0)
 		r->away_ms = loop_now_ms();
 	changed(rl);
@@ -139,6 +146,31 @@ on_report(struct http_req *r, struct str body, const struct err *e, void *arg)
 	rep.draining = (struct str_list){ 0 };
 	http_req_reply(r, 200, NULL, "{}", 2);
 	changed(rl);
+}
+
+static void
+on_traffic(struct http_req *r, struct str body, const struct err *e, void *arg)
+{
+	AUTO_FINI(wire_traffic_fini) struct wire_traffic in = { 0 };
+	struct router_link *rl = arg;
+	struct err bad = { 0 };
+
+	if (e != NULL)
+		return;
+	if (codec_decode(&wire_traffic_codec, body.p, body.n, &in, CODEC_IGNORE, &bad) < 0) {
+		http_req_reply_text(r, 400, "%s: %s\n", bad.field, bad.text);
+		return;
+	}
+	router_get(rl, in.router)->traffic_rev = in.revision;
+	idler_traffic(rl->b->idler, &in);
+	http_req_reply(r, 200, NULL, "{}", 2);
+	changed(rl);
+}
+
+void
+router_link_traffic(struct router_link *rl, struct http_req *r)
+{
+	http_req_read_all(r, REPORT_MAX, on_traffic, rl);
 }
 
 void
@@ -195,6 +227,34 @@ router_link_released(
 		a.wait_ms = left;
 	*again_ms = a.is_held ? 0 : a.wait_ms;
 	return !a.is_held && a.wait_ms == 0;
+}
+
+struct quiet {
+	int64_t rev;
+	bool has_any, is_not;
+};
+
+static void
+ask_quiet(const char *key, void *value, void *arg)
+{
+	const struct router *r = value;
+	struct quiet *q = arg;
+
+	(void)key;
+	if (r->feeds == 0 && loop_now_ms() - r->away_ms > LOST_MS)
+		return;
+	q->has_any = true;
+	if (r->feeds == 0 || r->rev < q->rev || r->traffic_rev < q->rev)
+		q->is_not = true;
+}
+
+bool
+router_link_is_quiet(const struct router_link *rl, int64_t rev)
+{
+	struct quiet q = { .rev = rev };
+
+	map_each(rl->routers, ask_quiet, &q);
+	return q.has_any && !q.is_not;
 }
 
 struct each {

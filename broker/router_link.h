@@ -19,6 +19,8 @@ void router_link_free(struct router_link *take_rl);
 
 /* POST /internal/router/report. Takes the request. */
 void router_link_handle(struct router_link *rl, struct http_req *r);
+/* POST /internal/router/traffic, likewise. */
+void router_link_traffic(struct router_link *rl, struct http_req *r);
 const char *router_link_token(const struct router_link *rl); /* what routers show; borrowed */
 
 /* A feed of the router was connected (+1) or ended (-1). */
@@ -35,6 +37,10 @@ bool router_link_released(
 /* Called after each report and each change of a connection. */
 typedef void router_link_change_fn(void *arg);
 void router_link_on_change(struct router_link *rl, router_link_change_fn *fn, void *arg);
+
+/* Has each router revision rev in force, and told of all requests by the tables before? With none
+ * known, or one away (it may serve an old table): false. */
+bool router_link_is_quiet(const struct router_link *rl, int64_t rev);
 
 /* For the status page: id, revision, connected. */
 typedef bool router_link_visit_fn(const char *router, int64_t rev, bool is_alive, void *arg);

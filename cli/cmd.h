@@ -52,6 +52,7 @@ extern const struct cmd cmd_deploy_table[];
 extern const struct cmd cmd_env_table[];
 extern const struct cmd cmd_git_table[];
 extern const struct cmd cmd_event_table[];
+extern const struct cmd cmd_idle_table[];
 extern const struct cmd cmd_log_table[];
 extern const struct cmd cmd_admin_table[];
 extern const struct cmd cmd_storage_table[];

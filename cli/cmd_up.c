@@ -128,6 +128,8 @@ node_argv(struct str_list *l, void *arg)
 	add(l, "--token-file", file_join(u->dirs.secrets, "node.token"));
 	add(l, "--broker-token-file", file_join(u->dirs.secrets, "broker.token"));
 	add(l, "--stream", xasprintf("unix:%s/node.sock", u->dirs.run));
+	add(l, "--wake", xasprintf("unix:%s/wake.sock", u->dirs.run));
+	add(l, "--wake-token-file", file_join(u->dirs.secrets, "wake.token"));
 	add(l, "--cartridges", xstrdup(u->cartridges));
 	add(l, "--stack", file_join(u->stacks, "host"));
 	add(l, "--ready-fd", xstrdup("3"));
@@ -148,6 +150,7 @@ router_argv(struct str_list *l, void *arg)
 	add(l, "--http", xstrdup(u->router_listen));
 	add(l, "--feed", broker_socket(u));
 	add(l, "--token-file", in_view("secrets/router.token"));
+	add(l, "--wake-token-file", in_view("secrets/wake.token"));
 	add(l, "--state-dir", in_view("data"));
 	add(l, "--access-log", in_view("data/access.log"));
 	add(l, "--ready-fd", xstrdup("3"));

@@ -68,6 +68,7 @@ make_secrets(const struct up_dirs *d, struct err *e)
 	/* root reads them all; the broker each; the router its own. */
 	if (make_token(d, "node.token", d->broker_user.uid, 0400, e) < 0 ||
 	    make_token(d, "broker.token", d->broker_user.uid, 0400, e) < 0 ||
+	    make_token(d, "wake.token", d->router_user.uid, 0400, e) < 0 ||
 	    make_token(d, "router.token", d->router_user.uid, 0440, e) < 0)
 		return -1;
 	return 0;

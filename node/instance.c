@@ -39,7 +39,8 @@ enum {
 bool
 instance_wants_running(const struct instance *i)
 {
-	return i->spec.want == WIRE_WANT_PRESENT && !i->is_forgotten && !i->is_stopping_node;
+	return i->spec.want == WIRE_WANT_PRESENT && !i->is_forgotten && !i->is_stopping_node &&
+	       instance_sleep_wanted(i) != WIRE_SLEEP_STOPPED;
 }
 
 static int64_t
@@ -71,6 +72,7 @@ instance_set_state(struct instance *i, int state)
 	i->status.generation = i->spec.generation;
 	instance_report(i);
 	instance_links_changed(i);
+	instance_sleep_changed(i);
 }
 
 void
@@ -115,11 +117,20 @@ retry_clean(struct instance *i, const struct err *e)
 	i->timer = loop_timer_start(i->table->o.loop, RETRY_CLEAN_MS, false, on_retry_clean, i);
 }
 
+/* It stops only to sleep: what it wrote is there when it wakes. */
+static bool
+is_put_to_sleep(const struct instance *i)
+{
+	return i->spec.want == WIRE_WANT_PRESENT && !i->is_forgotten && i->was_ready &&
+	       instance_sleep_wanted(i) == WIRE_SLEEP_STOPPED;
+}
+
 static void
 on_cleaned(const struct err *e, void *arg)
 {
 	struct instance *i = arg;
-	bool keeps_upper = i->is_releasing || (instance_wants_running(i) && i->was_ready);
+	bool keeps_upper =
+	    i->is_releasing || (instance_wants_running(i) && i->was_ready) || is_put_to_sleep(i);
 
 	if (e != NULL) {
 		retry_clean(i, e);
@@ -370,8 +381,12 @@ serve(struct instance *i)
 	log_info("instance_ready", LOG_STR("instance", i->spec.id),
 	    LOG_INT("platform_us", i->platform_us),
 	    LOG_INT("ready_us", i->was_adopted ? 0 : loop_now_us() - i->begun_us));
+	i->status.sleep = WIRE_SLEEP_AWAKE;
+	if (i->was_left)
+		instance_sleep_adopt(i);
 	fault_point("instance_ready");
 	instance_set_state(i, WIRE_INSTANCE_READY);
+	instance_next(i); /* it may be put to sleep at once */
 }
 
 void
@@ -514,6 +529,9 @@ on_adopted(struct container *c, void *arg)
 
 	i->must_check = false;
 	i->has_remains = true;
+	i->was_left = c != NULL;
+	if (c != NULL && i->spec.sleep == WIRE_SLEEP_STOPPED) /* woken by the daemon before us */
+		i->status.woken_order = i->spec.sleep_order;
 	if (c == NULL || container_note(c, "release") != NULL) {
 		i->container = c;
 		clean(i);
@@ -543,6 +561,7 @@ begin_stop(struct instance *i)
 	bool is_release = i->step == STEP_RELEASE;
 
 	stop_waiting(i);
+	instance_sleep_thaw(i); /* else it would not hear of it */
 	i->step = STEP_STOP;
 	instance_set_state(i, WIRE_INSTANCE_STOPPING);
 	mem_set_str(&i->status.address, "");
@@ -565,6 +584,7 @@ end(struct instance *i)
 		instances_drop(i);
 		return;
 	}
+	i->status.sleep = is_put_to_sleep(i) ? WIRE_SLEEP_STOPPED : WIRE_SLEEP_AWAKE;
 	instance_set_state(
 	    i, i->spec.want == WIRE_WANT_GONE ? WIRE_INSTANCE_GONE : WIRE_INSTANCE_STOPPED);
 	instances_check_stopped(i->table);
@@ -622,6 +642,8 @@ next_when_idle(struct instance *i)
 		return; /* the broker decides */
 	} else {
 		hold_gear(i);
+		if (instance_sleep_waits(i))
+			return;
 		if (i->gear != NULL && i->gear->state == GEAR_READY && !fetch_layers(i))
 			start(i);
 		else if (i->gear != NULL && i->gear->state == GEAR_FAILED && !i->was_ready)
@@ -662,6 +684,8 @@ instance_next(struct instance *i)
 			on_container_end(i->container, i);
 		else if (i->is_late && i->step != STEP_RUN)
 			on_limit(i);
+		else if (i->step == STEP_RUN)
+			instance_sleep_follow(i);
 		break;
 	default: /* one thing at a time: its end comes here */
 		break;

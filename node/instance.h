@@ -59,12 +59,25 @@ void instances_sweep(struct instances *is);
 typedef void instances_done_fn(void *arg);
 void instances_stop_all(struct instances *is, instances_done_fn *done, void *arg);
 
+/* Wakes what this node has of an application, its services first: thaws it, or starts it. order:
+ * the order to sleep that ends (and those before it); 0: the present one. true: all is awake. Else
+ * fn tells (may be NULL) once, later: e ERR_BUSY: not within ms; ERR_SYSTEM: a start failed. */
+typedef void instances_woken_fn(const struct err *e, void *arg);
+struct instances_wait;
+bool instances_wake(struct instances *is, const char *app_id, int64_t order);
+struct instances_wait *instances_wait_awake(
+    struct instances *is, const char *app_id, int64_t ms, instances_woken_fn *fn, void *arg);
+void instances_wait_cancel(struct instances_wait *take_w); /* before fn; NULL is fine */
+
 typedef void instances_each_fn(const struct wire_instance_status *st, void *arg);
 void instances_each(const struct instances *is, instances_each_fn *fn, void *arg);
 /* One that has a network. */
 struct instances_host {
 	const char *id, *app, *gear, *address;
+	int port;
 	bool is_ready;
+	bool is_web;
+	bool was_asleep; /* was put to sleep, once */
 };
 typedef void instances_host_fn(const struct instances_host *host, void *arg);
 void instances_hosts(const struct instances *is, instances_host_fn *fn, void *arg);

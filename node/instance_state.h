@@ -83,6 +83,7 @@ struct instance {
 	int64_t other_port_ms; /* since when another port than $PORT is open; 0: none */
 	int health_status;     /* last answer; 0: none */
 	int64_t health_bad_ms; /* since when it answers wrongly */
+	bool was_left; /* an earlier daemon left it living: its sleep is what the kernel says */
 };
 
 struct instances {
@@ -91,6 +92,7 @@ struct instances {
 	struct str_list bare_links;        /* instances of which only a network was found */
 	struct instance_session *sessions; /* each owned by who opened it */
 	struct str_list leftovers;         /* "gear/id" found at the start, not claimed yet */
+	struct instances_wait *waits;      /* owned: who waits for a wake */
 	instances_done_fn *on_stopped;
 	void *stopped_arg;
 };
@@ -138,6 +140,15 @@ void instance_released(struct instance *i);
 
 /* instance_session.c */
 void instance_sessions_retire(const struct instance *i); /* tells those who are in it */
+/* instance_sleep.c */
+/* What it is to be: what the broker wants, unless a wake ended that order. */
+int instance_sleep_wanted(const struct instance *i);
+void instance_sleep_follow(struct instance *i); /* of a ready one without a job: one step */
+void instance_sleep_adopt(struct instance *i);  /* an earlier daemon's: asleep, or woken? */
+void instance_sleep_thaw(struct instance *i);   /* at once: before anything is done to it */
+/* Must wait for a service of its application that wakes before it. */
+bool instance_sleep_waits(const struct instance *i);
+void instance_sleep_changed(struct instance *i); /* its state did: others may wait for it */
 
 /* instance_table.c */
 void instances_drop(struct instance *i); /* frees it, later */

@@ -278,6 +278,8 @@ instances_close(struct instances *take_is)
 {
 	if (take_is == NULL)
 		return;
+	while (take_is->waits != NULL)
+		instances_wait_cancel(take_is->waits);
 	map_free(take_is->all);
 	str_list_fini(&take_is->leftovers);
 	str_list_fini(&take_is->bare_links);
@@ -347,7 +349,10 @@ instances_hosts(const struct instances *is, instances_host_fn *fn, void *arg)
 			.app = i->spec.app_id,
 			.gear = i->spec.gear,
 			.address = i->link.address,
+			.port = NET_PORT,
 			.is_ready = i->step == STEP_RUN,
+			.is_web = i->spec.kind == WIRE_INSTANCE_WEB,
+			.was_asleep = i->spec.sleep_order != 0,
 		};
 
 		if (i->container != NULL && i->link.address[0] != '\0')

@@ -752,6 +752,47 @@ limits_freeze(const struct limits *l, struct limits_group g, bool frozen, struct
 	return limits_tree_write(dir, "freezer.state", frozen ? "FROZEN" : "THAWED", e);
 }
 
+bool
+limits_is_frozen(const struct limits *l, struct limits_group g)
+{
+	const struct limits_hierarchy *h = limits_tree_v2(&l->tree);
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	AUTO(free) char *dir = NULL;
+
+	if (h == NULL)
+		h = limits_tree_find(&l->tree, LIMITS_FREEZER);
+	if (h == NULL)
+		return false;
+	dir = dir_of(l, h, g);
+	if (h->is_v2)
+		return limits_tree_number(dir, "cgroup.freeze", NULL) == 1;
+	return limits_tree_read(dir, "freezer.state", &b) && !str_has_prefix(b.p, "THAWED");
+}
+
+int
+limits_reclaim(const struct limits *l, struct limits_group g, struct err *e)
+{
+	const struct limits_hierarchy *h = limits_tree_find(&l->tree, LIMITS_MEMORY);
+	AUTO(free) char *dir = NULL;
+	char text[32];
+
+	if (check_names(g, e) < 0)
+		return -1;
+	if (h == NULL)
+		return err_set(e, ERR_SYSTEM, NULL, "this kernel offers no memory controller");
+	dir = dir_of(l, h, g);
+	if (h->is_v2) {
+		(void)snprintf(text, sizeof text, "%lld",
+		    (long long)limits_tree_number(dir, "memory.current", NULL));
+		/* EAGAIN: less could be had than was asked for. */
+		(void)try_write(dir, "memory.reclaim", text);
+		return 0;
+	}
+	(void)try_write(dir, "memory.swappiness", "100");
+	(void)try_write(dir, "memory.force_empty", "0");
+	return 0;
+}
+
 int
 limits_list(const struct limits *l, const char *gear, struct str_list *out, struct err *e)
 {

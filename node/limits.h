@@ -95,6 +95,11 @@ int limits_usage(const struct limits *l, struct limits_group g, struct limits_us
 /* cgroup.freeze or freezer.state. */
 int limits_freeze(
     const struct limits *l, struct limits_group g, bool frozen, struct err *e) MUST_CHECK;
+/* Was it told to freeze? Absent: false. */
+bool limits_is_frozen(const struct limits *l, struct limits_group g);
+/* Asks the kernel to move the group's memory to swap and to drop its share of the page cache; the
+ * kernel gives what it can. Takes tens of ms. */
+int limits_reclaim(const struct limits *l, struct limits_group g, struct err *e) MUST_CHECK;
 
 /* Names of the groups that exist below g (gears, or instances of a gear), over all hierarchies. */
 struct str_list;

@@ -26,6 +26,12 @@ static const struct conf_item items[] = {
 	CONF_STR(struct node_conf, stream, "stream", NULL,
 	    "Where builds, logs and status are served: unix:/PATH or ADDRESS:PORT (default: "
 	    "node.sock in the run directory)."),
+	CONF_STR(struct node_conf, wake, "wake", NULL,
+	    "Where routers wake gears that sleep: unix:/PATH or ADDRESS:PORT (default: wake.sock "
+	    "in "
+	    "the run directory)."),
+	CONF_STR(struct node_conf, wake_token_file, "wake-token-file", NULL,
+	    "File with the token that routers must show there; without it nobody may."),
 	CONF_STR(struct node_conf, cartridges, "cartridges", NULL,
 	    "Directory of the cartridges (default: the installed one)."),
 	CONF_STR(struct node_conf, stack, "stack", NULL,
@@ -52,6 +58,7 @@ node_conf_fini(struct node_conf *c)
 {
 	secret_free(STEAL(c->token));
 	secret_free(STEAL(c->broker_token));
+	secret_free(STEAL(c->wake_token));
 	conf_fini(items, c);
 }
 
@@ -99,6 +106,10 @@ fill_defaults(struct node_conf *c, struct err *e)
 		free(c->stream);
 		c->stream = xasprintf("unix:%s/node.sock", c->run);
 	}
+	if (is_unset(c->wake)) {
+		free(c->wake);
+		c->wake = xasprintf("unix:%s/wake.sock", c->run);
+	}
 	if (is_unset(c->cartridges)) {
 		free(c->cartridges);
 		c->cartridges = where_data("cartridges", e);
@@ -115,7 +126,12 @@ fill_defaults(struct node_conf *c, struct err *e)
 	if (c->token == NULL)
 		return -1;
 	c->broker_token = read_token(c->broker_token_file, "broker-token-file", e);
-	return c->broker_token == NULL ? -1 : 0;
+	if (c->broker_token == NULL)
+		return -1;
+	if (is_unset(c->wake_token_file))
+		return 0;
+	c->wake_token = read_token(c->wake_token_file, "wake-token-file", e);
+	return c->wake_token == NULL ? -1 : 0;
 }
 
 int

@@ -13,6 +13,8 @@ struct node_conf {
 	char *token_file;        /* what we show to the broker */
 	char *broker_token_file; /* what the broker shows to us */
 	char *stream;            /* where we serve */
+	char *wake;              /* where routers may wake gears */
+	char *wake_token_file;   /* what routers show there; NULL: nobody may */
 	char *cartridges, *stack;
 	char *runtime, *seccomp, *volumes;
 	struct str_list allow_net;
@@ -21,6 +23,7 @@ struct node_conf {
 	bool log_json;
 	/* read from the files */
 	char *token, *broker_token; /* secret */
+	char *wake_token;           /* secret; NULL: none */
 };
 
 /* 0; 1: help was printed; -1. Blocks (reads the token files). */

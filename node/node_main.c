@@ -33,6 +33,7 @@
 #include "node/node_dirs.h"
 #include "node/node_stream.h"
 #include "node/node_sync.h"
+#include "node/node_wake.h"
 #include "node/resolver_host.h"
 #include "node/stack.h"
 #include "node/volume.h"
@@ -69,6 +70,7 @@ struct daemon {
 	struct builder *builder;
 	struct node_sync *sync;
 	struct node_stream *stream;
+	struct node_wake *wake; /* NULL: nobody may */
 	struct loop_signal *term, *interrupt;
 	struct loop_timer *collect, *end;
 	void (*stopped)(void *arg); /* of the shutdown under way */
@@ -91,6 +93,7 @@ fill_facts(struct wire_node_facts *out, void *arg)
 	mem_set_str(&out->id, d->conf.id);
 	mem_set_str(&out->version, PACKAGE_VERSION);
 	mem_set_str(&out->stream, d->conf.stream);
+	mem_set_str(&out->wake, d->conf.wake_token == NULL ? NULL : d->conf.wake);
 	mem_set_str(&out->arch, u.machine);
 	out->cores = sysconf(_SC_NPROCESSORS_ONLN);
 	out->memory_mb = (int64_t)(si.totalram / 1024 * si.mem_unit / 1024);
@@ -471,7 +474,15 @@ open_edges(struct daemon *d, struct err *e)
 		.arg = d,
 	};
 	d->stream = node_stream_open(&stream, d->conf.stream, e);
-	return d->stream == NULL ? -1 : node_sync_start(d->sync, e);
+	if (d->stream == NULL)
+		return -1;
+	if (d->conf.wake_token != NULL) {
+		d->wake =
+		    node_wake_open(d->loop, d->instances, d->conf.wake, d->conf.wake_token, e);
+		if (d->wake == NULL)
+			return -1;
+	}
+	return node_sync_start(d->sync, e);
 }
 
 static int
@@ -522,6 +533,7 @@ close_all(struct daemon *d)
 	loop_signal_cancel(d->interrupt);
 	loop_timer_cancel(d->collect);
 	loop_timer_cancel(d->end);
+	node_wake_close(d->wake);
 	node_stream_close(d->stream);
 	builder_free(d->builder);
 	resolver_host_free(d->resolver);

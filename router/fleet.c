@@ -38,6 +38,7 @@ struct fleet {
 	fleet_fn *on_drained;
 	void *arg; /* borrowed, handed to both */
 	int64_t wanted, applied;
+	bool is_stale; /* more was changed while a publication was under way */
 	int port;
 	int undrained; /* lanes with clients */
 	int n;
@@ -85,7 +86,7 @@ on_published(void *arg)
 	host_publication_free(p);
 	if (f->on_change == NULL)
 		return;
-	if (f->wanted != f->applied)
+	if (f->wanted != f->applied || f->is_stale)
 		fleet_publish(f, f->wanted);
 	else
 		f->on_change(f->arg);
@@ -114,7 +115,8 @@ fleet_publish(struct fleet *f, int64_t revision)
 	struct host_publication *p;
 
 	f->wanted = revision;
-	if (f->under_way != NULL)
+	f->is_stale = f->under_way != NULL;
+	if (f->is_stale)
 		return;
 	p = host_table_publish(f->table);
 	if (p == NULL) {
@@ -137,6 +139,34 @@ fleet_publish(struct fleet *f, int64_t revision)
 	f->under_way = p;
 	for (int i = 0; i < f->n; i++)
 		lane_post(f->member[i].lane, apply, p);
+}
+
+void
+fleet_publish_own(struct fleet *f)
+{
+	fleet_publish(f, f->wanted);
+}
+
+void
+fleet_each_lane(struct fleet *f, void (*fn)(struct lane *l, void *arg), void *arg)
+{
+	for (int i = 0; i < f->n; i++)
+		lane_post(f->member[i].lane, fn, arg);
+}
+
+int
+fleet_lanes(const struct fleet *f)
+{
+	return f->n;
+}
+
+void
+fleet_on_sleep(struct fleet *f, void (*fn)(struct lane *l, const struct host_route *r), void *arg)
+{
+	for (int i = 0; i < f->n; i++) {
+		f->member[i].lane->on_sleep = fn;
+		f->member[i].lane->sleep_arg = arg;
+	}
 }
 
 int64_t

@@ -10,7 +10,9 @@
 
 struct access_log;
 struct fleet;
+struct host_route;
 struct host_table;
+struct lane;
 struct loop;
 struct router_conf;
 
@@ -26,6 +28,14 @@ struct host_table *fleet_table(struct fleet *f); /* borrowed; change it, then pu
 /* Makes all changes so far take effect, as revision. Never blocks; what comes while one is under
  * way goes together. */
 void fleet_publish(struct fleet *f, int64_t revision);
+/* The same of a change that no revision has. */
+void fleet_publish_own(struct fleet *f);
+/* Calls fn in each lane, later, in the order of publications. */
+void fleet_each_lane(struct fleet *f, void (*fn)(struct lane *l, void *arg), void *arg);
+int fleet_lanes(const struct fleet *f);
+/* Tells of requests for what is asleep: in their lanes. arg: lane->sleep_arg. */
+void fleet_on_sleep(
+    struct fleet *f, void (*fn)(struct lane *l, const struct host_route *r), void *arg);
 int64_t fleet_applied(const struct fleet *f); /* the revision in force in all lanes */
 bool fleet_is_settled(const struct fleet *f); /* nothing is under way */
 /* Adds the ids of instances off every route that still have requests. */

@@ -1,6 +1,7 @@
 #include "router/host_table.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -267,7 +268,7 @@ parse_address(const struct wire_endpoint *w, struct host_endpoint *ep, struct er
 }
 
 static struct host_endpoint *
-endpoint_ref(struct host_table *t, const struct wire_endpoint *w)
+endpoint_ref(struct host_table *t, const struct wire_endpoint *w, const char *app_id)
 {
 	const char *id = w->id == NULL ? "" : w->id;
 	bool six = strchr(w->address, ':') != NULL;
@@ -283,6 +284,7 @@ endpoint_ref(struct host_table *t, const struct wire_endpoint *w)
 		/* id and name lie together: "id\0address:port\0" */
 		ep = xcalloc(1, base + key_n);
 		ep->lanes = t->lanes;
+		(void)snprintf(ep->app, sizeof ep->app, "%s", app_id == NULL ? "" : app_id);
 		ep->id = (char *)ep + base;
 		ep->name = ep->id + id_n;
 		memcpy(ep->id, key, key_n);
@@ -371,25 +373,44 @@ text_size(const char *s)
 	return (s == NULL ? 0 : strlen(s)) + 1;
 }
 
+/* Words with a space between two; one that holds a space is left out. */
+static char *
+join(const struct str_list *l)
+{
+	struct buf b = { 0 };
+
+	buf_adds(&b, "");
+	for (size_t i = 0; i < l->n; i++) {
+		if (strchr(l->v[i], ' ') == NULL)
+			buf_addf(&b, "%s%s", b.n == 0 ? "" : " ", l->v[i]);
+	}
+	return b.n == 0 ? (buf_fini(&b), xstrdup("")) : buf_steal(&b);
+}
+
 static struct host_route *
 route_new(struct host_table *t, const struct wire_route *w)
 {
 	size_t n = w->endpoints.n;
 	size_t base = sizeof(struct host_route) + n * sizeof(struct host_endpoint *);
-	struct host_route *r = xcalloc(1, base + text_size(w->host) + text_size(w->app_id) +
-	                                      text_size(w->app) + text_size(w->domain));
+	AUTO(free) char *wake = join(&w->wake);
+	struct host_route *r =
+	    xcalloc(1, base + text_size(w->host) + text_size(w->app_id) + text_size(w->app) +
+	                   text_size(w->domain) + text_size(wake));
 	char *at = (char *)r + base;
 
 	r->host = store_text(&at, w->host);
 	r->app_id = store_text(&at, w->app_id);
 	r->app = store_text(&at, w->app);
 	r->domain = store_text(&at, w->domain);
+	r->wake = store_text(&at, wake);
+	r->sleep = w->sleep;
+	atomic_init(&r->is_woken, false);
 	r->host_n = (uint16_t)strlen(r->host);
 	r->hash = hash_key(t->root->seed, r->host, r->host_n);
 	r->state = (uint8_t)w->state;
 	r->timeout_s = (uint32_t)(w->timeout_s < 0 ? 0 : w->timeout_s);
 	for (; r->n < n; r->n++)
-		r->ep[r->n] = endpoint_ref(t, &w->endpoints.v[r->n]);
+		r->ep[r->n] = endpoint_ref(t, &w->endpoints.v[r->n], w->app_id);
 	r->mark = t->mark;
 	atomic_init(&r->turn, t->changes++);
 	return r;
@@ -399,6 +420,7 @@ static bool
 route_equal(const struct host_route *a, const struct host_route *b)
 {
 	return a->n == b->n && a->state == b->state && a->timeout_s == b->timeout_s &&
+	       a->sleep == b->sleep && strcmp(a->wake, b->wake) == 0 &&
 	       strcmp(a->app_id, b->app_id) == 0 && strcmp(a->app, b->app) == 0 &&
 	       strcmp(a->domain, b->domain) == 0 &&
 	       memcmp(a->ep, b->ep, a->n * sizeof(a->ep[0])) == 0;
@@ -496,6 +518,15 @@ host_table_delete(struct host_table *t, const char *host)
 	if (*host == '*')
 		t->draft->wildcards--;
 	return true;
+}
+
+void
+host_table_set_woken(struct host_table *t, const char *host, int64_t order, bool is_woken)
+{
+	const struct host_route *r = host_table_get(t, host, strlen(host));
+
+	if (r != NULL && r->sleep == order)
+		atomic_store(&((struct host_route *)r)->is_woken, is_woken);
 }
 
 /* --- sweeps --- */

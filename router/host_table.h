@@ -38,8 +38,9 @@ struct host_endpoint {
 	struct host_endpoint *next; /* in a publication's list of retired ones */
 	struct host_endpoint *drain_next, **drain_pprev; /* control thread: retired, still used */
 	struct fleet *fleet;                             /* borrowed: whose it is, once retired */
-	char *id;   /* inside this allocation; "" in a static table */
-	char *name; /* "address:port" */
+	char app[32]; /* id of the application of the route that named it first */
+	char *id;     /* inside this allocation; "" in a static table */
+	char *name;   /* "address:port" */
 	int lanes;
 	struct host_use use[];
 };
@@ -47,6 +48,8 @@ struct host_endpoint {
 struct host_route {
 	struct host_route *next; /* in the list of retired ones */
 	atomic_uint turn;        /* counts picks of all lanes, where there is a choice */
+	atomic_bool is_woken;    /* asleep: a request has asked for its wake already */
+	int64_t sleep;           /* the order with which it sleeps; 0: awake */
 	uint32_t hash;
 	uint32_t timeout_s; /* 0: the default */
 	uint32_t mark;      /* control thread: the last sweep that kept it */
@@ -57,6 +60,7 @@ struct host_route {
 	const char *app_id;
 	const char *app;
 	const char *domain;
+	const char *wake; /* where to wake it: URLs, a space between two */
 	struct host_endpoint *ep[];
 };
 
@@ -89,6 +93,8 @@ void host_table_keep(struct host_table *t, const struct host_route *r);
 void host_table_sweep(struct host_table *t);
 /* The control thread's view, with all changes. */
 const struct host_route *host_table_get(const struct host_table *t, const char *host, size_t n);
+/* Whether a request has asked for the wake of a route that sleeps. Control thread. */
+void host_table_set_woken(struct host_table *t, const char *host, int64_t order, bool is_woken);
 /* Whether the instance of a retired endpoint is routed again. */
 bool host_table_has_instance(const struct host_table *t, const struct host_endpoint *ep);
 size_t host_table_count(const struct host_table *t);

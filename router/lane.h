@@ -52,15 +52,17 @@ struct lane {
 	void (*on_gone)(
 	    struct lane *l, struct host_endpoint *ep); /* a retired one has no users here */
 	void (*on_drained)(struct lane *l);            /* the last client left; called once */
-	void (*on_hold)(struct lane *l, const struct host_route *r); /* the first request for r
-	                                                                waits; NULL: nobody asks */
-	struct hold *hold;                                           /* owned: requests that wait */
-	struct upstream_pool *pools;                                 /* all of them */
-	struct access_ring *log; /* borrowed; NULL: no access log */
-	char *scratch;           /* owned: LANE_SCRATCH bytes, valid within one callback */
-	struct buf out;          /* a head or page being made */
-	struct http_head head;   /* the head being parsed */
-	int64_t now_ms;          /* monotonic; of this callback */
+	void (*on_hold)(struct lane *l, const struct host_route *r);  /* the first request for r
+	                                                                 waits; NULL: nobody asks */
+	void (*on_sleep)(struct lane *l, const struct host_route *r); /* a request for one asleep */
+	void *sleep_arg;                                              /* borrowed, for on_sleep */
+	struct hold *hold;           /* owned: requests that wait */
+	struct upstream_pool *pools; /* all of them */
+	struct access_ring *log;     /* borrowed; NULL: no access log */
+	char *scratch;               /* owned: LANE_SCRATCH bytes, valid within one callback */
+	struct buf out;              /* a head or page being made */
+	struct http_head head;       /* the head being parsed */
+	int64_t now_ms;              /* monotonic; of this callback */
 	struct wheel wheel;
 	struct lane_grave *graves;
 	struct proxy *spare; /* owned: exchanges to use again */

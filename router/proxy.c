@@ -740,6 +740,8 @@ attempt(struct proxy *x)
 
 	if (r == NULL)
 		return;
+	if (r->sleep != 0 && l->on_sleep != NULL)
+		l->on_sleep(l, r);
 	if (hold_waits(r)) {
 		hold(x, r);
 		return;

@@ -208,6 +208,11 @@ add_route(const struct host_route *r, void *arg)
 	w.domain = xstrdup(r->domain);
 	w.state = r->state;
 	w.timeout_s = r->timeout_s;
+	w.sleep = r->sleep;
+	for (struct str rest = str_of(r->wake), word; rest.n > 0;) {
+		rest = str_cut(rest, ' ', &word);
+		str_list_take(&w.wake, xstrndup(word.p, word.n));
+	}
 	for (size_t i = 0; i < r->n; i++) {
 		struct wire_endpoint *ep = codec_list_add(&wire_endpoint_codec, &w.endpoints);
 		AUTO(free) char *address = xstrdup(r->ep[i]->name);

@@ -14,6 +14,8 @@ struct router_conf {
 	char *cert;
 	char *feed; /* "unix:/path" or "https://host:port" */
 	char *token_file;
+	char *wake_token_file;
+	int64_t traffic_ms; /* between two reports of traffic */
 	char *id;
 	char *state_dir;
 	char *routes; /* static table */

@@ -19,6 +19,8 @@
 #include "router/route_file.h"
 #include "router/route_watch.h"
 #include "router/router_conf.h"
+#include "router/traffic.h"
+#include "router/wake.h"
 
 struct router {
 	struct router_conf conf;
@@ -27,6 +29,8 @@ struct router {
 	struct access_log *access;
 	struct fleet *fleet;
 	struct route_watch *watch;
+	struct traffic *traffic; /* NULL: nobody to tell */
+	struct wake *wake;       /* NULL: nothing is woken */
 	struct loop_signal *signals[4];
 	struct loop_timer *deadline; /* of the drain */
 	int64_t static_revision;     /* counts loads of the static table */
@@ -171,6 +175,12 @@ start(struct router *r, struct err *e)
 		    route_watch_start(r->watch, e) < 0)
 			return -1;
 	}
+	if (r->conf.feed != NULL &&
+	    (r->traffic = traffic_new(r->loop, r->fleet, &r->conf, e)) == NULL)
+		return -1;
+	if (r->conf.wake_token_file != NULL &&
+	    (r->wake = wake_new(r->loop, r->fleet, &r->conf, e)) == NULL)
+		return -1;
 	r->signals[0] = loop_signal_start(r->loop, SIGTERM, on_stop, r);
 	r->signals[1] = loop_signal_start(r->loop, SIGINT, on_stop, r);
 	r->signals[2] = loop_signal_start(r->loop, SIGHUP, on_hangup, r);
@@ -185,7 +195,11 @@ static void
 finish(struct router *r)
 {
 	route_watch_free(r->watch);
+	traffic_stop(r->traffic);
+	wake_stop(r->wake);
 	fleet_free(r->fleet);
+	traffic_free(r->traffic);
+	wake_free(r->wake);
 	access_log_close(r->access);
 	loop_timer_cancel(r->deadline);
 	for (size_t i = 0; i < ARRAY_LEN(r->signals); i++)

@@ -42,6 +42,7 @@ void
 upstream_pool_take(struct upstream_pool *p)
 {
 	p->active++;
+	p->used_ms = p->lane->now_ms;
 	tell_active(p);
 }
 
@@ -52,6 +53,7 @@ upstream_pool_release(struct upstream_pool *p)
 	struct lane *l = p->lane;
 
 	p->active--;
+	p->used_ms = l->now_ms;
 	tell_active(p);
 	if (p->active != 0 || !p->retired)
 		return;

@@ -26,6 +26,7 @@ struct upstream_pool {
 	struct upstream_conn *idle_last;
 	uint32_t idle_n;
 	uint32_t active;          /* exchanges and tunnels that use it */
+	int64_t used_ms;          /* when the last exchange began or ended; 0: never */
 	int64_t down_until_ms;    /* it refused: others are tried first */
 	int64_t learned_until_ms; /* idle_limit_ms holds until then */
 	int64_t idle_limit_ms;    /* it was seen to close idle connections of that age */

@@ -18,6 +18,7 @@ enum {
 	ACTIVATIONS_MAX = 10000,
 	GEARS_MAX = 10000,
 	SECONDS_MAX = 86400,
+	IDLE_S_MAX = 366 * 86400,
 };
 
 static const struct codec_field spec_fields[] = {
@@ -32,6 +33,8 @@ static const struct codec_field spec_fields[] = {
 	CODEC_INT(struct wire_app_spec, cart_at, 0, INT64_MAX, 0),
 	CODEC_BOOL(struct wire_app_spec, replace, 0),
 	CODEC_INT(struct wire_app_spec, replace_gen, 0, INT64_MAX, 0),
+	CODEC_ENUM(struct wire_app_spec, sleep, wire_sleep_names, CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_app_spec, sleep_order, 0, INT64_MAX, CODEC_OMIT_NULL),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_app_spec, struct wire_app_spec, spec_fields)
@@ -71,6 +74,9 @@ static const struct codec_field app_fields[] = {
 	CODEC_INT(struct wire_app, stop_timeout_s, 0, SECONDS_MAX, 0),
 	CODEC_INT(struct wire_app, request_timeout_s, 0, SECONDS_MAX, 0),
 	CODEC_INT(struct wire_app, start_timeout_s, 0, SECONDS_MAX, 0),
+	CODEC_INT(struct wire_app, idle_freeze_s, -1, IDLE_S_MAX, CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_app, idle_reclaim_s, -1, IDLE_S_MAX, CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_app, idle_stop_s, -1, IDLE_S_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_app, secret_token, 256, CODEC_SECRET),
 	CODEC_BOOL(struct wire_app, pushed, 0),
 	CODEC_OBJ(struct wire_app, spec, &wire_app_spec_codec, 0),

@@ -19,6 +19,8 @@ struct wire_app_spec {
 	int64_t cart_at;     /* when the last change began; Unix time */
 	bool replace;        /* rollout: replace (cannot run twice on its data) */
 	int64_t replace_gen; /* restart_gen of a restart that hands over, though replace is off */
+	int sleep;           /* enum wire_sleep: written by the idler and its commands */
+	int64_t sleep_order; /* of the last order to sleep: Unix time in ms, and rises */
 };
 DECLARE_CODEC(wire_app_spec, struct wire_app_spec)
 
@@ -56,6 +58,10 @@ struct wire_app { /* key: store_key_app(domain, name) */
 	int64_t stop_timeout_s;
 	int64_t request_timeout_s;
 	int64_t start_timeout_s;
+	int64_t idle_freeze_s; /* seconds without a request until then; 0: as the platform's
+	                          setting says; -1: never */
+	int64_t idle_reclaim_s;
+	int64_t idle_stop_s;
 	char *secret_token;
 	bool pushed; /* has a history of its own; until then fetch serves the template */
 	struct wire_app_spec spec;

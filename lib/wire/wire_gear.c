@@ -133,6 +133,14 @@ const struct codec_name wire_instance_kind_names[] = {
 	{ NULL, 0 },
 };
 
+const struct codec_name wire_sleep_names[] = {
+	{ "awake", WIRE_SLEEP_AWAKE },
+	{ "frozen", WIRE_SLEEP_FROZEN },
+	{ "reclaimed", WIRE_SLEEP_RECLAIMED },
+	{ "stopped", WIRE_SLEEP_STOPPED },
+	{ NULL, 0 },
+};
+
 static const struct codec_field instance_fields[] = {
 	CODEC_STR(struct wire_instance, id, ID_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_instance, gear, UUID_MAX, CODEC_REQUIRED),
@@ -151,6 +159,8 @@ static const struct codec_field instance_fields[] = {
 	CODEC_BOOL(struct wire_instance, retires, 0),
 	CODEC_INT(struct wire_instance, generation, 0, INT64_MAX, 0),
 	CODEC_ENUM(struct wire_instance, want, wire_want_names, CODEC_REQUIRED),
+	CODEC_ENUM(struct wire_instance, sleep, wire_sleep_names, CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_instance, sleep_order, 0, INT64_MAX, CODEC_OMIT_NULL),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_instance, struct wire_instance, instance_fields)
@@ -170,6 +180,8 @@ static const struct codec_field instance_status_fields[] = {
 	CODEC_INT(struct wire_instance_status, restarts, 0, INT64_MAX, 0),
 	CODEC_STR(struct wire_instance_status, crash, REASON_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_instance_status, crash_ms, 0, INT64_MAX, CODEC_OMIT_NULL),
+	CODEC_ENUM(struct wire_instance_status, sleep, wire_sleep_names, CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_instance_status, woken_order, 0, INT64_MAX, CODEC_OMIT_NULL),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_instance_status, struct wire_instance_status, instance_status_fields)

@@ -110,6 +110,15 @@ enum wire_instance_kind {
 };
 extern const struct codec_name wire_instance_kind_names[]; /* web service worker run */
 
+/* How deep an instance sleeps. Each is cheaper than the one before, and wakes more slowly. */
+enum wire_sleep {
+	WIRE_SLEEP_AWAKE,
+	WIRE_SLEEP_FROZEN,    /* no process runs; memory is kept */
+	WIRE_SLEEP_RECLAIMED, /* frozen, and its memory in the swap where there is one */
+	WIRE_SLEEP_STOPPED,   /* no process is there */
+};
+extern const struct codec_name wire_sleep_names[]; /* awake frozen reclaimed stopped */
+
 /* kind "instance"; key = id. The unit of running: one container of a gear. */
 struct wire_instance {
 	char *id; /* "<first 8 of gear uuid>-<6 hex>", unique for ever */
@@ -128,7 +137,10 @@ struct wire_instance {
 	int64_t stop_timeout_s;  /* SIGTERM … SIGKILL; default 30 */
 	bool retires; /* off the route: who is in it is told; goes when they left, or in 10 min */
 	int64_t generation;      /* raised by each change of want */
-	int want; /* present: run; stopped: stop and keep nothing running; gone: remove */
+	int want;  /* present: run; stopped: stop and keep nothing running; gone: remove */
+	int sleep; /* enum wire_sleep: of one that is to be present. No change of generation */
+	int64_t sleep_order; /* rises with each order to sleep: a wake names the one it ends, and
+	                        what is ordered no higher counts no more */
 };
 DECLARE_CODEC(wire_instance, struct wire_instance)
 
@@ -158,9 +170,11 @@ struct wire_instance_status {
 	struct str_list notes; /* lines for the pusher: "listens on port 3000 instead of $PORT" */
 	int64_t started_ms;    /* Unix time in ms */
 	int64_t restarts;
-	bool has_sessions;     /* somebody is in it */
-	char *crash;      /* how it last ended unasked, after it was ready; "" = never */
-	int64_t crash_ms; /* Unix time in ms; 0 = never */
+	bool has_sessions;   /* somebody is in it */
+	char *crash;         /* how it last ended unasked, after it was ready; "" = never */
+	int64_t crash_ms;    /* Unix time in ms; 0 = never */
+	int sleep;           /* enum wire_sleep: how it is */
+	int64_t woken_order; /* the highest order to sleep that a wake has ended */
 };
 DECLARE_CODEC(wire_instance_status, struct wire_instance_status)
 struct wire_instance_status_list {

@@ -78,6 +78,7 @@ static const struct codec_field facts_fields[] = {
 	CODEC_STR(struct wire_node_facts, id, ID_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_node_facts, version, 64, 0),
 	CODEC_STR(struct wire_node_facts, stream, PATH_LEN_MAX, 0),
+	CODEC_STR(struct wire_node_facts, wake, PATH_LEN_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_node_facts, arch, 32, 0),
 	CODEC_INT(struct wire_node_facts, cores, 0, 65536, 0),
 	CODEC_INT(struct wire_node_facts, memory_mb, 0, INT64_MAX, 0),

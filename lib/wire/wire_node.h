@@ -67,6 +67,7 @@ struct wire_node_facts {
 	char *id;
 	char *version;
 	char *stream; /* address of its stream endpoint: "unix:/path" or "https://host:port" */
+	char *wake;   /* likewise, where routers may wake its gears; NULL: nowhere */
 	char *arch;
 	int64_t cores;
 	int64_t memory_mb;

@@ -6,6 +6,8 @@ enum {
 	ENDPOINTS_MAX = 10000,
 	DRAINING_MAX = 100000,
 	SECONDS_MAX = 86400,
+	WAKE_MAX = 64,        /* nodes of one application */
+	TRAFFIC_MAX = 100000, /* applications in one report */
 };
 
 const struct codec_name wire_route_state_names[] = {
@@ -32,9 +34,39 @@ static const struct codec_field route_fields[] = {
 	CODEC_ENUM(struct wire_route, state, wire_route_state_names, CODEC_REQUIRED),
 	CODEC_LIST(struct wire_route, endpoints, &wire_endpoint_codec, ENDPOINTS_MAX, 0),
 	CODEC_INT(struct wire_route, timeout_s, 0, SECONDS_MAX, 0),
+	CODEC_INT(struct wire_route, sleep, 0, INT64_MAX, CODEC_OMIT_NULL),
+	CODEC_STRS(struct wire_route, wake, WAKE_MAX, CODEC_OMIT_NULL),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_route, struct wire_route, route_fields)
+
+static const struct codec_field wake_fields[] = {
+	CODEC_STR(struct wire_wake, app_id, ID_MAX, CODEC_REQUIRED),
+	CODEC_INT(struct wire_wake, order, 0, INT64_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_wake, struct wire_wake, wake_fields)
+
+static const struct codec_field woken_fields[] = {
+	CODEC_LIST(struct wire_woken, endpoints, &wire_endpoint_codec, ENDPOINTS_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_woken, struct wire_woken, woken_fields)
+
+static const struct codec_field traffic_app_fields[] = {
+	CODEC_STR(struct wire_traffic_app, id, ID_MAX, CODEC_REQUIRED),
+	CODEC_INT(struct wire_traffic_app, ago_ms, 0, INT64_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_traffic_app, struct wire_traffic_app, traffic_app_fields)
+
+static const struct codec_field traffic_fields[] = {
+	CODEC_STR(struct wire_traffic, router, ID_MAX, CODEC_REQUIRED),
+	CODEC_INT(struct wire_traffic, revision, 0, INT64_MAX, 0),
+	CODEC_LIST(struct wire_traffic, apps, &wire_traffic_app_codec, TRAFFIC_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_traffic, struct wire_traffic, traffic_fields)
 
 static const struct codec_field router_report_fields[] = {
 	CODEC_STR(struct wire_router_report, router, ID_MAX, CODEC_REQUIRED),

@@ -30,9 +30,43 @@ struct wire_route {
 	char *domain;
 	int state;
 	struct wire_endpoint_list endpoints;
-	int64_t timeout_s; /* of a request; 0 = the router's default */
+	int64_t timeout_s;    /* of a request; 0 = the router's default */
+	int64_t sleep;        /* 0: awake; else the order with which it was put to sleep: a request
+	                         wakes it, see wake */
+	struct str_list wake; /* while asleep: where its nodes are asked, "unix:/path" */
 };
 DECLARE_CODEC(wire_route, struct wire_route)
+
+/* POST /v1/wake of a node: all that it has of an application, up to this order. */
+struct wire_wake {
+	char *app_id;
+	int64_t order;
+};
+DECLARE_CODEC(wire_wake, struct wire_wake)
+/* The answer, once all of it is awake: where its web instances answer. */
+struct wire_woken {
+	struct wire_endpoint_list endpoints;
+};
+DECLARE_CODEC(wire_woken, struct wire_woken)
+
+/* An application that had requests. */
+struct wire_traffic_app {
+	char *id;
+	int64_t ago_ms; /* since the last one ended; 0: some are under way */
+};
+DECLARE_CODEC(wire_traffic_app, struct wire_traffic_app)
+struct wire_traffic_app_list {
+	struct wire_traffic_app *v;
+	size_t n;
+};
+/* POST /internal/router/traffic, every few seconds: those with requests since the last one. */
+struct wire_traffic {
+	char *router;
+	int64_t
+	    revision; /* all requests by tables older than this are in it, or were told before */
+	struct wire_traffic_app_list apps;
+};
+DECLARE_CODEC(wire_traffic, struct wire_traffic)
 
 /* POST /internal/router/report, after each applied revision (coalesced) and when draining changes.
  */
