@@ -38,9 +38,9 @@ struct broker_conf {
 	int64_t ready_fd;          /* >= 0: a JSON line once it serves */
 	int64_t max_gears;         /* default of new users */
 	int64_t keep_deployments;
-	int64_t pack_max_mb; /* of one push */
+	int64_t pack_max_mb;                                /* of one push */
 	int64_t idle_freeze_s, idle_reclaim_s, idle_stop_s; /* without a request; 0: never */
-	bool allow_obsolete; /* cartridges */
+	bool allow_obsolete;                                /* cartridges */
 	bool log_json;
 	char *log_level;
 };

@@ -136,8 +136,8 @@ struct wire_instance {
 	int64_t start_timeout_s; /* until ready; default 60 */
 	int64_t stop_timeout_s;  /* SIGTERM … SIGKILL; default 30 */
 	bool retires; /* off the route: who is in it is told; goes when they left, or in 10 min */
-	int64_t generation;      /* raised by each change of want */
-	int want;  /* present: run; stopped: stop and keep nothing running; gone: remove */
+	int64_t generation; /* raised by each change of want */
+	int want;           /* present: run; stopped: stop and keep nothing running; gone: remove */
 	int sleep; /* enum wire_sleep: of one that is to be present. No change of generation */
 	int64_t sleep_order; /* rises with each order to sleep: a wake names the one it ends, and
 	                        what is ordered no higher counts no more */
