@@ -18,6 +18,7 @@
 #include "node/builder.h"
 #include "node/cart_action.h"
 #include "node/cart_code.h"
+#include "node/cart_store.h"
 #include "node/gear.h"
 #include "node/gear_storage.h"
 #include "node/init_control.h"
@@ -270,7 +271,7 @@ fill_spec(const struct build_container *c, struct container_spec *s)
 	s->id = xstrdup(c->id);
 	s->gear = xstrdup(g->spec.uuid);
 	s->uid_base = g->record.uid_base;
-	gear_add_lowers(g, &c->prepared->codes, g->record.bases.n, s);
+	gear_add_lowers(g, &c->prepared->codes, NULL, s);
 	s->upper = file_join(in->dir, "up");
 	s->work = file_join(in->dir, "work");
 	s->tmp = file_join(in->dir, "tmp");
@@ -400,9 +401,7 @@ build_container_start(
 	for (size_t i = 0; i < j->n; i++) {
 		const struct wire_gear_cart *w = &g->cartridges.v[i];
 
-		j->carts[i] = cart_dir_find(in->o->carts, w->name, w->version, w->cart_version);
-		if (j->carts[i] == NULL)
-			j->carts[i] = cart_dir_find(in->o->carts, w->name, w->version, NULL);
+		j->carts[i] = cart_store_find(in->o->carts, w);
 		if (j->carts[i] != NULL && (w->is_web || j->web == NULL))
 			j->web = j->carts[i];
 	}

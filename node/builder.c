@@ -1,3 +1,4 @@
+#include "node/cart_store.h"
 #include "node/builder.h"
 
 #include <errno.h>
@@ -584,9 +585,7 @@ find_web(const struct builder *b, const struct wire_gear *g, struct err *e)
 		(void)err_set(e, ERR_INVALID, "gear.cartridges", "none of them is a web framework");
 		return NULL;
 	}
-	d = cart_dir_find(b->o.carts, c->name, c->version, c->cart_version);
-	if (d == NULL)
-		d = cart_dir_find(b->o.carts, c->name, c->version, NULL);
+	d = cart_store_find(b->o.carts, c);
 	if (d == NULL)
 		(void)err_set(e, ERR_NOT_FOUND, "gear.cartridges",
 		    "this node does not have the cartridge %s %s", c->name, c->version);

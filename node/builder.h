@@ -9,7 +9,7 @@
 #include "lib/base/err.h"
 
 struct builder;
-struct cart_dir;
+struct cart_store;
 struct container_host;
 struct gear;
 struct http_req;
@@ -24,7 +24,7 @@ struct builder_opts { /* all borrowed for the builder's life */
 	struct worker *worker;
 	struct container_host *containers;
 	const struct node_dirs *dirs;
-	const struct cart_dir *carts;
+	struct cart_store *carts;
 	struct layer_store *layers;
 	struct net *net;      /* builders' way out; NULL: none */
 	const char *resolver; /* socket of pinion-resolver; NULL: none */

@@ -11,20 +11,44 @@
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
+#include "lib/base/secret.h"
 #include "node/container.h"
 #include "node/gear_home.h"
 
-enum { NAME_LEN = 128, BASES_MAX = 64, ENV_MODE = 0640 };
+enum {
+	NAME_LEN = 128,
+	IDENT_LEN = 512,
+	BASES_MAX = 64,
+	LINES_MAX = 1000,
+	ENV_MODE = 0640,
+};
+
+static const struct codec_field cart_fields[] = {
+	CODEC_STR(struct gear_cart, name, NAME_LEN, CODEC_REQUIRED),
+	CODEC_STR(struct gear_cart, ident, IDENT_LEN, CODEC_REQUIRED),
+	CODEC_STR(struct gear_cart, digest, NAME_LEN, CODEC_OMIT_NULL),
+	CODEC_STR(struct gear_cart, short_name, NAME_LEN, 0),
+	CODEC_STR(struct gear_cart, base, NAME_LEN, CODEC_REQUIRED),
+	CODEC_STRS(struct gear_cart, older, BASES_MAX, 0),
+	CODEC_BOOL(struct gear_cart, is_service, 0),
+	CODEC_BOOL(struct gear_cart, is_installed, 0),
+	CODEC_STRS(struct gear_cart, messages, LINES_MAX, 0),
+	CODEC_LIST(struct gear_cart, properties, &wire_var_codec, LINES_MAX, CODEC_SECRET),
+	CODEC_END,
+};
+DEFINE_CODEC(gear_cart, struct gear_cart, cart_fields)
 
 static const struct codec_field record_fields[] = {
-	CODEC_INT(struct gear_record, format, 1, 1, CODEC_REQUIRED),
+	CODEC_INT(struct gear_record, format, 1, 2, CODEC_REQUIRED),
 	CODEC_STR(struct gear_record, uuid, NAME_LEN, CODEC_REQUIRED),
 	CODEC_INT(struct gear_record, uid_base, CONTAINER_IDS, UINT32_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct gear_record, app_id, NAME_LEN, 0),
 	CODEC_STR(struct gear_record, volume, NAME_LEN, 0),
 	CODEC_INT(struct gear_record, disk_mb, 0, INT32_MAX, 0),
-	CODEC_STRS(struct gear_record, bases, BASES_MAX, 0),
+	CODEC_STRS(struct gear_record, bases, BASES_MAX, CODEC_OMIT_NULL),
+	CODEC_LIST(struct gear_record, carts, &gear_cart_codec, BASES_MAX, 0),
 	CODEC_BOOL(struct gear_record, is_made, 0),
+	CODEC_BOOL(struct gear_record, was_ready, 0),
 	CODEC_END,
 };
 DEFINE_CODEC(gear_record, struct gear_record, record_fields)
@@ -38,16 +62,124 @@ gear_save(const struct gear *g, struct err *e)
 	return file_replace(path, json, strlen(json), 0600, e);
 }
 
-void
-gear_add_lowers(
-    const struct gear *g, const struct str_list *code_dirs, size_t n, struct container_spec *s)
+struct gear_cart *
+gear_cart_find(const struct gear *g, const char *name)
 {
-	for (size_t i = n; i > 0; i--) {
-		str_list_take(&s->lowers, xasprintf("%s/base/%zu", g->dir, i));
-		if (code_dirs != NULL && i - 1 < code_dirs->n && code_dirs->v[i - 1][0] != '\0')
-			str_list_add(&s->lowers, code_dirs->v[i - 1]);
+	for (size_t i = 0; i < g->record.carts.n; i++) {
+		if (strcmp(g->record.carts.v[i].name, name) == 0)
+			return &g->record.carts.v[i];
 	}
-	str_list_take(&s->lowers, xasprintf("%s/base/0", g->dir));
+	return NULL;
+}
+
+char *
+gear_cart_ident(const struct wire_gear_cart *c, const char *vendor)
+{
+	if (vendor == NULL)
+		vendor = c->vendor == NULL ? "" : c->vendor;
+	return xasprintf("%s:%s:%s:%s", vendor, c->name, c->version,
+	    c->cart_version == NULL ? "" : c->cart_version);
+}
+
+/* The i-th field of an identity, which has four; caller owns. */
+static char *
+ident_part(const char *ident, int i)
+{
+	while (i-- > 0 && ident != NULL) {
+		ident = strchr(ident, ':');
+		ident = ident == NULL ? NULL : ident + 1;
+	}
+	return ident == NULL ? xstrdup("") : xstrndup(ident, strcspn(ident, ":"));
+}
+
+void
+gear_cart_spec(const struct gear_cart *c, struct wire_gear_cart *out)
+{
+	out->vendor = ident_part(c->ident, 0);
+	out->name = xstrdup(c->name);
+	out->version = ident_part(c->ident, 2);
+	out->cart_version = ident_part(c->ident, 3);
+	out->digest = xstrdup_null(c->digest);
+	out->is_service = c->is_service;
+}
+
+void
+gear_forget_carts(struct gear *g)
+{
+	struct gear_cart_list *l = &g->record.carts;
+
+	for (size_t i = 0; i < l->n; i++)
+		gear_cart_fini(&l->v[i]);
+	free(l->v);
+	*l = (struct gear_cart_list){ 0 };
+	g->record.was_ready = false;
+}
+
+void
+gear_migrate(struct gear *g)
+{
+	struct gear_record *r = &g->record;
+
+	for (size_t i = 0; i < r->bases.n; i++) {
+		struct gear_cart *c = codec_list_add(&gear_cart_codec, &r->carts);
+
+		c->name = ident_part(r->bases.v[i], 1);
+		c->ident = xstrdup(r->bases.v[i]);
+		c->base = xasprintf("%zu", i + 1);
+		c->is_installed = true;
+	}
+	str_list_fini(&r->bases);
+	r->format = 2;
+}
+
+void
+gear_keep_configured(struct gear *g)
+{
+	struct wire_gear_cart_list *l = &g->spec.cartridges;
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		const struct gear_cart *c = gear_cart_find(g, l->v[i].name);
+		AUTO(free) char *version = c == NULL ? NULL : ident_part(c->ident, 2);
+		AUTO(free) char *cart_version = c == NULL ? NULL : ident_part(c->ident, 3);
+
+		if (c == NULL) {
+			wire_gear_cart_fini(&l->v[i]);
+			continue;
+		}
+		mem_set_str(&l->v[i].version, version);
+		mem_set_str(&l->v[i].cart_version, cart_version);
+		mem_set_str(&l->v[i].digest, c->digest);
+		l->v[n++] = l->v[i];
+	}
+	l->n = n;
+}
+
+static void
+add_base_lower(const struct gear *g, const char *base, struct container_spec *s)
+{
+	str_list_take(&s->lowers, xasprintf("%s/base/%s", g->dir, base));
+}
+
+void
+gear_add_lowers(const struct gear *g, const struct str_list *codes, const char *except,
+    struct container_spec *s)
+{
+	const struct wire_gear_cart_list *l = &g->spec.cartridges;
+
+	for (size_t i = l->n; i > 0; i--) {
+		const char *code = codes != NULL && i - 1 < codes->n ? codes->v[i - 1] : "";
+		const struct gear_cart *c = gear_cart_find(g, l->v[i - 1].name);
+
+		if (c == NULL || (except != NULL && strcmp(c->name, except) == 0))
+			continue;
+		add_base_lower(g, c->base, s);
+		if (!c->is_service && code[0] != '\0')
+			str_list_add(&s->lowers, code);
+		for (size_t k = 0; k < c->older.n; k++)
+			add_base_lower(g, c->older.v[k], s);
+	}
+	add_base_lower(g, "0", s);
 }
 
 void
@@ -65,13 +197,13 @@ gear_add_binds(const struct gear *g, struct container_spec *s)
 void
 gear_bind_services(const struct gear *g, const char *own, struct container_spec *s)
 {
-	for (size_t i = 0; i < g->spec.cartridges.n; i++) {
-		const struct wire_gear_cart *c = &g->spec.cartridges.v[i];
+	for (size_t i = 0; i < g->record.carts.n; i++) {
+		const struct gear_cart *c = &g->record.carts.v[i];
 		bool is_own = own != NULL && strcmp(c->name, own) == 0;
 		AUTO(free) char *dir = xasprintf("%s/svc/%s", g->dir, c->name);
 		AUTO(free) char *to = xasprintf("~/%s", c->name);
 
-		if (c->is_service && (is_own || i < g->record.bases.n))
+		if (c->is_service)
 			container_spec_bind(s, dir, to, !is_own, true);
 	}
 }
@@ -88,25 +220,95 @@ gear_make_instance_dir(const struct gear *g, const char *id, struct err *e)
 	return gear_home_make_instance(g->dir, id, e);
 }
 
-int
-gear_add_base(struct gear *g, const char *upper, const char *ident, struct err *e)
+/* Base layers are the shape of the home: locked. */
+static int
+move_base(const struct gear *g, const char *upper, const char *name, struct err *e)
 {
-	AUTO(free) char *base = xasprintf("%s/base/%zu", g->dir, g->record.bases.n + 1);
+	AUTO(free) char *base = xasprintf("%s/base/%s", g->dir, name);
 
-	/* One that is there was not entered: its configure run died before the record was saved. */
-	if (file_remove_tree(base, e) < 0)
-		return -1;
 	if (rename(upper, base) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "move %s to %s", upper, base);
-	/* Base layers are the shape of the home: locked. */
 	if (chown(base, 0, CONTAINER_UID) < 0 || chmod(base, 0750) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "set the owner of %s", base);
-	fault_point("gear_base_moved");
-	str_list_add(&g->record.bases, ident);
-	if (gear_save(g, e) == 0)
-		return 0;
-	free(g->record.bases.v[--g->record.bases.n]);
+	return 0;
+}
+
+int
+gear_add_base(struct gear *g, const char *upper, const struct gear_cart *c, struct err *e)
+{
+	AUTO_FINI(gear_cart_fini) struct gear_cart before = { 0 };
+	AUTO(free) char *word = secret_random_hex(4);
+	struct gear_cart *to = gear_cart_find(g, c->name);
+	bool is_new = to == NULL;
+
+	if (is_new)
+		to = codec_list_add(&gear_cart_codec, &g->record.carts);
+	before = *to;
+	*to = (struct gear_cart){ 0 };
+	codec_copy(&gear_cart_codec, to, c);
+	free(to->base);
+	to->base = xasprintf("%s.%s", c->name, word);
+	if (move_base(g, upper, to->base, e) == 0) {
+		fault_point("gear_base_moved");
+		if (gear_save(g, e) == 0)
+			return 0;
+	}
+	gear_cart_fini(to);
+	*to = before;
+	before = (struct gear_cart){ 0 };
+	g->record.carts.n -= is_new;
 	return -1;
+}
+
+int
+gear_drop_cart(struct gear *g, const char *name, struct err *e)
+{
+	struct gear_cart_list *l = &g->record.carts;
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		if (strcmp(l->v[i].name, name) == 0)
+			gear_cart_fini(&l->v[i]);
+		else
+			l->v[n++] = l->v[i];
+	}
+	l->n = n;
+	return gear_save(g, e);
+}
+
+static bool
+has_base(const struct gear *g, const char *name)
+{
+	for (size_t i = 0; i < g->record.carts.n; i++) {
+		const struct gear_cart *c = &g->record.carts.v[i];
+
+		if (strcmp(c->base, name) == 0 || str_list_has(&c->older, name))
+			return true;
+	}
+	return strcmp(name, "0") == 0;
+}
+
+int
+gear_sweep_bases(const struct gear *g, struct err *e)
+{
+	AUTO(free) char *dir = file_join(g->dir, "base");
+	AUTO_FINI(str_list_fini) struct str_list gone = { 0 };
+	DIR *d = opendir(dir);
+	const struct dirent *de;
+
+	if (d == NULL)
+		return err_set(e, ERR_SYSTEM, NULL, "open %s", dir);
+	while ((de = readdir(d)) != NULL) {
+		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 &&
+		    !has_base(g, de->d_name))
+			str_list_take(&gone, file_join(dir, de->d_name));
+	}
+	closedir(d);
+	for (size_t i = 0; i < gone.n; i++) {
+		if (file_remove_tree(gone.v[i], e) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 static bool

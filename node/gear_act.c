@@ -10,8 +10,8 @@
 #include "lib/loop/child.h"
 #include "lib/loop/loop.h"
 #include "node/cart_action.h"
-#include "node/cart_find.h"
 #include "node/cart_message.h"
+#include "node/cart_store.h"
 #include "node/container.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
@@ -258,7 +258,7 @@ on_begin(void *arg)
 static void
 add_step(struct gear_act *a, const struct wire_gear_cart *c)
 {
-	const struct cart_dir_entry *cart = cart_find(a->o.carts, c);
+	const struct cart_dir_entry *cart = cart_store_find(a->o.carts, c);
 	const char *instance =
 	    instances_pick(a->o.instances, a->gear->record.uuid, c->is_service ? c->name : NULL);
 

@@ -10,7 +10,7 @@
 #include "lib/base/err.h"
 #include "lib/wire/wire_act.h"
 
-struct cart_dir;
+struct cart_store;
 struct gear_act;
 struct gear_table;
 struct instances;
@@ -20,7 +20,7 @@ struct gear_act_opts { /* all borrowed for the action's life */
 	struct loop *loop;
 	struct gear_table *gears;
 	struct instances *instances;
-	const struct cart_dir *carts;
+	struct cart_store *carts;
 };
 
 /* Output of the scripts as it comes; fd 1 or 2; borrowed for the call. */

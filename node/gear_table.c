@@ -17,7 +17,9 @@
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
 #include "node/cart_install.h"
+#include "node/cart_store.h"
 #include "node/container.h"
+#include "node/gear_carts.h"
 #include "node/gear_env.h"
 #include "node/gear_move.h"
 #include "node/gear_storage.h"
@@ -46,9 +48,9 @@ struct entry {
 	bool is_mounted;
 	bool needs_env; /* the spec changed since .env was written */
 	struct worker_job *job;
-	struct cart_install *install;
-	struct gear_move *move; /* its volume comes from another node */
-	bool has_come;          /* it came: prepared next */
+	struct gear_carts *carts; /* owned: what is done for its cartridges */
+	struct gear_move *move;   /* its volume comes from another node */
+	bool has_come;            /* it came: prepared next */
 	struct loop_timer *retry;
 	int64_t retry_ms;
 	int cleaning; /* containers being cleaned before the end */
@@ -66,6 +68,7 @@ static const char *const state_names[] = { "new", "making", "configuring", "read
 	"going", "gone" };
 
 static void step(struct entry *g);
+static void on_carts(const struct err *e, void *arg);
 
 static void
 set_state(struct entry *g, int state, const char *reason)
@@ -86,7 +89,10 @@ free_entry(void *p)
 	struct entry *g = p;
 
 	worker_detach(g->job);
-	cart_install_cancel(g->install);
+	gear_carts_free(g->carts);
+	for (size_t i = 0; i < g->gear.failed.n; i++)
+		wire_gear_cart_status_fini(&g->gear.failed.v[i]);
+	free(g->gear.failed.v);
 	gear_move_cancel(g->move);
 	loop_timer_cancel(g->retry);
 	codec_fini(&wire_gear_codec, &g->gear.spec);
@@ -101,9 +107,20 @@ add_entry(struct gear_table *t, const char *uuid)
 {
 	struct entry *g = xcalloc(1, sizeof *g);
 
+	const struct cart_install_opts carts = {
+		.loop = t->o.loop,
+		.worker = t->o.worker,
+		.containers = t->o.containers,
+		.dirs = t->o.dirs,
+		.carts = t->o.carts,
+		.net = t->o.net,
+		.resolver = t->o.resolver,
+	};
+
 	g->table = t;
+	g->carts = gear_carts_new(&carts, &g->gear, on_carts, g);
 	g->gear.dir = node_dirs_gear(t->o.dirs, uuid);
-	g->gear.record.format = 1;
+	g->gear.record.format = 2;
 	g->gear.record.uuid = xstrdup(uuid);
 	map_set(t->entries, uuid, g);
 	return g;
@@ -180,23 +197,14 @@ submit(struct entry *g, worker_fn *run, worker_fn *done)
 	g->job = worker_submit(g->table->o.worker, run, done, free_job, j);
 }
 
-/* The gear's cartridges as this node has them; the caller frees the array. NULL: one is missing. */
+/* The gear's cartridges as this node has them, NULLs in it; the caller frees the array. */
 static const struct cart_dir_entry **
-find_carts(const struct cart_dir *d, const struct wire_gear *spec, struct err *e)
+find_carts(struct cart_store *s, const struct wire_gear *spec)
 {
 	const struct cart_dir_entry **v = xcalloc(spec->cartridges.n + 1, sizeof *v);
 
-	for (size_t i = 0; i < spec->cartridges.n; i++) {
-		const struct wire_gear_cart *c = &spec->cartridges.v[i];
-
-		v[i] = cart_dir_find(d, c->name, c->version, NULL);
-		if (v[i] == NULL) {
-			(void)err_set(e, ERR_NOT_FOUND, "cartridges",
-			    "this node has no cartridge %s-%s", c->name, c->version);
-			free(v);
-			return NULL;
-		}
-	}
+	for (size_t i = 0; i < spec->cartridges.n; i++)
+		v[i] = cart_store_find(s, &spec->cartridges.v[i]);
 	return v;
 }
 
@@ -205,13 +213,11 @@ write_env(struct gear_job *j)
 {
 	const struct wire_gear *spec = &j->gear.spec;
 	AUTO(free_ptr)
-	const struct cart_dir_entry **carts = find_carts(j->o.carts, spec, &j->e);
+	const struct cart_dir_entry **carts = find_carts(j->o.carts, spec);
 	const struct gear_env in = { .gear = spec, .carts = carts, .carts_n = spec->cartridges.n };
 	struct wire_var_list list = { 0 };
 	int rc;
 
-	if (carts == NULL)
-		return -1;
 	gear_env_gear_vars(&in, &list);
 	rc = gear_write_env(&j->gear, "", &list, true, &j->e);
 	if (rc == 0)
@@ -248,9 +254,15 @@ run_prepare(void *job)
 	int rc;
 
 	if (r->is_made || j->has_come) {
+		bool is_mounted = volume_is_mounted(o->volumes, r->uuid);
+
 		rc = r->is_made ? grow(j) : 0;
 		if (rc == 0)
 			rc = volume_mount(o->volumes, r->uuid, &j->e);
+		/* No container of an earlier daemon has it: bases of cartridges that went can go.
+		 */
+		if (rc == 0 && !is_mounted && gear_sweep_bases(&j->gear, &j->e) < 0)
+			rc = -1;
 	} else {
 		/* The record comes first, so that the range is taken and the volume has an owner.
 		 */
@@ -320,36 +332,16 @@ done_prepare(void *job)
 }
 
 static void
-on_installed(const struct err *e, void *arg)
+on_carts(const struct err *e, void *arg)
 {
 	struct entry *g = arg;
 
-	g->install = NULL;
 	if (e != NULL) {
 		fail(g, e);
 		return;
 	}
 	g->retry_ms = 0;
 	step(g);
-}
-
-static void
-start_install(struct entry *g)
-{
-	const struct gear_table_opts *o = &g->table->o;
-	const struct cart_install_opts opts = {
-		.loop = o->loop,
-		.worker = o->worker,
-		.containers = o->containers,
-		.dirs = o->dirs,
-		.carts = o->carts,
-	};
-	struct err e = { 0 };
-
-	set_state(g, GEAR_CONFIGURING, NULL);
-	g->install = cart_install_start(&opts, &g->gear, on_installed, g, &e);
-	if (g->install == NULL)
-		fail(g, &e);
 }
 
 /* --- from another node --- */
@@ -484,7 +476,7 @@ done_aside(void *job)
 	}
 	if (g->is_applied) { /* named again meanwhile: made anew; its data is in aside */
 		g->gear.record.is_made = false;
-		str_list_fini(&g->gear.record.bases);
+		gear_forget_carts(&g->gear);
 		free_job(j);
 		step(g);
 		return;
@@ -501,11 +493,34 @@ start_aside(struct entry *g)
 
 /* --- steps --- */
 
+static void
+run_save(void *job)
+{
+	struct gear_job *j = job;
+
+	if (gear_save(&j->gear, &j->e) < 0)
+		return;
+	fault_point("gear_was_ready");
+}
+
+static void
+done_save(void *job)
+{
+	struct gear_job *j = job;
+	struct entry *g = j->owner;
+
+	g->job = NULL;
+	if (j->e.code != ERR_NONE)
+		log_warn("gear_unsaved", LOG_STR("gear", g->gear.record.uuid), LOG_ERR(&j->e));
+	free_job(j);
+	step(g);
+}
+
 /* Does the one thing that comes next. */
 static void
 step(struct entry *g)
 {
-	if (g->job != NULL || g->install != NULL || g->move != NULL || g->retry != NULL ||
+	if (g->job != NULL || gear_carts_is_busy(g->carts) || g->move != NULL || g->retry != NULL ||
 	    g->cleaning > 0 || g->gear.state == GEAR_GONE)
 		return;
 	if (g->is_unknown) {
@@ -515,7 +530,7 @@ step(struct entry *g)
 	}
 	if (g->gear.spec.want == WIRE_WANT_GONE) {
 		set_state(g, GEAR_GOING, NULL);
-		if (g->users == 0)
+		if (g->users == 0 && !(g->is_mounted && gear_carts_step_down(g->carts)))
 			start_destroy(g);
 		return;
 	}
@@ -531,9 +546,13 @@ step(struct entry *g)
 		submit(g, run_prepare, done_prepare);
 		return;
 	}
-	if (g->gear.record.bases.n < g->gear.spec.cartridges.n) {
-		start_install(g);
+	if (gear_carts_step(g->carts)) {
+		set_state(g, GEAR_CONFIGURING, NULL);
 		return;
+	}
+	if (!g->gear.record.was_ready) {
+		g->gear.record.was_ready = true;
+		submit(g, run_save, done_save);
 	}
 	set_state(g, GEAR_READY, NULL);
 }
@@ -544,10 +563,22 @@ stop_install(struct entry *g)
 {
 	if (g->gear.spec.want != WIRE_WANT_GONE)
 		return;
-	cart_install_cancel(STEAL(g->install));
+	gear_carts_stop(g->carts);
 	if (g->move != NULL)
 		gear_move_stop(g->move);
 	loop_timer_cancel(STEAL(g->retry));
+}
+
+static bool
+has_same_carts(const struct wire_gear *a, const struct wire_gear *b)
+{
+	if (a->cartridges.n != b->cartridges.n || a->cart_rev != b->cart_rev)
+		return false;
+	for (size_t i = 0; i < a->cartridges.n; i++) {
+		if (!codec_equal(&wire_gear_cart_codec, &a->cartridges.v[i], &b->cartridges.v[i]))
+			return false;
+	}
+	return true;
 }
 
 void
@@ -570,6 +601,7 @@ gear_table_apply(struct gear_table *t, const struct wire_gear *spec)
 			t->o.on_change(&g->gear, t->o.arg);
 		return;
 	}
+	gear_carts_changed(g->carts, !has_same_carts(&g->gear.spec, spec));
 	codec_fini(&wire_gear_codec, &g->gear.spec);
 	codec_copy(&wire_gear_codec, &g->gear.spec, spec);
 	g->is_applied = true;
@@ -596,7 +628,7 @@ gear_table_forget(struct gear_table *t, const char *uuid)
 	log_warn("gear_unknown", LOG_STR("gear", uuid));
 	g->is_applied = false;
 	g->is_unknown = true;
-	cart_install_cancel(STEAL(g->install));
+	gear_carts_stop(g->carts);
 	if (g->move != NULL)
 		gear_move_stop(g->move);
 	loop_timer_cancel(STEAL(g->retry));
@@ -768,6 +800,7 @@ load_record(struct gear_table *t, const char *uuid, struct err *e)
 	codec_fini(&gear_record_codec, &g->gear.record);
 	g->gear.record = r;
 	r = (struct gear_record){ 0 };
+	gear_migrate(&g->gear);
 	return 0;
 }
 

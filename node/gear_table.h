@@ -9,12 +9,13 @@
 #include "lib/base/str.h"
 #include "node/gear.h"
 
-struct cart_dir;
+struct cart_store;
 struct container_host;
 struct gear_table;
 struct layer_fetch_opts;
 struct limits;
 struct loop;
+struct net;
 struct node_dirs;
 struct volumes;
 struct worker;
@@ -30,7 +31,9 @@ struct gear_table_opts { /* all borrowed for the table's life */
 	struct container_host *containers;
 	const struct limits *limits;
 	const struct node_dirs *dirs;
-	const struct cart_dir *carts;
+	struct cart_store *carts;
+	struct net *net;      /* of configure runs */
+	const char *resolver; /* socket; NULL: none */
 	const struct layer_fetch_opts *fetch;
 	gear_table_fn *on_change;
 	void *arg;

@@ -10,7 +10,7 @@
 #include "lib/loop/child.h"
 #include "lib/wire/wire_gear.h"
 
-struct cart_dir;
+struct cart_store;
 struct container_entry;
 struct container_host;
 struct gear;
@@ -34,7 +34,7 @@ struct instances_opts { /* all borrowed for its life */
 	struct container_host *containers;
 	const struct node_dirs *dirs;
 	const struct limits *limits;
-	const struct cart_dir *carts;
+	struct cart_store *carts;
 	struct gear_table *gears;
 	struct net *net;
 	const char *resolver; /* socket of pinion-resolver; NULL: none */

@@ -38,7 +38,7 @@ list_homes(const struct instances_opts *o, const struct gear *g, const struct wi
 			return -1;
 		str_list_take(&code, path);
 	}
-	gear_add_lowers(g, &code, g->record.bases.n, &s);
+	gear_add_lowers(g, &code, NULL, &s);
 	for (size_t i = 0; i < s.lowers.n; i++)
 		str_list_add(out, s.lowers.v[i]);
 	return 0;
@@ -144,6 +144,7 @@ instance_env_start(struct instances *is, const char *instance, const char *actin
 	codec_copy(&wire_instance_codec, &j->spec, &i->spec);
 	codec_copy(&wire_gear_codec, &j->gear.spec, &i->gear->spec);
 	codec_copy(&gear_record_codec, &j->gear.record, &i->gear->record);
+	gear_keep_configured(&j->gear);
 	v->job = worker_submit(is->o.worker, run_job, done_job, free_job, j);
 	return v;
 }

@@ -7,6 +7,7 @@
 #include "lib/cart/cart_dir.h"
 #include "lib/loop/child.h"
 #include "node/cart_action.h"
+#include "node/cart_store.h"
 #include "node/container.h"
 #include "node/gear.h"
 #include "node/instance_state.h"
@@ -57,8 +58,7 @@ find_web(const struct instance *i)
 
 	for (size_t k = 0; k < l->n; k++) {
 		if (l->v[k].is_web)
-			return cart_dir_find(
-			    i->table->o.carts, l->v[k].name, l->v[k].version, NULL);
+			return cart_store_find(i->table->o.carts, &l->v[k]);
 	}
 	return NULL;
 }

@@ -10,6 +10,7 @@
 #include "lib/base/mem.h"
 #include "lib/cart/cart_dir.h"
 #include "lib/loop/worker.h"
+#include "node/cart_store.h"
 #include "node/gear_ports.h"
 #include "node/gear_table.h"
 #include "node/instance_state.h"
@@ -71,8 +72,7 @@ add_gear(struct look *l, const struct instances *is, const char *uuid)
 	*a = (struct app_gear){ .gear = g };
 	a->carts = xcalloc(g->spec.cartridges.n + 1, sizeof *a->carts);
 	for (size_t k = 0; k < g->spec.cartridges.n; k++)
-		a->carts[k] = cart_dir_find(is->o.carts, g->spec.cartridges.v[k].name,
-		    g->spec.cartridges.v[k].version, NULL);
+		a->carts[k] = cart_store_find(is->o.carts, &g->spec.cartridges.v[k]);
 	gear_ports_list(a->carts, g->spec.cartridges.n, &a->ports);
 	gear_ports_gear_ip(g->record.uid_base, a->ip);
 }

@@ -16,6 +16,7 @@
 #include "lib/loop/worker.h"
 #include "node/cart_action.h"
 #include "node/cart_code.h"
+#include "node/cart_find.h"
 #include "node/container.h"
 #include "node/gear.h"
 #include "node/gear_env.h"
@@ -134,24 +135,14 @@ check_disk(const struct prepare_job *j, struct err *e)
 	return 0;
 }
 
-/* Carts of the gear and their code layers, in configure order. */
+/* Code layers of the cartridges, in configure order. */
 static int
-find_carts(struct prepare_job *j, const struct cart_dir_entry **carts, struct str_list *code,
+find_code(struct prepare_job *j, const struct cart_dir_entry *const *carts, struct str_list *code,
     struct err *e)
 {
 	for (size_t i = 0; i < j->gear.spec.cartridges.n; i++) {
-		const struct wire_gear_cart *c = &j->gear.spec.cartridges.v[i];
-		char *dir;
+		char *dir = cart_code_layer(j->o.dirs, carts[i], e);
 
-		carts[i] = cart_dir_find(j->o.carts, c->name, c->version, NULL);
-		if (carts[i] == NULL)
-			return err_set(e, ERR_NOT_FOUND, "cartridges",
-			    "this node has no cartridge %s-%s", c->name, c->version);
-		if (c->is_service) { /* its code lies on the volume */
-			str_list_add(code, "");
-			continue;
-		}
-		dir = cart_code_layer(j->o.dirs, carts[i], e);
 		if (dir == NULL)
 			return -1;
 		str_list_take(code, dir);
@@ -259,7 +250,7 @@ fill_container(struct prepare_job *j, const struct str_list *code, const char *d
 	    add_layer(j, j->spec.layers.deps, s, e) < 0 ||
 	    add_layer(j, j->spec.layers.rest, s, e) < 0)
 		return -1;
-	gear_add_lowers(&j->gear, code, j->gear.record.bases.n, s);
+	gear_add_lowers(&j->gear, code, NULL, s);
 	gear_add_binds(&j->gear, s);
 	gear_bind_services(&j->gear, is_service(j) ? j->spec.cart : NULL, s);
 	if ((j->spec.kind == WIRE_INSTANCE_WEB &&
@@ -306,11 +297,12 @@ prepare_all(struct prepare_job *j)
 	AUTO(free) char *ctl = file_join(dir, "ctl");
 	AUTO(free) char *ready = file_join(dir, "ready");
 	AUTO(free_ptr)
-	const struct cart_dir_entry **carts = xcalloc(j->gear.spec.cartridges.n + 1, sizeof *carts);
+	const struct cart_dir_entry **carts =
+	    cart_find_all(j->o.carts, &j->gear.spec.cartridges, &j->e);
 	AUTO_FINI(str_list_fini) struct str_list code = { 0 };
 
-	if (check_disk(j, &j->e) < 0 || gear_make_instance_dir(&j->gear, j->spec.id, &j->e) < 0 ||
-	    make_log_dir(j, &j->e) < 0)
+	if (carts == NULL || check_disk(j, &j->e) < 0 ||
+	    gear_make_instance_dir(&j->gear, j->spec.id, &j->e) < 0 || make_log_dir(j, &j->e) < 0)
 		return -1;
 	fault_point("instance_directory");
 	j->was_ready = file_exists(ready);
@@ -318,7 +310,7 @@ prepare_all(struct prepare_job *j)
 		return -1;
 	fault_point("instance_network");
 	give_resolver(j);
-	if (find_carts(j, carts, &code, &j->e) < 0 || fill_container(j, &code, dir, ctl, &j->e) < 0)
+	if (find_code(j, carts, &code, &j->e) < 0 || fill_container(j, &code, dir, ctl, &j->e) < 0)
 		return -1;
 	j->needs_post = needs_post(j, carts);
 	return write_settings(j, carts, ctl, &j->e);
@@ -366,6 +358,7 @@ prepare_job_of(struct instance *i)
 	codec_copy(&wire_instance_codec, &j->spec, &i->spec);
 	codec_copy(&wire_gear_codec, &j->gear.spec, &i->gear->spec);
 	codec_copy(&gear_record_codec, &j->gear.record, &i->gear->record);
+	gear_keep_configured(&j->gear);
 	return j;
 }
 
@@ -445,16 +438,18 @@ static void
 keep_storage(struct prepare_job *j, const char *dir)
 {
 	AUTO(free_ptr)
-	const struct cart_dir_entry **carts = xcalloc(j->gear.spec.cartridges.n + 1, sizeof *carts);
+	const struct cart_dir_entry **carts = NULL;
 	AUTO_FINI(str_list_fini) struct str_list code = { 0 };
 	AUTO_FINI(container_spec_fini) struct container_spec s = { 0 };
 	AUTO(free) char *upper = file_join(dir, "up");
 	struct err e = { 0 };
 
-	if (find_carts(j, carts, &code, &e) == 0 && add_layer(j, j->spec.layers.app, &s, &e) == 0 &&
+	carts = cart_find_all(j->o.carts, &j->gear.spec.cartridges, &e);
+	if (carts != NULL && find_code(j, carts, &code, &e) == 0 &&
+	    add_layer(j, j->spec.layers.app, &s, &e) == 0 &&
 	    add_layer(j, j->spec.layers.deps, &s, &e) == 0 &&
 	    add_layer(j, j->spec.layers.rest, &s, &e) == 0) {
-		gear_add_lowers(&j->gear, &code, j->gear.record.bases.n, &s);
+		gear_add_lowers(&j->gear, &code, NULL, &s);
 		if (gear_storage_take_over(&j->gear, upper, &s.lowers, &e) == 0)
 			return;
 	}

@@ -343,14 +343,15 @@ open_kernel(struct daemon *d, struct err *e)
 static int
 open_tables(struct daemon *d, struct err *e)
 {
-	const struct gear_table_opts gears = {
+	struct gear_table_opts gears = {
 		.loop = d->loop,
 		.worker = d->worker,
 		.volumes = d->volumes,
 		.containers = d->containers,
 		.limits = d->limits,
 		.dirs = &d->dirs,
-		.carts = d->carts,
+		.carts = d->code,
+		.net = d->net,
 		.fetch = &d->fetch,
 		.on_change = on_gear_changed,
 		.arg = d,
@@ -361,7 +362,7 @@ open_tables(struct daemon *d, struct err *e)
 		.containers = d->containers,
 		.dirs = &d->dirs,
 		.limits = d->limits,
-		.carts = d->carts,
+		.carts = d->code,
 		.net = d->net,
 		.http = d->http,
 		.fetch = &d->fetch,
@@ -370,7 +371,7 @@ open_tables(struct daemon *d, struct err *e)
 	};
 
 	d->resolver_path = file_join(d->dirs.run, "resolver.sock");
-	instances.resolver = d->resolver_path;
+	instances.resolver = gears.resolver = d->resolver_path;
 	d->gears = gear_table_open(&gears, e);
 	if (d->gears == NULL)
 		return -1;
@@ -418,7 +419,7 @@ open_edges(struct daemon *d, struct err *e)
 		.worker = d->worker,
 		.containers = d->containers,
 		.dirs = &d->dirs,
-		.carts = d->carts,
+		.carts = d->code,
 		.layers = d->layers,
 		.net = d->net,
 		.resolver = d->resolver_path,
@@ -460,7 +461,7 @@ open_edges(struct daemon *d, struct err *e)
 		.loop = d->loop,
 		.worker = d->worker,
 		.builder = d->builder,
-		.carts = d->carts,
+		.carts = d->code,
 		.gears = d->gears,
 		.instances = d->instances,
 		.sync = d->sync,

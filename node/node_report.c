@@ -87,6 +87,38 @@ node_report_instance(struct node_report *r, const struct wire_instance_status *s
 	arm(r, is_urgent ? 0 : COALESCE_MS);
 }
 
+static void
+clear_carts(struct wire_gear_cart_status_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		wire_gear_cart_status_fini(&l->v[i]);
+	free(l->v);
+	*l = (struct wire_gear_cart_status_list){ 0 };
+}
+
+/* What is configured, then what failed to be. */
+static void
+fill_carts(const struct gear *g, struct wire_gear_cart_status_list *out)
+{
+	clear_carts(out);
+	for (size_t i = 0; i < g->record.carts.n; i++) {
+		const struct gear_cart *c = &g->record.carts.v[i];
+		struct wire_gear_cart_status *st =
+		    codec_list_add(&wire_gear_cart_status_codec, out);
+
+		st->name = xstrdup(c->name);
+		st->ident = xstrdup(c->ident);
+		st->state = xstrdup("configured");
+		str_list_copy(&st->messages, &c->messages);
+		for (size_t k = 0; k < c->properties.n; k++)
+			codec_copy(&wire_var_codec,
+			    codec_list_add(&wire_var_codec, &st->properties), &c->properties.v[k]);
+	}
+	for (size_t i = 0; i < g->failed.n; i++)
+		codec_copy(&wire_gear_cart_status_codec,
+		    codec_list_add(&wire_gear_cart_status_codec, out), &g->failed.v[i]);
+}
+
 void
 node_report_gear(struct node_report *r, const struct gear *g)
 {
@@ -105,6 +137,7 @@ node_report_gear(struct node_report *r, const struct gear *g)
 	mem_set_str(&it->gear.reason, g->reason);
 	it->gear.disk_used_kb = g->disk_used_kb;
 	it->gear.cart_rev = g->spec.cart_rev;
+	fill_carts(g, &it->gear.cartridges);
 	arm(r, 0); /* somebody waits for it */
 }
 

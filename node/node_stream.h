@@ -7,7 +7,7 @@
 #include "lib/base/err.h"
 
 struct builder;
-struct cart_dir;
+struct cart_store;
 struct gear_table;
 struct instances;
 struct layer_store;
@@ -25,7 +25,7 @@ struct node_stream_opts { /* all borrowed for its life */
 	struct worker *worker;
 	struct builder *builder;
 	struct gear_table *gears;
-	const struct cart_dir *carts;
+	struct cart_store *carts;
 	struct instances *instances;
 	struct node_sync *sync;
 	struct net *net;

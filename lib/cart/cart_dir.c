@@ -162,6 +162,8 @@ add_version(struct cart_dir *d, const char *path, const struct buf *manifest, co
 	x.has_setup = has_file(path, "bin/setup");
 	x.has_install = has_file(path, "bin/install");
 	x.has_post_install = has_file(path, "bin/post_install");
+	x.has_upgrade = has_file(path, "bin/upgrade");
+	x.has_teardown = has_file(path, "bin/teardown");
 	x.has_erb = w->has_erb || x.managed.processed_templates.n > 0;
 	d->v = xreallocarray(d->v, d->n + 1, sizeof *d->v);
 	d->v[d->n++] = x;

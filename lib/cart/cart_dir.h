@@ -16,6 +16,7 @@ struct cart_dir_entry {
 	char *path;   /* absolute: the directory that holds metadata/ */
 	char *digest; /* hex SHA-256 over names, modes and contents of the directory */
 	bool has_setup, has_install, has_post_install; /* bin/… is there */
+	bool has_upgrade, has_teardown;
 	bool has_erb; /* something is rendered when it is configured */
 };
 

@@ -52,6 +52,7 @@ teardown(void **state)
 	struct err e = { 0 };
 
 	codec_fini(&gear_record_codec, &w->g.record);
+	codec_fini(&wire_gear_codec, &w->g.spec);
 	free(w->g.dir);
 	ok(file_remove_tree(w->root, &e), &e);
 	free(w);
@@ -113,52 +114,124 @@ test_bad_env(void **state)
 	}
 }
 
+/* Of spec.cartridges, with what is configured of it. */
+static void
+add_cart(struct world *w, const char *name, bool is_service)
+{
+	struct wire_gear_cart *c = codec_list_add(&wire_gear_cart_codec, &w->g.spec.cartridges);
+	AUTO_FINI(gear_cart_fini) struct gear_cart now = { 0 };
+	AUTO(free) char *up = file_join(w->root, "up");
+	struct err e = { 0 };
+
+	c->name = xstrdup(name);
+	c->version = xstrdup("1.0");
+	c->cart_version = xstrdup("0.1.0");
+	c->is_service = is_service;
+	now.name = xstrdup(name);
+	now.ident = gear_cart_ident(c, "pinion");
+	now.is_service = is_service;
+	assert_int_equal(mkdir(up, 0777), 0);
+	ok(gear_add_base(&w->g, up, &now, &e), &e);
+}
+
+static void
+expect_lowers(const struct world *w, const char *except, const char *want)
+{
+	AUTO_FINI(container_spec_fini) struct container_spec s = { 0 };
+	AUTO_FINI(str_list_fini) struct str_list codes = { 0 };
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+
+	for (size_t i = 0; i < w->g.spec.cartridges.n; i++)
+		str_list_take(&codes, xasprintf("/code/%s", w->g.spec.cartridges.v[i].name));
+	gear_add_lowers(&w->g, &codes, except, &s);
+	for (size_t i = 0; i < s.lowers.n; i++) {
+		const char *base = strrchr(s.lowers.v[i], '/') + 1;
+		bool is_code = str_has_prefix(s.lowers.v[i], "/code/");
+
+		buf_addf(&b, "%s%s%.*s", b.n == 0 ? "" : " ", is_code ? "+" : "",
+		    (int)strcspn(base, "."), base);
+	}
+	assert_string_equal(b.p, want);
+}
+
 static void
 test_bases(void **state)
 {
 	struct world *w = *state;
 	AUTO_FINI(container_spec_fini) struct container_spec s = { 0 };
-	AUTO_FINI(str_list_fini) struct str_list code = { 0 };
-	AUTO(free) char *up = file_join(w->root, "up");
-	AUTO(free) char *left = file_join(w->g.dir, "base/1");
+	AUTO(free) char *left = file_join(w->g.dir, "base/left.0");
 	AUTO(free) char *record = xasprintf("%s.json", w->g.dir);
+	AUTO(free) char *base = NULL;
 	AUTO_FINI(buf_fini) struct buf text = { 0 };
 	struct gear_record r = { 0 };
 	struct err e = { 0 };
 	struct stat st;
 
-	/* What a run that died left in the place is replaced. */
-	assert_int_equal(mkdir(left, 0700), 0);
-	assert_int_equal(mkdir(up, 0777), 0);
-	ok(gear_add_base(&w->g, up, "pinion:static:1.0:0.1.0", &e), &e);
-	assert_int_equal(stat(left, &st), 0);
+	add_cart(w, "static", false);
+	add_cart(w, "redis", true);
+	add_cart(w, "cron", false);
+	base = xasprintf("%s/base/%s", w->g.dir, w->g.record.carts.v[0].base);
+	assert_int_equal(stat(base, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0750);
 	assert_int_equal(st.st_gid, 1000);
 	ok(file_read(record, 4096, &text, &e), &e);
 	ok(codec_decode(&gear_record_codec, text.p, text.n, &r, 0, &e), &e);
-	assert_int_equal(r.bases.n, 1);
+	assert_int_equal(r.carts.n, 3);
 	assert_true(codec_equal(&gear_record_codec, &r, &w->g.record));
 	codec_fini(&gear_record_codec, &r);
 
-	str_list_add(&code, "/code/static");
-	gear_add_lowers(&w->g, &code, 1, &s);
-	assert_int_equal(s.lowers.n, 3);
-	assert_true(str_has_suffix(s.lowers.v[0], "/abc/base/1"));
-	assert_string_equal(s.lowers.v[1], "/code/static");
-	assert_true(str_has_suffix(s.lowers.v[2], "/abc/base/0"));
+	/* A service's code is its own. */
+	expect_lowers(w, NULL, "cron +cron redis static +static 0");
+	expect_lowers(w, "static", "cron +cron redis 0");
 	gear_add_binds(&w->g, &s);
 	assert_int_equal(s.binds.n, 3);
 	assert_true(s.binds.v[2].ro); /* .env */
+	gear_bind_services(&w->g, NULL, &s);
+	assert_int_equal(s.binds.n, 4);
+	assert_true(s.binds.v[3].ro);
+
+	/* One in the middle goes; what no record names is swept. */
+	assert_int_equal(mkdir(left, 0700), 0);
+	ok(gear_drop_cart(&w->g, "static", &e), &e);
+	expect_lowers(w, NULL, "cron +cron redis 0");
+	ok(gear_sweep_bases(&w->g, &e), &e);
+	assert_int_equal(stat(base, &st), -1);
+	assert_int_equal(stat(left, &st), -1);
+	gear_keep_configured(&w->g);
+	assert_int_equal(w->g.spec.cartridges.n, 2);
+	assert_string_equal(w->g.spec.cartridges.v[0].name, "redis");
+}
+
+/* A record of an earlier release: bases by number. */
+static void
+test_migrate(void **state)
+{
+	struct world *w = *state;
+	struct wire_gear_cart *c = codec_list_add(&wire_gear_cart_codec, &w->g.spec.cartridges);
+
+	c->name = xstrdup("nodejs");
+	str_list_add(&w->g.record.bases, "pinion:nodejs:20:0.1.0");
+	gear_migrate(&w->g);
+	assert_int_equal(w->g.record.format, 2);
+	assert_int_equal(w->g.record.bases.n, 0);
+	assert_int_equal(w->g.record.carts.n, 1);
+	assert_string_equal(w->g.record.carts.v[0].name, "nodejs");
+	assert_string_equal(w->g.record.carts.v[0].base, "1");
+	expect_lowers(w, NULL, "1 +nodejs 0");
+	gear_keep_configured(&w->g);
+	assert_string_equal(w->g.spec.cartridges.v[0].version, "20");
+	assert_string_equal(w->g.spec.cartridges.v[0].cart_version, "0.1.0");
 }
 
 static void
 test_missing_upper(void **state)
 {
 	struct world *w = *state;
+	const struct gear_cart c = { .name = "x", .ident = "v:x:1:2" };
 	struct err e = { 0 };
 
-	assert_int_equal(gear_add_base(&w->g, "/no/such/upper", "x", &e), -1);
-	assert_int_equal(w->g.record.bases.n, 0);
+	assert_int_equal(gear_add_base(&w->g, "/no/such/upper", &c, &e), -1);
+	assert_int_equal(w->g.record.carts.n, 0);
 }
 
 int
@@ -168,6 +241,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_env, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_env, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bases, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_migrate, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_missing_upper, setup, teardown),
 	};
 
