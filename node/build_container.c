@@ -43,6 +43,7 @@ struct prepare_job {
 	size_t n;
 	const struct cart_dir_entry *web;
 	char *id, *app_id, *dir, *cache; /* owned */
+	int64_t net_kbit;
 	bool is_clean;
 	struct str_list before;  /* trees to start from: the layers of the deployment before */
 	struct str_list codes;   /* code layers, as carts */
@@ -99,7 +100,7 @@ attach_net(struct prepare_job *j, struct err *e)
 
 	if (j->net == NULL)
 		return 0;
-	if (net_attach(j->net, j->id, NULL, &link, e) < 0)
+	if (net_attach(j->net, j->id, NULL, j->net_kbit, &link, e) < 0)
 		return -1;
 	if (j->resolver == NULL)
 		return 0;
@@ -394,6 +395,7 @@ build_container_start(
 		.n = g->cartridges.n,
 		.id = xstrdup(c->id),
 		.app_id = xstrdup(g->app_id),
+		.net_kbit = g->limits.net_kbit,
 		.dir = xstrdup(in->dir),
 		.cache = xasprintf("%s/cache/%s", in->o->dirs->data, g->app_id),
 		.is_clean = in->plan->is_clean };

@@ -16,7 +16,7 @@ static const char mounts[] =
     "{\"destination\":\"/dev/pts\",\"type\":\"devpts\",\"source\":\"devpts\","
     "\"options\":[\"nosuid\",\"noexec\",\"newinstance\",\"ptmxmode=0666\",\"mode=0620\"]},"
     "{\"destination\":\"/dev/shm\",\"type\":\"tmpfs\",\"source\":\"shm\","
-    "\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"mode=1777\",\"size=64m\"]}],";
+    "\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"mode=1777\",\"size=";
 
 static const char paths[] =
     "\"maskedPaths\":[\"/proc/acpi\",\"/proc/asound\",\"/proc/kcore\",\"/proc/keys\","
@@ -115,7 +115,7 @@ bundle_write(const struct bundle *b, struct buf *out)
 	buf_add_json_str(out, b->rootfs);
 	buf_adds(out, ",\"readonly\":true},\"hostname\":");
 	buf_add_json_str(out, b->spec->hostname == NULL ? b->spec->id : b->spec->hostname);
-	buf_addf(out, ",%s", mounts);
+	buf_addf(out, ",%s%" PRId64 "k\"]}],", mounts, b->shm_kb);
 	add_annotations(b, out);
 	add_linux(b, out);
 	buf_addc(out, '}');

@@ -13,7 +13,8 @@ struct bundle {
 	const char *cgroup;  /* cgroupsPath */
 	const char *seccomp; /* JSON object */
 	const char *filter;  /* base64 of the compiled filter, for crun; NULL: none */
-	int64_t nofile;      /* open files of one process: what the host allows at most */
+	int64_t nofile;      /* open files of one process */
+	int64_t shm_kb;      /* size of /dev/shm */
 };
 
 /* Appends config.json (runtime-spec 1.0.2). */

@@ -208,7 +208,7 @@ attach_net(const struct install_job *j, const char *id, struct err *e)
 
 	if (j->net == NULL)
 		return 0;
-	if (net_attach(j->net, id, j->gear.spec.app_id, &link, e) < 0)
+	if (net_attach(j->net, id, j->gear.spec.app_id, j->gear.spec.limits.net_kbit, &link, e) < 0)
 		return -1;
 	if (j->resolver == NULL)
 		return 0;

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -369,12 +370,7 @@ container_start(struct container_host *h, const struct container_spec *s, contai
 		.id = xstrdup(s->id),
 		.scratch = own_upper(h, &mine),
 		.is_builder = s->is_builder,
-		.limits = {
-			.memory_bytes = s->limits.memory_mb * 1024 * 1024,
-			.cpu_percent = s->limits.cpu_percent,
-			.cpu_shares = s->limits.cpu_shares,
-			.pids = s->limits.pids,
-		},
+		.limits = container_limits(&s->limits),
 	};
 	container_order_start(h, &mine, &c->order);
 	if (s->upper == NULL) {
@@ -489,6 +485,15 @@ container_adopt(
 
 /* --- use and end --- */
 
+/* Open files of what enters: as PID 1 has it; 0: unknown. */
+static int64_t
+nofile_of(pid_t pid)
+{
+	struct rlimit r;
+
+	return prlimit(pid, RLIMIT_NOFILE, NULL, &r) < 0 ? 0 : (int64_t)r.rlim_max;
+}
+
 struct child *
 container_enter(struct container *c, const struct container_entry *entry, child_out_fn *on_out,
     child_end_fn *on_end, void *arg, struct err *e)
@@ -516,7 +521,7 @@ container_enter(struct container *c, const struct container_entry *entry, child_
 		(void)err_set(e, ERR_LIMIT, NULL, "too many cgroup hierarchies");
 		return NULL;
 	}
-	container_order_enter(c->host, c->gear, entry, &order);
+	container_order_enter(c->host, c->gear, nofile_of(c->pid), entry, &order);
 	return container_spawn(
 	    c->host, "enter", &order, c->pidfd, &cgroups, &o, on_out, on_end, arg, e);
 }

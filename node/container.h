@@ -120,6 +120,11 @@ int container_terminal(struct container *c, int *out_master, int *out_slave, str
 struct child *container_enter(struct container *c, const struct container_entry *entry,
     child_out_fn *on_out, child_end_fn *on_end, void *arg, struct err *e) MUST_CHECK;
 
+/* The running container's limits become these at once: memory, processor, processes, /dev/shm, open
+ * files (of what runs; more only where the node may raise them). Blocks: for workers. */
+int container_set_limits(const struct container_host *h, const char *gear, const char *id,
+    const struct wire_limits *l, struct err *e) MUST_CHECK;
+
 int container_signal(struct container *c, int signo); /* to PID 1; -1: it is gone */
 void container_kill(struct container *c);             /* SIGKILL to every process, at once */
 

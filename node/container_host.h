@@ -31,11 +31,17 @@ struct container_host {
 	char *stage; /* owned: a directory of the host that the helper covers for itself */
 };
 
+/* The profile's limits as cgroups have them. */
+struct limits_spec container_limits(const struct wire_limits *l);
+/* Open files of a process: what the host allows at most. */
+int64_t container_nofile(const struct container_host *h, const struct wire_limits *l);
+int64_t container_shm_kb(const struct wire_limits *l);
+
 /* The order of `pinion-spawn start`. */
 void container_order_start(
     const struct container_host *h, const struct container_spec *s, struct buf *out);
 /* … and of `enter`; gear: the container's. */
-void container_order_enter(const struct container_host *h, const char *gear,
+void container_order_enter(const struct container_host *h, const char *gear, int64_t nofile,
     const struct container_entry *entry, struct buf *out);
 void container_order_delete(const struct container_host *h, const char *id, struct buf *out);
 

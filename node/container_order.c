@@ -92,6 +92,20 @@ put_bind(struct buf *out, const struct container_spec *s, const struct container
 	put(out, "target", target);
 }
 
+/* Programs size themselves by their cgroup. */
+static void
+put_views(struct buf *out, const struct container_host *h, const struct container_spec *s)
+{
+	AUTO_FINI(limits_view_list_fini) struct limits_view_list views = { 0 };
+
+	limits_view(h->limits, (struct limits_group){ s->gear, s->id }, &views);
+	for (size_t i = 0; i < views.n; i++) {
+		const struct container_bind b = { views.v[i].dir, views.v[i].target, true, false };
+
+		put_bind(out, s, &b);
+	}
+}
+
 void
 container_order_start(
     const struct container_host *h, const struct container_spec *s, struct buf *out)
@@ -109,7 +123,8 @@ container_order_start(
 		.cgroup = cgroup,
 		.seccomp = h->seccomp,
 		.filter = h->is_crun ? h->filter_text : NULL,
-		.nofile = h->nofile,
+		.nofile = container_nofile(h, &s->limits),
+		.shm_kb = container_shm_kb(&s->limits),
 	};
 
 	bundle_write(&b, &config);
@@ -131,13 +146,14 @@ container_order_start(
 		put(out, "lower", s->lowers.v[i]);
 	for (size_t i = 0; i < s->binds.n; i++)
 		put_bind(out, s, &s->binds.v[i]);
+	put_views(out, h, s);
 	for (size_t i = 0; i < s->home_links.n; i++)
 		put(out, "link", s->home_links.v[i]);
 	put_files(out, s);
 }
 
 void
-container_order_enter(const struct container_host *h, const char *gear,
+container_order_enter(const struct container_host *h, const char *gear, int64_t nofile,
     const struct container_entry *entry, struct buf *out)
 {
 	AUTO(free) char *home = xasprintf("/var/lib/openshift/%s", gear);
@@ -147,6 +163,7 @@ container_order_enter(const struct container_host *h, const char *gear,
 	put_int(out, "uid", CONTAINER_UID);
 	put_int(out, "terminal", entry->has_terminal);
 	put_int(out, "session", entry->is_session);
+	put_int(out, "nofile", nofile);
 	for (size_t i = 0; entry->argv[i] != NULL; i++)
 		put(out, "arg", entry->argv[i]);
 	for (size_t i = 0; entry->env != NULL && entry->env[i] != NULL; i++)

@@ -386,7 +386,7 @@ serve(struct instance *i)
 		instance_sleep_adopt(i);
 	fault_point("instance_ready");
 	instance_set_state(i, WIRE_INSTANCE_READY);
-	instance_next(i); /* it may be put to sleep at once */
+	instance_next(i); /* its limits may have changed; it may be put to sleep at once */
 }
 
 void
@@ -498,6 +498,17 @@ instance_released(struct instance *i)
 
 /* --- adoption --- */
 
+static void
+hold_gear(struct instance *i)
+{
+	struct gear *g = gear_table_find(i->table->o.gears, i->spec.gear);
+
+	if (i->gear == NULL && g != NULL && g->spec.want != WIRE_WANT_GONE) {
+		gear_table_hold(i->table->o.gears, g);
+		i->gear = g;
+	}
+}
+
 void
 instance_rejoined(struct instance *i, const struct err *e)
 {
@@ -509,6 +520,7 @@ instance_rejoined(struct instance *i, const struct err *e)
 	i->begun_ms = loop_now_ms();
 	i->was_adopted = true;
 	instance_links_update(i);
+	hold_gear(i);
 	if (i->container == NULL || container_pid(i->container) == 0) {
 		begin_failing(i);
 	} else if (!instance_wants_running(i)) {
@@ -588,17 +600,6 @@ end(struct instance *i)
 	instance_set_state(
 	    i, i->spec.want == WIRE_WANT_GONE ? WIRE_INSTANCE_GONE : WIRE_INSTANCE_STOPPED);
 	instances_check_stopped(i->table);
-}
-
-static void
-hold_gear(struct instance *i)
-{
-	struct gear *g = gear_table_find(i->table->o.gears, i->spec.gear);
-
-	if (i->gear == NULL && g != NULL && g->spec.want != WIRE_WANT_GONE) {
-		gear_table_hold(i->table->o.gears, g);
-		i->gear = g;
-	}
 }
 
 static void
@@ -684,7 +685,7 @@ instance_next(struct instance *i)
 			on_container_end(i->container, i);
 		else if (i->is_late && i->step != STEP_RUN)
 			on_limit(i);
-		else if (i->step == STEP_RUN)
+		else if (i->step == STEP_RUN && !instance_follow_limits(i))
 			instance_sleep_follow(i);
 		break;
 	default: /* one thing at a time: its end comes here */

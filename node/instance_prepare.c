@@ -306,7 +306,8 @@ prepare_all(struct prepare_job *j)
 		return -1;
 	fault_point("instance_directory");
 	j->was_ready = file_exists(ready);
-	if (net_attach(j->o.net, j->spec.id, j->spec.app_id, &j->link, &j->e) < 0)
+	if (net_attach(j->o.net, j->spec.id, j->spec.app_id, j->gear.spec.limits.net_kbit, &j->link,
+	        &j->e) < 0)
 		return -1;
 	fault_point("instance_network");
 	give_resolver(j);
@@ -334,6 +335,7 @@ done_prepare(void *job)
 
 	i->job = NULL;
 	i->link = j->link;
+	i->limits = j->container.limits;
 	i->was_ready = i->was_ready || j->was_ready;
 	i->needs_post = j->needs_post;
 	str_list_fini(&i->env);
@@ -380,7 +382,7 @@ run_rejoin(void *job)
 	AUTO(free) char *ready = file_join(dir, "ready");
 
 	j->was_ready = file_exists(ready);
-	if (net_attach(j->o.net, j->spec.id, j->spec.app_id, &j->link, &j->e) == 0)
+	if (net_find(j->o.net, j->spec.id, &j->link, &j->e) == 0)
 		give_resolver(j);
 }
 

@@ -51,13 +51,14 @@ struct instance {
 	bool was_ready;    /* once: a crash is started again for ever */
 	bool is_releasing; /* the container now is the release command's */
 	bool has_released;
-	bool is_failing;  /* a reason is set; cleaning follows */
-	bool has_remains; /* something of it may be there */
-	bool has_ended;   /* PID 1 ended while a job was under way */
-	bool is_late;     /* the start limit passed while a job was under way */
-	bool needs_post;  /* there is something for post-deploy to do */
-	bool was_adopted; /* runs since before this daemon */
-	bool must_check;  /* an earlier daemon may have left something of it */
+	bool is_failing;           /* a reason is set; cleaning follows */
+	bool has_remains;          /* something of it may be there */
+	bool has_ended;            /* PID 1 ended while a job was under way */
+	bool is_late;              /* the start limit passed while a job was under way */
+	bool needs_post;           /* there is something for post-deploy to do */
+	bool was_adopted;          /* runs since before this daemon */
+	struct wire_limits limits; /* in force in its container */
+	bool must_check;           /* an earlier daemon may have left something of it */
 	struct net_link link;
 	struct net_nat nat; /* what is set in its namespace, if has_nat */
 	bool has_nat;
@@ -125,6 +126,9 @@ void instance_log_collected(struct instance *i, const struct init_status *in,
 int instance_links_endpoint(const struct instance *i, char ip[16]);
 void instance_links_update(struct instance *i);  /* of this one, when it has a network */
 void instance_links_changed(struct instance *i); /* its state has: of all of the application */
+/* instance_limits.c: a ready one gets its gear's limits, when those it has are others. false: they
+ * are the same; else a job is under way, whose end calls instance_next. */
+bool instance_follow_limits(struct instance *i);
 
 /* instance_probe.c */
 void instance_probe(struct instance *i); /* until ready → instance_is_ready, or instance_fail */

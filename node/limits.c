@@ -24,8 +24,8 @@ enum {
 	KILL_PASSES = 50,
 	PIDS_MAX = 65536,
 	/* Made by us; the runtime makes itself what else it wants. */
-	USED =
-	    LIMITS_MEMORY | LIMITS_CPU | LIMITS_CPUACCT | LIMITS_PIDS | LIMITS_FREEZER | LIMITS_IO,
+	USED = LIMITS_MEMORY | LIMITS_CPU | LIMITS_CPUACCT | LIMITS_PIDS | LIMITS_FREEZER |
+	       LIMITS_IO | LIMITS_CPUSET,
 };
 
 struct limits {
@@ -169,6 +169,26 @@ make_dir(const char *dir, struct err *e)
 	return 0;
 }
 
+/* A new group of a v1 cpuset has no processor and no memory: it gets those of the group above. */
+static int
+fill_cpuset(const char *up, const char *dir, struct err *e)
+{
+	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(files); i++) {
+		AUTO_FINI(buf_fini) struct buf own = { 0 };
+		AUTO_FINI(buf_fini) struct buf theirs = { 0 };
+
+		if (limits_tree_read(dir, files[i], &own) && own.n > 0 && own.p[0] != '\n')
+			continue;
+		if (limits_tree_read(up, files[i], &theirs) &&
+		    limits_tree_write(dir, files[i], theirs.p, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* The group's directory and those above; controllers go down to it. */
 static int
 make_in(
@@ -179,15 +199,15 @@ make_in(
 	char *p = rel, *next;
 
 	do {
-		char *up;
+		AUTO(free) char *up = NULL;
 
 		next = strchr(p + 1, '/');
 		if (enable_controllers(h, dir, e) < 0)
 			return -1;
 		up = dir;
 		dir = xasprintf("%s%.*s", up, next == NULL ? (int)strlen(p) : (int)(next - p), p);
-		free(up);
-		if (make_dir(dir, e) < 0)
+		if (make_dir(dir, e) < 0 || (!h->is_v2 && (h->controllers & LIMITS_CPUSET) != 0 &&
+		                                fill_cpuset(up, dir, e) < 0))
 			return -1;
 		p = next;
 	} while (p != NULL);
@@ -234,6 +254,70 @@ limits_open(const char *tag, const char *mountinfo, struct err *e)
 	return STEAL(l);
 }
 
+/* --- what a group may see of itself --- */
+
+/* The v1 hierarchy that holds the members whom the v2 one may miss; NULL: there is none. */
+static const struct limits_hierarchy *
+find_v1(const struct limits *l)
+{
+	const struct limits_hierarchy *h = limits_tree_find(&l->tree, LIMITS_PIDS);
+
+	if (h == NULL || h->is_v2)
+		h = limits_tree_find(&l->tree, LIMITS_MEMORY);
+	return h == NULL || h->is_v2 ? NULL : h;
+}
+
+void
+limits_view_list_fini(struct limits_view_list *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->n; i++) {
+		free(l->v[i].dir);
+		free(l->v[i].target);
+	}
+	free(l->v);
+	*l = (struct limits_view_list){ 0 };
+}
+
+static void
+add_view(const struct limits *l, const struct limits_hierarchy *h, struct limits_group g,
+    const char *name, struct limits_view_list *out)
+{
+	out->v = xreallocarray(out->v, out->n + 1, sizeof *out->v);
+	out->v[out->n++] = (struct limits_view){
+		.dir = dir_of(l, h, g),
+		.target = xasprintf("/sys/fs/cgroup%s%s", name[0] == '\0' ? "" : "/", name),
+	};
+}
+
+void
+limits_view(const struct limits *l, struct limits_group g, struct limits_view_list *out)
+{
+	static const struct {
+		unsigned bit;
+		const char *name;
+	} shown[] = {
+		{ LIMITS_MEMORY, "memory" },
+		{ LIMITS_CPU, "cpu" },
+		{ LIMITS_CPUACCT, "cpuacct" },
+		{ LIMITS_CPUSET, "cpuset" },
+		{ LIMITS_PIDS, "pids" },
+	};
+	size_t i;
+
+	if (find_v1(l) == NULL) {
+		add_view(l, limits_tree_v2(&l->tree), g, "", out);
+		return;
+	}
+	for (i = 0; i < ARRAY_LEN(shown); i++) {
+		const struct limits_hierarchy *h = limits_tree_find(&l->tree, shown[i].bit);
+
+		if (h != NULL && !h->is_v2)
+			add_view(l, h, g, shown[i].name, out);
+	}
+}
+
 /* --- limits --- */
 
 /* For files that not every kernel has. */
@@ -269,18 +353,40 @@ set_memory(const struct limits_hierarchy *h, const char *dir, int64_t bytes, str
 	return limits_tree_write(dir, "memory.limit_in_bytes", text, e);
 }
 
+/* Percent of one processor as microseconds of a period. */
+static long long
+cpu_us(int64_t percent)
+{
+	return (long long)percent * CPU_PERIOD_US / 100;
+}
+
+/* Not every kernel has it; it is never above the quota, so it goes first and comes last. */
+static void
+set_burst(const char *dir, const char *file, const struct limits_spec *s, bool on)
+{
+	int64_t percent = s->cpu_burst_percent;
+	char text[32];
+
+	if (percent > s->cpu_percent)
+		percent = s->cpu_percent;
+	(void)snprintf(text, sizeof text, "%lld", on ? cpu_us(percent) : 0);
+	if ((!on || percent > 0) && !try_write(dir, file, text))
+		log_debug("limits_without_burst", LOG_STR("cgroup", dir));
+}
+
 static int
 set_cpu_v2(const char *dir, const struct limits_spec *s, struct err *e)
 {
 	char text[64];
 
 	if (s->cpu_percent > 0)
-		(void)snprintf(text, sizeof text, "%lld %d",
-		    (long long)s->cpu_percent * CPU_PERIOD_US / 100, CPU_PERIOD_US);
+		(void)snprintf(text, sizeof text, "%lld %d", cpu_us(s->cpu_percent), CPU_PERIOD_US);
 	else
 		(void)snprintf(text, sizeof text, "max %d", CPU_PERIOD_US);
+	set_burst(dir, "cpu.max.burst", s, false);
 	if (limits_tree_write(dir, "cpu.max", text, e) < 0)
 		return -1;
+	set_burst(dir, "cpu.max.burst", s, true);
 	if (s->cpu_shares == 0)
 		return 0;
 	/* The conversion of the OCI runtimes: 2…262144 to 1…10000. */
@@ -300,10 +406,12 @@ set_cpu(
 	(void)snprintf(text, sizeof text, "%d", CPU_PERIOD_US);
 	if (limits_tree_write(dir, "cpu.cfs_period_us", text, e) < 0)
 		return -1;
-	(void)snprintf(text, sizeof text, "%lld",
-	    s->cpu_percent > 0 ? (long long)s->cpu_percent * CPU_PERIOD_US / 100 : -1LL);
+	(void)snprintf(
+	    text, sizeof text, "%lld", s->cpu_percent > 0 ? cpu_us(s->cpu_percent) : -1LL);
+	set_burst(dir, "cpu.cfs_burst_us", s, false);
 	if (limits_tree_write(dir, "cpu.cfs_quota_us", text, e) < 0)
 		return -1;
+	set_burst(dir, "cpu.cfs_burst_us", s, true);
 	(void)snprintf(text, sizeof text, "%lld", (long long)s->cpu_shares);
 	return s->cpu_shares == 0 ? 0 : limits_tree_write(dir, "cpu.shares", text, e);
 }
@@ -480,17 +588,6 @@ is_empty(const char *dir, void *arg)
 	(void)arg;
 	read_pids(dir, &l);
 	return l.n == 0;
-}
-
-/* The v1 hierarchy that holds the members whom the v2 one may miss; NULL: there is none. */
-static const struct limits_hierarchy *
-find_v1(const struct limits *l)
-{
-	const struct limits_hierarchy *h = limits_tree_find(&l->tree, LIMITS_PIDS);
-
-	if (h == NULL || h->is_v2)
-		h = limits_tree_find(&l->tree, LIMITS_MEMORY);
-	return h == NULL || h->is_v2 ? NULL : h;
 }
 
 bool

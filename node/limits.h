@@ -18,6 +18,7 @@ struct limits_spec {
 	int64_t cpu_percent; /* 100 = one core */
 	int64_t cpu_shares;  /* 2…262144, 1024 = normal */
 	int64_t pids;
+	int64_t cpu_burst_percent; /* saved up of the quota for a moment; at most cpu_percent */
 };
 
 struct limits_usage {
@@ -51,6 +52,18 @@ DEFINE_AUTO(struct limits *, limits_close)
 char *limits_path(const struct limits *l, struct limits_group g);
 /* "v1", "hybrid" or "v2". */
 const char *limits_layout(const struct limits *l);
+/* What the processes of the group may see at /sys/fs/cgroup to size themselves by: directories of
+ * the group and where they belong ("/sys/fs/cgroup" in v2, one for each controller in v1). */
+struct limits_view {
+	char *dir;    /* owned */
+	char *target; /* owned; absolute */
+};
+struct limits_view_list {
+	struct limits_view *v;
+	size_t n;
+};
+void limits_view_list_fini(struct limits_view_list *l);
+void limits_view(const struct limits *l, struct limits_group g, struct limits_view_list *out);
 /* Mount point of the v2 hierarchy to be unmounted in the runtime's private mount namespace because
  * crun refuses the mixed layout; NULL: nothing to unmount. Borrowed. */
 const char *limits_hide_mount(const struct limits *l);

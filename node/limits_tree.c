@@ -20,6 +20,7 @@ static const struct {
 	{ "pids", LIMITS_PIDS },
 	{ "freezer", LIMITS_FREEZER },
 	{ "io", LIMITS_IO },
+	{ "cpuset", LIMITS_CPUSET },
 };
 
 void

@@ -16,6 +16,7 @@ enum limits_controller {
 	LIMITS_PIDS = 8,
 	LIMITS_FREEZER = 16,
 	LIMITS_IO = 32,
+	LIMITS_CPUSET = 64,
 };
 
 struct limits_hierarchy {

@@ -4,8 +4,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +38,7 @@ struct slot {
 	char instance[NET_NAME_MAX], app[NET_NAME_MAX];
 	uint32_t group; /* of the rules */
 	bool is_ready;  /* complete; else an attach is under way */
+	int64_t kbit;   /* rate in force */
 	char to[NET_ADDRESS_MAX];
 	int port; /* translation in force; -1: not known (adopted) */
 };
@@ -53,6 +56,7 @@ struct net {
 	int cursor;                         /* addresses are used in turn, not again at once */
 	uint32_t last_group;
 	bool is_destroyed;
+	atomic_bool has_no_rates; /* the kernel has no token bucket */
 };
 
 void
@@ -147,9 +151,26 @@ make_macs(const struct net *n, int i, struct net_mnl_veth *v)
 	v->peer_mac[0] = 0x06;
 }
 
+/* One side's rate; a kernel that cannot is none of the instance's faults. */
+static int
+limit_side(struct net *n, struct net_mnl *mnl, int index, int64_t kbit, struct err *e)
+{
+	struct err why = { 0 };
+
+	if (n->has_no_rates || net_mnl_set_rate(mnl, index, kbit, &why) == 0)
+		return 0;
+	if (why.code != ERR_NOT_FOUND) {
+		*e = why;
+		return -1;
+	}
+	n->has_no_rates = true;
+	log_warn("net_rates_unlimited", LOG_STR("reason", "this kernel has no sch_tbf"));
+	return 0;
+}
+
 /* The host's side; with the lock. */
 static int
-link_host(struct net *n, int i, struct net_mnl_veth *v, struct err *e)
+link_host(struct net *n, int i, int64_t kbit, struct net_mnl_veth *v, struct err *e)
 {
 	uint32_t address = net_block_address(&n->block, i);
 	uint32_t source = net_block_address(&n->block, 1);
@@ -160,7 +181,9 @@ link_host(struct net *n, int i, struct net_mnl_veth *v, struct err *e)
 	index = net_mnl_index(n->mnl, v->name);
 	if (index == 0)
 		return err_set(e, ERR_BUG, NULL, "no link %s after making it", v->name);
+	/* The rate while it is down: on a link that is up it takes milliseconds. */
 	if (net_mnl_set_families(n->mnl, index, false, e) < 0 ||
+	    (kbit > 0 && limit_side(n, n->mnl, index, kbit, e) < 0) ||
 	    net_mnl_set_up(n->mnl, index, e) < 0 ||
 	    net_mnl_add_neighbour(n->mnl, index, address, v->peer_mac, e) < 0 ||
 	    net_mnl_add_host_route(n->mnl, index, address, source, e) < 0)
@@ -169,15 +192,17 @@ link_host(struct net *n, int i, struct net_mnl_veth *v, struct err *e)
 }
 
 static int
-link_inner(
-    const struct net *n, int i, struct net_mnl *mnl, const struct net_mnl_veth *v, struct err *e)
+link_inner(struct net *n, int i, int64_t kbit, struct net_mnl *mnl, const struct net_mnl_veth *v,
+    struct err *e)
 {
 	int index = net_mnl_index(mnl, "eth0");
 
 	if (index == 0)
 		return err_set(e, ERR_BUG, NULL, "no eth0 in the new namespace");
 	if (net_mnl_add_address(mnl, index, net_block_address(&n->block, i), e) < 0 ||
-	    net_mnl_set_families(mnl, index, true, e) < 0 || net_mnl_set_up(mnl, index, e) < 0 ||
+	    net_mnl_set_families(mnl, index, true, e) < 0 ||
+	    (kbit > 0 && limit_side(n, mnl, index, kbit, e) < 0) ||
+	    net_mnl_set_up(mnl, index, e) < 0 ||
 	    net_mnl_add_neighbour(mnl, index, htonl(gateway), v->mac, e) < 0 ||
 	    net_mnl_add_default_route(mnl, index, htonl(gateway), e) < 0)
 		return -1;
@@ -199,8 +224,8 @@ set_alias(struct net *n, const struct slot *s, const struct net_rules_member *m,
 	char alias[256];
 	int rc, index;
 
-	(void)snprintf(alias, sizeof alias, "%s %s %s", s->instance,
-	    s->app[0] == '\0' ? "-" : s->app, m->address);
+	(void)snprintf(alias, sizeof alias, "%s %s %s %" PRId64, s->instance,
+	    s->app[0] == '\0' ? "-" : s->app, m->address, s->kbit);
 	pthread_mutex_lock(&n->lock);
 	index = net_mnl_index(n->mnl, m->veth);
 	rc = net_mnl_set_alias(n->mnl, index, alias, e);
@@ -230,9 +255,10 @@ build(struct net *n, int i, const struct slot *s, const char *path, struct err *
 	};
 	make_macs(n, i, &v);
 	pthread_mutex_lock(&n->lock);
-	rc = link_host(n, i, &v, e);
+	rc = link_host(n, i, s->kbit, &v, e);
 	pthread_mutex_unlock(&n->lock);
-	if (rc < 0 || link_inner(n, i, mnl, &v, e) < 0 || net_rules_add(n->rules, &m, e) < 0)
+	if (rc < 0 || link_inner(n, i, s->kbit, mnl, &v, e) < 0 ||
+	    net_rules_add(n->rules, &m, e) < 0)
 		return -1;
 	return set_alias(n, s, &m, e);
 }
@@ -335,14 +361,15 @@ fill_link(const struct net *n, int i, struct net_link *out)
 	*out = (struct net_link){ .has_ns = true, .has_veth = true };
 	memcpy(out->instance, s->instance, sizeof out->instance);
 	memcpy(out->app, s->app, sizeof out->app);
+	out->kbit = s->kbit;
 	address_text(n, i, out->address);
 	veth_name(n, i, out->veth);
 }
 
 /* 1: there already (out filled), 0: *out_i is reserved. */
 static int
-begin_attach(struct net *n, const char *instance, const char *app, struct net_link *out, int *out_i,
-    struct err *e)
+begin_attach(struct net *n, const char *instance, const char *app, int64_t kbit,
+    struct net_link *out, int *out_i, struct err *e)
 {
 	int i, rc = 0;
 
@@ -356,14 +383,16 @@ begin_attach(struct net *n, const char *instance, const char *app, struct net_li
 	} else {
 		*out_i = reserve(n, instance, app, e);
 		rc = *out_i < 0 ? -1 : 0;
+		if (rc == 0)
+			n->slots[*out_i]->kbit = kbit;
 	}
 	pthread_mutex_unlock(&n->lock);
 	return rc;
 }
 
 int
-net_attach(
-    struct net *n, const char *instance, const char *app, struct net_link *out, struct err *e)
+net_attach(struct net *n, const char *instance, const char *app, int64_t kbit, struct net_link *out,
+    struct err *e)
 {
 	AUTO(free) char *path = net_ns_path(n, instance);
 	const char *group_name = app == NULL ? "" : app;
@@ -371,9 +400,9 @@ net_attach(
 
 	if (!is_name(instance) || (*group_name != '\0' && !is_name(group_name)))
 		return err_set(e, ERR_INVALID, "instance", "must be 1..60 of [a-z0-9-]");
-	rc = begin_attach(n, instance, group_name, out, &i, e);
+	rc = begin_attach(n, instance, group_name, kbit, out, &i, e);
 	if (rc != 0)
-		return rc < 0 ? -1 : 0;
+		return rc < 0 ? -1 : net_set_rate(n, instance, kbit, e);
 	rc = net_ns_unbind(path, e);
 	if (rc == 0) {
 		rc = build(n, i, n->slots[i], path, e);
@@ -391,6 +420,21 @@ net_attach(
 	}
 	pthread_mutex_unlock(&n->lock);
 	return rc < 0 ? err_wrap(e, "network of %s", instance) : 0;
+}
+
+int
+net_find(struct net *n, const char *instance, struct net_link *out, struct err *e)
+{
+	int i, rc = -1;
+
+	pthread_mutex_lock(&n->lock);
+	i = find_slot(n, instance);
+	if (i >= 0 && n->slots[i]->is_ready) {
+		fill_link(n, i, out);
+		rc = 0;
+	}
+	pthread_mutex_unlock(&n->lock);
+	return rc == 0 ? 0 : err_set(e, ERR_NOT_FOUND, NULL, "%s has no network", instance);
 }
 
 int
@@ -417,6 +461,75 @@ net_detach(struct net *n, const char *instance, struct err *e)
 		return 0;
 	member_of(n, i, s, veth, address, &m);
 	return net_rules_remove(n->rules, &m, e);
+}
+
+/* --- rate --- */
+
+struct rate_job {
+	struct net *n;
+	int64_t kbit;
+};
+
+static int
+run_rate(void *arg, struct err *e)
+{
+	struct rate_job *j = arg;
+	AUTO(net_mnl_close) struct net_mnl *mnl = net_mnl_open(e);
+	int index = mnl == NULL ? 0 : net_mnl_index(mnl, "eth0");
+
+	if (index == 0)
+		return mnl == NULL ? -1 : err_set(e, ERR_SYSTEM, NULL, "it has no eth0");
+	return limit_side(j->n, mnl, index, j->kbit, e);
+}
+
+/* The host's side. 1: it has that rate already. s: a copy of what is there. */
+static int
+rate_host(
+    struct net *n, const char *instance, int64_t kbit, struct slot *s, int *out_i, struct err *e)
+{
+	char veth[16];
+	int i, rc = 1;
+
+	pthread_mutex_lock(&n->lock);
+	i = find_slot(n, instance);
+	if (i < 0 || !n->slots[i]->is_ready) {
+		rc = err_set(e, ERR_NOT_FOUND, NULL, "%s has no network", instance);
+	} else if (n->slots[i]->kbit != kbit) {
+		veth_name(n, i, veth);
+		rc = limit_side(n, n->mnl, net_mnl_index(n->mnl, veth), kbit, e);
+		*s = *n->slots[i];
+		s->kbit = kbit;
+	}
+	pthread_mutex_unlock(&n->lock);
+	*out_i = i;
+	return rc;
+}
+
+int
+net_set_rate(struct net *n, const char *instance, int64_t kbit, struct err *e)
+{
+	AUTO(free) char *path = net_ns_path(n, instance);
+	AUTO(file_close) int ns = -1;
+	struct rate_job j = { n, kbit };
+	struct net_rules_member m;
+	char veth[16], address[NET_ADDRESS_MAX];
+	struct slot s;
+	int i, rc;
+
+	rc = rate_host(n, instance, kbit, &s, &i, e);
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
+	ns = net_ns_open(path, e);
+	if (ns < 0 || net_ns_run(ns, run_rate, &j, e) < 0)
+		return err_wrap(e, "rate of %s", instance);
+	member_of(n, i, &s, veth, address, &m);
+	if (set_alias(n, &s, &m, e) < 0)
+		return -1;
+	pthread_mutex_lock(&n->lock);
+	if (n->slots[i] != NULL && strcmp(n->slots[i]->instance, instance) == 0)
+		n->slots[i]->kbit = kbit;
+	pthread_mutex_unlock(&n->lock);
+	return 0;
 }
 
 char *
@@ -567,13 +680,14 @@ struct scan {
 	struct net_link_list list;
 };
 
-/* "INSTANCE APP ADDRESS"; false: half made. */
+/* "INSTANCE APP ADDRESS KBIT"; false: half made. */
 static bool
 parse_alias(const char *alias, struct net_link *l)
 {
 	char app[NET_NAME_MAX];
 
-	if (alias == NULL || sscanf(alias, "%63s %63s %15s", l->instance, app, l->address) != 3 ||
+	if (alias == NULL ||
+	    sscanf(alias, "%63s %63s %15s %" SCNd64, l->instance, app, l->address, &l->kbit) < 3 ||
 	    !is_name(l->instance)) {
 		l->instance[0] = l->address[0] = '\0';
 		return false;
@@ -680,7 +794,10 @@ adopt(struct net *n, struct err *e)
 		if (i >= FIRST_INDEX && i <= LAST_INDEX)
 			address_text(n, i, address);
 		if (l->has_veth && l->has_ns && strcmp(address, l->address) == 0) {
-			put_slot(n, i, l->instance, l->app)->is_ready = true;
+			struct slot *s = put_slot(n, i, l->instance, l->app);
+
+			s->is_ready = true;
+			s->kbit = l->kbit;
 			continue;
 		}
 		log_info("net_remains_removed", LOG_STR("instance", l->instance),

@@ -36,6 +36,7 @@ struct net_link {
 	char app[NET_NAME_MAX];
 	char address[NET_ADDRESS_MAX]; /* "100.64.0.7" */
 	char veth[16];                 /* host side */
+	int64_t kbit;                  /* rate, each way; 0: no limit */
 	bool has_ns;                   /* RUN/netns/<instance> is a bound namespace */
 	bool has_veth;
 };
@@ -63,9 +64,14 @@ const char *net_host_address(const struct net *n);
 /* Makes the namespace with lo, eth0, address and default route, the host route, the rules'
  * elements. Instances of the same app reach one another; app "" or NULL: alone (builders).
  * Done already for this instance: returns what is there (idempotent).
- * instance, app: [a-z0-9-], at most 60 bytes. */
-int net_attach(struct net *n, const char *instance, const char *app, struct net_link *out,
-    struct err *e) MUST_CHECK;
+ * instance, app: [a-z0-9-], at most 60 bytes. kbit: as net_set_rate; also when it was there. */
+int net_attach(struct net *n, const char *instance, const char *app, int64_t kbit,
+    struct net_link *out, struct err *e) MUST_CHECK;
+/* What net_attach made; ERR_NOT_FOUND: nothing. Does not block. */
+int net_find(struct net *n, const char *instance, struct net_link *out, struct err *e) MUST_CHECK;
+/* Its rate from now on, each way, in kbit/s; 0: no limit. A kernel without the token bucket: a
+ * warning once, no limit. */
+int net_set_rate(struct net *n, const char *instance, int64_t kbit, struct err *e) MUST_CHECK;
 /* Removes binding and rules now; the kernel removes the link when the last process in the namespace
  * is gone. Absent is fine. */
 int net_detach(struct net *n, const char *instance, struct err *e) MUST_CHECK;

@@ -5,6 +5,7 @@
 #include <linux/if_link.h>
 #include <linux/ip.h>
 #include <linux/neighbour.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <string.h>
@@ -185,6 +186,62 @@ net_mnl_set_families(struct net_mnl *m, int index, bool route_localnet, struct e
 		return 0;
 	errno = rc;
 	return err_set(e, ERR_SYSTEM, NULL, "cannot configure a link");
+}
+
+static struct nlmsghdr *
+start_qdisc(struct net_mnl *m, uint16_t type, uint16_t flags, int index)
+{
+	struct nlmsghdr *h = start(m, type, (uint16_t)(NLM_F_ACK | flags));
+	struct tcmsg *t = mnl_nlmsg_put_extra_header(h, sizeof *t);
+
+	t->tcm_family = AF_UNSPEC;
+	t->tcm_ifindex = index;
+	t->tcm_parent = TC_H_ROOT;
+	return h;
+}
+
+static void
+put_tbf(struct nlmsghdr *h, int64_t kbit)
+{
+	const uint64_t rate = (uint64_t)kbit * 125; /* bytes/s */
+	uint64_t burst = rate / 100, limit = rate / 20;
+	struct tc_tbf_qopt o = { .rate = { .linklayer = TC_LINKLAYER_ETHERNET } };
+	struct nlattr *nest;
+
+	/* A burst takes the largest packet of the segmentation offload; 50 ms of queue. */
+	burst = burst < 128 * 1024 ? 128 * 1024 : burst;
+	burst = burst > INT32_MAX / 2 ? INT32_MAX / 2 : burst;
+	limit = limit > INT32_MAX / 2 ? INT32_MAX / 2 : limit;
+	o.rate.rate = rate >= UINT32_MAX ? UINT32_MAX : (uint32_t)rate;
+	o.limit = (uint32_t)(burst + limit);
+	mnl_attr_put_strz(h, TCA_KIND, "tbf");
+	nest = mnl_attr_nest_start(h, TCA_OPTIONS);
+	mnl_attr_put(h, TCA_TBF_PARMS, sizeof o, &o);
+	mnl_attr_put_u32(h, TCA_TBF_BURST, (uint32_t)burst);
+	if (rate >= UINT32_MAX)
+		mnl_attr_put_u64(h, TCA_TBF_RATE64, rate);
+	mnl_attr_nest_end(h, nest);
+}
+
+int
+net_mnl_set_rate(struct net_mnl *m, int index, int64_t kbit, struct err *e)
+{
+	struct nlmsghdr *h;
+	int rc;
+
+	if (kbit > 0) {
+		h = start_qdisc(m, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, index);
+		put_tbf(h, kbit);
+	} else {
+		h = start_qdisc(m, RTM_DELQDISC, 0, index);
+	}
+	rc = talk(m, h, NULL, NULL);
+	/* The default one cannot be deleted. */
+	if (rc == 0 || (kbit <= 0 && (rc == ENOENT || rc == EINVAL)))
+		return 0;
+	errno = rc;
+	return err_set(
+	    e, rc == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM, NULL, "cannot set a link's rate");
 }
 
 int

@@ -34,6 +34,10 @@ int net_mnl_set_up(struct net_mnl *m, int index, struct err *e) MUST_CHECK;
 int net_mnl_delete(struct net_mnl *m, int index, struct err *e) MUST_CHECK;
 int net_mnl_delete_group(struct net_mnl *m, uint32_t group, struct err *e) MUST_CHECK;
 
+/* What leaves by the link passes a token bucket of so many kbit/s; 0: nothing holds it up. On a
+ * link that is up it takes an RCU period. ERR_NOT_FOUND: this kernel has no tbf. */
+int net_mnl_set_rate(struct net_mnl *m, int index, int64_t kbit, struct err *e) MUST_CHECK;
+
 /* Addresses are in network byte order. Existing entries are replaced. */
 int net_mnl_add_address(struct net_mnl *m, int index, uint32_t address, struct err *e) MUST_CHECK;
 int net_mnl_delete_address(

@@ -69,6 +69,7 @@ struct spawn_order {
 	bool is_session;     /* signals are passed on to the program's group */
 	const char *seccomp; /* file with an array of struct sock_filter */
 	long uid;
+	long nofile; /* open files; 0: as they are */
 	char *args[SPAWN_ARGS_MAX + 1];
 	int arg_n;
 	char *env[SPAWN_ARGS_MAX + 1];

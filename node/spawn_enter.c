@@ -100,6 +100,19 @@ exec_program(const struct spawn_order *o, const struct sock_fprog *filter)
 	return errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
 }
 
+/* As the runtime gives them to PID 1. */
+static int
+set_rlimits(const struct spawn_order *o, struct err *e)
+{
+	const struct rlimit none = { 0, 0 };
+	const struct rlimit files = { (rlim_t)o->nofile, (rlim_t)o->nofile };
+
+	if (setrlimit(RLIMIT_CORE, &none) < 0 ||
+	    (o->nofile > 0 && setrlimit(RLIMIT_NOFILE, &files) < 0))
+		return err_set(e, ERR_SYSTEM, NULL, "set the limit of open files");
+	return 0;
+}
+
 static int
 run_inside(const struct spawn_order *o, const struct sock_fprog *filter)
 {
@@ -110,7 +123,7 @@ run_inside(const struct spawn_order *o, const struct sock_fprog *filter)
 		fprintf(stderr, "cannot take the terminal: %s\n", strerror(errno));
 		return EXIT_CANNOT_RUN;
 	}
-	if (drop_privileges(o, &e) < 0) {
+	if (set_rlimits(o, &e) < 0 || drop_privileges(o, &e) < 0) {
 		fprintf(stderr, "%s\n", e.text);
 		return EXIT_CANNOT_RUN;
 	}

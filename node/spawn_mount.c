@@ -287,6 +287,8 @@ static const struct root_entry root_entries[] = {
 	{ "proc", NULL, 0555 },
 	{ "dev", NULL, 0755 },
 	{ "sys", NULL, 0555 },
+	{ "sys/fs", NULL, 0555 },
+	{ "sys/fs/cgroup", NULL, 0555 },
 	{ "tmp", NULL, 01777 },
 	{ "run", NULL, 0755 },
 	{ "run/pinion", NULL, 0755 },

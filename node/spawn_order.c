@@ -47,6 +47,8 @@ set_number(struct spawn_order *o, const char *key, const char *value)
 		o->uid_base = strtol(value, NULL, 10);
 	else if (strcmp(key, "uid") == 0)
 		o->uid = strtol(value, NULL, 10);
+	else if (strcmp(key, "nofile") == 0)
+		o->nofile = strtol(value, NULL, 10);
 	else if (strcmp(key, "unlocked") == 0)
 		o->unlocked = value[0] == '1';
 	else if (strcmp(key, "joins_core") == 0)

@@ -76,7 +76,7 @@ measure(struct net *n, int count)
 		(void)snprintf(name, sizeof name, "b-%d", i);
 		(void)snprintf(app, sizeof app, "app%d", i / 2);
 		t = now_us();
-		must(net_attach(n, name, app, &l, &e), &e);
+		must(net_attach(n, name, app, 0, &l, &e), &e);
 		attach[i] = now_us() - t;
 	}
 	(void)printf("kernel memory an instance: %ld kB\n", (slab_kb() - slab) / count);

@@ -26,6 +26,7 @@ make(struct container_spec *s, const char *filter)
 		.seccomp = "{\"defaultAction\":\"SCMP_ACT_ERRNO\"}",
 		.filter = filter,
 		.nofile = 4096,
+		.shm_kb = 131072,
 	};
 	struct codec_value *v;
 	struct err e = { 0 };
@@ -65,7 +66,7 @@ test_config(void **state)
 {
 	AUTO_FINI(container_spec_fini) struct container_spec s = { 0 };
 	AUTO(codec_value_free) struct codec_value *v = NULL;
-	const struct codec_value *map, *spaces;
+	const struct codec_value *map, *spaces, *mounts, *options;
 	size_t i;
 
 	(void)state;
@@ -83,6 +84,10 @@ test_config(void **state)
 	assert_int_equal(codec_int(codec_get(map, "hostID"), 0), 1 << 20);
 	assert_int_equal(codec_int(codec_get(map, "size"), 0), 65536);
 	assert_string_equal(codec_string(at(v, "linux", "cgroupsPath")), "/pinion/t/g/i");
+	mounts = codec_get(v, "mounts");
+	options = codec_get(codec_at(mounts, codec_count(mounts) - 1), "options");
+	assert_string_equal(
+	    codec_string(codec_at(options, codec_count(options) - 1)), "size=131072k");
 	spaces = at(v, "linux", "namespaces");
 	assert_int_equal(codec_count(spaces), 7);
 	for (i = 0; i < codec_count(spaces); i++) {

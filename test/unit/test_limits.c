@@ -120,12 +120,35 @@ wait_member(struct limits *l, pid_t pid)
 	fail_msg("the process never came into its cgroup");
 }
 
+/* What the group may see of itself is there, with the limits of its own. */
+static void
+expect_view(struct limits *l)
+{
+	AUTO_FINI(limits_view_list_fini) struct limits_view_list views = { 0 };
+	bool has_memory = false;
+	size_t i;
+
+	limits_view(l, inst, &views);
+	assert_true(views.n > 0);
+	for (i = 0; i < views.n; i++) {
+		AUTO(free) char *v1 = file_join(views.v[i].dir, "memory.limit_in_bytes");
+		AUTO(free) char *v2 = file_join(views.v[i].dir, "memory.max");
+
+		assert_true(str_has_prefix(views.v[i].target, "/sys/fs/cgroup"));
+		assert_true(str_has_suffix(views.v[i].dir, "/g1/i1"));
+		assert_true(file_exists(views.v[i].dir));
+		has_memory = has_memory || file_exists(v1) || file_exists(v2);
+	}
+	assert_true(has_memory);
+}
+
 static void
 a_group_lives_and_dies(void **state)
 {
 	struct limits *l = *state;
-	struct limits_spec spec = { 64 << 20, 50, 512, 20 };
-	struct limits_spec more = { 128 << 20, 200, 1024, 40 }, less = { 32 << 20, 10, 2, 10 };
+	struct limits_spec spec = { 64 << 20, 50, 512, 20, 0 };
+	struct limits_spec more = { 128 << 20, 200, 1024, 40, 100 },
+	                   less = { 32 << 20, 10, 2, 10, 100 };
 	AUTO_FINI(str_list_fini) struct str_list names = { 0 };
 	struct limits_usage u;
 	struct err e = { 0 };
@@ -140,6 +163,7 @@ a_group_lives_and_dies(void **state)
 	wait_member(l, pid);
 	check(limits_make(l, inst, &more, &e), &e);
 	check(limits_make(l, inst, &less, &e), &e);
+	expect_view(l);
 	check(limits_usage(l, inst, &u, &e), &e);
 	assert_int_equal(u.pids, 1);
 	assert_true(u.memory_bytes > 0);
@@ -174,7 +198,7 @@ static void
 out_of_memory_is_counted(void **state)
 {
 	struct limits *l = *state;
-	struct limits_spec spec = { 16 << 20, 0, 0, 20 };
+	struct limits_spec spec = { 16 << 20, 0, 0, 20, 0 };
 	struct limits_usage u;
 	struct err e = { 0 };
 	int status;
@@ -201,7 +225,7 @@ static void
 a_fork_bomb_is_held_and_killed(void **state)
 {
 	struct limits *l = *state;
-	struct limits_spec spec = { 64 << 20, 50, 100, 20 };
+	struct limits_spec spec = { 64 << 20, 50, 100, 20, 0 };
 	struct limits_usage u = { 0 };
 	struct err e = { 0 };
 	pid_t pid;
@@ -311,7 +335,7 @@ static void
 v2_writes_its_files(void **state)
 {
 	char dir[] = "/tmp/test limits-XXXXXX";
-	struct limits_spec spec = { 512 << 20, 150, 1024, 256 }, none = { 0 };
+	struct limits_spec spec = { 512 << 20, 150, 1024, 256, 50 }, none = { 0 };
 	AUTO(limits_close) struct limits *l = NULL;
 	AUTO(free) char *info = NULL;
 	AUTO(free) char *group = NULL;
@@ -340,6 +364,7 @@ v2_writes_its_files(void **state)
 	expect(group, "memory.max", "536870912");
 	expect(group, "memory.swap.max", "536870912");
 	expect(group, "cpu.max", "150000 100000");
+	expect(group, "cpu.max.burst", "50000");
 	expect(group, "cpu.weight", "39");
 	expect(group, "pids.max", "256");
 	check(limits_make(l, inst, &none, &e), &e);

@@ -95,7 +95,7 @@ attach(struct world *w, const char *instance, const char *app)
 	struct net_link l = { 0 };
 	struct err e = { 0 };
 
-	check(net_attach(w->net, instance, app, &l, &e), &e);
+	check(net_attach(w->net, instance, app, 0, &l, &e), &e);
 	return l;
 }
 
@@ -575,6 +575,57 @@ half_made_ones_are_removed(void **state)
 	(void)a;
 }
 
+/* The rate on both sides of the pair, as the kernel has it; "": none. */
+static void
+find_tbf(const char *ns, const char *link, char out[256])
+{
+	AUTO(free)
+	char *command =
+	    xasprintf("nsenter --net=%s tc qdisc show dev %s | grep -o 'tbf.*rate [^ ]*'",
+	        ns == NULL ? "/proc/self/ns/net" : ns, link);
+	FILE *f = popen(command, "r");
+
+	assert_non_null(f);
+	if (fgets(out, 256, f) == NULL)
+		out[0] = '\0';
+	(void)pclose(f);
+}
+
+static void
+expect_rate(struct world *w, const struct net_link *l, const char *rate)
+{
+	AUTO(free) char *ns = net_ns_path(w->net, l->instance);
+	char host[256], inner[256];
+
+	find_tbf(NULL, l->veth, host);
+	find_tbf(ns, "eth0", inner);
+	assert_true(rate == NULL ? host[0] == '\0' : strstr(host, rate) != NULL);
+	assert_true(rate == NULL ? inner[0] == '\0' : strstr(inner, rate) != NULL);
+}
+
+static void
+the_rate_follows(void **state)
+{
+	struct world *w = *state;
+	struct err e = { 0 };
+	struct net_link l;
+
+	check(net_attach(w->net, "a0-1", "app1", 8000, &l, &e), &e);
+	expect_rate(w, &l, "rate 8Mbit");
+	check(net_set_rate(w->net, "a0-1", 16000, &e), &e);
+	expect_rate(w, &l, "rate 16Mbit");
+	net_close(w->net);
+	open_net(w);
+	check(net_find(w->net, "a0-1", &l, &e), &e);
+	assert_int_equal(l.kbit, 16000);
+	check(net_attach(w->net, "a0-1", "app1", 40000000, &l, &e), &e);
+	expect_rate(w, &l, "rate 40Gbit");
+	check(net_set_rate(w->net, "a0-1", 0, &e), &e);
+	expect_rate(w, &l, NULL);
+	assert_int_equal(net_set_rate(w->net, "b0-1", 0, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+}
+
 static void
 detach_frees_address_and_link(void **state)
 {
@@ -743,7 +794,7 @@ come_and_go(void *arg)
 	for (i = 0; i < ROUNDS && !c->has_failed; i++) {
 		(void)snprintf(name, sizeof name, "t%d-%d", c->number, i);
 		c->has_failed =
-		    net_attach(c->w->net, name, i % 2 ? "app1" : "app2", &l, &c->e) < 0 ||
+		    net_attach(c->w->net, name, i % 2 ? "app1" : "app2", 0, &l, &c->e) < 0 ||
 		    net_forward(c->w->net, name, "127.0.0.1", 3000 + i, &c->e) < 0 ||
 		    (i % 3 != 0 && net_detach(c->w->net, name, &c->e) < 0);
 	}
@@ -802,7 +853,7 @@ killed_at_any_instant(void **state)
 			open_net(w);
 			for (k = 0;; k++) {
 				(void)snprintf(name, sizeof name, "r%d-%d", round, k);
-				if (net_attach(w->net, name, "app1", &link, &e) < 0)
+				if (net_attach(w->net, name, "app1", 0, &link, &e) < 0)
 					_exit(1);
 				if (k % 2 == 1 && net_detach(w->net, name, &e) < 0)
 					_exit(1);
@@ -946,6 +997,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(connections_are_counted, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_new_daemon_adopts, setup, teardown),
 		cmocka_unit_test_setup_teardown(half_made_ones_are_removed, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_rate_follows, setup, teardown),
 		cmocka_unit_test_setup_teardown(detach_frees_address_and_link, setup, teardown),
 		cmocka_unit_test(another_firewall_is_seen),
 		cmocka_unit_test_setup_teardown(another_source_is_dropped, setup, teardown),
