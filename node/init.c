@@ -23,12 +23,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "node/container_ids.h"
 #include "node/init_filter.h"
 #include "node/init_log.h"
 #include "node/init_plan.h"
@@ -383,6 +385,18 @@ finish(struct init *in)
 	return in->report.exit_code < 0 ? 0 : in->report.exit_code;
 }
 
+/* Here and not by the runtime, which would set them before it makes the user namespace: then they
+ * would bound all gears together. */
+static void
+set_rlimits(void)
+{
+	const struct rlimit signals = { CONTAINER_SIGPENDING, CONTAINER_SIGPENDING };
+	const struct rlimit queues = { CONTAINER_MSGQUEUE, CONTAINER_MSGQUEUE };
+
+	(void)setrlimit(RLIMIT_SIGPENDING, &signals);
+	(void)setrlimit(RLIMIT_MSGQUEUE, &queues);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -394,6 +408,7 @@ main(int argc, char **argv)
 	if (argc > 0 && init_filter_is(argv[0]))
 		return init_filter_run(argc, argv);
 	(void)prctl(PR_SET_DUMPABLE, 0);
+	set_rlimits();
 	if (argc != 2 || getpid() != 1) {
 		(void)fprintf(stderr, "usage, as the first process of a pid namespace: pinion-init "
 		                      "CONTROL-DIRECTORY\n");

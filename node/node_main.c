@@ -44,7 +44,6 @@ enum {
 	GRACE_S = 3600, /* a layer that nobody keeps yet */
 	REPLY_MS = 100, /* for the last answer to leave */
 	REMOVE_MS = 10000,
-	INOTIFY_INSTANCES = 8192,
 };
 
 struct daemon {
@@ -272,26 +271,61 @@ on_shutdown(bool stops, void (*done)(void *), void *done_arg, void *arg)
 
 /* --- start --- */
 
+/* Counted for the whole machine, or for root, who made the gears' user namespaces: a gear must not
+ * use up what the others need. Each is charged to the memory of who takes it, and most are bounded
+ * in the gear itself (spawn_start.c, bundle.c). */
+static const struct machine_limit {
+	const char *path;
+	long at_least;
+} machine_limits[] = {
+	{ "/proc/sys/fs/inotify/max_user_instances", 1048576 },
+	{ "/proc/sys/fs/inotify/max_user_watches", 67108864 },
+	{ "/proc/sys/fs/aio-max-nr", 1073741824 },
+	{ "/proc/sys/fs/file-max", 1073741824 },
+	{ "/proc/sys/kernel/pid_max", 4194304 },
+	{ "/proc/sys/kernel/threads-max", 4194304 },
+	{ "/proc/sys/kernel/pty/max", 65536 },
+};
+
+static void
+raise_limit(const struct machine_limit *m)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	struct err e = { 0 };
+	bool is_set = false;
+	FILE *f;
+
+	if (file_read(m->path, 64, &b, &e) < 0 || strtol(b.p, NULL, 10) >= m->at_least)
+		return;
+	f = fopen(m->path, "we");
+	if (f != NULL) {
+		is_set = fprintf(f, "%ld\n", m->at_least) > 0;
+		is_set = fclose(f) == 0 && is_set;
+	}
+	if (!is_set)
+		log_info("machine_limit_kept", LOG_STR("file", m->path), LOG_STR("value", b.p));
+}
+
 static void
 raise_limits(void)
 {
-	AUTO_FINI(buf_fini) struct buf b = { 0 };
-	static const char path[] = "/proc/sys/fs/inotify/max_user_instances";
+	/* The last two bound all gears together: their namespaces are made by us. */
+	static const int resources[] = { RLIMIT_NOFILE, RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE };
 	struct rlimit r;
-	struct err e = { 0 };
-	FILE *f;
 
-	if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
+	for (size_t i = 0; i < ARRAY_LEN(resources); i++) {
+		if (getrlimit(resources[i], &r) < 0)
+			continue;
+		if (i > 0) {
+			r.rlim_cur = r.rlim_max = RLIM_INFINITY;
+			if (setrlimit(resources[i], &r) == 0 || getrlimit(resources[i], &r) < 0)
+				continue;
+		}
 		r.rlim_cur = r.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &r);
+		(void)setrlimit(resources[i], &r);
 	}
-	if (file_read(path, 64, &b, &e) < 0 || strtol(b.p, NULL, 10) >= INOTIFY_INSTANCES)
-		return;
-	f = fopen(path, "we");
-	if (f != NULL) {
-		(void)fprintf(f, "%d\n", INOTIFY_INSTANCES);
-		(void)fclose(f);
-	}
+	for (size_t i = 0; i < ARRAY_LEN(machine_limits); i++)
+		raise_limit(&machine_limits[i]);
 }
 
 static int

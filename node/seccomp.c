@@ -40,6 +40,7 @@ static const char *const refused[] = {
 	"io_uring_register",
 	"io_uring_setup",
 	"keyctl",
+	"modify_ldt",
 	"mount",
 	"mount_setattr",
 	"move_mount",
@@ -48,6 +49,8 @@ static const char *const refused[] = {
 	"pivot_root",
 	"request_key",
 	"setns",
+	"socketcall", /* its arguments lie in memory, where no filter looks */
+	"syslog",     /* the machine's log tells of other gears */
 	"umount",
 	"umount2",
 	"unshare",
@@ -60,10 +63,67 @@ static const char clone_rules[] =
     "\"value\":2114060288,\"valueTwo\":0,\"op\":\"SCMP_CMP_MASKED_EQ\"}]},"
     "{\"names\":[\"clone3\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":38}";
 
+/* Kinds of sockets that a namespace keeps apart and a gear has a use for: AF_UNIX 1, AF_INET 2,
+ * AF_INET6 10, and of AF_NETLINK 16 routes, socket lists, uevents and generic ones. All others are
+ * not supported (EAFNOSUPPORT 97): no way by AF_VSOCK to the machine below this one. */
+static const struct {
+	int family, protocol; /* protocol -1: any */
+} sockets[] = { { 1, -1 }, { 2, -1 }, { 10, -1 }, { 16, 0 }, { 16, 4 }, { 16, 15 }, { 16, 16 } };
+enum { FAMILY_LAST = 16, NOT_SUPPORTED = 97 };
+
+static bool
+is_socket_family(int family)
+{
+	for (size_t i = 0; i < ARRAY_LEN(sockets); i++) {
+		if (sockets[i].family == family)
+			return true;
+	}
+	return false;
+}
+
+/* "index": argument, compared to value. */
+static void
+add_compare(int index, int value, const char *op, struct buf *out)
+{
+	buf_addf(out, "{\"index\":%d,\"value\":%d,\"valueTwo\":0,\"op\":\"SCMP_CMP_%s\"}", index,
+	    value, op);
+}
+
+static void
+add_unsupported(int family, const char *op, struct buf *out)
+{
+	buf_addf(out,
+	    ",{\"names\":[\"socket\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":%d,"
+	    "\"args\":[",
+	    NOT_SUPPORTED);
+	add_compare(0, family, op, out);
+	buf_adds(out, "]}");
+}
+
+static void
+add_sockets(struct buf *out)
+{
+	for (size_t i = 0; i < ARRAY_LEN(sockets); i++) {
+		buf_adds(out, ",{\"names\":[\"socket\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[");
+		add_compare(0, sockets[i].family, "EQ", out);
+		if (sockets[i].protocol >= 0) {
+			buf_addc(out, ',');
+			add_compare(2, sockets[i].protocol, "EQ", out);
+		}
+		buf_adds(out, "]}");
+	}
+	for (int family = 0; family <= FAMILY_LAST; family++) {
+		if (!is_socket_family(family))
+			add_unsupported(family, "EQ", out);
+	}
+	add_unsupported(FAMILY_LAST, "GT", out);
+}
+
 static bool
 is_ours(const char *name)
 {
-	if (strcmp(name, "clone") == 0 || strcmp(name, "clone3") == 0)
+	if (strcmp(name, "clone") == 0 || strcmp(name, "clone3") == 0 ||
+	    strcmp(name, "socket") == 0)
 		return true;
 	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
 		if (strcmp(name, refused[i]) == 0)
@@ -206,7 +266,9 @@ seccomp_convert(struct str profile, const char *arch, struct buf *out, struct er
 	buf_adds(out, "{\"names\":[");
 	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
 		buf_addf(out, "%s\"%s\"", i > 0 ? "," : "", refused[i]);
-	buf_addf(out, "],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":1},%s]}", clone_rules);
+	buf_addf(out, "],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":1},%s", clone_rules);
+	add_sockets(out);
+	buf_adds(out, "]}");
 	return 0;
 }
 

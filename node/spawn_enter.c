@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "node/container_ids.h"
+
 enum {
 	FILTER_MAX = 64 * 1024,
 	EXIT_CANNOT_RUN = 126,
@@ -106,10 +108,13 @@ set_rlimits(const struct spawn_order *o, struct err *e)
 {
 	const struct rlimit none = { 0, 0 };
 	const struct rlimit files = { (rlim_t)o->nofile, (rlim_t)o->nofile };
+	const struct rlimit signals = { CONTAINER_SIGPENDING, CONTAINER_SIGPENDING };
+	const struct rlimit queues = { CONTAINER_MSGQUEUE, CONTAINER_MSGQUEUE };
 
-	if (setrlimit(RLIMIT_CORE, &none) < 0 ||
+	if (setrlimit(RLIMIT_CORE, &none) < 0 || setrlimit(RLIMIT_SIGPENDING, &signals) < 0 ||
+	    setrlimit(RLIMIT_MSGQUEUE, &queues) < 0 ||
 	    (o->nofile > 0 && setrlimit(RLIMIT_NOFILE, &files) < 0))
-		return err_set(e, ERR_SYSTEM, NULL, "set the limit of open files");
+		return err_set(e, ERR_SYSTEM, NULL, "set the limits of the process");
 	return 0;
 }
 

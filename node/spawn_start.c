@@ -20,6 +20,7 @@
 #include "lib/base/fault.h"
 
 enum { PATH_SIZE = 4096, LOG_TAIL = 2048, PID_LOW = 300, PID_SPREAD = 25000 };
+enum { INOTIFY_MAX = 256, WATCHES_MAX = 65536 }; /* of one instance */
 
 static long
 now_us(void)
@@ -192,14 +193,28 @@ read_pid(const struct spawn_order *o)
 	return strtol(text, NULL, 10);
 }
 
-/* Small pid namespaces would give the same numbers after each start, and a pid file left by a crash
- * would name a stranger: numbers go on at random. Only a process inside can say so. */
-static void
-scatter_pids(long pid)
+static bool
+write_sysctl(const char *path, unsigned value)
 {
-	char path[64], text[32];
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	char text[32];
+	int n = snprintf(text, sizeof text, "%u", value);
+	bool ok = fd >= 0 && write(fd, text, (size_t)n) == n;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* Small pid namespaces would give the same numbers after each start, and a pid file left by a crash
+ * would name a stranger: numbers go on at random. And what the kernel counts for root, who made the
+ * user namespace, has a bound of its own in it. Only a process inside can say so. */
+static void
+settle_namespaces(long pid)
+{
+	char path[64];
 	unsigned random;
-	int fd, n;
+	int fd, user;
 	pid_t child;
 
 	if (getrandom(&random, sizeof random, GRND_NONBLOCK) != (ssize_t)sizeof random)
@@ -209,12 +224,20 @@ scatter_pids(long pid)
 	if (fd < 0 || setns(fd, CLONE_NEWPID) < 0)
 		return;
 	close(fd);
+	(void)snprintf(path, sizeof path, "/proc/%ld/ns/user", pid);
+	user = open(path, O_RDONLY | O_CLOEXEC);
 	child = fork();
 	if (child == 0) {
-		n = snprintf(text, sizeof text, "%u", PID_LOW + random % PID_SPREAD);
-		fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
-		_exit(fd >= 0 && write(fd, text, (size_t)n) == n ? 0 : 1);
+		(void)write_sysctl("/proc/sys/kernel/ns_last_pid", PID_LOW + random % PID_SPREAD);
+		if (user >= 0 && setns(user, CLONE_NEWUSER) == 0) {
+			(void)write_sysctl("/proc/sys/user/max_inotify_instances", INOTIFY_MAX);
+			(void)write_sysctl("/proc/sys/user/max_inotify_watches", WATCHES_MAX);
+			(void)write_sysctl("/proc/sys/user/max_fanotify_groups", 0);
+		}
+		_exit(0);
 	}
+	if (user >= 0)
+		close(user);
 	if (child > 0)
 		(void)waitpid(child, NULL, 0);
 }
@@ -262,7 +285,7 @@ spawn_start(const struct spawn_order *o)
 	fault_point("spawn_ran");
 	pid = read_pid(o);
 	if (pid > 1)
-		scatter_pids(pid);
+		settle_namespaces(pid);
 	printf("%ld %ld %ld\n", pid, mounted - begin, now_us() - mounted);
 	(void)fflush(stdout);
 	_exit(0); /* half in another pid namespace, nothing that runs at exit may start anything */

@@ -49,6 +49,8 @@ test_stock_profile(void **state)
 	assert_string_equal(action_of(v, "mount"), "SCMP_ACT_ERRNO");
 	assert_string_equal(action_of(v, "bpf"), "SCMP_ACT_ERRNO");
 	assert_string_equal(action_of(v, "io_uring_setup"), "SCMP_ACT_ERRNO");
+	assert_string_equal(action_of(v, "syslog"), "SCMP_ACT_ERRNO");
+	assert_string_equal(action_of(v, "socketcall"), "SCMP_ACT_ERRNO");
 	assert_string_equal(action_of(v, "arch_prctl"), "SCMP_ACT_ALLOW");
 	assert_string_equal(action_of(v, "s390_pci_mmio_read"), "SCMP_ACT_ERRNO");
 }
