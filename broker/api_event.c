@@ -1,6 +1,7 @@
 /* Events: start, stop, restart, scale, activate. */
 #include <string.h>
 
+#include "broker/api_action.h"
 #include "broker/api_call.h"
 #include "broker/api_handlers.h"
 #include "broker/api_load.h"
@@ -30,7 +31,8 @@ struct event {
 	char *text;       /* owned or NULL; for the user, when done */
 	const char *word;
 	int64_t old_gears, gears;
-	int level; /* enum wire_sleep */
+	int level;  /* enum wire_sleep */
+	char *cart; /* owned or NULL */
 	struct err failure;
 };
 
@@ -42,6 +44,7 @@ event_free(void *p)
 	free(ev->app_id);
 	free(ev->deployment);
 	free(ev->text);
+	free(ev->cart);
 	free(ev);
 }
 
@@ -88,6 +91,7 @@ do_start(struct wire_app *a, void *arg, struct err *e)
 	(void)arg;
 	(void)e;
 	a->spec.running = true;
+	a->spec.is_killed = false;
 	return 0;
 }
 
@@ -106,6 +110,7 @@ do_restart(struct wire_app *a, void *arg, struct err *e)
 	(void)arg;
 	(void)e;
 	a->spec.running = true;
+	a->spec.is_killed = false;
 	a->spec.restart_gen++;
 	return 0;
 }
@@ -140,6 +145,23 @@ static void
 stop(struct api_call *c, const struct wire_app *a)
 {
 	change_state(c, a, "stop", do_stop, "was stopped");
+}
+
+/* Also one that hangs in its stop. */
+static int
+do_force_stop(struct wire_app *a, void *arg, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	a->spec.running = false;
+	a->spec.is_killed = true;
+	return 0;
+}
+
+static void
+force_stop(struct api_call *c, const struct wire_app *a)
+{
+	change_state(c, a, "force-stop", do_force_stop, "was stopped by force");
 }
 
 /* To sleep now, whatever its settings say; the next request wakes it. */
@@ -404,11 +426,43 @@ scale_down(struct api_call *c, const struct wire_app *a)
 
 /* --- what there is not --- */
 
+/* Does any of its cartridges (cart NULL), or that one, know how? */
+static bool
+can_dump(const struct api_call *c, const struct wire_app *a, const char *cart)
+{
+	for (size_t i = 0; i < a->cartridges.n; i++) {
+		const struct catalog_cart *cc = catalog_of(c->b->catalog, &a->cartridges.v[i]);
+
+		if ((cart == NULL || strcmp(cart, a->cartridges.v[i].name) == 0) && cc != NULL &&
+		    str_list_has(&cc->cart.control_actions, "threaddump"))
+			return true;
+	}
+	return false;
+}
+
 static void
 thread_dump(struct api_call *c, const struct wire_app *a)
 {
-	api_fail(c, 422, EXIT_DUMP, "event",
-	    "The cartridges of application %s cannot make a thread dump.", a->name);
+	const struct wire_gear_cart *web = api_view_web(a);
+
+	if (web == NULL || !can_dump(c, a, web->name))
+		api_fail(c, 422, EXIT_DUMP, "event",
+		    "The cartridges of application %s cannot make a thread dump.", a->name);
+	else
+		api_action_run(c, a, web->name, "threaddump",
+		    "wrote a thread dump into its output: see pinion logs");
+}
+
+static void
+tidy(struct api_call *c, const struct wire_app *a)
+{
+	api_action_run(c, a, NULL, "tidy", "was tidied");
+}
+
+static void
+status(struct api_call *c, const struct wire_app *a)
+{
+	api_action_run(c, a, NULL, "status", "was asked for its status");
 }
 
 static void
@@ -426,6 +480,72 @@ no_port(struct api_call *c, const struct wire_app *a)
 	api_fail(c, 410, EXIT_GONE, "event", "This event is no longer there.");
 }
 
+/* --- of one cartridge --- */
+
+/* The web cartridge is the application: what runs beside it starts and stops with it. */
+static int
+set_cart(struct wire_app *a, void *arg, struct err *e)
+{
+	const struct event *ev = arg;
+
+	for (size_t i = 0; i < a->cartridges.n; i++) {
+		struct wire_gear_cart *k = &a->cartridges.v[i];
+
+		if (strcmp(k->name, ev->cart) != 0)
+			continue;
+		k->is_stopped = strcmp(ev->word, "stop") == 0;
+		k->restart_gen += strcmp(ev->word, "restart") == 0;
+		return 0;
+	}
+	return err_set(e, ERR_NOT_FOUND, "cartridge", "The cartridge is no longer there.");
+}
+
+static void
+service_event(struct api_call *c, const struct wire_app *a, const struct wire_gear_cart *k,
+    const char *word, const char *done)
+{
+	struct event *ev = event_new(c, a, word);
+
+	ev->cart = xstrdup(k->name);
+	ev->text = xasprintf("Cartridge %s of application %s %s.", k->name, a->name, done);
+	event_log_add(c->b, a->id, done + strlen("was "), "Cartridge %s %s.", k->name, done);
+	app_change(c->b, a->id, set_cart, ev, event_stored, c);
+}
+
+/* false: it is the application's own affair. */
+static bool
+cart_event(
+    struct api_call *c, const struct wire_app *a, const struct wire_gear_cart *k, const char *word)
+{
+	static const struct {
+		const char *word, *done;
+	} known[] = { { "start", "was started" }, { "stop", "was stopped" },
+		{ "restart", "was restarted" }, { "reload", "was reloaded" },
+		{ "tidy", "was tidied" }, { "status", "was asked for its status" },
+		{ "threaddump", "wrote a thread dump into its output" } };
+	bool is_dump = strcmp(word, "thread-dump") == 0;
+
+	if (strncmp(word, "scale", 5) == 0)
+		return false;
+	if (is_dump && !can_dump(c, a, k->name)) {
+		api_fail(c, 422, EXIT_DUMP, "event", "The cartridge %s cannot make a thread dump.",
+		    k->name);
+		return true;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		if (strcmp(known[i].word, is_dump ? "threaddump" : word) != 0)
+			continue;
+		if (k->is_web && i < 4)
+			return false;
+		if (k->is_service && i < 3)
+			service_event(c, a, k, known[i].word, known[i].done);
+		else
+			api_action_run(c, a, k->name, known[i].word, known[i].done);
+		return true;
+	}
+	return false;
+}
+
 typedef void event_fn(struct api_call *c, const struct wire_app *a);
 
 struct event_row {
@@ -438,7 +558,7 @@ struct event_row {
 static const struct event_row rows[] = {
 	{ "start", ACCESS_SCALE, true, start },
 	{ "stop", ACCESS_SCALE, true, stop },
-	{ "force-stop", ACCESS_SCALE, false, stop },
+	{ "force-stop", ACCESS_SCALE, false, force_stop },
 	{ "restart", ACCESS_SCALE, true, restart },
 	{ "reload", ACCESS_SCALE, true, restart },
 	{ "scale-up", ACCESS_SCALE, true, scale_up },
@@ -447,7 +567,9 @@ static const struct event_row rows[] = {
 	{ "unidle", ACCESS_SCALE, false, unidle },
 	{ "activate", ACCESS_EDIT, false, activate },
 	{ "rollback", ACCESS_EDIT, false, rollback },
-	{ "thread-dump", ACCESS_EDIT, false, thread_dump },
+	{ "tidy", ACCESS_SCALE, true, tidy },
+	{ "status", ACCESS_VIEW, true, status },
+	{ "thread-dump", ACCESS_EDIT, true, thread_dump },
 	{ "make-ha", ACCESS_EDIT, false, no_ha },
 	{ "disable-ha", ACCESS_EDIT, false, no_ha },
 	{ "show-port", ACCESS_VIEW, false, no_port },
@@ -471,7 +593,8 @@ find_row(struct api_call *c, bool of_cart)
 			return &rows[i];
 	}
 	api_fail(c, 422, EXIT_EVENT, "event",
-	    "%s%.64s%s. Possible events: start, stop, restart, reload, scale-up, scale-down%s.",
+	    "%s%.64s%s. Possible events: start, stop, restart, reload, tidy, status, "
+	    "thread-dump, scale-up, scale-down%s.",
 	    word == NULL ? "The parameter 'event' is required" : "Invalid event '",
 	    word == NULL ? "" : word, word == NULL ? "" : "'",
 	    of_cart ? "" : ", force-stop, idle, unidle, activate, rollback");
@@ -499,10 +622,11 @@ api_event_cart(struct api_call *c)
 	AUTO_FINI(wire_app_fini) struct wire_app seen = { 0 };
 	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
 	const struct event_row *row;
+	const struct wire_gear_cart *k;
 
-	if (!api_load_app(c, ACCESS_VIEW, &seen) || api_load_cart(c, &seen) == NULL)
+	if (!api_load_app(c, ACCESS_VIEW, &seen) || (k = api_load_cart(c, &seen)) == NULL)
 		return;
 	row = find_row(c, true);
-	if (row != NULL && api_load_app(c, row->want, &a))
+	if (row != NULL && api_load_app(c, row->want, &a) && !cart_event(c, &a, k, row->word))
 		row->fn(c, &a);
 }

@@ -469,6 +469,27 @@ plan_running(struct rollout_step *st)
 		plan_steady(st, &gears, &d);
 }
 
+/* A stop by force: also of what is being stopped already. false: all were told. */
+static bool
+kill_all(struct rollout_step *st)
+{
+	bool any = false;
+
+	if (st->t != NULL && store_txn_count(st->t) > 0)
+		return false; /* first the wish to stop */
+	for (size_t k = 0; k < st->v->instances_n && rollout_step_has_room(st); k++) {
+		AUTO_FINI(wire_instance_record_fini) struct wire_instance_record rec = { 0 };
+		const struct app_view_instance *i = st->v->instances[k];
+
+		if (i->rev == 0 || i->rec.spec.kills || i->rec.spec.want == WIRE_WANT_PRESENT)
+			continue;
+		codec_copy(&wire_instance_record_codec, &rec, &i->rec);
+		rec.spec.kills = any = true;
+		put_instance(st, i, &rec);
+	}
+	return any;
+}
+
 /* Nothing is to run: stopped by its owner, or nothing was deployed yet. */
 static void
 plan_idle(struct rollout_step *st, bool is_stopped)
@@ -481,6 +502,8 @@ plan_idle(struct rollout_step *st, bool is_stopped)
 	    st->app.spec.env_rev != st->app.status.env_rev)
 		rollout_switch(st, NULL, 0); /* becomes the one to start; runs nothing */
 	sweep(st, NULL, 0);
+	if (is_stopped && st->app.spec.is_killed && kill_all(st))
+		return;
 	if (!st->is_switch && route_plan_put(st->b, rollout_step_txn(st), &st->app,
 	                          is_stopped ? WIRE_ROUTE_STOPPED : WIRE_ROUTE_EMPTY, NULL, 0))
 		st->waits_for_router = true;

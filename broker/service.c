@@ -159,6 +159,7 @@ tell(struct rollout_step *st, const struct app_view_instance *i, enum wire_want 
 
 	codec_copy(&wire_instance_record_codec, &rec, &i->rec);
 	rec.spec.want = (int)want;
+	rec.spec.kills = false;
 	rec.spec.generation++;
 	rec.changed_ms = st->now_ms;
 	if (own != NULL) {

@@ -136,13 +136,25 @@ static int
 send_event(const struct cmd_line *l, const char *event, const char *done, struct err *e)
 {
 	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO_FINI(buf_fini) struct buf path = { 0 };
+	AUTO_FINI(buf_fini) struct buf body = { 0 };
 	AUTO(free) char *app = api_app_path(l, cmd_arg(l, 0), e);
 
 	if (app == NULL)
 		return -1;
-	AUTO(free) char *path = xasprintf("%s/events", app);
-	AUTO(free) char *body = xasprintf("{\"event\":\"%s\"}", event);
-	if (api_call(l, "POST", path, body, &r, e) < 0)
+	buf_adds(&path, app);
+	if (cmd_has(l, "cartridge")) {
+		buf_adds(&path, "/cartridge/");
+		buf_add_url(&path, cmd_option(l, "cartridge"));
+	}
+	buf_adds(&path, "/events");
+	buf_addf(&body, "{\"event\":\"%s\"", event);
+	if (cmd_has(l, "gear")) {
+		buf_adds(&body, ",\"gear\":");
+		buf_add_json_str(&body, cmd_option(l, "gear"));
+	}
+	buf_addc(&body, '}');
+	if (api_call(l, "POST", path.p, body.p, &r, e) < 0)
 		return -1;
 	if (cmd_has(l, "json"))
 		output_object(l, r.data, app_columns);
@@ -166,6 +178,36 @@ static int
 run_restart(const struct cmd_line *l, struct err *e)
 {
 	return send_event(l, "restart", "It was restarted.", e);
+}
+
+static int
+run_force_stop(const struct cmd_line *l, struct err *e)
+{
+	return send_event(l, "force-stop", "It is stopped.", e);
+}
+
+static int
+run_reload(const struct cmd_line *l, struct err *e)
+{
+	return send_event(l, "reload", "It was reloaded.", e);
+}
+
+static int
+run_tidy(const struct cmd_line *l, struct err *e)
+{
+	return send_event(l, "tidy", "It was tidied.", e);
+}
+
+static int
+run_status(const struct cmd_line *l, struct err *e)
+{
+	return send_event(l, "status", "", e);
+}
+
+static int
+run_thread_dump(const struct cmd_line *l, struct err *e)
+{
+	return send_event(l, "thread-dump", "See pinion logs.", e);
 }
 
 static void
@@ -253,6 +295,12 @@ static const struct cmd_option create_options[] = {
 	{ NULL, 0, NULL, NULL },
 };
 static const struct cmd_option app_options[] = { APP_OPTIONS, { NULL, 0, NULL, NULL } };
+static const struct cmd_option event_options[] = {
+	APP_OPTIONS,
+	{ "cartridge", 'c', "NAME", "only this cartridge" },
+	{ "gear", 'g', "UUID", "only this gear (tidy, status, thread-dump)" },
+	{ NULL, 0, NULL, NULL },
+};
 static const struct cmd_option delete_options[] = {
 	APP_OPTIONS,
 	{ "yes", 'y', NULL, "do not ask" },
@@ -269,12 +317,23 @@ const struct cmd cmd_app_table[] = {
 	{ "app show", "[APP]", 0, 1, "show an application", app_options, run_show, false },
 	{ "app delete", "APP", 1, 1, "delete an application with its code and data", delete_options,
 	    run_delete, false },
-	{ "app start", "[APP]", 0, 1, "start a stopped application", app_options, run_start,
+	{ "app start", "[APP]", 0, 1, "start a stopped application", event_options, run_start,
 	    false },
-	{ "app stop", "[APP]", 0, 1, "stop an application: its URL answers 503", app_options,
+	{ "app stop", "[APP]", 0, 1, "stop an application: its URL answers 503", event_options,
 	    run_stop, false },
-	{ "app restart", "[APP]", 0, 1, "restart without losing a request", app_options,
+	{ "app restart", "[APP]", 0, 1, "restart without losing a request", event_options,
 	    run_restart, false },
+	{ "app force-stop", "[APP]", 0, 1, "kill an application that does not stop", app_options,
+	    run_force_stop, false },
+	{ "app reload", "[APP]", 0, 1,
+	    "have it read its settings anew: as a restart, or the cartridge's own way",
+	    event_options, run_reload, false },
+	{ "app tidy", "[APP]", 0, 1, "remove what its cartridges can spare", event_options,
+	    run_tidy, false },
+	{ "app status", "[APP]", 0, 1, "ask its cartridges how they are", event_options, run_status,
+	    false },
+	{ "app thread-dump", "[APP]", 0, 1, "write a dump of its threads into its output",
+	    event_options, run_thread_dump, false },
 	{ "app open", "[APP]", 0, 1, "print the URL and open it in a browser", app_options,
 	    run_open, false },
 	{ "scale", "[APP] N", 1, 2, "run N gears of an application", app_options, run_scale,

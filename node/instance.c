@@ -577,7 +577,8 @@ begin_stop(struct instance *i)
 	i->step = STEP_STOP;
 	instance_set_state(i, WIRE_INSTANCE_STOPPING);
 	mem_set_str(&i->status.address, "");
-	if (is_release || i->has_ended || container_signal(i->container, SIGTERM) < 0) {
+	if (is_release || i->has_ended || i->spec.kills ||
+	    container_signal(i->container, SIGTERM) < 0) {
 		clean(i);
 		return;
 	}
@@ -687,6 +688,10 @@ instance_next(struct instance *i)
 			on_limit(i);
 		else if (i->step == STEP_RUN && !instance_follow_limits(i))
 			instance_sleep_follow(i);
+		break;
+	case STEP_STOP:
+		if (i->spec.kills && i->container != NULL)
+			container_kill(i->container);
 		break;
 	default: /* one thing at a time: its end comes here */
 		break;

@@ -19,6 +19,7 @@ struct wire_app_spec {
 	int64_t cart_at;     /* when the last change began; Unix time */
 	bool replace;        /* rollout: replace (cannot run twice on its data) */
 	int64_t replace_gen; /* restart_gen of a restart that hands over, though replace is off */
+	bool is_killed;      /* with running false: its processes are killed, not asked */
 	int sleep;           /* enum wire_sleep: written by the idler and its commands */
 	int64_t sleep_order; /* of the last order to sleep: Unix time in ms, and rises */
 };

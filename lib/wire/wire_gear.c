@@ -159,6 +159,7 @@ static const struct codec_field instance_fields[] = {
 	CODEC_BOOL(struct wire_instance, retires, 0),
 	CODEC_INT(struct wire_instance, generation, 0, INT64_MAX, 0),
 	CODEC_ENUM(struct wire_instance, want, wire_want_names, CODEC_REQUIRED),
+	CODEC_BOOL(struct wire_instance, kills, CODEC_OMIT_NULL),
 	CODEC_ENUM(struct wire_instance, sleep, wire_sleep_names, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_instance, sleep_order, 0, INT64_MAX, CODEC_OMIT_NULL),
 	CODEC_END,

@@ -138,6 +138,7 @@ struct wire_instance {
 	bool retires; /* off the route: who is in it is told; goes when they left, or in 10 min */
 	int64_t generation; /* raised by each change of want */
 	int want;           /* present: run; stopped: stop and keep nothing running; gone: remove */
+	bool kills;         /* with want stopped or gone: by SIGKILL, at once */
 	int sleep; /* enum wire_sleep: of one that is to be present. No change of generation */
 	int64_t sleep_order; /* rises with each order to sleep: a wake names the one it ends, and
 	                        what is ordered no higher counts no more */

@@ -7,6 +7,7 @@
 #include "broker/build.h"
 #include "broker/change.h"
 #include "broker/idler.h"
+#include "broker/node_act.h"
 #include "broker/node_link.h"
 #include "broker/quota.h"
 #include "broker/record.h"
@@ -34,6 +35,27 @@ int64_t
 idler_order(const struct wire_app *a)
 {
 	return a->spec.sleep_order + 1;
+}
+
+struct node_act *
+node_act_start(struct broker *b, const char *node, const char *gear,
+    const struct wire_act_order *order, node_act_out_fn *on_out, node_act_done_fn *done, void *arg,
+    struct err *e)
+{
+	(void)b;
+	(void)gear;
+	(void)order;
+	(void)on_out;
+	(void)done;
+	(void)arg;
+	(void)err_set(e, ERR_BUSY, NULL, "The node %s is away.", node);
+	return NULL;
+}
+
+void
+node_act_cancel(struct node_act *take_a)
+{
+	(void)take_a;
 }
 
 /* --- nodes and routers --- */
