@@ -62,6 +62,49 @@ add_messages(struct rollout_step *st, const struct app_view_gear *g)
 	}
 }
 
+static bool
+has_cart(const struct wire_gear_cart_list *l, const char *name)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (strcmp(l->v[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A service that came with the change must start, or the change is given up. True: it has not, yet.
+ */
+static bool
+starts_service(struct rollout_step *st)
+{
+	bool is_waiting = false;
+
+	/* without a list to go back to: a removal, or the making of the application */
+	if (!st->app.spec.running ||
+	    (st->app.cartridges_before.n == 0 && st->app.status.cart_rev > 0))
+		return false;
+	for (size_t k = 0; k < st->v->instances_n; k++) {
+		const struct app_view_instance *i = st->v->instances[k];
+		const char *cart = i->rec.spec.cart;
+
+		if (i->rec.spec.kind != WIRE_INSTANCE_SERVICE || i->rec.retired ||
+		    i->rec.spec.want != WIRE_WANT_PRESENT || cart == NULL ||
+		    has_cart(&st->app.cartridges_before, cart) ||
+		    !has_cart(&st->app.cartridges, cart))
+			continue;
+		if (app_view_is(i, WIRE_INSTANCE_FAILED)) {
+			AUTO(free)
+			char *why = xasprintf(
+			    "The cartridge %s did not start: %s", cart, i->status.reason);
+
+			rollout_give_up(st, i, why);
+			return true;
+		}
+		is_waiting = is_waiting || !app_view_is(i, WIRE_INSTANCE_READY);
+	}
+	return is_waiting;
+}
+
 bool
 rollout_cart_waits(struct rollout_step *st)
 {
@@ -85,8 +128,10 @@ rollout_cart_waits(struct rollout_step *st)
 		}
 		is_waiting = is_waiting || !is_ready;
 	}
-	if (!is_waiting)
+	if (!is_waiting && !starts_service(st))
 		return false;
+	if (st->failure != NULL)
+		return true;
 	left = st->app.spec.cart_at * 1000 + CONFIGURE_MS - st->now_ms;
 	if (left <= 0)
 		rollout_give_up(st, NULL, "The node did not set the cartridges up in time.");
