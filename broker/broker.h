@@ -4,14 +4,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/base/str.h"
+
 struct api_call;
 struct auth;
+struct blob_store;
 struct build_queue;
+struct cart_fetch;
 struct catalog;
 struct change;
 struct http_client;
 struct idler;
 struct loop;
+struct net_guard;
 struct node_link;
 struct push_http;
 struct push_set;
@@ -41,6 +46,11 @@ struct broker_conf {
 	int64_t pack_max_mb;                                /* of one push */
 	int64_t idle_freeze_s, idle_reclaim_s, idle_stop_s; /* without a request; 0: never */
 	bool allow_obsolete;                                /* cartridges */
+	bool download_cartridges;
+	struct str_list download_allow; /* address ranges */
+	char *download_ca;              /* file, or NULL: the system's */
+	int64_t download_max_mb;
+	char *cart_pack_program;
 	bool log_json;
 	char *log_level;
 };
@@ -63,5 +73,8 @@ struct broker {
 	struct push_set *pushes;
 	struct push_http *git;
 	struct api_call *calls; /* of the API, under way */
-	struct change *lane;    /* changes that met a conflict: tried one after the other */
+	struct blob_store *blobs;
+	struct net_guard *guard;    /* of what users name */
+	struct cart_fetch *fetches; /* under way */
+	struct change *lane;        /* changes that met a conflict: tried one after the other */
 };

@@ -55,6 +55,16 @@ static const struct conf_item items[] = {
 	CONF_INT(struct broker_conf, idle_stop_s, "idle-stop-after", 0, IDLE_S_MAX, "0",
 	    "Seconds after which a frozen application is stopped until the next request; 0: "
 	    "never."),
+	CONF_BOOL(struct broker_conf, download_cartridges, "download-cartridges", "true",
+	    "Users may add cartridges by the URL of a manifest."),
+	CONF_STRS(struct broker_conf, download_allow, "download-allow",
+	    "Address ranges inside that downloads of cartridges may reach: ADDRESS/BITS."),
+	CONF_STR(struct broker_conf, download_ca, "download-ca", NULL,
+	    "File of the authorities that downloads trust (default: the system's)."),
+	CONF_INT(struct broker_conf, download_max_mb, "download-max-mb", 1, 1 << 20, "200",
+	    "Size of the archive of one downloaded cartridge, in MB."),
+	CONF_STR(struct broker_conf, cart_pack_program, "cart-pack-program", NULL,
+	    "The program pinion-cart-pack (default: the one beside this program)."),
 	CONF_BOOL(struct broker_conf, log_json, "log-json", "false", "Log lines as JSON."),
 	CONF_STR(struct broker_conf, log_level, "log-level", "info",
 	    "Least level that is logged: debug, info, warn, error."),
@@ -79,11 +89,16 @@ fill_defaults(struct broker_conf *c, struct err *e)
 		free(c->hook_program);
 		c->hook_program = where_program("pinion-hook", e);
 	}
+	if (c->cart_pack_program == NULL || *c->cart_pack_program == '\0') {
+		free(c->cart_pack_program);
+		c->cart_pack_program = where_program("pinion-cart-pack", e);
+	}
 	if (c->cartridges == NULL || *c->cartridges == '\0') {
 		free(c->cartridges);
 		c->cartridges = where_data("cartridges", e);
 	}
-	return c->hook_program == NULL || c->cartridges == NULL ? -1 : 0;
+	return c->hook_program == NULL || c->cart_pack_program == NULL || c->cartridges == NULL ? -1
+	                                                                                        : 0;
 }
 
 int

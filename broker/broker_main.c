@@ -9,12 +9,15 @@
 #include "broker/api.h"
 #include "broker/app.h"
 #include "broker/auth.h"
+#include "broker/blob.h"
 #include "broker/broker.h"
 #include "broker/broker_conf.h"
 #include "broker/build.h"
 #include "broker/build_record.h"
+#include "broker/cart_fetch.h"
 #include "broker/catalog.h"
 #include "broker/idler.h"
+#include "broker/net_guard.h"
 #include "broker/node_link.h"
 #include "broker/push.h"
 #include "broker/push_http.h"
@@ -75,6 +78,8 @@ on_internal(struct http_req *r, void *arg)
 			return;
 		if (strcmp(path, "/internal/node/feed") == 0)
 			watch_feed_node(d->b.feeds, r);
+		else if (str_has_prefix(path, "/internal/node/blob/"))
+			blob_store_serve(d->b.blobs, r);
 		else if (strcmp(path, "/internal/node/layer") == 0)
 			tree_relay_layer(&d->b, r);
 		else if (strcmp(path, "/internal/node/volume") == 0)
@@ -236,7 +241,9 @@ open_parts(struct broker *b, struct err *e)
 	    (b->catalog = catalog_new(b->conf.cartridges, e)) == NULL ||
 	    (b->nodes = node_link_new(b, e)) == NULL ||
 	    (b->routers = router_link_new(b, e)) == NULL ||
-	    (b->repos = repo_store_new(b, e)) == NULL)
+	    (b->repos = repo_store_new(b, e)) == NULL ||
+	    (b->guard = net_guard_new(&b->conf.download_allow, e)) == NULL ||
+	    (b->blobs = blob_store_new(b, e)) == NULL)
 		return -1;
 	b->auth = auth_new(b);
 	b->feeds = watch_feed_new(b);
@@ -264,6 +271,8 @@ close_parts(struct daemon *d)
 	b->idler = NULL;
 	rollout_free(b->rollout);
 	api_end(b);
+	cart_fetch_end(b);
+	blob_store_free(b->blobs);
 	loop_timer_cancel(d->drain);
 	loop_signal_cancel(d->term);
 	loop_signal_cancel(d->interrupt);
@@ -272,6 +281,7 @@ close_parts(struct daemon *d)
 	node_link_free(b->nodes);
 	router_link_free(b->routers);
 	repo_store_free(b->repos);
+	net_guard_free(b->guard);
 	catalog_free(b->catalog);
 	http_client_free(b->client);
 	store_close(b->store);

@@ -41,6 +41,7 @@ struct up {
 	char *cartridges, *stacks;
 	char *programs[DAEMONS];
 	char *hook;
+	char *cart_pack;
 	bool is_ready[DAEMONS];
 	bool keeps_gears, is_stopping, is_announced, stops_rest, has_failed;
 };
@@ -98,6 +99,7 @@ broker_argv(struct str_list *l, void *arg)
 	up_view_bind(l, u->cartridges, "cartridges", false);
 	up_view_bind(l, u->programs[BROKER], "pinion-broker", false);
 	up_view_bind(l, u->hook, "pinion-hook", false);
+	up_view_bind(l, u->cart_pack, "pinion-cart-pack", false);
 	add_user(l, u->dirs.broker_user);
 	str_list_take(l, in_view("pinion-broker"));
 	add(l, "--data", in_view("data"));
@@ -105,6 +107,7 @@ broker_argv(struct str_list *l, void *arg)
 	add(l, "--internal", broker_socket(u));
 	add(l, "--hook-socket", xasprintf("unix:%s/hook.sock", u->dirs.run_broker));
 	add(l, "--hook-program", in_view("pinion-hook"));
+	add(l, "--cart-pack-program", in_view("pinion-cart-pack"));
 	add(l, "--node-token-file", in_view("secrets/node.token"));
 	add(l, "--router-token-file", in_view("secrets/router.token"));
 	add(l, "--broker-token-file", in_view("secrets/broker.token"));
@@ -381,6 +384,7 @@ up_fini(struct up *u)
 	free(u->cartridges);
 	free(u->stacks);
 	free(u->hook);
+	free(u->cart_pack);
 }
 
 static int
@@ -393,7 +397,8 @@ find_programs(struct up *u, struct err *e)
 		if ((u->programs[i] = where_program(names[i], e)) == NULL)
 			return -1;
 	u->hook = where_program("pinion-hook", e);
-	if (u->hook != NULL && u->cartridges == NULL)
+	u->cart_pack = where_program("pinion-cart-pack", e);
+	if (u->hook != NULL && u->cart_pack != NULL && u->cartridges == NULL)
 		u->cartridges = where_data("cartridges", e);
 	u->stacks = u->cartridges == NULL ? NULL : where_data("stacks", e);
 	return u->stacks == NULL ? -1 : 0;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "lib/base/mem.h"
 #include "lib/loop/loop.h"
@@ -30,7 +31,10 @@ struct http_call {
 	void *arg;
 	struct buf body;
 	size_t body_max;
-	struct err err; /* why a callback of ours failed the call */
+	http_call_allows_fn *allows;
+	void *allows_arg;
+	bool is_refused; /* an address was not allowed */
+	struct err err;  /* why a callback of ours failed the call */
 	bool is_added;
 	bool is_cancelled; /* removed by the next turn */
 	bool wants_resume;
@@ -122,6 +126,11 @@ explain(struct http_call *c, CURLcode code, struct err *e)
 
 	if (c->err.code != ERR_NONE) {
 		*e = c->err;
+		return;
+	}
+	if (c->is_refused) {
+		(void)err_set(e, ERR_DENIED, NULL,
+		    "%s: its address is inside this installation or a private network", c->what);
 		return;
 	}
 	(void)curl_easy_getinfo(c->easy, CURLINFO_OS_ERRNO, &os);
@@ -576,6 +585,43 @@ set_trust(struct http_call *c, const struct http_call_opts *o)
 		(void)curl_easy_setopt(c->easy, CURLOPT_SSLKEY, o->key_file);
 }
 
+static curl_socket_t
+open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
+{
+	struct http_call *c = arg;
+
+	(void)purpose;
+	if (!c->allows(&to->addr, c->allows_arg)) {
+		c->is_refused = true;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(to->family, to->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, to->protocol);
+}
+
+/* A pooled connection was never asked about. */
+static void
+set_guard(struct http_call *c, const struct http_call_opts *o)
+{
+	if (o->allows == NULL)
+		return;
+	c->allows = o->allows;
+	c->allows_arg = o->allows_arg;
+	(void)curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	(void)curl_easy_setopt(c->easy, CURLOPT_OPENSOCKETDATA, c);
+	(void)curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, 1L);
+	(void)curl_easy_setopt(c->easy, CURLOPT_FORBID_REUSE, 1L);
+	(void)curl_easy_setopt(c->easy, CURLOPT_PROXY, "");
+}
+
+const char *
+http_call_redirect(const struct http_call *c)
+{
+	const char *url = NULL;
+
+	(void)curl_easy_getinfo(c->easy, CURLINFO_REDIRECT_URL, &url);
+	return url;
+}
+
 struct http_call *
 http_call_start(struct http_client *client, const struct http_call_opts *o,
     http_call_end_fn *on_end, void *arg, struct err *e)
@@ -600,6 +646,7 @@ http_call_start(struct http_client *client, const struct http_call_opts *o,
 	set_callbacks(c);
 	set_limits(c, o);
 	set_trust(c, o);
+	set_guard(c, o);
 	set_method(c, o, method);
 	c->heard_ms = loop_now_ms();
 	if (o->idle_timeout_ms > 0) {

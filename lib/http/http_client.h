@@ -29,6 +29,10 @@ typedef bool http_call_data_fn(struct http_call *c, const char *p, size_t n, voi
 typedef void http_call_end_fn(
     struct http_call *c, int status, struct str body, const struct err *e, void *arg);
 
+/* May we connect to this address? Asked after the name was resolved, for each one tried. */
+struct sockaddr;
+typedef bool http_call_allows_fn(const struct sockaddr *sa, void *arg);
+
 struct http_call_opts {
 	const char *method;          /* NULL: GET */
 	const char *url;             /* http(s)://host/path, or "unix:/path/of/socket:/url/path" */
@@ -45,12 +49,17 @@ struct http_call_opts {
 	int64_t timeout_ms;         /* whole call; 0 = none */
 	int64_t idle_timeout_ms;    /* without a byte; 0 = none */
 	const char *ca_file, *cert_file, *key_file;
+	http_call_allows_fn *allows; /* NULL: any; else a connection of its own, without proxy */
+	void *allows_arg;
 	bool use_proxy; /* that of the environment (http_proxy …), but for loopback hosts */
 };
 
 /* All borrowed for the call. on_end comes later, never inside. NULL: ERR_INVALID (url). */
 struct http_call *http_call_start(struct http_client *c, const struct http_call_opts *o,
     http_call_end_fn *on_end, void *arg, struct err *e) MUST_CHECK;
+/* In on_head and on_end: the absolute URL that a 3xx answer sends to (never followed here), or
+ * NULL. Borrowed. */
+const char *http_call_redirect(const struct http_call *c);
 void http_call_resume(struct http_call *c);
 void http_call_cancel(struct http_call *take_c); /* no callback after it; NULL is fine */
 

@@ -105,6 +105,12 @@ store_key_route(const char *host)
 }
 
 char *
+store_key_cart_type(const char *id)
+{
+	return xasprintf("/cartridge-type/%s", id);
+}
+
+char *
 store_key_leader(void)
 {
 	return xstrdup("/leader");

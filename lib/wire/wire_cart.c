@@ -129,6 +129,7 @@ static const struct codec_field cart_fields[] = {
 	CODEC_STRS(struct wire_cart, control_actions, LIST_MAX, 0),
 	CODEC_STR(struct wire_cart, source_url, TEXT_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_cart, source_md5, WORD_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_cart, source_sha256, WORD_MAX, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct wire_cart, install_build_required, 0),
 	CODEC_BOOL(struct wire_cart, is_obsolete, 0),
 	CODEC_LIST(struct wire_cart, cart_data, &wire_cart_datum_codec, LIST_MAX, 0),

@@ -127,6 +127,7 @@ struct wire_cart {
 	struct wire_cart_endpoint_list endpoints;
 	struct str_list control_actions; /* Additional-Control-Actions */
 	char *source_url, *source_md5;   /* or NULL */
+	char *source_sha256;             /* or NULL; ours */
 	bool install_build_required, is_obsolete;
 	struct wire_cart_datum_list cart_data, help_topics;
 	struct str_list metrics;

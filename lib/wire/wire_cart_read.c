@@ -653,6 +653,7 @@ read_texts(const struct source *s, struct wire_cart *c, struct err *e)
 		{ "Platform", WORD_MAX, "linux", &c->platform },
 		{ "Source-Url", TEXT_MAX, NULL, &c->source_url },
 		{ "Source-Md5", WORD_MAX, NULL, &c->source_md5 },
+		{ "Source-Sha256", WORD_MAX, NULL, &c->source_sha256 },
 		{ "Id", WORD_MAX, NULL, &c->id },
 	};
 

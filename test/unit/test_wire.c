@@ -10,6 +10,7 @@
 #include "lib/wire/wire_act.h"
 #include "lib/wire/wire_app.h"
 #include "lib/wire/wire_exec.h"
+#include "lib/wire/wire_cart_type.h"
 #include "lib/wire/wire_feed.h"
 #include "lib/wire/wire_gear.h"
 #include "lib/wire/wire_node.h"
@@ -48,6 +49,7 @@ static const struct codec *const codecs[] = {
 	&wire_endpoint_codec,
 	&wire_event_codec,
 	&wire_route_codec,
+	&wire_cart_type_codec,
 	&wire_router_report_codec,
 	&wire_wake_codec,
 	&wire_woken_codec,
