@@ -10,6 +10,7 @@
 #include "broker/api_view.h"
 #include "broker/app_cart.h"
 #include "broker/broker.h"
+#include "broker/cart_resolve.h"
 #include "broker/cart_rules.h"
 #include "broker/record.h"
 #include "lib/base/fault.h"
@@ -27,6 +28,7 @@ enum {
 
 /* One call: what is asked for, and how far it came. */
 struct cart_call {
+	struct broker *b;        /* borrowed */
 	char *app_id, *app_name; /* owned */
 	struct cart_pick pick;   /* to add */
 	struct wire_var_list vars;
@@ -43,6 +45,7 @@ cart_call_free(void *p)
 {
 	struct cart_call *s = p;
 
+	cart_resolve_release(s->b, &s->pick);
 	cart_pick_fini(&s->pick);
 	api_env_fini(&s->vars);
 	str_list_fini(&s->names);
@@ -58,6 +61,7 @@ cart_call_new(struct api_call *c, const struct wire_app *a)
 {
 	struct cart_call *s = xcalloc(1, sizeof *s);
 
+	s->b = c->b;
 	s->app_id = xstrdup(a->id);
 	s->app_name = xstrdup(a->name);
 	api_call_keep(c, s, cart_call_free);
@@ -272,19 +276,22 @@ read_vars(struct api_call *c, struct wire_var_list *out)
 	return false;
 }
 
-static bool
-pick_all(struct api_call *c, struct cart_call *s, const struct cart_ask_list *asks)
+static void
+resolved(struct cart_pick *pick, const struct err *e, int exit_code, void *arg)
 {
-	struct err e = { 0 };
-	int exit_code = CART_RULES_UNUSABLE;
+	struct api_call *c = arg;
+	struct cart_call *s = c->state;
 
-	for (size_t i = 0; i < asks->n; i++) {
-		if (cart_pick_name(c->b, &asks->v[i], &s->pick, &exit_code, &e) < 0) {
-			api_fail_as(c, &e, 422, exit_code);
-			return false;
-		}
+	if (e != NULL) {
+		api_fail_as(c, e, 422, exit_code);
+		return;
 	}
-	return true;
+	s->pick = *pick;
+	*pick = (struct cart_pick){ 0 };
+	if (s->vars.n > 0)
+		app_set_vars(c->b, s->app_id, &s->vars, false, vars_set, c);
+	else
+		begin(c);
 }
 
 void
@@ -305,12 +312,9 @@ api_cart_add(struct api_call *c)
 		return;
 	}
 	s->is_list = asks.n > 1;
-	if (!check_sizes(c, &a, &asks) || !read_vars(c, &s->vars) || !pick_all(c, s, &asks))
+	if (!check_sizes(c, &a, &asks) || !read_vars(c, &s->vars))
 		return;
-	if (s->vars.n > 0)
-		app_set_vars(c->b, s->app_id, &s->vars, false, vars_set, c);
-	else
-		begin(c);
+	cart_resolve_start(c->b, &asks, &a, resolved, c);
 }
 
 void

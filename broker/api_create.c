@@ -11,6 +11,7 @@
 #include "broker/app_cart.h"
 #include "broker/broker.h"
 #include "broker/build.h"
+#include "broker/cart_resolve.h"
 #include "broker/catalog.h"
 #include "broker/node_link.h"
 #include "broker/domain.h"
@@ -39,6 +40,7 @@ enum {
 };
 
 struct create {
+	struct broker *b; /* borrowed */
 	char *name;       /* owned, lower case */
 	char *domain;     /* owned, lower case */
 	char *id;         /* owned; of the application to be */
@@ -68,6 +70,7 @@ create_free(void *p)
 	struct create *s = p;
 
 	cart_ask_list_fini(&s->asks);
+	cart_resolve_release(s->b, &s->pick);
 	cart_pick_fini(&s->pick);
 	app_cart_list_fini(&s->carts);
 	str_list_fini(&s->lines);
@@ -291,21 +294,6 @@ has_two_webs(const struct cart_pick *p)
 		web = g->is_web ? g->name : web;
 	}
 	return false;
-}
-
-static bool
-pick_carts(struct api_call *c, struct create *s)
-{
-	struct err e = { 0 };
-	int exit_code = EXIT_CART;
-
-	for (size_t i = 0; i < s->asks.n; i++) {
-		if (cart_pick_name(c->b, &s->asks.v[i], &s->pick, &exit_code, &e) < 0) {
-			api_fail_as(c, &e, 422, exit_code);
-			return false;
-		}
-	}
-	return has_two_webs(&s->pick) ? fail_web(c) : plan_carts(c, s);
 }
 
 /* The sizes that the domain allows, or, when it is yet to be made, its owner-to-be. */
@@ -711,14 +699,31 @@ make_record(struct api_call *c)
 	    recorded, c);
 }
 
+/* All cartridges are known. */
+static void
+resolved(struct cart_pick *pick, const struct err *e, int exit_code, void *arg)
+{
+	struct api_call *c = arg;
+	struct create *s = c->state;
+
+	if (e != NULL) {
+		api_fail_as(c, e, 422, exit_code);
+		return;
+	}
+	s->pick = *pick;
+	*pick = (struct cart_pick){ 0 };
+	if (has_two_webs(&s->pick) ? fail_web(c) : plan_carts(c, s))
+		make_record(c);
+}
+
 void
 api_create_app(struct api_call *c)
 {
 	struct create *s = xcalloc(1, sizeof *s);
 
+	s->b = c->b;
 	api_call_keep(c, s, create_free);
 	if (read_flags(c, s) && read_name(c, s) && read_git_url(c, s) && read_carts(c, s) &&
-	    read_domain(c, s) && read_size(c, s) && read_vars(c, s) && read_settings(c, s) &&
-	    pick_carts(c, s))
-		make_record(c);
+	    read_domain(c, s) && read_size(c, s) && read_vars(c, s) && read_settings(c, s))
+		cart_resolve_start(c->b, &s->asks, NULL, resolved, c);
 }

@@ -53,10 +53,14 @@ app_cart_list_copy(struct wire_gear_cart_list *to, const struct wire_gear_cart_l
 void
 app_cart_copy_to_gear(struct wire_gear_cart_list *to, const struct wire_gear_cart_list *from)
 {
-	app_cart_list_copy(to, from);
-	for (size_t i = 0; i < to->n; i++) {
-		struct wire_gear_cart *c = &to->v[i];
+	app_cart_list_fini(to);
+	for (size_t i = 0; i < from->n; i++) {
+		struct wire_gear_cart *c;
 
+		if (from->v[i].manifest != NULL && from->v[i].digest == NULL)
+			continue; /* external: nothing of it is in a gear */
+		c = codec_list_add(&wire_gear_cart_codec, to);
+		codec_copy(&wire_gear_cart_codec, c, &from->v[i]);
 		mem_set_str(&c->manifest, NULL);
 		c->scales_from = c->scales_to = 0;
 	}

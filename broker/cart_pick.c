@@ -83,12 +83,6 @@ cart_pick_name(const struct broker *b, const struct cart_ask *ask, struct cart_p
 	const struct catalog_cart *cc;
 	struct cart_pick_one *one;
 
-	if (ask->url != NULL) {
-		*exit_code = CART_RULES_UNUSABLE;
-		return err_set(e, ERR_INVALID, "cartridge",
-		    "Cartridges from a URL are not accepted here. Give a 'name' from the "
-		    "catalogue.");
-	}
 	cc = find(b, ask->name, p, &why);
 	if (cc == NULL) {
 		*exit_code = why.code == ERR_CONFLICT ? EXIT_AMBIGUOUS : CART_RULES_UNUSABLE;

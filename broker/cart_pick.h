@@ -30,6 +30,7 @@ void cart_ask_list_fini(struct cart_ask_list *l);
 struct cart_pick_one {
 	struct wire_cart cart;
 	struct wire_gear_cart gear;
+	bool is_held; /* its archive, for this pick (cart_resolve) */
 };
 struct cart_pick {
 	struct cart_pick_one *v;

@@ -144,7 +144,7 @@ bad_input_of_create(void **state)
 		    "cartridge", "twice" },
 		{ "from a URL", "ann", "POST", apps,
 		    "{\"name\":\"x\",\"cartridges\":[{\"url\":\"http://x/m.yml\"}]}", 422, 109,
-		    "cartridge", "URL" },
+		    "url", "not allowed" },
 		{ "bad scale", "ann", "POST", apps, "{\"name\":\"x\",\"scale\":\"maybe\"}", 422,
 		    167, "scale", "true or false" },
 		{ "bad git URL", "ann", "POST", apps,
