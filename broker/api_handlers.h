@@ -68,6 +68,10 @@ void api_event_cart(struct api_call *c);
 /* api_history.c */
 void api_history_app(struct api_call *c);
 
+/* api_process.c */
+void api_process_list(struct api_call *c);
+void api_process_scale(struct api_call *c);
+
 /* api_env.c */
 void api_env_list(struct api_call *c);
 void api_env_set(struct api_call *c);

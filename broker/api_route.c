@@ -67,6 +67,8 @@ static const struct api_route routes[] = {
 	    api_app_gear_group },
 	{ "GET", "APP/gears", API_SCOPE_OBJECT, api_app_gears },
 	{ "GET", "APP/gear|gears/:id", API_SCOPE_OBJECT, api_app_gears },
+	{ "GET", "APP/processes", API_SCOPE_OBJECT, api_process_list },
+	{ "POST", "APP/processes", API_SCOPE_OBJECT, api_process_scale },
 	{ "GET", "APP/events", API_SCOPE_OBJECT, api_history_app },
 	{ "POST", "APP/events", API_SCOPE_OBJECT, api_event_app },
 	{ "GET", "APP/cartridges", API_SCOPE_OBJECT, api_cart_of_app },

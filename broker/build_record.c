@@ -195,6 +195,9 @@ fill_deployment(const struct build_record *r, struct wire_deployment *d)
 	d->deps_key = xstrdup_null(r->result.deps_key);
 	codec_copy(&wire_start_codec, &d->start, &r->result.start);
 	d->release = xstrdup_null(r->result.release);
+	for (size_t i = 0; i < r->result.processes.n; i++)
+		codec_copy(&wire_var_codec, codec_list_add(&wire_var_codec, &d->processes),
+		    &r->result.processes.v[i]);
 	d->health_path = xstrdup_null(r->result.health_path);
 }
 

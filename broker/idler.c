@@ -165,13 +165,24 @@ has_sessions(const struct idler *i, const char *app_id)
 	return false;
 }
 
+/* A process in the background works without requests. */
+static bool
+has_workers(const struct wire_app *a)
+{
+	for (size_t k = 0; k < a->processes.n; k++) {
+		if (a->processes.v[k].count > 0)
+			return true;
+	}
+	return false;
+}
+
 /* Something else than requests keeps it awake, or it does not run at all. */
 static bool
 is_busy(const struct idler *i, const struct wire_app *a)
 {
 	return !a->spec.running || a->spec.deleted || a->status.deployment == NULL ||
 	       *a->status.deployment == '\0' || a->status.phase == NULL ||
-	       strcmp(a->status.phase, "idle") != 0 || is_building(i, a->id) ||
+	       strcmp(a->status.phase, "idle") != 0 || is_building(i, a->id) || has_workers(a) ||
 	       has_sessions(i, a->id);
 }
 

@@ -12,6 +12,7 @@
 #include "broker/service.h"
 #include "broker/storage.h"
 #include "broker/sleep_plan.h"
+#include "broker/worker_plan.h"
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -441,6 +442,7 @@ plan_steady(struct rollout_step *st, const struct gears *gears, const struct wir
 			ready[ready_n++] = i;
 	}
 	sweep(st, kept, n);
+	worker_plan(st);
 	if (route_plan_put(
 	        st->b, rollout_step_txn(st), &st->app, steady_route(st, ready_n), ready, ready_n))
 		st->waits_for_router = true;
@@ -502,6 +504,7 @@ plan_idle(struct rollout_step *st, bool is_stopped)
 	    st->app.spec.env_rev != st->app.status.env_rev)
 		rollout_switch(st, NULL, 0); /* becomes the one to start; runs nothing */
 	sweep(st, NULL, 0);
+	worker_plan(st);
 	if (is_stopped && st->app.spec.is_killed && kill_all(st))
 		return;
 	if (!st->is_switch && route_plan_put(st->b, rollout_step_txn(st), &st->app,

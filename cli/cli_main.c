@@ -16,6 +16,7 @@ main(int argc, char **argv)
 		cmd_storage_table,
 		cmd_git_table,
 		cmd_log_table,
+		cmd_process_table,
 		cmd_idle_table,
 		cmd_event_table,
 		cmd_admin_table,

@@ -248,6 +248,31 @@ run_open(const struct cmd_line *l, struct err *e)
 	return 0;
 }
 
+/* `scale APP worker=2`. */
+static int
+scale_process(const struct cmd_line *l, const char *name, const char *equals, struct err *e)
+{
+	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO_FINI(buf_fini) struct buf body = { 0 };
+	AUTO(free) char *type = xstrndup(equals, strcspn(equals, "="));
+	int64_t n;
+
+	if (str_to_i64(str_of(equals + strlen(type) + 1), 0, 1000, "N", &n, e) < 0)
+		return -1;
+	AUTO(free) char *app = api_app_path(l, name, e);
+	if (app == NULL)
+		return -1;
+	AUTO(free) char *path = xasprintf("%s/processes", app);
+	buf_adds(&body, "{\"type\":");
+	buf_add_json_str(&body, type);
+	buf_addf(&body, ",\"count\":%" PRId64 "}", n);
+	if (api_call(l, "POST", path, body.p, &r, e) < 0)
+		return -1;
+	if (cmd_has(l, "json"))
+		output_object(l, r.data, NULL);
+	return 0;
+}
+
 /* `scale APP N`, or inside a clone `scale N`. */
 static int
 run_scale(const struct cmd_line *l, struct err *e)
@@ -255,9 +280,14 @@ run_scale(const struct cmd_line *l, struct err *e)
 	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
 	AUTO_FINI(api_reply_fini) struct api_reply scaled = { 0 };
 	bool has_app = l->args.n == 2;
+	const char *what = cmd_arg(l, has_app ? 1 : 0);
 	int64_t want;
 
-	if (str_to_i64(str_of(cmd_arg(l, has_app ? 1 : 0)), 1, 1000, "N", &want, e) < 0)
+	if (strchr(what, '=') != NULL && strncmp(what, "web=", 4) != 0)
+		return scale_process(l, has_app ? cmd_arg(l, 0) : NULL, what, e);
+	if (strncmp(what, "web=", 4) == 0)
+		what += 4;
+	if (str_to_i64(str_of(what), 1, 1000, "N", &want, e) < 0)
 		return -1;
 	AUTO(free) char *app = api_app_path(l, has_app ? cmd_arg(l, 0) : NULL, e);
 	if (app == NULL || api_call(l, "GET", app, NULL, &r, e) < 0)
@@ -336,7 +366,9 @@ const struct cmd cmd_app_table[] = {
 	    event_options, run_thread_dump, false },
 	{ "app open", "[APP]", 0, 1, "print the URL and open it in a browser", app_options,
 	    run_open, false },
-	{ "scale", "[APP] N", 1, 2, "run N gears of an application", app_options, run_scale,
-	    false },
+	{ "scale", "[APP] N|TYPE=N", 1, 2,
+	    "run N gears of an application, or N background processes\n\nTYPE is a process type of "
+	    "its Procfile; those beside web do not run until they are scaled.",
+	    app_options, run_scale, false },
 	{ 0 },
 };

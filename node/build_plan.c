@@ -26,6 +26,9 @@ build_plan_fini(struct build_plan *p)
 {
 	wire_start_fini(&p->start);
 	free(p->release);
+	for (size_t i = 0; i < p->processes.n; i++)
+		wire_var_fini(&p->processes.v[i]);
+	free(p->processes.v);
 	free(p->deps_key);
 	str_list_fini(&p->actions);
 	str_list_fini(&p->notes);
@@ -379,6 +382,15 @@ check_subdir(const struct build_plan_in *in, struct err *e)
 	    "PINION_SUBDIR names the folder '%s', which the repository does not have", dir);
 }
 
+static void
+note_processes(const struct wire_var_list *l, struct str_list *notes)
+{
+	for (size_t i = 0; i < l->n; i++)
+		str_list_take(
+		    notes, xasprintf("Process type %s: runs once you scale it (pinion scale %s=1)",
+		               l->v[i].name, l->v[i].name));
+}
+
 int
 build_plan_make(const struct build_plan_in *in, struct build_plan *out, struct err *e)
 {
@@ -401,6 +413,8 @@ build_plan_make(const struct build_plan_in *in, struct build_plan *out, struct e
 	rc = build_start_find(&start, &p.start, &p.release, &p.notes, e);
 	if (rc == 0) {
 		str_list_take(&p.notes, xasprintf("Start: %s", p.start.why));
+		build_start_processes(in->repo, &p.processes);
+		note_processes(&p.processes, &p.notes);
 		decide_build(in, pkg, &p);
 		*out = p;
 		p = (struct build_plan){ 0 };

@@ -27,8 +27,9 @@ struct build_plan_in {
 struct build_plan { /* all owned */
 	struct wire_start start;
 	char *release;
-	char *deps_key;   /* "" : nothing to install */
-	bool deps_reused; /* the previous deployment's layer serves */
+	struct wire_var_list processes; /* of the Procfile, beside web and release */
+	char *deps_key;                 /* "" : nothing to install */
+	bool deps_reused;               /* the previous deployment's layer serves */
 	bool needs_container;
 	bool is_clean;           /* the marker force_clean_build, or the order */
 	struct str_list actions; /* of cart_action_argv, in order, when a container is needed */

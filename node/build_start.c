@@ -13,7 +13,13 @@
 #include "lib/base/mem.h"
 #include "lib/codec/codec.h"
 
-enum { FILE_BYTES_MAX = 1024 * 1024, COMMAND_BYTES_MAX = 4096, SCRIPT_DEPTH = 5 };
+enum {
+	FILE_BYTES_MAX = 1024 * 1024,
+	COMMAND_BYTES_MAX = 4096,
+	SCRIPT_DEPTH = 5,
+	PROCESSES_MAX = 20,
+	PROCESS_NAME_MAX = 32
+};
 
 /* --- looking into the tree --- */
 
@@ -128,6 +134,41 @@ procfile_command(const char *text, const char *name)
 		line += strspn(line, "\r\n");
 	}
 	return NULL;
+}
+
+static bool
+is_process_name(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+		    c != '-' && c != '_')
+			return false;
+	}
+	return s.n > 0 && s.n <= PROCESS_NAME_MAX && !str_eq(s, "web") && !str_eq(s, "release");
+}
+
+void
+build_start_processes(int repo, struct wire_var_list *out)
+{
+	AUTO(free) char *text = build_start_file(repo, "Procfile");
+	struct str rest = str_of(text == NULL ? "" : text), line, command;
+
+	while (rest.n > 0 && out->n < PROCESSES_MAX) {
+		struct wire_var *v;
+		struct str name;
+
+		rest = str_cut(rest, '\n', &line);
+		command = str_cut(line, ':', &name);
+		command = str_trim(command);
+		name = str_trim(name);
+		if (command.n == 0 || command.n > COMMAND_BYTES_MAX || !is_process_name(name))
+			continue;
+		v = codec_list_add(&wire_var_codec, out);
+		v->name = xstrndup(name.p, name.n);
+		v->value = xstrndup(command.p, command.n);
+	}
 }
 
 /* --- package.json --- */

@@ -21,6 +21,9 @@ struct build_start {
 int build_start_find(const struct build_start *in, struct wire_start *out, char **release,
     struct str_list *notes, struct err *e) MUST_CHECK;
 
+/* The Procfile's process types beside web and release, at most 20; appended. */
+void build_start_processes(int repo, struct wire_var_list *out);
+
 /* A variable of the list, or NULL. */
 const char *build_start_var(const struct wire_var_list *env, const char *name);
 /* A small file of the tree (also through links that stay inside), whole, NUL-terminated; NULL: not

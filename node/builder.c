@@ -535,6 +535,9 @@ fill_result(struct build *x)
 
 	codec_copy(&wire_start_codec, &r->start, &x->plan.start);
 	mem_set_str(&r->release, x->plan.release == NULL ? "" : x->plan.release);
+	for (size_t i = 0; i < x->plan.processes.n; i++)
+		codec_copy(&wire_var_codec, codec_list_add(&wire_var_codec, &r->processes),
+		    &x->plan.processes.v[i]);
 	mem_set_str(&r->deps_key, x->plan.deps_key);
 	r->deps_reused = x->plan.deps_reused;
 	mem_set_str(&r->health_path, build_start_var(&x->order.gear.env, "PINION_HEALTH_PATH"));

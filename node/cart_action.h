@@ -39,5 +39,6 @@ void cart_action_post_deploy_argv(const struct cart_dir_entry *c, struct str_lis
  * NULL: unknown)? Saves an entry where there are neither hooks nor an action. Blocks shortly. */
 bool cart_action_is_needed(
     const struct cart_dir_entry *c, const char *app_layer, const char *action);
-/* The `release:` command of the Procfile, in the repository directory. */
+/* The `release:` command of the Procfile, or that of a process type, in the repository directory.
+ */
 void cart_action_release_argv(const char *command, struct str_list *out);

@@ -431,7 +431,8 @@ on_started(struct container *c, const struct err *e, void *arg)
 		instance_run_release(i);
 		return;
 	}
-	if (i->spec.kind == WIRE_INSTANCE_RUN) { /* idles until somebody enters */
+	/* One idles until somebody enters; of the other nobody can tell more than that it runs. */
+	if (i->spec.kind == WIRE_INSTANCE_RUN || i->spec.kind == WIRE_INSTANCE_WORKER) {
 		serve(i);
 		return;
 	}
@@ -468,6 +469,8 @@ start(struct instance *i)
 	if (i->ready_ms != 0 && loop_now_ms() - i->ready_ms > STABLE_MS)
 		i->backoff_ms = 0;
 	i->step = STEP_PREPARE;
+	/* Nobody waits for a worker: one that cannot start is started again, like one that ends. */
+	i->was_ready = i->was_ready || i->spec.kind == WIRE_INSTANCE_WORKER;
 	i->has_remains = true;
 	i->has_ended = i->is_late = false;
 	i->begun_ms = loop_now_ms();

@@ -166,6 +166,12 @@ is_service(const struct prepare_job *j)
 	return j->spec.kind == WIRE_INSTANCE_SERVICE;
 }
 
+static bool
+is_worker(const struct prepare_job *j)
+{
+	return j->spec.kind == WIRE_INSTANCE_WORKER;
+}
+
 static const char *
 acting_name(const struct prepare_job *j)
 {
@@ -200,6 +206,9 @@ write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts,
 	AUTO(free) char *home = xasprintf("/var/lib/openshift/%s", j->spec.gear);
 	AUTO_FINI(str_list_fini) struct str_list start = { 0 };
 	AUTO_FINI(str_list_fini) struct str_list stop = { 0 };
+	AUTO(free)
+	char *process = xasprintf("%s.%lld", j->spec.process == NULL ? "" : j->spec.process,
+	    (long long)j->spec.process_index);
 	int64_t size = j->gear.record.disk_mb * 1024 * 1024 / LOG_SHARE;
 	struct init_settings s = {
 		.start = &start,
@@ -207,7 +216,7 @@ write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts,
 		.env = &j->env,
 		.cwd = home,
 		.log_dir = log_dir,
-		.source = acting_name(j),
+		.source = is_worker(j) ? process : acting_name(j),
 		.log_size = size > LOG_SIZE_MAX ? LOG_SIZE_MAX : size,
 		.log_count = LOG_COUNT,
 		.stop_timeout_ms = j->spec.stop_timeout_s * 1000,
@@ -220,7 +229,9 @@ write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts,
 
 	if (instance_env_compose(&j->o, &j->gear, &j->spec, acting_name(j), &j->env, e) < 0)
 		return -1;
-	if (!j->is_releasing && j->spec.kind != WIRE_INSTANCE_RUN) {
+	if (is_worker(j)) {
+		cart_action_release_argv(j->spec.start.command, &start);
+	} else if (!j->is_releasing && j->spec.kind != WIRE_INSTANCE_RUN) {
 		if (is_service(j) && n > 0)
 			cart_action_service_argv(acting[0], &start);
 		else
@@ -278,7 +289,8 @@ needs_post(const struct prepare_job *j, const struct cart_dir_entry *const *cart
 {
 	AUTO(free) char *app = NULL;
 
-	if (j->was_ready || j->is_releasing || is_service(j) || j->spec.kind == WIRE_INSTANCE_RUN)
+	if (j->was_ready || j->is_releasing || is_service(j) || is_worker(j) ||
+	    j->spec.kind == WIRE_INSTANCE_RUN)
 		return false;
 	if (j->spec.layers.app != NULL && j->spec.layers.app[0] != '\0')
 		app = node_dirs_layer(j->o.dirs, j->spec.layers.app);

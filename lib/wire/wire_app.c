@@ -19,7 +19,15 @@ enum {
 	GEARS_MAX = 10000,
 	SECONDS_MAX = 86400,
 	IDLE_S_MAX = 366 * 86400,
+	PROCESSES_MAX = 100,
 };
+
+static const struct codec_field process_fields[] = {
+	CODEC_STR(struct wire_process, name, 64, CODEC_REQUIRED),
+	CODEC_INT(struct wire_process, count, 0, 10000, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_process, struct wire_process, process_fields)
 
 static const struct codec_field spec_fields[] = {
 	CODEC_BOOL(struct wire_app_spec, running, 0),
@@ -75,6 +83,7 @@ static const struct codec_field app_fields[] = {
 	CODEC_INT(struct wire_app, stop_timeout_s, 0, SECONDS_MAX, 0),
 	CODEC_INT(struct wire_app, request_timeout_s, 0, SECONDS_MAX, 0),
 	CODEC_INT(struct wire_app, start_timeout_s, 0, SECONDS_MAX, 0),
+	CODEC_LIST(struct wire_app, processes, &wire_process_codec, PROCESSES_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_app, idle_freeze_s, -1, IDLE_S_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_app, idle_reclaim_s, -1, IDLE_S_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_app, idle_stop_s, -1, IDLE_S_MAX, CODEC_OMIT_NULL),
@@ -116,6 +125,8 @@ static const struct codec_field deployment_fields[] = {
 	CODEC_STR(struct wire_deployment, deps_key, DIGEST_MAX, 0),
 	CODEC_OBJ(struct wire_deployment, start, &wire_start_codec, 0),
 	CODEC_STR(struct wire_deployment, release, COMMAND_MAX, 0),
+	CODEC_LIST(
+	    struct wire_deployment, processes, &wire_var_codec, PROCESSES_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_deployment, health_path, PATH_LEN_MAX, 0),
 	CODEC_LIST(struct wire_deployment, activations, &wire_activation_codec, ACTIVATIONS_MAX, 0),
 	CODEC_EXTRA(struct wire_deployment, extra),

@@ -37,6 +37,17 @@ struct wire_app_status {
 };
 DECLARE_CODEC(wire_app_status, struct wire_app_status)
 
+/* How many of a process type of the Procfile are to run. */
+struct wire_process {
+	char *name;
+	int64_t count;
+};
+DECLARE_CODEC(wire_process, struct wire_process)
+struct wire_process_list {
+	struct wire_process *v;
+	size_t n;
+};
+
 struct wire_app { /* key: store_key_app(domain, name) */
 	char *id; /* 24 hex; the head gear's uuid is the same */
 	char *name;
@@ -59,6 +70,7 @@ struct wire_app { /* key: store_key_app(domain, name) */
 	int64_t stop_timeout_s;
 	int64_t request_timeout_s;
 	int64_t start_timeout_s;
+	struct wire_process_list processes; /* scaled ones, beside web; absent: 0 */
 	int64_t idle_freeze_s; /* seconds without a request until then; 0: as the platform's
 	                          setting says; -1: never */
 	int64_t idle_reclaim_s;
@@ -108,6 +120,7 @@ struct wire_deployment { /* key: store_key_deployment(app id, id) */
 	char *deps_key;
 	struct wire_start start;
 	char *release;
+	struct wire_var_list processes; /* of the Procfile beside web and release: type → command */
 	char *health_path;
 	struct wire_activation_list activations;
 	char *extra;

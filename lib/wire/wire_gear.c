@@ -148,6 +148,7 @@ static const struct codec_field instance_fields[] = {
 	CODEC_ENUM(struct wire_instance, kind, wire_instance_kind_names, 0),
 	CODEC_STR(struct wire_instance, cart, CART_NAME_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_instance, process, WORD_MAX, CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_instance, process_index, 0, 10000, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_instance, deployment_id, ID_MAX, 0),
 	CODEC_OBJ(struct wire_instance, layers, &wire_layers_codec, 0),
 	CODEC_OBJ(struct wire_instance, start, &wire_start_codec, 0),

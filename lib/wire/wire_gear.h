@@ -124,10 +124,11 @@ struct wire_instance {
 	char *id; /* "<first 8 of gear uuid>-<6 hex>", unique for ever */
 	char *gear;
 	char *app_id;
-	int kind;            /* enum wire_instance_kind */
-	char *cart;          /* of a service: the cartridge's name; else "" */
-	char *process;       /* of a worker: "worker", "clock"; else "" */
-	char *deployment_id; /* "" for a service */
+	int kind;              /* enum wire_instance_kind */
+	char *cart;            /* of a service: the cartridge's name; else "" */
+	char *process;         /* of a worker: "worker", "clock"; else "" */
+	int64_t process_index; /* of a worker: which of its kind, from 1 */
+	char *deployment_id;   /* "" for a service */
 	struct wire_layers layers;
 	struct wire_start start;
 	char *release; /* command run once before the switch, in the head gear's new instance; "" */

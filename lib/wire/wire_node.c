@@ -10,6 +10,7 @@ enum {
 	REASON_MAX = 4096,
 	LINE_MAX_LEN = 64 * 1024,
 	CARTRIDGES_MAX = 1000,
+	PROCESSES_MAX = 100,
 };
 
 static const struct codec_field order_fields[] = {
@@ -50,6 +51,8 @@ static const struct codec_field result_fields[] = {
 	CODEC_BOOL(struct wire_build_result, deps_reused, 0),
 	CODEC_OBJ(struct wire_build_result, start, &wire_start_codec, 0),
 	CODEC_STR(struct wire_build_result, release, COMMAND_MAX, 0),
+	CODEC_LIST(
+	    struct wire_build_result, processes, &wire_var_codec, PROCESSES_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_build_result, health_path, PATH_LEN_MAX, 0),
 	CODEC_OBJ(struct wire_build_result, us, &wire_build_times_codec, 0),
 	CODEC_END,

@@ -39,6 +39,7 @@ struct wire_build_result {
 	bool deps_reused;
 	struct wire_start start;
 	char *release;
+	struct wire_var_list processes; /* of the Procfile beside web and release: type → command */
 	char *health_path;
 	struct wire_build_times us;
 };

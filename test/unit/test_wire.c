@@ -48,6 +48,7 @@ static const struct codec *const codecs[] = {
 	&wire_feed_codec,
 	&wire_endpoint_codec,
 	&wire_event_codec,
+	&wire_process_codec,
 	&wire_route_codec,
 	&wire_cart_type_codec,
 	&wire_router_report_codec,
