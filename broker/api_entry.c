@@ -153,13 +153,6 @@ api_entry_quickstarts(struct api_call *c)
 	send_nothing(c, "quickstarts");
 }
 
-/* Pushes come by HTTP: there are no SSH keys. */
-void
-api_entry_keys(struct api_call *c)
-{
-	send_nothing(c, "keys");
-}
-
 void
 api_entry_teams(struct api_call *c)
 {
@@ -170,6 +163,6 @@ void
 api_entry_later(struct api_call *c)
 {
 	api_fail(c, 422, 1, NULL,
-	    "This version of Pinion has no SSH keys, teams, shared domains, aliases or added "
-	    "cartridges yet. Push by HTTP (git_http_url) with a password or token.");
+	    "This version of Pinion has no teams, shared domains, aliases or added "
+	    "cartridges yet.");
 }

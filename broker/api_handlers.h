@@ -8,7 +8,6 @@ void api_entry_links(struct api_call *c);
 void api_entry_environment(struct api_call *c);
 void api_entry_regions(struct api_call *c);
 void api_entry_quickstarts(struct api_call *c);
-void api_entry_keys(struct api_call *c);
 void api_entry_teams(struct api_call *c);
 void api_entry_later(struct api_call *c); /* what is not there yet says so */
 
@@ -88,6 +87,13 @@ void api_storage_remove(struct api_call *c);
 void api_deployment_list(struct api_call *c);
 void api_deployment_create(struct api_call *c);
 void api_deployment_show(struct api_call *c);
+
+/* api_key.c */
+void api_key_list(struct api_call *c);
+void api_key_show(struct api_call *c);
+void api_key_add(struct api_call *c);
+void api_key_update(struct api_call *c);
+void api_key_delete(struct api_call *c);
 
 /* api_log.c */
 void api_log_app(struct api_call *c);

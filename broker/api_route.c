@@ -26,8 +26,11 @@ static const struct api_route routes[] = {
 	{ "PUT", "user/authorization|authorizations/:id", API_SCOPE_SESSION, api_token_update },
 	{ "DELETE", "user/authorization|authorizations/:id", API_SCOPE_SESSION, api_token_delete },
 
-	{ "GET", "user/keys", API_SCOPE_READ, api_entry_keys },
-	{ "POST", "user/keys", API_SCOPE_SESSION, api_entry_later },
+	{ "GET", "user/keys", API_SCOPE_READ, api_key_list },
+	{ "POST", "user/keys", API_SCOPE_SESSION, api_key_add },
+	{ "GET", "user/key|keys/:name", API_SCOPE_READ, api_key_show },
+	{ "PUT", "user/key|keys/:name", API_SCOPE_SESSION, api_key_update },
+	{ "DELETE", "user/key|keys/:name", API_SCOPE_SESSION, api_key_delete },
 	{ "GET", "teams", API_SCOPE_READ, api_entry_teams },
 	{ "POST", "teams", API_SCOPE_SESSION, api_entry_later },
 

@@ -15,7 +15,22 @@ static const struct api_link_param valid_password[] = {
 	{ "new", "string", "The new password", NULL, NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
+static const struct api_link_param key_params[] = {
+	{ "name", "string", "Name of the key", NULL, NULL },
+	{ "type", "string", "Type of Key",
+	    "[\"ssh-rsa\",\"ssh-dss\",\"ssh-ed25519\",\"ecdsa-sha2-nistp256\","
+	    "\"ecdsa-sha2-nistp384\",\"ecdsa-sha2-nistp521\",\"sk-ssh-ed25519@openssh.com\","
+	    "\"sk-ecdsa-sha2-nistp256@openssh.com\",\"ssh-rsa-cert-v01@openssh.com\","
+	    "\"ssh-dss-cert-v01@openssh.com\",\"ssh-rsa-cert-v00@openssh.com\","
+	    "\"ssh-dss-cert-v00@openssh.com\",\"krb5-principal\"]",
+	    NULL },
+	{ "content", "string", "The key portion of the public key (excluding type and comment)",
+	    NULL, NULL },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
 static const struct api_link user_links[] = {
+	{ "ADD_KEY", "Add new SSH key", "POST", "/keys", key_params, NULL, 0, 0 },
+	{ "LIST_KEYS", "List SSH keys", "GET", "/keys", NULL, NULL, 0, 0 },
 	{ "GET", "Get user", "GET", "", NULL, NULL, 0, 0 },
 	{ "CHANGE_PASSWORD", "Change the password", "PUT", "/password", valid_password, NULL, 0,
 	    0 },

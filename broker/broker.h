@@ -18,11 +18,14 @@ struct idler;
 struct loop;
 struct net_guard;
 struct node_link;
+struct gear_streams;
 struct push_http;
 struct push_set;
+struct push_ssh_set;
 struct repo_store;
 struct rollout;
 struct router_link;
+struct ssh_server;
 struct store;
 struct watch_feed;
 struct worker;
@@ -33,6 +36,10 @@ struct broker_conf {
 	char *internal;     /* unix:/path of the endpoint for nodes and routers */
 	char *hook_socket;  /* unix:/path */
 	char *hook_program; /* pinion-hook */
+	char *ssh;         /* ADDR:PORT; "": not served */
+	char *ssh_keys;    /* directory of the host keys */
+	char *ssh_socket;  /* unix:/path: where pinion-ssh asks */
+	char *ssh_program; /* pinion-ssh */
 	char *node_token_file, *router_token_file, *broker_token_file;
 	char *cartridges; /* directory of the catalogue */
 	char *app_domain; /* apps.localhost */
@@ -72,6 +79,9 @@ struct broker {
 	struct router_link *routers;
 	struct push_set *pushes;
 	struct push_http *git;
+	struct push_ssh_set *ssh_pushes;
+	struct gear_streams *streams;
+	struct ssh_server *ssh;
 	struct api_call *calls; /* of the API, under way */
 	struct blob_store *blobs;
 	struct net_guard *guard;    /* of what users name */

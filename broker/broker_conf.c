@@ -19,6 +19,15 @@ static const struct conf_item items[] = {
 	    "Where git's hooks call: unix:/PATH (default: hook.sock in DATA/run)."),
 	CONF_STR(struct broker_conf, hook_program, "hook-program", NULL,
 	    "The program pinion-hook (default: the one beside this program)."),
+	CONF_STR(struct broker_conf, ssh, "ssh", NULL,
+	    "Address and port of SSH; port 0 picks a free one (default: no SSH)."),
+	CONF_STR(struct broker_conf, ssh_keys, "ssh-keys", NULL,
+	    "Directory of the SSH host keys (pinion-ssh --make-keys DIR makes them)."),
+	CONF_STR(struct broker_conf, ssh_socket, "ssh-socket", NULL,
+	    "Where the programs of SSH connections ask: unix:/PATH (default: ssh.sock in "
+	    "DATA/run)."),
+	CONF_STR(struct broker_conf, ssh_program, "ssh-program", NULL,
+	    "The program pinion-ssh (default: the one beside this program)."),
 	CONF_STR(struct broker_conf, node_token_file, "node-token-file", NULL,
 	    "File with the token that nodes show."),
 	CONF_STR(struct broker_conf, router_token_file, "router-token-file", NULL,
@@ -92,6 +101,17 @@ fill_defaults(struct broker_conf *c, struct err *e)
 	if (c->cart_pack_program == NULL || *c->cart_pack_program == '\0') {
 		free(c->cart_pack_program);
 		c->cart_pack_program = where_program("pinion-cart-pack", e);
+	}
+	if (c->ssh_socket == NULL || *c->ssh_socket == '\0') {
+		free(c->ssh_socket);
+		c->ssh_socket = xasprintf("unix:%s/run/ssh.sock", c->data);
+	}
+	if (c->ssh != NULL && *c->ssh != '\0' &&
+	    (c->ssh_program == NULL || *c->ssh_program == '\0')) {
+		free(c->ssh_program);
+		c->ssh_program = where_program("pinion-ssh", e);
+		if (c->ssh_program == NULL)
+			return -1;
 	}
 	if (c->cartridges == NULL || *c->cartridges == '\0') {
 		free(c->cartridges);

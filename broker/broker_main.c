@@ -16,14 +16,17 @@
 #include "broker/build_record.h"
 #include "broker/cart_fetch.h"
 #include "broker/catalog.h"
+#include "broker/gear_stream.h"
 #include "broker/idler.h"
 #include "broker/net_guard.h"
 #include "broker/node_link.h"
 #include "broker/push.h"
 #include "broker/push_http.h"
+#include "broker/push_ssh.h"
 #include "broker/repo.h"
 #include "broker/rollout.h"
 #include "broker/router_link.h"
+#include "broker/ssh_server.h"
 #include "broker/tree_relay.h"
 #include "broker/watch_feed.h"
 #include "lib/base/buf.h"
@@ -134,6 +137,7 @@ on_term(void *arg)
 	d->drain_until = loop_now_ms() + DRAIN_MS;
 	if (d->public != NULL)
 		http_server_drain(d->public);
+	ssh_server_drain(d->b.ssh);
 	d->drain = loop_timer_start(d->b.loop, DRAIN_LOOK_MS, true, on_drain, d);
 	if (d->public == NULL || http_server_active(d->public) == 0)
 		loop_stop(d->b.loop);
@@ -152,7 +156,8 @@ tell_ready(struct daemon *d, struct err *e)
 {
 	char line[64];
 	int fd = (int)d->b.conf.ready_fd;
-	int n = snprintf(line, sizeof line, "{\"port\":%d}\n", http_server_port(d->public));
+	int n = snprintf(line, sizeof line, "{\"port\":%d,\"ssh_port\":%d}\n",
+	    http_server_port(d->public), ssh_server_port(d->b.ssh));
 
 	log_info("broker_serves", LOG_STR("listen", d->b.conf.listen),
 	    LOG_INT("port", http_server_port(d->public)));
@@ -175,7 +180,8 @@ serve(struct daemon *d, struct err *e)
 	d->public = http_server_new(b->loop, &opts, on_public, d);
 	if (http_server_listen(d->hooks, b->conf.hook_socket, 0600, e) < 0 ||
 	    http_server_listen(d->internal, b->conf.internal, 0660, e) < 0 ||
-	    http_server_listen(d->public, b->conf.listen, 0, e) < 0)
+	    http_server_listen(d->public, b->conf.listen, 0, e) < 0 ||
+	    ssh_server_listen(b->ssh, e) < 0)
 		return -1;
 	return tell_ready(d, e);
 }
@@ -232,7 +238,7 @@ open_parts(struct broker *b, struct err *e)
 	AUTO(free) char *store = file_join(b->conf.data, "store");
 
 	if (file_mkdirs(b->conf.data, 0711, e) < 0 || make_run_dir(b->conf.internal, e) < 0 ||
-	    make_run_dir(b->conf.hook_socket, e) < 0)
+	    make_run_dir(b->conf.hook_socket, e) < 0 || make_run_dir(b->conf.ssh_socket, e) < 0)
 		return -1;
 	b->loop = loop_new();
 	b->worker = worker_new(b->loop, WORKERS);
@@ -249,6 +255,9 @@ open_parts(struct broker *b, struct err *e)
 	b->feeds = watch_feed_new(b);
 	b->pushes = push_set_new(b);
 	b->git = push_http_new(b);
+	b->ssh_pushes = push_ssh_set_new(b);
+	b->streams = gear_streams_new(b);
+	b->ssh = ssh_server_new(b);
 	b->builds = build_queue_new(b);
 	b->rollout = rollout_new(b);
 	b->idler = idler_new(b);
@@ -260,7 +269,10 @@ close_parts(struct daemon *d)
 {
 	struct broker *b = &d->b;
 
+	ssh_server_free(b->ssh);
 	push_http_free(b->git);
+	push_ssh_set_free(b->ssh_pushes);
+	gear_streams_free(b->streams);
 	watch_feed_free(b->feeds);
 	http_server_free(d->public);
 	http_server_free(d->internal);

@@ -1,9 +1,12 @@
 /* `pinion up`: broker, node and router on one machine. */
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,6 +28,7 @@ enum {
 	NODE,
 	ROUTER,
 	DAEMONS,
+	SSH_PORT = 2222,
 	GRACE_MS = 10000,
 	GEARS_GRACE_MS = 120000, /* stop timeouts of gears are theirs to keep */
 };
@@ -36,11 +40,12 @@ struct up {
 	struct up_daemon *daemons[DAEMONS]; /* owned */
 	char *listen;                       /* owned; with the port once it is known */
 	char *router_listen;                /* owned */
+	char *ssh_listen;                   /* owned; NULL: no SSH */
 	const char *domain;
 	const char *ready_file; /* NULL: none */
 	char *cartridges, *stacks;
 	char *programs[DAEMONS];
-	char *hook;
+	char *hook, *ssh;
 	char *cart_pack;
 	bool is_ready[DAEMONS];
 	bool keeps_gears, is_stopping, is_announced, stops_rest, has_failed;
@@ -100,6 +105,7 @@ broker_argv(struct str_list *l, void *arg)
 	up_view_bind(l, u->programs[BROKER], "pinion-broker", false);
 	up_view_bind(l, u->hook, "pinion-hook", false);
 	up_view_bind(l, u->cart_pack, "pinion-cart-pack", false);
+	up_view_bind(l, u->ssh, "pinion-ssh", false);
 	add_user(l, u->dirs.broker_user);
 	str_list_take(l, in_view("pinion-broker"));
 	add(l, "--data", in_view("data"));
@@ -108,6 +114,12 @@ broker_argv(struct str_list *l, void *arg)
 	add(l, "--hook-socket", xasprintf("unix:%s/hook.sock", u->dirs.run_broker));
 	add(l, "--hook-program", in_view("pinion-hook"));
 	add(l, "--cart-pack-program", in_view("pinion-cart-pack"));
+	if (u->ssh_listen != NULL) {
+		add(l, "--ssh", xstrdup(u->ssh_listen));
+		add(l, "--ssh-keys", in_view("secrets"));
+		add(l, "--ssh-program", in_view("pinion-ssh"));
+		add(l, "--ssh-socket", xasprintf("unix:%s/ssh.sock", u->dirs.run_broker));
+	}
 	add(l, "--node-token-file", in_view("secrets/node.token"));
 	add(l, "--router-token-file", in_view("secrets/router.token"));
 	add(l, "--broker-token-file", in_view("secrets/broker.token"));
@@ -175,14 +187,12 @@ set_port(char **address, int64_t port)
 }
 
 static int64_t
-ready_port(const char *line)
+ready_port(const char *line, const char *name)
 {
 	struct err e = { 0 };
 	struct codec_value *v = codec_parse(line, strlen(line), &e);
-	int64_t port = codec_int(codec_get(v, "port"), 0);
+	int64_t port = codec_int(codec_get(v, name), 0);
 
-	if (port == 0)
-		port = codec_int(codec_get(v, "http"), 0);
 	if (v != NULL)
 		codec_value_free(v);
 	return port;
@@ -200,6 +210,9 @@ write_ready_file(const struct up *u)
 	    "{\"broker_url\":\"http://%s\",\"router_url\":\"http://%s\",\"domain\":", u->listen,
 	    u->router_listen);
 	buf_add_json_str(&b, u->domain);
+	if (u->ssh_listen != NULL)
+		buf_addf(&b, ",\"ssh_address\":\"%s\",\"ssh_port\":%s", u->ssh_listen,
+		    strrchr(u->ssh_listen, ':') + 1);
 	buf_adds(&b, ",\"admin_user\":\"admin\",\"admin_password_file\":");
 	buf_add_json_str(&b, u->dirs.admin_password);
 	buf_adds(&b, "}\n");
@@ -217,11 +230,15 @@ announce(struct up *u)
 		return;
 	u->is_announced = true;
 	write_ready_file(u);
+	AUTO(free)
+	char *ssh =
+	    u->ssh_listen == NULL ? xstrdup("") : xasprintf("  SSH          %s\n", u->ssh_listen);
 	(void)printf("Pinion serves.\n  API and git  http://%s\n  applications "
 	             "http://NAME-DOMAIN.%s, at %s\n"
+	             "%s"
 	             "  log in       pinion login http://%s --user admin --password-file %s\n"
 	             "  stop         kill %d\n",
-	    u->listen, u->domain, u->router_listen, u->listen, u->dirs.admin_password,
+	    u->listen, u->domain, u->router_listen, ssh, u->listen, u->dirs.admin_password,
 	    (int)getpid());
 	(void)fflush(stdout);
 }
@@ -231,7 +248,9 @@ on_broker_ready(const char *line, void *arg)
 {
 	struct up *u = arg;
 
-	set_port(&u->listen, ready_port(line));
+	set_port(&u->listen, ready_port(line, "port"));
+	if (u->ssh_listen != NULL)
+		set_port(&u->ssh_listen, ready_port(line, "ssh_port"));
 	u->is_ready[BROKER] = true;
 	announce(u);
 }
@@ -265,7 +284,7 @@ on_router_ready(const char *line, void *arg)
 {
 	struct up *u = arg;
 
-	set_port(&u->router_listen, ready_port(line));
+	set_port(&u->router_listen, ready_port(line, "http"));
 	u->is_ready[ROUTER] = true;
 	start_broker(u);
 	announce(u);
@@ -381,10 +400,12 @@ up_fini(struct up *u)
 	up_dirs_fini(&u->dirs);
 	free(u->listen);
 	free(u->router_listen);
+	free(u->ssh_listen);
 	free(u->cartridges);
 	free(u->stacks);
 	free(u->hook);
 	free(u->cart_pack);
+	free(u->ssh);
 }
 
 static int
@@ -397,8 +418,11 @@ find_programs(struct up *u, struct err *e)
 		if ((u->programs[i] = where_program(names[i], e)) == NULL)
 			return -1;
 	u->hook = where_program("pinion-hook", e);
-	u->cart_pack = where_program("pinion-cart-pack", e);
-	if (u->hook != NULL && u->cart_pack != NULL && u->cartridges == NULL)
+	u->cart_pack = u->hook == NULL ? NULL : where_program("pinion-cart-pack", e);
+	u->ssh = u->cart_pack == NULL ? NULL : where_program("pinion-ssh", e);
+	if (u->ssh == NULL)
+		return -1;
+	if (u->cartridges == NULL)
 		u->cartridges = where_data("cartridges", e);
 	u->stacks = u->cartridges == NULL ? NULL : where_data("stacks", e);
 	return u->stacks == NULL ? -1 : 0;
@@ -417,6 +441,46 @@ check_address(const char *address, const char *field, struct err *e)
 	if (strcmp(colon, ":0") == 0)
 		return 0;
 	return str_url_parse(text, field, &url, e);
+}
+
+/* Is nobody there yet? */
+static bool
+is_free(const char *address)
+{
+	AUTO_FINI(str_url_fini) struct str_url url = { 0 };
+	AUTO(free) char *text = xasprintf("http://%s", address);
+	struct sockaddr_in to = { .sin_family = AF_INET };
+	AUTO(file_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const int on = 1;
+	struct err e = { 0 };
+
+	if (str_url_parse(text, "ssh", &url, &e) < 0 ||
+	    inet_pton(AF_INET, url.host, &to.sin_addr) != 1)
+		return true; /* the broker will say */
+	to.sin_port = htons((uint16_t)url.port);
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	return bind(fd, (const struct sockaddr *)&to, sizeof to) == 0;
+}
+
+/* Where SSH is served: as wished ("none": not), else at 2222, or a free port when that is taken or
+ * the API has one, too. */
+static int
+choose_ssh(struct up *u, const char *wish, struct err *e)
+{
+	const char *colon = strrchr(u->listen, ':');
+
+	if (wish != NULL && strcmp(wish, "none") == 0)
+		return 0;
+	if (wish != NULL) {
+		u->ssh_listen = xstrdup(wish);
+		return check_address(wish, "ssh", e);
+	}
+	u->ssh_listen = xasprintf("%.*s:%d", (int)(colon - u->listen), u->listen, SSH_PORT);
+	if (strcmp(colon, ":0") != 0 && is_free(u->ssh_listen))
+		return 0;
+	free(u->ssh_listen);
+	u->ssh_listen = xasprintf("%.*s:0", (int)(colon - u->listen), u->listen);
+	return 0;
 }
 
 static int
@@ -441,6 +505,8 @@ up_open(struct up *u, const struct cmd_line *l, struct err *e)
 	if (check_address(u->listen, "listen", e) < 0 ||
 	    check_address(u->router_listen, "router-listen", e) < 0)
 		return -1;
+	if (choose_ssh(u, cmd_option(l, "ssh"), e) < 0)
+		return -1;
 	if (!str_is_host(u->domain))
 		return err_set(e, ERR_INVALID, "domain",
 		    "must be a DNS name in lower case, is \"%s\"", u->domain);
@@ -448,7 +514,9 @@ up_open(struct up *u, const struct cmd_line *l, struct err *e)
 		return err_set(e, ERR_DENIED, NULL, "must run as root: it makes containers");
 	if (find_programs(u, e) < 0)
 		return -1;
-	return up_dirs_open(cmd_option(l, "data"), &u->dirs, e);
+	if (up_dirs_open(cmd_option(l, "data"), &u->dirs, e) < 0)
+		return -1;
+	return u->ssh_listen == NULL ? 0 : up_dirs_host_keys(&u->dirs, u->ssh, e);
 }
 
 static int
@@ -486,6 +554,8 @@ static const struct cmd_option up_options[] = {
 	{ "data", 0, "DIR", "where everything is kept (required)" },
 	{ "listen", 0, "ADDR:PORT", "API and git (127.0.0.1:8000; port 0: a free one)" },
 	{ "router-listen", 0, "ADDR:PORT", "applications (127.0.0.1:8080; port 0: a free one)" },
+	{ "ssh", 0, "ADDR:PORT",
+	    "SSH (port 2222 beside the API, or a free one if it is taken; none: no SSH)" },
 	{ "domain", 0, "NAME", "suffix of the applications' host names (apps.localhost)" },
 	{ "cartridges", 0, "DIR", "cartridges of the catalogue (default: the installed ones)" },
 	{ "ready-file", 0, "FILE", "JSON with the addresses, once everything serves" },

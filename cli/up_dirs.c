@@ -9,9 +9,16 @@
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
+#include "lib/loop/child_run.h"
 
 /* Where the package made no users: ids that no distribution hands out. */
-enum { BROKER_UID = 61701, ROUTER_UID = 61702, TOKEN_BYTES = 32, PASSWORD_LEN = 24 };
+enum {
+	BROKER_UID = 61701,
+	ROUTER_UID = 61702,
+	TOKEN_BYTES = 32,
+	PASSWORD_LEN = 24,
+	KEYS_MS = 60000
+};
 
 static struct up_user
 find_user(const char *name, uid_t fallback)
@@ -152,4 +159,23 @@ up_dirs_fini(struct up_dirs *d)
 	free(d->run_broker);
 	file_close(d->lock_fd);
 	*d = (struct up_dirs){ .lock_fd = -1 };
+}
+
+int
+up_dirs_host_keys(const struct up_dirs *d, const char *program, struct err *e)
+{
+	static const char *const names[] = { "ssh_host_ed25519_key", "ssh_host_rsa_key" };
+	const char *const argv[] = { program, "--make-keys", d->secrets, NULL };
+
+	if (child_run(
+	        &(struct child_opts){ .argv = argv, .timeout_ms = KEYS_MS }, NULL, 0, NULL, e) != 0)
+		return err_wrap(e, "SSH host keys");
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		AUTO(free) char *path = file_join(d->secrets, names[i]);
+
+		if (chown(path, d->broker_user.uid, d->broker_user.gid) < 0 ||
+		    chmod(path, 0600) < 0)
+			return err_set(e, ERR_SYSTEM, NULL, "cannot set the owner of %s", path);
+	}
+	return 0;
 }

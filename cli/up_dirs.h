@@ -27,3 +27,5 @@ struct up_dirs {
 int up_dirs_open(const char *dir, struct up_dirs *out, struct err *e) MUST_CHECK;
 /* Frees, gives the lock back. */
 void up_dirs_fini(struct up_dirs *d);
+/* Makes the SSH host keys in secrets, once, with the program pinion-ssh; the broker reads them. */
+int up_dirs_host_keys(const struct up_dirs *d, const char *program, struct err *e) MUST_CHECK;

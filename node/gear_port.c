@@ -1,6 +1,5 @@
 #include "node/gear_port.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +19,6 @@
 #include "node/net.h"
 
 enum { ORDER_MS = 20 * 1000, CONNECT_MS = 10 * 1000, PORTS_MAX = 128 /* in one gear */ };
-#define RESOLVER "127.0.0.53"
 
 struct gear_port_set {
 	struct gear_exec_opts o;
@@ -78,19 +76,6 @@ refuse(struct port *x, const struct err *e)
 	if (x->stream != NULL)
 		stream_send_error(STEAL(x->stream), e);
 	end(x);
-}
-
-const char *
-gear_port_address(const char *host)
-{
-	struct in_addr a;
-
-	if (strcmp(host, "localhost") == 0)
-		return "127.0.0.1";
-	if (inet_pton(AF_INET, host, &a) != 1 || ntohl(a.s_addr) >> 24 != 127 ||
-	    strcmp(host, RESOLVER) == 0)
-		return NULL;
-	return host;
 }
 
 /* --- bytes --- */
@@ -205,7 +190,7 @@ on_ready(const struct str_list *env, const struct err *e, void *arg)
 		.owner = x,
 		.net = x->all->o.net,
 		.instance = xstrdup(instance_session_id(x->session)),
-		.address = xstrdup(gear_port_address(x->order.host)),
+		.address = xstrdup(wire_port_address(x->order.host)),
 		.port = (int)x->order.port,
 		.fd = -1,
 	};
@@ -231,7 +216,7 @@ take_order(struct port *x, struct str json, struct err *e)
 
 	if (codec_decode(&wire_port_codec, json.p, json.n, &x->order, 0, e) < 0)
 		return -1;
-	if (gear_port_address(x->order.host) == NULL)
+	if (wire_port_address(x->order.host) == NULL)
 		return err_set(e, ERR_DENIED, "host",
 		    "%s is no address of the gear: only its own 127.x addresses are forwarded",
 		    x->order.host);

@@ -12,5 +12,3 @@ struct http_req;
 struct gear_port_set *gear_port_set_new(const struct gear_exec_opts *o);
 void gear_port_set_free(struct gear_port_set *take_s);
 void gear_port_handle(struct gear_port_set *s, struct http_req *r, const char *gear);
-/* The address that a forwarded host names, or NULL: not one of the gear's. Borrowed. */
-const char *gear_port_address(const char *host);

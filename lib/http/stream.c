@@ -46,6 +46,7 @@ struct stream {
 	struct loop_timer *soon;  /* frames that were there already */
 	struct channel channels[STREAM_CHANNELS];
 	struct buf in, out;
+	size_t in_off; /* of frames that were taken */
 	size_t out_off;
 	int64_t heard_ms, sent_ms;
 	bool wants_room; /* somebody found too little */
@@ -378,22 +379,22 @@ static void
 look(struct stream *s)
 {
 	enum stream_result r = STREAM_MORE;
-	size_t off = 0;
 	int frames = 0;
 
 	while (!s->is_over && frames < FRAMES_A_TURN) {
 		struct stream_frame f;
 
-		r = stream_frame_parse(s->in.p + off, s->in.n - off, &f);
+		r = stream_frame_parse(s->in.p + s->in_off, s->in.n - s->in_off, &f);
 		if (r != STREAM_OK)
 			break;
-		off += f.size;
+		s->in_off += f.size;
 		frames++;
 		take_frame(s, &f);
 	}
 	if (s->is_over)
 		return;
-	buf_drop(&s->in, off);
+	buf_drop(&s->in, s->in_off);
+	s->in_off = 0;
 	if (r == STREAM_BAD) {
 		broken(s, "the other side does not speak " STREAM_PROTOCOL);
 		return;
@@ -506,6 +507,24 @@ struct loop *
 stream_loop(const struct stream *s)
 {
 	return s->loop;
+}
+
+int
+stream_detach(struct stream *take_s, struct buf *early)
+{
+	struct stream *s = take_s;
+	int fd;
+
+	if (s->is_over || queued(s) > 0) {
+		stream_free(s);
+		return -1;
+	}
+	buf_add(early, s->in.p + s->in_off, s->in.n - s->in_off);
+	loop_io_cancel(STEAL(s->io));
+	fd = s->fd;
+	s->fd = -1;
+	stream_free(s);
+	return fd;
 }
 
 /* --- server --- */

@@ -11,7 +11,7 @@
 #include "lib/base/str.h"
 #include "lib/http/stream_frame.h"
 
-struct codec;
+struct buf;
 struct http_req;
 struct loop;
 struct stream;
@@ -53,6 +53,11 @@ void stream_send_exit(struct stream *s, int status, const char *signal /* NULL: 
 void stream_send_error(struct stream *s, const struct err *e);
 /* Sends what is queued, closes and frees itself; no callback after it. */
 void stream_finish(struct stream *take_s);
+
+/* Gives the connection back, from a callback or later: nothing was sent on it but what is out
+ * already; early gets what was read and not taken. -1: it is gone, or has unsent bytes. Takes the
+ * stream either way. */
+int stream_detach(struct stream *take_s, struct buf *early);
 
 /* Server: is it a well-formed wish to upgrade? Else it was answered. */
 bool stream_wanted(struct http_req *r);

@@ -115,3 +115,9 @@ store_key_leader(void)
 {
 	return xstrdup("/leader");
 }
+
+char *
+store_key_ssh_key(const char *login, const char *name)
+{
+	return xasprintf("/key/%s/%s", login, name);
+}

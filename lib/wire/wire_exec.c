@@ -1,6 +1,9 @@
 #include "lib/wire/wire_exec.h"
 
+#include <arpa/inet.h>
 #include <string.h>
+
+#define RESOLVER "127.0.0.53"
 
 enum { ARGS_MAX = 1000, ID_MAX = 64, WORD_MAX = 128, HOST_MAX = 255, LOGIN_MAX = 256 };
 
@@ -45,4 +48,17 @@ wire_exec_check(const struct wire_exec *x, struct err *e)
 			    "env[%zu].name: letters, digits and _, not a digit first", i);
 	}
 	return 0;
+}
+
+const char *
+wire_port_address(const char *host)
+{
+	struct in_addr a;
+
+	if (strcmp(host, "localhost") == 0)
+		return "127.0.0.1";
+	if (inet_pton(AF_INET, host, &a) != 1 || ntohl(a.s_addr) >> 24 != 127 ||
+	    strcmp(host, RESOLVER) == 0)
+		return NULL;
+	return host;
 }

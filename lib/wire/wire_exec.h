@@ -29,5 +29,8 @@ struct wire_port {
 };
 DECLARE_CODEC(wire_port, struct wire_port)
 
+/* The address that a forwarded host names, or NULL: not one of the gear's own (127.0.0.0/8 inside
+ * it, without the resolver). Borrowed. */
+const char *wire_port_address(const char *host);
 /* Is the exec free of what no process can be given (NUL is refused by JSON already)? */
 int wire_exec_check(const struct wire_exec *x, struct err *e) MUST_CHECK;

@@ -7,6 +7,8 @@ enum {
 	NOTE_MAX = 4096,
 	SIZES_MAX = 32,
 	COUNT_MAX = 1000000000,
+	KEY_NAME_MAX = 256,
+	KEY_CONTENT_MAX = 16 * 1024,
 };
 
 static const struct codec_field user_fields[] = {
@@ -39,6 +41,18 @@ static const struct codec_field token_fields[] = {
 	CODEC_END,
 };
 DEFINE_CODEC(wire_token, struct wire_token, token_fields)
+
+static const struct codec_field ssh_key_fields[] = {
+	CODEC_STR(struct wire_ssh_key, name, KEY_NAME_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_ssh_key, login, LOGIN_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_ssh_key, user_id, ID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_ssh_key, type, KEY_NAME_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_ssh_key, content, KEY_CONTENT_MAX, CODEC_REQUIRED),
+	CODEC_INT(struct wire_ssh_key, created_at, 0, INT64_MAX, 0),
+	CODEC_EXTRA(struct wire_ssh_key, extra),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_ssh_key, struct wire_ssh_key, ssh_key_fields)
 
 static const struct codec_field domain_fields[] = {
 	CODEC_STR(struct wire_domain, id, ID_MAX, CODEC_REQUIRED),

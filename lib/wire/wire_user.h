@@ -34,6 +34,18 @@ struct wire_token { /* key: store_key_token(hex SHA-256 of the token) */
 };
 DECLARE_CODEC(wire_token, struct wire_token)
 
+/* An SSH key of a user. key: store_key_ssh_key(login, name) */
+struct wire_ssh_key {
+	char *name;
+	char *login;
+	char *user_id; /* a new user of the same login does not inherit it */
+	char *type;    /* "ssh-ed25519" */
+	char *content; /* base64, without type and comment; a principal for krb5-principal */
+	int64_t created_at;
+	char *extra;
+};
+DECLARE_CODEC(wire_ssh_key, struct wire_ssh_key)
+
 struct wire_domain { /* key: store_key_domain(name) */
 	char *id;
 	char *name;

@@ -49,6 +49,7 @@ static const struct codec *const codecs[] = {
 	&wire_node_facts_codec,
 	&wire_exec_codec,
 	&wire_port_codec,
+	&wire_ssh_key_codec,
 };
 
 int
