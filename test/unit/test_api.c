@@ -347,7 +347,7 @@ bad_input_elsewhere(void **state)
 		{ "key missing", "ann", "GET", "/user/key/none", NULL, 404, 118, "", "none" },
 		{ "key to change missing", "ann", "PUT", "/user/keys/none",
 		    "{\"type\":\"krb5-principal\",\"content\":\"x\"}", 404, 118, "", "none" },
-		{ "key to delete missing", "ann", "DELETE", "/user/keys/none", NULL, 404, 118, "",
+		{ "key to delete missing", "ann", "DELETE", "/user/keys/none", NULL, 404, 118, "name",
 		    "none" },
 		{ "token scope", "ann", "POST", "/user/authorizations", "{\"scope\":\"root\"}", 422,
 		    1, "scopes", "session" },
