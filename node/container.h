@@ -112,8 +112,8 @@ struct container_entry {
 };
 /* A terminal of the container's own devpts, owned by its user: both ends (the caller's), close-on-
  * exec. ERR_LIMIT: it has too many. */
-int container_terminal(struct container *c, int *out_master, int *out_slave, struct err *e)
-    MUST_CHECK;
+int container_terminal(
+    struct container *c, int *out_master, int *out_slave, struct err *e) MUST_CHECK;
 /* Runs a program in it: all its namespaces and cgroups, user 1000, umask 077, session of its own,
  * no_new_privs, seccomp. It dies with the daemon, and with child_free. The child's exit code is the
  * program's; 126, 127 with a line on stderr when it could not run. Callbacks as child_start. */

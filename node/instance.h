@@ -89,6 +89,8 @@ void instances_live(const struct instances *is, const char *gear, struct str_lis
 /* Where a command is to run: cart NULL: for the gear's web cartridges, else for that service
  * cartridge. The newest ready instance, or the newest that lives. Borrowed; NULL: none lives. */
 const char *instances_pick(const struct instances *is, const char *gear, const char *cart);
+/* Ready, and neither asleep nor about to be: work of the platform's own wakes none. */
+bool instances_is_awake(const struct instances *is, const char *id);
 /* container_enter by name. ERR_NOT_FOUND: it does not run. */
 struct child *instances_enter(struct instances *is, const char *id,
     const struct container_entry *entry, child_out_fn *on_out, child_end_fn *on_end, void *arg,

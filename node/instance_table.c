@@ -423,6 +423,15 @@ instances_pick(const struct instances *is, const char *gear, const char *cart)
 	return c.best == NULL ? NULL : c.best->spec.id;
 }
 
+bool
+instances_is_awake(const struct instances *is, const char *id)
+{
+	const struct instance *i = map_get(is->all, id);
+
+	return i != NULL && i->step == STEP_RUN && i->status.sleep == WIRE_SLEEP_AWAKE &&
+	       instance_sleep_wanted(i) == WIRE_SLEEP_AWAKE;
+}
+
 struct child *
 instances_enter(struct instances *is, const char *id, const struct container_entry *entry,
     child_out_fn *on_out, child_end_fn *on_end, void *arg, struct err *e)

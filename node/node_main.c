@@ -22,6 +22,7 @@
 #include "lib/wire/wire_node.h"
 #include "node/builder.h"
 #include "node/cart_store.h"
+#include "node/cron.h"
 #include "node/container.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
@@ -67,6 +68,7 @@ struct daemon {
 	struct resolver_host *resolver;
 	char *resolver_path;
 	struct builder *builder;
+	struct cron *cron;
 	struct node_sync *sync;
 	struct node_stream *stream;
 	struct node_wake *wake; /* NULL: nobody may */
@@ -491,7 +493,10 @@ open_edges(struct daemon *d, struct err *e)
 	if (d->builder == NULL)
 		return -1;
 	d->sync = node_sync_new(&sync);
+	d->cron = cron_new(&(const struct cron_opts){
+	    .loop = d->loop, .gears = d->gears, .instances = d->instances });
 	const struct node_stream_opts stream = {
+		.cron = d->cron,
 		.loop = d->loop,
 		.worker = d->worker,
 		.builder = d->builder,
@@ -571,6 +576,7 @@ close_all(struct daemon *d)
 	node_wake_close(d->wake);
 	node_stream_close(d->stream);
 	builder_free(d->builder);
+	cron_free(d->cron);
 	resolver_host_free(d->resolver);
 	instances_close(d->instances);
 	gear_table_close(d->gears);

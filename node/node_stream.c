@@ -14,6 +14,7 @@
 #include "lib/wire/wire_node.h"
 #include "node/act_http.h"
 #include "node/builder.h"
+#include "node/cron.h"
 #include "node/gear_act.h"
 #include "node/gear_exec.h"
 #include "node/gear_log.h"
@@ -457,6 +458,21 @@ handle_port(struct node_stream *s, struct http_req *r, const char *uuid)
 	gear_exec_handle_port(s->exec, r, uuid);
 }
 
+/* The jobs of a frequency, whatever the time. */
+static void
+handle_cron(struct node_stream *s, struct http_req *r, const char *name)
+{
+	for (int f = 0; cron_names[f] != NULL; f++) {
+		if (strcmp(cron_names[f], name) == 0) {
+			http_req_reply_text(
+			    r, 200, "%zu\n", cron_run(s->o.cron, (enum cron_frequency)f));
+			return;
+		}
+	}
+	http_req_reply_text(
+	    r, 404, "There are minutely, hourly, daily, weekly, monthly; not %s.\n", name);
+}
+
 /* What is served: a path, or with ends the two sides of a name, which the handler gets. */
 static const struct {
 	const char *method, *path, *end; /* end NULL: no name in it */
@@ -469,6 +485,7 @@ static const struct {
 	{ "POST", "/v1/gears/", "/port", handle_port },
 	{ "GET", "/v1/gears/", "/volume", handle_volume },
 	{ "GET", "/v1/layers/", "", handle_layer },
+	{ "POST", "/v1/cron/", "", handle_cron },
 	{ "GET", "/v1/status", NULL, handle_status },
 	{ "GET", "/v1/inventory", NULL, handle_inventory },
 	{ "POST", "/v1/shutdown", NULL, handle_shutdown },

@@ -8,6 +8,7 @@
 
 struct builder;
 struct cart_store;
+struct cron;
 struct gear_table;
 struct instances;
 struct layer_store;
@@ -24,6 +25,7 @@ struct node_stream_opts { /* all borrowed for its life */
 	struct loop *loop;
 	struct worker *worker;
 	struct builder *builder;
+	struct cron *cron;
 	struct gear_table *gears;
 	struct cart_store *carts;
 	struct instances *instances;

@@ -11,6 +11,7 @@ enum {
 	TEXT_MAX = WIRE_CART_READ_TEXT_MAX,
 	WORD_MAX = WIRE_CART_READ_WORD_MAX,
 	LIST_MAX = WIRE_CART_READ_LIST_MAX,
+	CONNECTOR_MAX = 64, /* a file name; stock cartridges of v2 went up to 35 */
 };
 
 /* The manifest while it is read: the map and the overrides of the chosen version. */
@@ -145,11 +146,11 @@ expect(const struct codec_value *v, enum codec_type want, const char *key, struc
 }
 
 static bool
-is_word(const char *s, const char *inner, bool may_upper)
+is_word_of(const char *s, size_t max, const char *inner, bool may_upper)
 {
 	size_t n = strlen(s);
 
-	if (n == 0 || n > WIRE_CART_NAME_MAX)
+	if (n == 0 || n > max)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)s[i];
@@ -162,6 +163,12 @@ is_word(const char *s, const char *inner, bool may_upper)
 			return false;
 	}
 	return true;
+}
+
+static bool
+is_word(const char *s, const char *inner, bool may_upper)
+{
+	return is_word_of(s, WIRE_CART_NAME_MAX, inner, may_upper);
 }
 
 /* Options of a mapping: a map of flags; `redirect: true`. */
@@ -320,9 +327,11 @@ read_connectors(const struct codec_value *v, const char *key, struct wire_cart_c
 		const struct codec_value *o = codec_member(v, i, &name);
 		struct wire_cart_connector *k = codec_list_add(&wire_cart_connector_codec, out);
 
-		if (!is_word(name, "-_.", true))
+		if (!is_word_of(name, CONNECTOR_MAX, "-_.", true))
 			return err_set(e, ERR_INVALID, key,
-			    "a connector's name is a file in hooks/: letters, digits, - _ .");
+			    "a connector's name is a file in hooks/: at most %d letters, digits, - "
+			    "_ .",
+			    CONNECTOR_MAX);
 		if (codec_type(o) != CODEC_OBJECT || codec_type(codec_get(o, "Type")) == CODEC_NULL)
 			return err_set(e, ERR_INVALID, key, "%s must be a map with a Type", name);
 		k->name = xstrdup(name);

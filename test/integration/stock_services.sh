@@ -1,0 +1,75 @@
+#!/bin/bash
+# MySQL, memcached, RabbitMQ and cron beside a Python application: each by a client of its protocol,
+# under the real limits and the real seccomp profile; what is to be kept is kept.
+. "$(dirname "$0")/../lib/world.sh"
+plan_skip_unless_root
+for program in /usr/sbin/mariadbd memcached /usr/lib/rabbitmq/bin/rabbitmq-server; do
+	command -v "$program" >/dev/null && continue
+	echo "1..0 # SKIP needs $program"
+	echo "ok 1 - skipped: needs $program"
+	exit 0
+done
+world_up
+
+api() { # METHOD PATH [JSON]
+	curl -sS -m 170 -X "$1" -u "admin:$(cat "$(jq -r .admin_password_file "$WORLD/ready")")" \
+		-H 'Accept: application/json' -H 'Content-Type: application/json' ${3:+-d "$3"} "${BROKER%/}/broker/rest$2"
+}
+create() {
+	api POST /domains/it/applications "{\"name\":\"shop\",\"cartridges\":[\"python\",\"mysql\",\"memcached\",\"rabbitmq\",\"cron\"]}" >"$WORLD/create.json"
+	jq -e '.status == "created"' "$WORLD/create.json" >/dev/null || { cat "$WORLD/create.json"; return 1; }
+}
+answers() { # PATH TEXT [CURL OPTION…]
+	local path=$1 text=$2 got
+	shift 2
+	got=$(get shop "$path" "$@")
+	[[ $got == "$text" ]] || { echo "$got"; return 1; }
+}
+# pids_of NAME: processes of that name in gears of this world.
+pids_of() {
+	local pid tag
+	tag=$(node_tag)
+	for pid in $(pgrep -x "$1"); do
+		grep -q "/pinion/$tag/" "/proc/$pid/cgroup" 2>/dev/null && echo "$pid"
+	done
+}
+# cron FREQUENCY: the scheduler's own entry, as if the time had come.
+cron() {
+	curl -sS -m 20 -X POST --unix-socket "$(run_dir)/node.sock" -H "Authorization: Bearer $(cat "$WORLD/data/secrets/broker.token")" "http://node/v1/cron/$1"
+}
+ticks() { answers /ticks "$(yes tick | head -n "$1")"; }
+
+check "an application with four cartridges beside it" create || { done_testing; exit 1; }
+check "clone" clone shop
+cp -r "$PINION_SRCDIR/test/apps/python-services/." "$WORLD/shop/"
+check "push" push_app shop "all clients"
+check "mysql keeps a row" answers /mysql/one one
+check "memcached keeps a value" answers /memcached/two two
+check "rabbitmq takes a message" answers /rabbitmq/three sent
+check "a filter is in force in each server" grep -qx 'Seccomp:	2' <(cat $(for p in $(pids_of mariadbd) $(pids_of memcached) $(pids_of beam.smp); do echo "/proc/$p/status"; done))
+check "there are three of them" test "$(pids_of mariadbd | wc -l) $(pids_of memcached | wc -l) $(pids_of beam.smp | wc -l)" = "1 1 1"
+before=$(pids_of mariadbd)$(pids_of beam.smp)
+echo "# x" >>"$WORLD/shop/wsgi.py"
+check "push again" push_app shop "again"
+check "no server was started anew" test "$before" = "$(pids_of mariadbd)$(pids_of beam.smp)"
+check "the row is there" answers /mysql one
+check "the value is there" answers /memcached two
+check "the message is there" answers /rabbitmq three
+check "and only once" answers /rabbitmq nothing
+answers /rabbitmq/four sent
+kill -9 $(pids_of mariadbd) $(pids_of beam.smp) $(pids_of memcached)
+check "mysql comes back after a kill, with the row" until_true answers /mysql one
+check "rabbitmq too, with the message that was to be kept" until_true answers /rabbitmq four
+check "memcached too, empty" until_true answers /memcached nothing
+
+check "cron: one gear has jobs" test "$(cron minutely)" = 1
+check "cron: the job has run, in the gear" until_true ticks 1
+check "cron: its output is in the log" until_true grep -q "tick of shop by minutely" <(p logs -a shop -n 200)
+check "cron: hourly has no job" test "$(cron hourly)" = 1
+check "cron: an unknown frequency is refused" test "$(cron yearly)" = "There are minutely, hourly, daily, weekly, monthly; not yearly."
+check "cron: a second time" test "$(cron minutely)" = 1
+check "cron: the second tick" until_true ticks 2
+
+world_stop
+check "nothing is left after the stop" nothing_left '^(cgroup|mount|loop|link)'
+done_testing
