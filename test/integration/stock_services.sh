@@ -3,7 +3,7 @@
 # under the real limits and the real seccomp profile; what is to be kept is kept.
 . "$(dirname "$0")/../lib/world.sh"
 plan_skip_unless_root
-for program in /usr/sbin/mariadbd memcached /usr/lib/rabbitmq/bin/rabbitmq-server; do
+for program in /usr/sbin/mariadbd memcached /usr/lib/rabbitmq/bin/rabbitmq-server /usr/sbin/php-fpm8.2; do
 	command -v "$program" >/dev/null && continue
 	echo "1..0 # SKIP needs $program"
 	echo "ok 1 - skipped: needs $program"
@@ -16,7 +16,7 @@ api() { # METHOD PATH [JSON]
 		-H 'Accept: application/json' -H 'Content-Type: application/json' ${3:+-d "$3"} "${BROKER%/}/broker/rest$2"
 }
 create() {
-	api POST /domains/it/applications "{\"name\":\"shop\",\"cartridges\":[\"python\",\"mysql\",\"memcached\",\"rabbitmq\",\"cron\"]}" >"$WORLD/create.json"
+	api POST /domains/it/applications "{\"name\":\"shop\",\"cartridges\":[\"python\",\"mysql\",\"memcached\",\"rabbitmq\",\"cron\",\"adminer\",\"metrics\"]}" >"$WORLD/create.json"
 	jq -e '.status == "created"' "$WORLD/create.json" >/dev/null || { cat "$WORLD/create.json"; return 1; }
 }
 answers() { # PATH TEXT [CURL OPTION…]
@@ -39,7 +39,7 @@ cron() {
 }
 ticks() { answers /ticks "$(yes tick | head -n "$1")"; }
 
-check "an application with four cartridges beside it" create || { done_testing; exit 1; }
+check "an application with six cartridges beside it" create || { done_testing; exit 1; }
 check "clone" clone shop
 cp -r "$PINION_SRCDIR/test/apps/python-services/." "$WORLD/shop/"
 check "push" push_app shop "all clients"
@@ -61,6 +61,10 @@ kill -9 $(pids_of mariadbd) $(pids_of beam.smp) $(pids_of memcached)
 check "mysql comes back after a kill, with the row" until_true answers /mysql one
 check "rabbitmq too, with the message that was to be kept" until_true answers /rabbitmq four
 check "memcached too, empty" until_true answers /memcached nothing
+
+check "adminer shows the table, by the account of the database" serves shop /page/adminer "table=t"
+check "metrics as text" serves shop /page/metrics 'gear_memory_limit_in_bytes{app="shop"'
+check "metrics as JSON" jq -e '."memory.usage_in_bytes" > 1000000 and ."pids.current" > 1 and ."cpuacct.usage" > 0' <(get shop /page/metrics.json)
 
 check "cron: one gear has jobs" test "$(cron minutely)" = 1
 check "cron: the job has run, in the gear" until_true ticks 1

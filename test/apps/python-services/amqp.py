@@ -52,9 +52,12 @@ class Connection:
         self.expect(1, 50, 11)
 
     def publish(self, queue, body):
+        self.method(1, 85, 10, b"\0")  # confirm: the answer to a publish says that it is on disk
+        self.expect(1, 85, 11)
         self.method(1, 60, 40, b"\0\0" + short("") + short(queue) + b"\0")
         self.frame(2, 1, struct.pack(">HHQHB", 60, 0, len(body), 0x1000, 2))  # delivery mode 2: kept
         self.frame(3, 1, body)
+        self.expect(1, 60, 80)  # ack
 
     def get(self, queue):
         self.method(1, 60, 70, b"\0\0" + short(queue) + b"\x01")

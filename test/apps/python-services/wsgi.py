@@ -40,12 +40,27 @@ def rabbitmq(text):
     return "nothing" if body is None else body.decode()
 
 
+def page(name):
+    """A page of an add-on beside this application, on its own address."""
+    e = os.environ
+    short = name.split(".")[0].upper()
+    url = f"http://{e[f'OPENSHIFT_{short}_IP']}:{e[f'OPENSHIFT_{short}_PORT']}/{name}"
+    login = []
+    if name == "adminer":
+        login = [f"auth[driver]=server&auth[server]=&auth[username]={e['OPENSHIFT_MYSQL_DB_USERNAME']}&auth[db]={e['OPENSHIFT_APP_NAME']}",
+                 "--data-urlencode", f"auth[password]={e['OPENSHIFT_MYSQL_DB_PASSWORD']}"]
+        login = ["-L", "-c", "/tmp/jar", "-b", "/tmp/jar", "-d", *login]
+    return subprocess.run(["curl", "-sS", "-m", "20", *login, url], check=True, stdout=subprocess.PIPE).stdout.decode()
+
+
 def application(env, start):
     _, service, *text = env["PATH_INFO"].split("/")
     try:
         if service == "ticks":
             path = os.environ["OPENSHIFT_DATA_DIR"] + "ticks"
             answer = open(path).read() if os.path.exists(path) else "none"
+        elif service == "page":
+            answer = page(text[0])
         else:
             answer = {"mysql": mysql, "memcached": memcached, "rabbitmq": rabbitmq}[service](text[0] if text else None)
         start("200 OK", [("Content-Type", "text/plain")])
