@@ -188,6 +188,21 @@ instance_links_endpoint(const struct instance *i, char ip[16])
 	return port;
 }
 
+void
+instance_links_addons(const struct instance *i, struct str_list *out)
+{
+	struct look l = { .app = i->spec.app_id };
+
+	add_gear(&l, i->table, i->spec.gear);
+	for (size_t k = 0; l.gears_n > 0 && k < l.gears[0].ports.n; k++) {
+		const struct gear_port *p = &l.gears[0].ports.v[k];
+
+		if (!cart_of(&l.gears[0], p)->is_web)
+			str_list_take(out, xasprintf("%s:%d", p->ip, p->port));
+	}
+	look_fini(&l);
+}
+
 /* --- setting them --- */
 
 struct nat_job {

@@ -45,6 +45,7 @@ struct probe_job {
 	bool is_service;
 	char service_ip[16]; /* of a service: its first endpoint; port 0: it has none */
 	int service_port;
+	struct str_list addons; /* of a web instance: "IP:PORT" where others listen than the web */
 	/* out */
 	struct init_status init;
 	bool has_init, has_other, is_connected;
@@ -58,6 +59,7 @@ free_probe(void *take_job)
 	struct probe_job *j = take_job;
 
 	codec_fini(&init_status_codec, &j->init);
+	str_list_fini(&j->addons);
 	free(j->id);
 	free(j->ctl);
 	free(j);
@@ -111,6 +113,21 @@ look_at_service(struct probe_job *j, const struct listeners *l)
 	                  j->init.exit_signal == 0 && (j->init.start_ended || !j->is_strict);
 }
 
+/* What add-ons listen on is never taken for the application. */
+static void
+leave_out_addons(const struct probe_job *j, struct listeners *l)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < l->n; k++) {
+		AUTO(free) char *at = xasprintf("%s:%d", l->v[k].address, l->v[k].port);
+
+		if (l->v[k].is_any || !str_list_has(&j->addons, at))
+			l->v[n++] = l->v[k];
+	}
+	l->n = n;
+}
+
 static void
 run_probe(void *job)
 {
@@ -126,6 +143,7 @@ run_probe(void *job)
 		look_at_service(j, &l);
 		return;
 	}
+	leave_out_addons(j, &l);
 	a = listeners_pick(&l, NET_PORT);
 	if (a == NULL) {
 		a = listeners_unreachable(&l);
@@ -287,6 +305,8 @@ look(struct instance *i)
 		j->is_strict =
 		    i->other_port_ms == 0 || loop_now_ms() - i->other_port_ms < SCRIPT_MS;
 		j->service_port = instance_links_endpoint(i, j->service_ip);
+	} else {
+		instance_links_addons(i, &j->addons);
 	}
 	memcpy(j->address, i->link.address, sizeof j->address);
 	memcpy(j->forward_loopback, i->forward_loopback, sizeof j->forward_loopback);

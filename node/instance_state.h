@@ -124,6 +124,8 @@ void instance_log_collected(struct instance *i, const struct init_status *in,
 /* instance_links.c: its way to the application's services. */
 /* Of a service: port and address of its first endpoint; 0: it has none. */
 int instance_links_endpoint(const struct instance *i, char ip[16]);
+/* "IP:PORT" of the endpoints of all cartridges but the web framework; appended. */
+void instance_links_addons(const struct instance *i, struct str_list *out);
 void instance_links_update(struct instance *i);  /* of this one, when it has a network */
 void instance_links_changed(struct instance *i); /* its state has: of all of the application */
 /* instance_limits.c: a ready one gets its gear's limits, when those it has are others. false: they
