@@ -1,4 +1,5 @@
-/* broker/api_cart_lines.h: lines of cartridges' scripts (CLIENT_RESULT: …) as messages of a call. */
+/* broker/api_cart_lines.h: lines of cartridges' scripts (CLIENT_RESULT: …) as messages of a call.
+ */
 #pragma once
 
 #include <stdbool.h>

@@ -10,6 +10,7 @@
 #include "broker/idler.h"
 #include "broker/catalog.h"
 #include "broker/change.h"
+#include "broker/gear_group.h"
 #include "broker/placement.h"
 #include "broker/quota.h"
 #include "broker/record.h"
@@ -186,10 +187,11 @@ own_gears_collect(const struct broker *b, const char *app_id, struct own_gears *
 
 static void
 gear_fill(const struct broker *b, const struct wire_app *a, const struct wire_env *env,
-    const char *uuid, struct wire_gear *g)
+    const char *uuid, const struct gear_group *grp, struct wire_gear *g)
 {
 	bool is_head = strcmp(uuid, a->id) == 0;
 	const char *name = is_head ? a->name : uuid;
+	struct wire_gear_cart_list carts = { 0 };
 
 	*g = (struct wire_gear){
 		.uuid = xstrdup(uuid),
@@ -210,28 +212,38 @@ gear_fill(const struct broker *b, const struct wire_app *a, const struct wire_en
 		.cart_rev = a->spec.cart_rev,
 		.want = WIRE_WANT_PRESENT,
 	};
-	app_cart_copy_to_gear(&g->cartridges, &a->cartridges);
+	gear_group_carts(grp, a, &carts);
+	app_cart_copy_to_gear(&g->cartridges, &carts);
+	app_cart_list_fini(&carts);
 	for (size_t i = 0; i < env->vars.n; i++)
 		vars_add(&g->env, env->vars.v[i].name, env->vars.v[i].value);
 	wire_storage_list_copy(&g->storage, &a->storage);
 }
 
+/* The one that a node must have: the web framework, else the first. */
 static const struct wire_gear_cart *
-web_cart(const struct wire_app *a)
+main_cart(const struct wire_app *a, const struct gear_group *grp)
 {
+	const struct wire_gear_cart *first = NULL;
+
 	for (size_t i = 0; i < a->cartridges.n; i++) {
-		if (a->cartridges.v[i].is_web)
-			return &a->cartridges.v[i];
+		const struct wire_gear_cart *c = &a->cartridges.v[i];
+
+		if (!str_list_has(&grp->carts, c->name))
+			continue;
+		if (c->is_web)
+			return c;
+		first = first == NULL ? c : first;
 	}
-	return NULL;
+	return first;
 }
 
 /* Places one more gear and puts its record. */
 static int
 put_new_gear(const struct broker *b, struct store_txn *t, const struct wire_app *a,
-    const struct wire_env *env, const char *uuid, struct err *e)
+    const struct wire_env *env, const char *uuid, const struct gear_group *grp, struct err *e)
 {
-	const struct wire_gear_cart *web = web_cart(a);
+	const struct wire_gear_cart *web = main_cart(a, grp);
 	bool is_archive = web != NULL && web->digest != NULL && web->digest[0] != '\0';
 	AUTO(free)
 	char *cart = web == NULL || is_archive ? NULL : xasprintf("%s-%s", web->name, web->version);
@@ -248,7 +260,7 @@ put_new_gear(const struct broker *b, struct store_txn *t, const struct wire_app 
 	    e);
 	if (node == NULL)
 		return -1;
-	gear_fill(b, a, env, uuid, &g);
+	gear_fill(b, a, env, uuid, grp, &g);
 	record_put_cas(t, store_key_gear(node, uuid), 0, &wire_gear_codec, &g);
 	return 0;
 }
@@ -307,6 +319,26 @@ put_route(const struct broker *b, struct store_txn *t, const struct wire_app *a,
 	return 0;
 }
 
+/* The head gear first: its id is the application's. */
+static int
+put_all_gears(const struct broker *b, struct store_txn *t, const struct wire_app *a,
+    const struct wire_env *env, const struct gear_group_list *groups, struct err *e)
+{
+	for (size_t k = 0; k < groups->n; k++) {
+		const struct gear_group *grp = &groups->v[k];
+		int64_t n = grp->is_web ? a->spec.gears : grp->gears;
+
+		for (int64_t i = 0; i < n; i++) {
+			AUTO(free)
+			char *uuid = k == 0 && i == 0 ? xstrdup(a->id) : record_new_id();
+
+			if (put_new_gear(b, t, a, env, uuid, grp, e) < 0)
+				return -1;
+		}
+	}
+	return 0;
+}
+
 static int
 create_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 {
@@ -316,6 +348,7 @@ create_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	AUTO(free) char *id_key = store_key_app_id(a->id);
 	AUTO(free) char *id_val = xasprintf("%s/%s", a->domain, a->name);
 	AUTO(free) char *owner = NULL;
+	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
 	struct store_kv kv;
 	bool is_new_domain;
 
@@ -326,17 +359,17 @@ create_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 		    "another "
 		    "name, or delete that application.",
 		    a->name, a->domain);
+	gear_group_plan(b, a, &groups);
+	if (a->spec.gears < groups.v[0].gears)
+		a->spec.gears = groups.v[0].gears;
 	if (put_domain(b, t, a->domain, op->app.owner, &is_new_domain, &owner, e) < 0 ||
-	    quota_user(b, t, owner, op->gears, is_new_domain ? DOMAINS_OF_ONE : 0, e) < 0 ||
+	    quota_user(b, t, owner, a->spec.gears + gear_group_others(&groups),
+	        is_new_domain ? DOMAINS_OF_ONE : 0, e) < 0 ||
 	    put_route(b, t, a, e) < 0)
 		return -1;
 	mem_set_str(&a->owner, owner);
-	for (int64_t i = 0; i < op->gears; i++) {
-		AUTO(free) char *uuid = i == 0 ? xstrdup(a->id) : record_new_id();
-
-		if (put_new_gear(b, t, a, &op->env, uuid, e) < 0)
-			return -1;
-	}
+	if (put_all_gears(b, t, a, &op->env, &groups, e) < 0)
+		return -1;
 	record_put_cas(t, STEAL(key), 0, &wire_app_codec, a);
 	event_log_put(t, op->b->store, a->id, NULL, NULL, "created", "Created by %s.", a->owner);
 	store_txn_if_rev(t, id_key, 0);
@@ -435,6 +468,40 @@ app_change(struct broker *b, const char *app_id, app_change_fn *change, void *ch
 	change_start(b, change_build, op_done, op);
 }
 
+int
+app_put_gears(struct broker *b, struct store_txn *t, const struct wire_app *a,
+    const struct gear_group *grp, struct err *e)
+{
+	AUTO_FINI(wire_env_fini) struct wire_env env = { 0 };
+
+	if (app_vars(b, a->id, &env, NULL, e) < 0 ||
+	    quota_user(b, t, a->owner, grp->gears, 0, e) < 0)
+		return -1;
+	for (int64_t i = 0; i < grp->gears; i++) {
+		AUTO(free) char *uuid = record_new_id();
+
+		if (put_new_gear(b, t, a, &env, uuid, grp, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int64_t
+count_webs(const struct own_gears *own)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0; i < own->n; i++) {
+		const struct wire_gear_cart_list *l = &own->v[i].gear.cartridges;
+		bool is_web = false;
+
+		for (size_t k = 0; k < l->n; k++)
+			is_web = is_web || l->v[k].is_web;
+		n += is_web;
+	}
+	return n;
+}
+
 static int
 scale_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 {
@@ -442,6 +509,7 @@ scale_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
 	AUTO_FINI(wire_env_fini) struct wire_env env = { 0 };
 	AUTO_FINI(own_gears_fini) struct own_gears own = { 0 };
+	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
 	int64_t more;
 	int64_t rev;
 
@@ -449,7 +517,8 @@ scale_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 		return -1;
 	own_gears_collect(b, a.id, &own);
 	a.spec.gears = op->gears;
-	more = op->gears - (int64_t)own.n;
+	gear_group_plan(b, &a, &groups);
+	more = op->gears - count_webs(&own);
 	for (size_t i = 0; more > 0 && i < own.n; i++) {
 		AUTO(free) char *key = store_key_gear(own.v[i].node, own.v[i].gear.uuid);
 
@@ -460,7 +529,7 @@ scale_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	for (int64_t i = 0; i < more; i++) {
 		AUTO(free) char *uuid = record_new_id();
 
-		if (put_new_gear(b, t, &a, &env, uuid, e) < 0)
+		if (put_new_gear(b, t, &a, &env, uuid, &groups.v[0], e) < 0)
 			return -1;
 	}
 	put_app(t, &a, rev);

@@ -63,6 +63,12 @@ void app_set_vars(struct broker *b, const char *app_id, const struct wire_var_li
  * status.env_rev), those that are served are put back in the record and the gears. */
 void app_put_back_vars(struct broker *b, struct store_txn *t, const struct wire_app *a);
 
+/* In a transaction that gives the application cartridges: a group's gears, with their place in the
+ * owner's quota. */
+struct gear_group;
+int app_put_gears(struct broker *b, struct store_txn *t, const struct wire_app *a,
+    const struct gear_group *grp, struct err *e) MUST_CHECK;
+
 void app_delete(struct broker *b, const char *app_id, app_done_fn *done, void *arg);
 
 /* Deletes what a create that never ended has left: applications waiting for a template that no one

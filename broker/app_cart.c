@@ -6,7 +6,9 @@
 
 #include "broker/broker.h"
 #include "broker/change.h"
+#include "broker/gear_group.h"
 #include "broker/record.h"
+#include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/store/store_key.h"
 
@@ -77,28 +79,76 @@ app_cart_is_pending(const struct wire_app *a)
 struct put {
 	struct store_txn *t; /* borrowed */
 	const struct wire_app *a;
+	const struct gear_group_list *groups;
+	bool *is_placed; /* by group: a gear has cartridges of it */
 };
+
+static bool
+has(const struct wire_gear_cart_list *l, const char *name)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (strcmp(l->v[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Those of its group, and what it has already: nothing moves to another gear. */
+static void
+list_of(const struct put *p, const struct gear_group *grp, const struct wire_gear *g,
+    struct wire_gear_cart_list *out)
+{
+	const struct wire_gear_cart_list *all = &p->a->cartridges;
+
+	for (size_t i = 0; i < all->n; i++) {
+		const char *name = all->v[i].name;
+
+		if (!str_list_has(&grp->carts, name) && !has(&g->cartridges, name))
+			continue;
+		codec_copy(
+		    &wire_gear_cart_codec, codec_list_add(&wire_gear_cart_codec, out), &all->v[i]);
+		for (size_t k = 0; k < p->groups->n; k++)
+			p->is_placed[k] =
+			    p->is_placed[k] || str_list_has(&p->groups->v[k].carts, name);
+	}
+}
 
 static bool
 put_gear(const char *key, int64_t rev, void *rec, void *arg)
 {
 	struct wire_gear *g = rec;
 	struct put *p = arg;
+	struct wire_gear_cart_list carts = { 0 };
+	int group = gear_group_of(p->groups, g);
 
-	if (strcmp(g->app_id, p->a->id) != 0 || g->want == WIRE_WANT_GONE)
+	/* One without a cartridge left is removed as it is. */
+	if (strcmp(g->app_id, p->a->id) != 0 || g->want == WIRE_WANT_GONE || group < 0)
 		return true;
-	app_cart_copy_to_gear(&g->cartridges, &p->a->cartridges);
+	list_of(p, &p->groups->v[group], g, &carts);
+	app_cart_copy_to_gear(&g->cartridges, &carts);
+	app_cart_list_fini(&carts);
 	g->cart_rev = p->a->spec.cart_rev;
 	record_put_cas(p->t, xstrdup(key), rev, &wire_gear_codec, g);
 	return true;
 }
 
-static void
-put_gears(struct broker *b, struct store_txn *t, const struct wire_app *a)
+/* The gears that are there, and new ones for services that have none. */
+static int
+put_gears(struct broker *b, struct store_txn *t, const struct wire_app *a, struct err *e)
 {
-	struct put p = { t, a };
+	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
+	AUTO(free_ptr) bool *is_placed = NULL;
+	struct put p = { .t = t, .a = a, .groups = &groups };
+	int rc = 0;
 
+	gear_group_plan(b, a, &groups);
+	p.is_placed = is_placed = xcalloc(groups.n + 1, sizeof *is_placed);
 	record_each_with(b->store, STORE_PREFIX_GEAR, a->id, &wire_gear_codec, put_gear, &p);
+	for (size_t k = 0; rc == 0 && k < groups.n; k++) {
+		if (!is_placed[k] && !groups.v[k].is_web)
+			rc = app_put_gears(b, t, a, &groups.v[k], e);
+	}
+	return rc;
 }
 
 /* --- the change --- */
@@ -132,7 +182,9 @@ change_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 		a.spec.cart_at = (int64_t)time(NULL);
 		if (c.rolls)
 			a.spec.cart_roll = a.spec.cart_rev;
-		put_gears(b, t, &a);
+		rc = put_gears(b, t, &a, e);
+	}
+	if (rc == 0) {
 		record_put_cas(t, store_key_app(a.domain, a.name), rev, &wire_app_codec, &a);
 	}
 	app_cart_list_fini(&c.cartridges);
@@ -156,13 +208,16 @@ app_cart_change(struct broker *b, const char *app_id, app_cart_plan_fn *plan, vo
 void
 app_cart_put_back(struct broker *b, struct store_txn *t, struct wire_app *a)
 {
+	struct err e = { 0 };
+
 	if (!app_cart_is_pending(a))
 		return;
 	if (a->cartridges_before.n > 0) {
 		app_cart_list_copy(&a->cartridges, &a->cartridges_before);
 		app_cart_list_fini(&a->cartridges_before);
 		a->spec.cart_rev++;
-		put_gears(b, t, a);
+		if (put_gears(b, t, a, &e) < 0)
+			log_error("cartridges_not_put_back", LOG_STR("app", a->id), LOG_ERR(&e));
 	}
 	a->status.cart_rev = a->spec.cart_rev;
 	a->spec.cart_roll = a->status.cart_roll;

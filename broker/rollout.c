@@ -7,6 +7,7 @@
 
 #include "broker/app_view.h"
 #include "broker/broker.h"
+#include "broker/connect.h"
 #include "broker/controller.h"
 #include "broker/repo.h"
 #include "broker/rollout_step.h"
@@ -22,6 +23,8 @@
 enum {
 	ROUTER_WAIT_MS = 5000, /* for connected routers, before a user is answered all the same */
 	VIEW_LAG_MS = 5,
+	PUBLISH_TRIES = 5,
+	PUBLISH_RETRY_MS = 1000,
 };
 
 struct rollout_wait {
@@ -43,6 +46,10 @@ struct ctl {
 	int64_t switch_us;          /* when the last switch was submitted */
 	bool waits_for_router;
 	bool is_removing_repo, is_repo_removed;
+	struct connect_run *publishing;  /* owned */
+	struct wire_published asked;     /* of publishing */
+	struct wire_published published; /* the last; gear NULL: none yet */
+	int publish_fails;               /* in a row */
 	/* of the transaction under way: */
 	bool is_switch, is_app_gone;
 	char *failure; /* owned */
@@ -67,6 +74,9 @@ ctl_free(void *p)
 		c->waits = w->next;
 		free(w);
 	}
+	connect_run_cancel(c->publishing);
+	wire_published_fini(&c->asked);
+	wire_published_fini(&c->published);
 	free(c->failure);
 	str_list_fini(&c->tail);
 	str_list_fini(&c->notes);
@@ -273,6 +283,54 @@ submit(struct ctl *c, struct rollout_step *st)
 	store_txn_submit(c->r->b->store, STEAL(st->t), on_stored, c);
 }
 
+/* A node that cannot be asked is asked again; an application does not wait for ever. */
+static void
+publish_failed(struct ctl *c, const struct err *e)
+{
+	log_warn("publish_not_run", LOG_STR("app", c->id), LOG_STR("cartridge", c->asked.cart),
+	    LOG_ERR(e));
+	if (++c->publish_fails < PUBLISH_TRIES)
+		return;
+	c->publish_fails = 0;
+	wire_published_fini(&c->published);
+	codec_copy(&wire_published_codec, &c->published, &c->asked);
+	mem_set_str(&c->published.text, "");
+}
+
+static void
+on_published(const struct wire_published *p, const struct err *e, void *arg)
+{
+	struct ctl *c = arg;
+
+	c->publishing = NULL;
+	if (p == NULL) {
+		publish_failed(c, e);
+	} else {
+		c->publish_fails = 0;
+		wire_published_fini(&c->published);
+		codec_copy(&wire_published_codec, &c->published, p);
+	}
+	controller_wake(c->r->controller, c->id);
+}
+
+/* Beside the steps: they go on meanwhile. Returns ms to look again, or 0. */
+static int64_t
+publish(struct ctl *c, const struct rollout_step *st)
+{
+	struct err e = { 0 };
+
+	if (c->publishing != NULL)
+		return 0;
+	wire_published_fini(&c->asked);
+	codec_copy(&wire_published_codec, &c->asked, &st->publish);
+	c->publishing = connect_run_start(
+	    c->r->b, &st->app, st->publish_node, &st->publish, on_published, c, &e);
+	if (c->publishing != NULL)
+		return 0;
+	publish_failed(c, &e);
+	return PUBLISH_RETRY_MS;
+}
+
 static void
 step(const char *id, void *arg)
 {
@@ -292,6 +350,7 @@ step(const char *id, void *arg)
 		return;
 	}
 	st.is_repo_removed = c->is_repo_removed;
+	st.published = c->published.gear == NULL ? NULL : &c->published;
 	rollout_step_plan(&st);
 	c->waits_for_router = st.waits_for_router;
 	if (st.t != NULL) {
@@ -304,6 +363,11 @@ step(const char *id, void *arg)
 		return;
 	}
 	again = st.again_ms;
+	if (st.publish.gear != NULL) {
+		int64_t ms = publish(c, &st);
+
+		again = ms > 0 ? ms : again;
+	}
 	if (st.is_settled) {
 		int64_t ms = settle(c, &st);
 

@@ -6,6 +6,7 @@
 
 #include "broker/app_cart.h"
 #include "broker/broker.h"
+#include "broker/connect.h"
 #include "broker/event_log.h"
 #include "broker/record.h"
 #include "broker/route_plan.h"
@@ -19,6 +20,7 @@
 #include "lib/base/secret.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
+#include "lib/wire/wire_cart.h"
 #include "lib/wire/wire_env.h"
 
 enum {
@@ -57,6 +59,10 @@ rollout_step_fini(struct rollout_step *st)
 	str_list_fini(&st->tail);
 	str_list_fini(&st->notes);
 	str_list_fini(&st->messages);
+	wire_published_fini(&st->publish);
+	for (size_t i = 0; i < st->manifests_n; i++)
+		wire_cart_fini(&st->manifests[i]);
+	free(st->manifests);
 }
 
 struct store_txn *
@@ -342,13 +348,20 @@ clear_for_replace(struct rollout_step *st)
 	return is_waiting;
 }
 
+/* Services, and what they publish, come first. */
+static bool
+is_start_held(struct rollout_step *st)
+{
+	return service_holds_start(st) || connect_holds_start(st);
+}
+
 static void
 plan_roll(struct rollout_step *st, const struct gears *gears, const struct wire_deployment *d)
 {
 	const struct app_view_instance *ready[ARRAY_LEN(gears->v)];
 	bool is_new = !is_same(st->app.spec.deployment, st->app.status.deployment);
 	bool has_release = is_new && d->release != NULL && *d->release != '\0';
-	bool is_held = service_holds_start(st);
+	bool is_held = is_start_held(st);
 	size_t n = 0;
 	int64_t left;
 
@@ -424,7 +437,7 @@ plan_steady(struct rollout_step *st, const struct gears *gears, const struct wir
 		const struct app_view_instance *i = target_of(st, gears->v[k]);
 
 		if (i == NULL) {
-			if (!service_holds_start(st))
+			if (!is_start_held(st))
 				create_instance(st, gears->v[k], d, false);
 			continue;
 		}
@@ -541,7 +554,8 @@ rollout_step_plan(struct rollout_step *st)
 	service_plan(st);
 	if (st->t != NULL)
 		return;
-	if (rollout_cart_waits(st))
+	connect_plan(st);
+	if (st->t != NULL || rollout_cart_waits(st))
 		return;
 	if (!st->app.spec.running)
 		plan_idle(st, true);
@@ -549,7 +563,7 @@ rollout_step_plan(struct rollout_step *st)
 		plan_idle(st, false);
 	else
 		plan_running(st);
-	st->is_settled = st->is_settled && !service_holds_start(st);
+	st->is_settled = st->is_settled && !is_start_held(st);
 	if (st->t == NULL) {
 		rollout_remove_gears(st);
 		if (st->t == NULL)

@@ -18,20 +18,25 @@ struct rollout_step {
 	struct wire_app app;
 	char *app_key; /* owned */
 	int64_t app_rev;
-	int64_t now_ms;       /* Unix time */
-	bool is_repo_removed; /* of a deleted application */
+	int64_t now_ms;                         /* Unix time */
+	bool is_repo_removed;                   /* of a deleted application */
+	const struct wire_published *published; /* what a hook has just published, or NULL */
 	/* found */
 	struct store_txn *t; /* owned; NULL: nothing to write */
 	bool is_app_changed;
 	bool is_app_gone; /* t deletes the last of it */
 	bool is_switch;   /* t moves the route to a new deployment or generation */
 	bool wants_repo_removed;
-	bool waits_for_router; /* a report of a router may let it go on */
-	bool is_settled;       /* all is as wanted: but for the routers */
-	int64_t again_ms;      /* > 0: look again after so long */
-	char *failure;         /* t gives up what was wanted: why; owned */
-	struct str_list tail;  /* with failure: the last lines of the failed instance */
-	struct str_list notes; /* with is_switch: for the pusher */
+	struct wire_published publish; /* gear NULL: nothing is to be published; else to be run */
+	const char *publish_node;      /* borrowed from the view */
+	struct wire_cart *manifests;   /* of the application's cartridges; owned, or NULL */
+	size_t manifests_n;
+	bool waits_for_router;    /* a report of a router may let it go on */
+	bool is_settled;          /* all is as wanted: but for the routers */
+	int64_t again_ms;         /* > 0: look again after so long */
+	char *failure;            /* t gives up what was wanted: why; owned */
+	struct str_list tail;     /* with failure: the last lines of the failed instance */
+	struct str_list notes;    /* with is_switch: for the pusher */
 	struct str_list messages; /* with failure: lines of cartridges, CLIENT_ERROR and others */
 };
 

@@ -313,9 +313,11 @@ rollout_tell_gears(struct rollout_step *st)
 		AUTO_FINI(wire_gear_fini) struct wire_gear gear = { 0 };
 
 		if (branch == NULL || g->gear.want == WIRE_WANT_GONE ||
-		    is_same(g->gear.deployment_branch, branch))
+		    (is_same(g->gear.deployment_branch, branch) &&
+		        g->gear.is_scalable == st->app.scalable))
 			continue;
 		codec_copy(&wire_gear_codec, &gear, &g->gear);
+		gear.is_scalable = st->app.scalable;
 		mem_set_str(&gear.deployment_branch, branch);
 		record_put_cas(rollout_step_txn(st), store_key_gear(g->node, gear.uuid), g->rev,
 		    &wire_gear_codec, &gear);

@@ -212,6 +212,8 @@ plan_cart(struct rollout_step *st, const struct app_view_gear *g, const struct w
 	const struct app_view_instance *i = instance_of(st, &g->gear, c->name);
 	bool runs = is_to_run(st, c);
 
+	if (cart_of_app(&st->app, c->name) == NULL)
+		return; /* it is on its way out */
 	if (i == NULL) {
 		if (runs && st->app.spec.running)
 			create(st, g, c);
@@ -232,7 +234,8 @@ service_plan(struct rollout_step *st)
 		const struct app_view_gear *g = gear_of(st, i->rec.spec.gear);
 
 		if (is_service(i) &&
-		    (g == NULL || !is_staying(st, g) || !has_service(&g->gear, i->rec.spec.cart)))
+		    (g == NULL || !is_staying(st, g) || !has_service(&g->gear, i->rec.spec.cart) ||
+		        cart_of_app(&st->app, i->rec.spec.cart) == NULL))
 			rollout_step_want(st, i, WIRE_WANT_GONE);
 	}
 	for (size_t k = 0; k < st->v->gears_n; k++) {

@@ -382,3 +382,41 @@ gear_write_env(const struct gear *g, const char *dir, const struct wire_var_list
 		return err_set(e, ERR_SYSTEM, NULL, "read %s", path);
 	return 0;
 }
+
+static bool
+is_publisher(const struct wire_gear_published_list *l, const char *name)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (strcmp(l->v[i].publisher, name) == 0)
+			return true;
+	}
+	return strcmp(name, "user_vars") == 0;
+}
+
+int
+gear_write_published(const struct gear *g, const struct wire_gear_published_list *l, struct err *e)
+{
+	AUTO(free) char *path = file_join(g->dir, "env");
+	DIR *d = opendir(path);
+	const struct dirent *de;
+	int rc = 0;
+
+	if (d == NULL)
+		return err_set(e, ERR_SYSTEM, NULL, "read %s", path);
+	while (rc == 0 && (de = readdir(d)) != NULL) {
+		AUTO(free) char *dir = file_join(path, de->d_name);
+
+		if (de->d_name[0] != '.' && de->d_type == DT_DIR && !is_publisher(l, de->d_name))
+			rc = file_remove_tree(dir, e);
+	}
+	closedir(d);
+	for (size_t i = 0; rc == 0 && i < l->n; i++) {
+		const char *name = l->v[i].publisher;
+
+		if (name[0] == '.' || strchr(name, '/') != NULL || strcmp(name, "user_vars") == 0)
+			return err_set(
+			    e, ERR_INVALID, "published", "\"%s\" is no name of a publisher", name);
+		rc = gear_write_env(g, name, &l->v[i].vars, true, e);
+	}
+	return rc;
+}

@@ -113,5 +113,9 @@ int gear_sweep_bases(const struct gear *g, struct err *e) MUST_CHECK;
 int gear_write_env(const struct gear *g, const char *dir, const struct wire_var_list *vars,
     bool prune, struct err *e) MUST_CHECK;
 
+/* Blocks: .env/PUBLISHER/NAME of each; directories of others are removed. */
+int gear_write_published(
+    const struct gear *g, const struct wire_gear_published_list *l, struct err *e) MUST_CHECK;
+
 /* Blocks: the record, replaced safely. */
 int gear_save(const struct gear *g, struct err *e) MUST_CHECK;

@@ -142,8 +142,11 @@ link_port(const struct look *l, const struct instance *i, const struct app_gear 
 		return;
 	if (is_own_gear && cart_of(g, p)->is_service)
 		net_nat_out(out, p->ip, p->port, to->link.address, port);
-	if (g->gear->spec.is_scalable)
-		net_nat_out(out, g->ip, p->public_port, to->link.address, port);
+	if (!g->gear->spec.is_scalable)
+		return;
+	net_nat_out(out, g->ip, p->public_port, to->link.address, port);
+	if (port != p->public_port) /* by its address, which names of web gears stand for */
+		net_nat_out(out, to->link.address, p->public_port, to->link.address, port);
 }
 
 /* What i is to have. */

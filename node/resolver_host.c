@@ -15,6 +15,7 @@
 #include "lib/loop/child.h"
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
+#include "node/gear_ports.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
 #include "node/net.h"
@@ -87,13 +88,34 @@ collect(const struct instances_host *i, void *arg)
 
 	str_list_add(&c->job->ids, i->id);
 	str_list_add(&c->job->apps, i->app);
-	if (!i->is_ready || g == NULL)
+	if (!i->is_ready || !i->is_web || g == NULL)
 		return;
 	add_name(c->job, i->app, g->spec.app_dns, i->address);
+	add_name(c->job, i->app, g->spec.gear_name, i->address);
 	if (g->spec.gear_dns != NULL && g->spec.app_dns != NULL &&
 	    strcmp(g->spec.gear_dns, g->spec.app_dns) != 0)
 		add_name(c->job, i->app, g->spec.gear_dns, i->address);
-	add_name(c->job, i->app, g->spec.uuid, i->address);
+	if (g->spec.gear_name == NULL || strcmp(g->spec.uuid, g->spec.gear_name) != 0)
+		add_name(c->job, i->app, g->spec.uuid, i->address);
+}
+
+/* A gear with services alone has an address that each of the application's namespaces translates
+ * (node/instance_links.c): it stays, whatever runs. */
+static void
+collect_gear(struct gear *g, void *arg)
+{
+	struct collecting *c = arg;
+	char ip[16];
+
+	for (size_t k = 0; k < g->spec.cartridges.n; k++) {
+		if (g->spec.cartridges.v[k].is_web)
+			return;
+	}
+	if (!g->spec.is_scalable || g->spec.want == WIRE_WANT_GONE)
+		return;
+	gear_ports_gear_ip(g->record.uid_base, ip);
+	add_name(c->job, g->spec.app_id, g->spec.gear_dns, ip);
+	add_name(c->job, g->spec.app_id, g->spec.uuid, ip);
 }
 
 static void
@@ -245,6 +267,7 @@ on_timer(void *arg)
 	};
 	c = (struct collecting){ h, j };
 	instances_hosts(h->o.instances, collect, &c);
+	gear_table_each(h->o.gears, collect_gear, &c);
 	h->job = worker_submit(h->o.worker, run_tend, done_tend, free_tend, j);
 }
 

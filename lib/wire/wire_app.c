@@ -60,6 +60,17 @@ static const struct codec_field status_fields[] = {
 };
 DEFINE_CODEC(wire_app_status, struct wire_app_status, status_fields)
 
+static const struct codec_field published_fields[] = {
+	CODEC_STR(struct wire_published, gear, ID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_published, cart, ID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_published, ident, REF_MAX, 0),
+	CODEC_STR(struct wire_published, connector, DIGEST_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_published, type, DIGEST_MAX, 0),
+	CODEC_STR(struct wire_published, text, WIRE_PUBLISHED_MAX, CODEC_SECRET),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_published, struct wire_published, published_fields)
+
 static const struct codec_field app_fields[] = {
 	CODEC_STR(struct wire_app, id, ID_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_app, name, APP_NAME_MAX, CODEC_REQUIRED),
@@ -89,6 +100,8 @@ static const struct codec_field app_fields[] = {
 	CODEC_INT(struct wire_app, idle_stop_s, -1, IDLE_S_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_app, secret_token, 256, CODEC_SECRET),
 	CODEC_BOOL(struct wire_app, pushed, 0),
+	CODEC_LIST(struct wire_app, published, &wire_published_codec, WIRE_PUBLISHED_COUNT_MAX,
+	    CODEC_OMIT_NULL),
 	CODEC_OBJ(struct wire_app, spec, &wire_app_spec_codec, 0),
 	CODEC_OBJ(struct wire_app, status, &wire_app_status_codec, 0),
 	CODEC_EXTRA(struct wire_app, extra),

@@ -48,6 +48,21 @@ struct wire_process_list {
 	size_t n;
 };
 
+enum { WIRE_PUBLISHED_MAX = 16 * 1024, WIRE_PUBLISHED_COUNT_MAX = 1000 };
+/* What a hook of a cartridge's Publishes printed, for the application's other gears. */
+struct wire_published {
+	char *gear, *cart;
+	char *ident;     /* of what published: another one publishes anew */
+	char *connector; /* key of Publishes */
+	char *type;      /* "ENV:NET_TCP:db:connection-info" */
+	char *text;      /* its output; "": it failed */
+};
+DECLARE_CODEC(wire_published, struct wire_published)
+struct wire_published_list {
+	struct wire_published *v;
+	size_t n;
+};
+
 struct wire_app { /* key: store_key_app(domain, name) */
 	char *id; /* 24 hex; the head gear's uuid is the same */
 	char *name;
@@ -77,6 +92,7 @@ struct wire_app { /* key: store_key_app(domain, name) */
 	int64_t idle_stop_s;
 	char *secret_token;
 	bool pushed; /* has a history of its own; until then fetch serves the template */
+	struct wire_published_list published;
 	struct wire_app_spec spec;
 	struct wire_app_status status;
 	char *extra;

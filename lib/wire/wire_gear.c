@@ -81,6 +81,13 @@ static const struct codec_field cart_fields[] = {
 };
 DEFINE_CODEC(wire_gear_cart, struct wire_gear_cart, cart_fields)
 
+static const struct codec_field gear_published_fields[] = {
+	CODEC_STR(struct wire_gear_published, publisher, CART_NAME_MAX, CODEC_REQUIRED),
+	CODEC_LIST(struct wire_gear_published, vars, &wire_var_codec, VARS_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_gear_published, struct wire_gear_published, gear_published_fields)
+
 static const struct codec_field gear_fields[] = {
 	CODEC_STR(struct wire_gear, uuid, UUID_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_gear, app_id, ID_MAX, CODEC_REQUIRED),
@@ -104,6 +111,8 @@ static const struct codec_field gear_fields[] = {
 	CODEC_STR(struct wire_gear, moving_to, ID_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_gear, moved_from, ID_MAX, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct wire_gear, is_scalable, 0),
+	CODEC_LIST(struct wire_gear, published, &wire_gear_published_codec, CARTRIDGES_MAX,
+	    CODEC_OMIT_NULL),
 	CODEC_ENUM(struct wire_gear, want, wire_want_names, CODEC_REQUIRED),
 	CODEC_END,
 };

@@ -53,6 +53,17 @@ struct wire_gear_cart_list {
 	size_t n;
 };
 
+/* What a cartridge in another gear published: ~/.env/PUBLISHER/NAME. */
+struct wire_gear_published {
+	char *publisher; /* "postgresql" */
+	struct wire_var_list vars;
+};
+DECLARE_CODEC(wire_gear_published, struct wire_gear_published)
+struct wire_gear_published_list {
+	struct wire_gear_published *v;
+	size_t n;
+};
+
 enum wire_want { WIRE_WANT_PRESENT, WIRE_WANT_STOPPED, WIRE_WANT_GONE };
 extern const struct codec_name wire_want_names[]; /* present stopped gone */
 
@@ -79,7 +90,8 @@ struct wire_gear {
 	char *moving_to;  /* node: it leaves this one as soon as nothing runs; NULL: it stays */
 	char *moved_from; /* node that has the volume until this one took it over; NULL: none */
 	bool is_scalable; /* several gears, maybe: public ports, published values */
-	int want;         /* enum wire_want */
+	struct wire_gear_published_list published;
+	int want; /* enum wire_want */
 };
 DECLARE_CODEC(wire_gear, struct wire_gear)
 

@@ -129,4 +129,37 @@ check "up again" login_admin
 check "the data survive a restart of everything" until_true both notes "a b c d"
 check "delete" p app delete notes --yes
 check "nothing of it is left" nothing_left '^(mount [^ ]*/gears/|loop|link|gear|scratch|namespace|cgroup .*postgres)'
+
+# A scalable application: each service in a gear of its own, found by published variables.
+check "a scalable app with both databases" create grid '["python","postgresql","redis"]' true
+check "clone it" clone grid
+write_app grid one
+check "push it" push_app grid "keep notes"
+check "it reaches its databases" both grid ""
+add grid a >/dev/null
+check "they have gears of their own" test "$(ls -d "$WORLD"/data/node/gears/*/ | wc -l)" = 3
+published() { cat "$WORLD/data/node/gears/$(gear_of grid)/env/postgresql/OPENSHIFT_POSTGRESQL_DB_HOST"; }
+check "the gear's name is published" grep -qE "^[0-9a-f]{24}-it\." <(published)
+check "all gears count" test "$(api GET /user | jq .data.consumed_gears)" = 3
+check "scale up" p scale grid 2
+check "all web gears reach the databases" until_true eval 'for i in 1 2 3 4; do both grid a || exit 1; done'
+write_app grid two
+check "push to both" push_app grid two
+kill -9 $(pids_of postgres)
+check "the database comes back where it was" until_true both grid a
+check "restart all" p app restart grid
+check "data are there" both grid a
+check "scale down" p scale grid 1
+check "the databases stay" both grid a
+counts() { [[ $(api GET /user | jq .data.consumed_gears) == "$1" ]]; }
+check "three gears are left" until_true counts 3
+check "a cartridge removed takes its gear along" p cartridge remove redis -a grid --yes
+check "two gears are left" until_true counts 2
+check "and added again gets a new one" p cartridge add redis -a grid
+check "three gears" until_true counts 3
+# both stores answer; the new one is empty
+check "the variables lead to the new one" until_true serves grid / "sql: a; redis: "
+check "delete it" p app delete grid --yes
+check "nothing of that is left" nothing_left '^(mount [^ ]*/gears/|loop|link|gear|scratch|namespace)'
+check "no gear is counted" test "$(api GET /user | jq .data.consumed_gears)" = 0
 done_testing
