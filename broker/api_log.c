@@ -7,6 +7,7 @@
 #include "broker/broker.h"
 #include "broker/node_link.h"
 #include "broker/record.h"
+#include "broker/router_lines.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
@@ -39,6 +40,7 @@ struct tail {
 	struct api_call *c; /* borrowed */
 	struct source **v;  /* owned */
 	size_t n;
+	struct router_lines_watch *routers; /* owned; NULL: not followed */
 	int64_t lines;
 	bool follow;
 	bool has_begun;
@@ -62,6 +64,7 @@ tail_free(void *p)
 		free(t->v[i]);
 	}
 	free(t->v);
+	router_lines_unfollow(t->routers);
 	omap_free(t->sorted);
 	free(t);
 }
@@ -124,6 +127,22 @@ keep_line(struct tail *t, struct str line)
 		t->sorted_bytes -= strlen(oldest);
 		(void)omap_remove(t->sorted, first);
 	}
+}
+
+/* Of the routers, among those of the gears. */
+static void
+on_router_line(const struct wire_log_line *line, void *arg)
+{
+	struct tail *t = arg;
+	AUTO(free) char *json = NULL;
+
+	if (t->is_full) /* a slow reader: those of the gears have the room */
+		return;
+	json = codec_to_json(&wire_log_line_codec, line);
+	if (t->sorted != NULL)
+		keep_line(t, str_of(json));
+	else
+		send_line(t, json, strlen(json));
 }
 
 static void
@@ -273,8 +292,11 @@ api_log_app(struct api_call *c)
 	}
 	record_each_with(c->b->store, STORE_PREFIX_GEAR, a.id, &wire_gear_codec, add_source,
 	    (void *[]){ t, a.id });
-	if (t->n > 1 && !t->follow)
+	if (!t->follow)
 		t->sorted = omap_new(free);
+	router_lines_each(c->b->router_lines, a.id, (size_t)t->lines, on_router_line, t);
+	if (t->follow)
+		t->routers = router_lines_follow(c->b->router_lines, a.id, on_router_line, t);
 	c->gone = gone;
 	for (size_t i = 0; i < t->n; i++)
 		start_source(t->v[i]);

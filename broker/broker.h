@@ -24,6 +24,7 @@ struct push_set;
 struct push_ssh_set;
 struct repo_store;
 struct rollout;
+struct router_lines;
 struct router_link;
 struct ssh_server;
 struct store;
@@ -75,6 +76,7 @@ struct broker {
 	struct watch_feed *feeds;
 	struct build_queue *builds;
 	struct rollout *rollout;
+	struct router_lines *router_lines;
 	struct idler *idler; /* NULL: not yet, or no more */
 	struct router_link *routers;
 	struct push_set *pushes;

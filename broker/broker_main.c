@@ -25,6 +25,7 @@
 #include "broker/push_ssh.h"
 #include "broker/repo.h"
 #include "broker/rollout.h"
+#include "broker/router_lines.h"
 #include "broker/router_link.h"
 #include "broker/ssh_server.h"
 #include "broker/tree_relay.h"
@@ -96,6 +97,8 @@ on_internal(struct http_req *r, void *arg)
 			watch_feed_router(d->b.feeds, r);
 		else if (strcmp(path, "/internal/router/report") == 0)
 			router_link_handle(d->b.routers, r);
+		else if (strcmp(path, "/internal/router/lines") == 0)
+			router_lines_handle(d->b.router_lines, r);
 		else if (strcmp(path, "/internal/router/traffic") == 0)
 			router_link_traffic(d->b.routers, r);
 		else
@@ -261,6 +264,7 @@ open_parts(struct broker *b, struct err *e)
 	b->builds = build_queue_new(b);
 	b->rollout = rollout_new(b);
 	b->idler = idler_new(b);
+	b->router_lines = router_lines_new(b);
 	return 0;
 }
 
@@ -290,6 +294,7 @@ close_parts(struct daemon *d)
 	loop_signal_cancel(d->interrupt);
 	worker_free(b->worker);
 	auth_free(b->auth);
+	router_lines_free(b->router_lines);
 	node_link_free(b->nodes);
 	router_link_free(b->routers);
 	repo_store_free(b->repos);

@@ -479,7 +479,7 @@ set_pinion_vars(struct compose *c, struct err *e)
 	const struct wire_start *s = c->in->start;
 
 	if (set_default(c, "PORT", "8080", e) < 0 || set_default(c, "HOST", "0.0.0.0", e) < 0 ||
-	    set_default(c, "LANG", "C.UTF-8", e) < 0)
+	    set_default(c, "LANG", "C.UTF-8", e) < 0 || set_default(c, "TZ", "UTC", e) < 0)
 		return -1;
 	if (c->in->deployment_id != NULL && c->in->deployment_id[0] != '\0' &&
 	    set_var(c, "PINION_DEPLOYMENT_ID", c->in->deployment_id, NULL, e) < 0)

@@ -154,6 +154,12 @@ fleet_each_lane(struct fleet *f, void (*fn)(struct lane *l, void *arg), void *ar
 		lane_post(f->member[i].lane, fn, arg);
 }
 
+struct lane *
+fleet_lane(struct fleet *f, int i)
+{
+	return f->member[i].lane;
+}
+
 int
 fleet_lanes(const struct fleet *f)
 {

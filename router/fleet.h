@@ -32,6 +32,7 @@ void fleet_publish(struct fleet *f, int64_t revision);
 void fleet_publish_own(struct fleet *f);
 /* Calls fn in each lane, later, in the order of publications. */
 void fleet_each_lane(struct fleet *f, void (*fn)(struct lane *l, void *arg), void *arg);
+struct lane *fleet_lane(struct fleet *f, int i); /* before fleet_start; borrowed */
 int fleet_lanes(const struct fleet *f);
 /* Tells of requests for what is asleep: in their lanes. arg: lane->sleep_arg. */
 void fleet_on_sleep(

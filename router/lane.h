@@ -12,6 +12,7 @@
 #include "router/wheel.h"
 
 struct access_ring;
+struct app_lines_box;
 struct client_conn;
 struct event;
 struct event_base;
@@ -58,6 +59,7 @@ struct lane {
 	void *sleep_arg;                                              /* borrowed, for on_sleep */
 	struct hold *hold;           /* owned: requests that wait */
 	struct upstream_pool *pools; /* all of them */
+	struct app_lines_box *lines; /* borrowed; NULL: nobody to tell */
 	struct access_ring *log;     /* borrowed; NULL: no access log */
 	char *scratch;               /* owned: LANE_SCRATCH bytes, valid within one callback */
 	struct buf out;              /* a head or page being made */

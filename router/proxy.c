@@ -1,11 +1,13 @@
 #include "router/proxy.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/mem.h"
 #include "router/access_log.h"
+#include "router/app_lines.h"
 #include "router/balance.h"
 #include "router/client_conn.h"
 #include "router/host_table.h"
@@ -92,7 +94,10 @@ log_line(struct proxy *x)
 	line.host = str_of(host);
 	line.app = str_of(app);
 	line.instance = str_of(instance);
-	access_log_put(l->log, &line);
+	if (l->log != NULL)
+		access_log_put(l->log, &line);
+	if (l->lines != NULL)
+		app_lines_put(l->lines, x->app_id, &line);
 }
 
 void
@@ -106,7 +111,7 @@ proxy_free(struct proxy *take_x)
 	l = lane_of(x);
 	hold_remove(l->hold, &x->held);
 	let_go(x, false);
-	if (l->log != NULL)
+	if (l->log != NULL || l->lines != NULL)
 		log_line(x);
 	if (x->head.cap > SPARE_HEAD_MAX)
 		buf_fini(&x->head);
@@ -694,6 +699,8 @@ find_route(struct proxy *x)
 	const struct host_root *root = lane_of(x)->root;
 	const struct host_route *r = root == NULL ? NULL : host_find(root, x->names.p, x->host_n);
 
+	if (r != NULL)
+		(void)snprintf(x->app_id, sizeof x->app_id, "%s", r->app_id);
 	if (root == NULL)
 		fail_retry_after(x, 503, "The router does not know its applications yet.", 1);
 	else if (r == NULL)

@@ -65,6 +65,7 @@ struct proxy {
 	bool fresh;     /* an idle connection failed: make a new one */
 	bool up_broken; /* it takes no more; an answer may still lie there */
 	int64_t up_idle_ms;
+	char app_id[32]; /* "" : not known */
 	char id[PROXY_ID_MAX];
 };
 

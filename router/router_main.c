@@ -14,6 +14,7 @@
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
 #include "router/access_log.h"
+#include "router/app_lines.h"
 #include "router/fleet.h"
 #include "router/host_table.h"
 #include "router/route_file.h"
@@ -29,6 +30,7 @@ struct router {
 	struct access_log *access;
 	struct fleet *fleet;
 	struct route_watch *watch;
+	struct app_lines *lines; /* likewise */
 	struct traffic *traffic; /* NULL: nobody to tell */
 	struct wake *wake;       /* NULL: nothing is woken */
 	struct loop_signal *signals[4];
@@ -176,6 +178,9 @@ start(struct router *r, struct err *e)
 			return -1;
 	}
 	if (r->conf.feed != NULL &&
+	    (r->lines = app_lines_new(r->loop, r->fleet, &r->conf, e)) == NULL)
+		return -1;
+	if (r->conf.feed != NULL &&
 	    (r->traffic = traffic_new(r->loop, r->fleet, &r->conf, e)) == NULL)
 		return -1;
 	if (r->conf.wake_token_file != NULL &&
@@ -196,9 +201,11 @@ finish(struct router *r)
 {
 	route_watch_free(r->watch);
 	traffic_stop(r->traffic);
+	app_lines_stop(r->lines);
 	wake_stop(r->wake);
 	fleet_free(r->fleet);
 	traffic_free(r->traffic);
+	app_lines_free(r->lines);
 	wake_free(r->wake);
 	access_log_close(r->access);
 	loop_timer_cancel(r->deadline);

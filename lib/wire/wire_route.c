@@ -6,7 +6,9 @@ enum {
 	ENDPOINTS_MAX = 10000,
 	DRAINING_MAX = 100000,
 	SECONDS_MAX = 86400,
-	WAKE_MAX = 64,        /* nodes of one application */
+	WAKE_MAX = 64, /* nodes of one application */
+	APP_LINE_MAX = 4096,
+	APP_LINES_MAX = 10000,
 	TRAFFIC_MAX = 100000, /* applications in one report */
 };
 
@@ -75,3 +77,19 @@ static const struct codec_field router_report_fields[] = {
 	CODEC_END,
 };
 DEFINE_CODEC(wire_router_report, struct wire_router_report, router_report_fields)
+
+static const struct codec_field app_line_fields[] = {
+	CODEC_STR(struct wire_app_line, app_id, ID_MAX, CODEC_REQUIRED),
+	CODEC_INT(struct wire_app_line, at_ms, 0, INT64_MAX, 0),
+	CODEC_STR(struct wire_app_line, line, APP_LINE_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_app_line, struct wire_app_line, app_line_fields)
+
+static const struct codec_field app_lines_fields[] = {
+	CODEC_STR(struct wire_app_lines, router, ID_MAX, CODEC_REQUIRED),
+	CODEC_LIST(struct wire_app_lines, lines, &wire_app_line_codec, APP_LINES_MAX, 0),
+	CODEC_INT(struct wire_app_lines, dropped, 0, INT64_MAX, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_app_lines, struct wire_app_lines, app_lines_fields)

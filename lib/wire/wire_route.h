@@ -76,3 +76,22 @@ struct wire_router_report {
 	struct str_list draining; /* instances off every route that still have requests under way */
 };
 DECLARE_CODEC(wire_router_report, struct wire_router_report)
+
+/* A line of a router about one request, for the application's log. */
+struct wire_app_line {
+	char *app_id;
+	int64_t at_ms; /* Unix time in ms */
+	char *line;
+};
+DECLARE_CODEC(wire_app_line, struct wire_app_line)
+struct wire_app_line_list {
+	struct wire_app_line *v;
+	size_t n;
+};
+/* POST /internal/router/lines, twice a second while there are any. */
+struct wire_app_lines {
+	char *router;
+	struct wire_app_line_list lines;
+	int64_t dropped; /* lines of this time that are left out */
+};
+DECLARE_CODEC(wire_app_lines, struct wire_app_lines)

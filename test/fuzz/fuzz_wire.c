@@ -38,6 +38,8 @@ static const struct codec *const codecs[] = {
 	&wire_route_codec,
 	&wire_cart_type_codec,
 	&wire_router_report_codec,
+	&wire_app_line_codec,
+	&wire_app_lines_codec,
 	&wire_wake_codec,
 	&wire_woken_codec,
 	&wire_traffic_codec,

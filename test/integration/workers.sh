@@ -14,7 +14,12 @@ restarts_of() { p ps "$1" --json | jq -r --arg n "$2" '.instances[] | select(.na
 check "an app" p app create job nodejs
 clone job
 cat >"$WORLD/job/server.js" <<'JS'
-require("node:http").createServer((q, r) => r.end("hello")).listen(process.env.PORT, process.env.HOST);
+require("node:http").createServer((q, r) => {
+	if (q.url === "/tz") return r.end([process.env.TZ, process.env.LANG,
+		new Date().toLocaleTimeString("en", { timeZoneName: "short" }).split(" ").pop()].join(" "));
+	r.statusCode = q.url === "/?a=b" ? 404 : 200;
+	r.end("hello");
+}).listen(process.env.PORT, process.env.HOST);
 JS
 cat >"$WORLD/job/worker.js" <<'JS'
 console.log("works on", process.env.QUEUE || "nothing", "as", process.argv[2]);
@@ -37,6 +42,12 @@ check "their lines have their name" until_true logged job "[worker.2] works on n
 check "ps for people" grep -Eq "^worker\.1 +ready" <(p ps job)
 check "scaling is told" eval 'p events job | grep -q "worker was scaled to 2"'
 check "web serves" serves job / hello
+get job "/?a=b" >/dev/null
+check "its requests are in the log" until_true logged job "[router] GET /?a=b 404"
+check "where nothing can end a line" eval 'get job "/%0Aevil" --path-as-is >/dev/null; until_true logged job "[router] GET /%0Aevil 200"'
+check "the time zone is UTC, unless set" serves job /tz "UTC C.UTF-8 UTC"
+check "set it" p env set TZ=Asia/Tokyo LANG=C --app job
+check "it is known in the gear" serves job /tz "Asia/Tokyo C GMT+9"
 
 old=$(p ps job --json | jq -r '[.instances[] | select(.kind == "worker") | .instance] | sort | join(" ")')
 sed -i 's/one/two/' "$WORLD/job/Procfile"
