@@ -13,6 +13,7 @@
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/codec/codec.h"
 #include "lib/loop/loop.h"
@@ -146,6 +147,7 @@ container_free(struct container *take_c)
 	free(take_c);
 }
 DEFINE_AUTO(struct container *, container_free)
+DEFINE_AUTO(struct map *, map_free)
 
 static void
 on_pidfd(int fd, int what, void *arg)
@@ -405,30 +407,33 @@ free_adopt(void *take_job)
 	free(j);
 }
 
-DEFINE_AUTO(struct codec_value *, codec_value_free)
+static char *
+bundle_file(const struct container_host *h, const char *id, const char *name)
+{
+	AUTO(free) char *dir = node_dirs_instance(h->dirs, id);
 
-/* Notes lie in the bundle as annotations. */
+	return file_join(dir, name);
+}
+
+/* The bundle's notes, the gear first; limits changed since the start replace those of then. */
 static void
 read_notes(const struct container_host *h, const char *id, struct str_list *out)
 {
-	static const char prefix[] = "io.pinion.note.";
-	AUTO(free) char *dir = node_dirs_instance(h->dirs, id);
-	AUTO(free) char *path = file_join(dir, "config.json");
+	AUTO(free) char *path = bundle_file(h, id, "notes");
+	AUTO(free) char *changed = bundle_file(h, id, "limits");
 	AUTO_FINI(buf_fini) struct buf text = { 0 };
-	AUTO(codec_value_free) struct codec_value *v = NULL;
-	const struct codec_value *notes;
+	AUTO_FINI(buf_fini) struct buf limits = { 0 };
 	struct err e = { 0 };
+	struct str rest, line;
 
-	if (file_read(path, CONFIG_MAX, &text, &e) < 0 ||
-	    (v = codec_parse(text.p, text.n, &e)) == NULL)
+	if (file_exists(changed) && file_read(changed, CONFIG_MAX, &limits, &e) == 0)
+		str_list_take(out, xasprintf("limits=%s", limits.p));
+	if (file_read(path, CONFIG_MAX, &text, &e) < 0)
 		return;
-	notes = codec_get(v, "annotations");
-	for (size_t i = 0; i < codec_count(notes); i++) {
-		const char *key = NULL;
-		const char *value = codec_string(codec_member(notes, i, &key));
-
-		if (value != NULL && str_has_prefix(key, prefix))
-			str_list_take(out, xasprintf("%s=%s", key + strlen(prefix), value));
+	for (rest = buf_str(&text); rest.n > 0;) {
+		rest = str_cut(rest, '\n', &line);
+		if (line.n > 0)
+			str_list_take(out, xstrndup(line.p, line.n));
 	}
 }
 
@@ -580,24 +585,24 @@ container_destroy(struct container *take_c, container_gone_fn *fn, void *arg)
 	container_free(take_c);
 }
 
-/* Whose bundle it is, by its annotation; caller owns; NULL: it does not say. */
+/* Whose bundle it is, by its notes; caller owns; NULL: it does not say. */
 static char *
 read_gear(const struct container_host *h, const char *id)
 {
-	AUTO(free) char *dir = node_dirs_instance(h->dirs, id);
-	AUTO(free) char *path = file_join(dir, "config.json");
-	AUTO_FINI(buf_fini) struct buf text = { 0 };
-	AUTO(codec_value_free) struct codec_value *v = NULL;
-	struct err e = { 0 };
+	AUTO_FINI(str_list_fini) struct str_list notes = { 0 };
 
-	if (file_read(path, CONFIG_MAX, &text, &e) == 0)
-		v = codec_parse(text.p, text.n, &e);
-	return xstrdup_null(codec_string(codec_get(codec_get(v, "annotations"), "io.pinion.gear")));
+	read_notes(h, id, &notes);
+	for (size_t i = 0; i < notes.n; i++) {
+		if (str_has_prefix(notes.v[i], "gear="))
+			return xstrdup(notes.v[i] + strlen("gear="));
+	}
+	return NULL;
 }
 
 /* Bundles whose cgroups are gone already. */
 static int
-list_bundles(const struct container_host *h, struct str_list *out, struct err *e)
+list_bundles(
+    const struct container_host *h, const struct map *seen, struct str_list *out, struct err *e)
 {
 	DIR *d = opendir(h->dirs->inst);
 	struct dirent *de;
@@ -606,14 +611,11 @@ list_bundles(const struct container_host *h, struct str_list *out, struct err *e
 		return err_set(e, ERR_SYSTEM, NULL, "open %s", h->dirs->inst);
 	while ((de = readdir(d)) != NULL) {
 		AUTO(free) char *gear = NULL;
-		AUTO(free) char *name = NULL;
 
-		if (de->d_name[0] == '.')
+		if (de->d_name[0] == '.' || map_get(seen, de->d_name) != NULL)
 			continue;
 		gear = read_gear(h, de->d_name);
-		name = xasprintf("%s/%s", gear == NULL ? "unknown" : gear, de->d_name);
-		if (!str_list_has(out, name))
-			str_list_add(out, name);
+		str_list_take(out, xasprintf("%s/%s", gear == NULL ? "unknown" : gear, de->d_name));
 	}
 	closedir(d);
 	return 0;
@@ -624,6 +626,7 @@ int
 container_list(struct container_host *h, struct str_list *out, struct err *e)
 {
 	AUTO_FINI(str_list_fini) struct str_list gears = { 0 };
+	AUTO(map_free) struct map *seen = map_new(NULL);
 
 	if (limits_list(h->limits, NULL, &gears, e) < 0)
 		return -1;
@@ -632,8 +635,10 @@ container_list(struct container_host *h, struct str_list *out, struct err *e)
 
 		if (limits_list(h->limits, gears.v[i], &ids, e) < 0)
 			return -1;
-		for (size_t j = 0; j < ids.n; j++)
+		for (size_t j = 0; j < ids.n; j++) {
 			str_list_take(out, xasprintf("%s/%s", gears.v[i], ids.v[j]));
+			map_set(seen, ids.v[j], h);
+		}
 	}
-	return list_bundles(h, out, e);
+	return list_bundles(h, seen, out, e);
 }

@@ -12,6 +12,7 @@
 #include "lib/base/mem.h"
 #include "node/container.h"
 #include "node/container_host.h"
+#include "node/node_dirs.h"
 
 enum { SHM_KB = 64 * 1024, PASSES = 10 };
 
@@ -88,6 +89,19 @@ set_nofile(const struct limits *l, struct limits_group g, int64_t n)
 	}
 }
 
+/* So that the next daemon knows what is in force. */
+static int
+keep_limits(
+    const struct container_host *h, const char *id, const struct wire_limits *l, struct err *e)
+{
+	AUTO(free) char *dir = node_dirs_instance(h->dirs, id);
+	AUTO(free) char *path = file_join(dir, "limits");
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+
+	codec_encode(&wire_limits_codec, l, &text);
+	return file_replace_fast(path, text.p, text.n, 0600, e);
+}
+
 int
 container_set_limits(const struct container_host *h, const char *gear, const char *id,
     const struct wire_limits *l, struct err *e)
@@ -101,5 +115,5 @@ container_set_limits(const struct container_host *h, const char *gear, const cha
 	if (limits_make(h->limits, g, &spec, e) < 0 || resize_shm(pid, container_shm_kb(l), e) < 0)
 		return -1;
 	set_nofile(h->limits, g, container_nofile(h, l));
-	return 0;
+	return keep_limits(h, id, l, e);
 }

@@ -92,6 +92,22 @@ put_bind(struct buf *out, const struct container_spec *s, const struct container
 	put(out, "target", target);
 }
 
+/* For adoption: lines, so that nobody has to read the config again. */
+static void
+put_notes(struct buf *out, const struct container_spec *s)
+{
+	AUTO_FINI(buf_fini) struct buf limits = { 0 };
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+
+	codec_encode(&wire_limits_codec, &s->limits, &limits);
+	buf_addf(&text, "gear=%s\nlimits=%s\n", s->gear, limits.p);
+	for (size_t i = 0; i < s->notes.n; i++) {
+		if (strchr(s->notes.v[i], '\n') == NULL)
+			buf_addf(&text, "%s\n", s->notes.v[i]);
+	}
+	put(out, "notes", text.p);
+}
+
 /* Programs size themselves by their cgroup. */
 static void
 put_views(struct buf *out, const struct container_host *h, const struct container_spec *s)
@@ -131,6 +147,7 @@ container_order_start(
 	put_runtime(out, h, s->id);
 	put(out, "bundle", bundle_dir);
 	put(out, "config", config.p);
+	put_notes(out, s);
 	put(out, "stage", h->stage);
 	put(out, "usr", h->stack.usr);
 	put(out, "etc", h->stack.etc);

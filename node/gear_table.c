@@ -1,6 +1,7 @@
 #include "node/gear_table.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@
 
 enum {
 	RECORD_MAX = 64 * 1024,
+	ENV_MAX = 4 * 1024 * 1024,
 	UID_FIRST = 16, /* × 65536: beyond the host's users and their sub-ids */
 	UID_LAST = 65535,
 	RETRY_MIN_MS = 1000,
@@ -167,6 +169,7 @@ struct gear_job {
 	struct gear_table_opts o;
 	struct gear gear; /* spec and record copied, dir owned */
 	bool writes_env;
+	bool is_alive; /* its volume was mounted before: since before this daemon, or by it */
 	bool has_come; /* the volume is there, from another node */
 	struct err e;
 };
@@ -208,6 +211,41 @@ find_carts(struct cart_store *s, const struct wire_gear *spec)
 	return v;
 }
 
+static void
+add_env_text(const struct wire_var_list *l, struct buf *out)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		buf_add(out, l->v[i].name, strlen(l->v[i].name) + 1);
+		buf_add(out, l->v[i].value, strlen(l->v[i].value) + 1);
+	}
+	buf_addc(out, '\0');
+}
+
+/* A daemon that starts beside a living volume need not write again what is there. */
+static bool
+has_env(const struct gear_job *j, const struct buf *text)
+{
+	AUTO(free) char *path = file_join(j->gear.dir, "env.kept");
+	AUTO_FINI(buf_fini) struct buf kept = { 0 };
+	struct err e = { 0 };
+
+	return file_exists(path) && file_read(path, ENV_MAX, &kept, &e) == 0 && kept.n == text->n &&
+	       memcmp(kept.p, text->p, kept.n) == 0;
+}
+
+static int
+replace_env(struct gear_job *j, const struct wire_var_list *list, const struct buf *text)
+{
+	AUTO(free) char *path = file_join(j->gear.dir, "env.kept");
+
+	if (unlink(path) < 0 && errno != ENOENT)
+		return err_set(&j->e, ERR_SYSTEM, NULL, "remove %s", path);
+	if (gear_write_env(&j->gear, "", list, true, &j->e) < 0 ||
+	    gear_write_env(&j->gear, "user_vars", &j->gear.spec.env, true, &j->e) < 0)
+		return -1;
+	return file_replace_fast(path, text->p, text->n, 0600, &j->e);
+}
+
 static int
 write_env(struct gear_job *j)
 {
@@ -215,13 +253,14 @@ write_env(struct gear_job *j)
 	AUTO(free_ptr)
 	const struct cart_dir_entry **carts = find_carts(j->o.carts, spec);
 	const struct gear_env in = { .gear = spec, .carts = carts, .carts_n = spec->cartridges.n };
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
 	struct wire_var_list list = { 0 };
 	int rc;
 
 	gear_env_gear_vars(&in, &list);
-	rc = gear_write_env(&j->gear, "", &list, true, &j->e);
-	if (rc == 0)
-		rc = gear_write_env(&j->gear, "user_vars", &spec->env, true, &j->e);
+	add_env_text(&list, &text);
+	add_env_text(&spec->env, &text);
+	rc = j->is_alive && has_env(j, &text) ? 0 : replace_env(j, &list, &text);
 	if (rc == 0)
 		rc = gear_write_published(&j->gear, &spec->published, &j->e);
 	if (rc == 0)
@@ -256,7 +295,7 @@ run_prepare(void *job)
 	int rc;
 
 	if (r->is_made || j->has_come) {
-		bool is_mounted = volume_is_mounted(o->volumes, r->uuid);
+		bool is_mounted = j->is_alive = volume_is_mounted(o->volumes, r->uuid);
 
 		rc = r->is_made ? grow(j) : 0;
 		if (rc == 0)

@@ -554,6 +554,7 @@ on_adopted(struct container *c, void *arg)
 	}
 	i->container = c;
 	container_on_end(c, on_container_end, i);
+	instance_limits_adopt(i);
 	instance_rejoin(i);
 }
 

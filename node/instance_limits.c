@@ -79,3 +79,15 @@ instance_follow_limits(struct instance *i)
 	i->job = worker_submit(i->table->o.worker, run, done, free_job, j);
 	return true;
 }
+
+void
+instance_limits_adopt(struct instance *i)
+{
+	const char *text = container_note(i->container, "limits");
+	struct err e = { 0 };
+
+	/* Without: they are set anew. */
+	if (text != NULL &&
+	    codec_decode(&wire_limits_codec, text, strlen(text), &i->limits, CODEC_IGNORE, &e) < 0)
+		i->limits = (struct wire_limits){ 0 };
+}

@@ -131,6 +131,8 @@ void instance_links_changed(struct instance *i); /* its state has: of all of the
 /* instance_limits.c: a ready one gets its gear's limits, when those it has are others. false: they
  * are the same; else a job is under way, whose end calls instance_next. */
 bool instance_follow_limits(struct instance *i);
+/* What an earlier daemon has set. */
+void instance_limits_adopt(struct instance *i);
 
 /* instance_probe.c */
 void instance_probe(struct instance *i); /* until ready → instance_is_ready, or instance_fail */

@@ -189,6 +189,17 @@ fill_cpuset(const char *up, const char *dir, struct err *e)
 	return 0;
 }
 
+/* Was it made before, all of it? One made by half has no processors. */
+static bool
+is_made(const struct limits_hierarchy *h, const char *dir)
+{
+	AUTO_FINI(buf_fini) struct buf mems = { 0 };
+
+	if (h->is_v2 || (h->controllers & LIMITS_CPUSET) == 0)
+		return access(dir, F_OK) == 0;
+	return limits_tree_read(dir, "cpuset.mems", &mems) && mems.n > 0 && mems.p[0] != '\n';
+}
+
 /* The group's directory and those above; controllers go down to it. */
 static int
 make_in(
@@ -196,8 +207,11 @@ make_in(
 {
 	AUTO(free) char *rel = limits_path(l, g);
 	AUTO(free) char *dir = xstrdup(h->mount);
+	AUTO(free) char *leaf = dir_of(l, h, g);
 	char *p = rel, *next;
 
+	if (is_made(h, leaf))
+		return 0;
 	do {
 		AUTO(free) char *up = NULL;
 

@@ -39,6 +39,7 @@ struct slot {
 	uint32_t group; /* of the rules */
 	bool is_ready;  /* complete; else an attach is under way */
 	int64_t kbit;   /* rate in force */
+	uint64_t mark;
 	char to[NET_ADDRESS_MAX];
 	int port; /* translation in force; -1: not known (adopted) */
 };
@@ -224,8 +225,8 @@ set_alias(struct net *n, const struct slot *s, const struct net_rules_member *m,
 	char alias[256];
 	int rc, index;
 
-	(void)snprintf(alias, sizeof alias, "%s %s %s %" PRId64, s->instance,
-	    s->app[0] == '\0' ? "-" : s->app, m->address, s->kbit);
+	(void)snprintf(alias, sizeof alias, "%s %s %s %" PRId64 " %" PRIx64, s->instance,
+	    s->app[0] == '\0' ? "-" : s->app, m->address, s->kbit, s->mark);
 	pthread_mutex_lock(&n->lock);
 	index = net_mnl_index(n->mnl, m->veth);
 	rc = net_mnl_set_alias(n->mnl, index, alias, e);
@@ -532,6 +533,41 @@ net_set_rate(struct net *n, const char *instance, int64_t kbit, struct err *e)
 	return 0;
 }
 
+uint64_t
+net_mark(struct net *n, const char *instance)
+{
+	uint64_t mark = 0;
+	int i;
+
+	pthread_mutex_lock(&n->lock);
+	i = find_slot(n, instance);
+	if (i >= 0)
+		mark = n->slots[i]->mark;
+	pthread_mutex_unlock(&n->lock);
+	return mark;
+}
+
+int
+net_set_mark(struct net *n, const char *instance, uint64_t mark, struct err *e)
+{
+	struct net_rules_member m;
+	char veth[16], address[NET_ADDRESS_MAX];
+	struct slot s = { 0 };
+	int i;
+
+	pthread_mutex_lock(&n->lock);
+	i = find_slot(n, instance);
+	if (i >= 0 && n->slots[i]->is_ready) {
+		n->slots[i]->mark = mark;
+		s = *n->slots[i];
+	}
+	pthread_mutex_unlock(&n->lock);
+	if (s.instance[0] == '\0')
+		return err_set(e, ERR_NOT_FOUND, NULL, "%s has no network", instance);
+	member_of(n, i, &s, veth, address, &m);
+	return set_alias(n, &s, &m, e);
+}
+
 char *
 net_ns_path(const struct net *n, const char *instance)
 {
@@ -687,7 +723,8 @@ parse_alias(const char *alias, struct net_link *l)
 	char app[NET_NAME_MAX];
 
 	if (alias == NULL ||
-	    sscanf(alias, "%63s %63s %15s %" SCNd64, l->instance, app, l->address, &l->kbit) < 3 ||
+	    sscanf(alias, "%63s %63s %15s %" SCNd64 " %" SCNx64, l->instance, app, l->address,
+	        &l->kbit, &l->mark) < 3 ||
 	    !is_name(l->instance)) {
 		l->instance[0] = l->address[0] = '\0';
 		return false;
@@ -798,6 +835,7 @@ adopt(struct net *n, struct err *e)
 
 			s->is_ready = true;
 			s->kbit = l->kbit;
+			s->mark = l->mark;
 			continue;
 		}
 		log_info("net_remains_removed", LOG_STR("instance", l->instance),

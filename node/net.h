@@ -37,6 +37,7 @@ struct net_link {
 	char address[NET_ADDRESS_MAX]; /* "100.64.0.7" */
 	char veth[16];                 /* host side */
 	int64_t kbit;                  /* rate, each way; 0: no limit */
+	uint64_t mark;                 /* of net_set_mark */
 	bool has_ns;                   /* RUN/netns/<instance> is a bound namespace */
 	bool has_veth;
 };
@@ -94,6 +95,11 @@ int net_socket(struct net *n, const char *instance, int type, const char *addres
  * done. Returns the fd or -1. */
 int net_connect(
     struct net *n, const char *instance, const char *address, int port, struct err *e) MUST_CHECK;
+
+/* A number that its link carries as long as it lives, also for the next daemon; 0: none. Whose: see
+ * net_nat.c. */
+uint64_t net_mark(struct net *n, const char *instance);
+int net_set_mark(struct net *n, const char *instance, uint64_t mark, struct err *e) MUST_CHECK;
 
 /* All that exists under this node's tag, for adoption, inventory and the leftovers' check. */
 int net_list(struct net *n, struct net_link_list *out, struct err *e) MUST_CHECK;

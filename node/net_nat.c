@@ -123,32 +123,54 @@ add_hops(struct buf *b, const char *map, const struct net_nat_hop *v, size_t n)
 	buf_adds(b, " }\n");
 }
 
+static void
+make_text(const struct net_nat *t, struct buf *b)
+{
+	buf_adds(b, frame);
+	add_hops(b, "out", t->out, t->out_n);
+	add_hops(b, "in", t->in, t->in_n);
+	for (size_t i = 0; i < t->in_n; i++) {
+		if (t->in[i].from_loopback)
+			buf_addf(b, "add element ip pinion_links local { %s . %d }\n", t->in[i].to,
+			    t->in[i].to_port);
+	}
+	buf_adds(b, rules);
+}
+
+/* FNV-1a; never 0. */
+static uint64_t
+mark_of(struct str s)
+{
+	uint64_t h = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < s.n; i++)
+		h = (h ^ (unsigned char)s.p[i]) * 0x100000001b3;
+	return h == 0 ? 1 : h;
+}
+
 static int
 run_set(void *arg, struct err *e)
 {
-	const struct net_nat *t = arg;
-	AUTO_FINI(buf_fini) struct buf b = { 0 };
-
-	buf_adds(&b, frame);
-	add_hops(&b, "out", t->out, t->out_n);
-	add_hops(&b, "in", t->in, t->in_n);
-	for (size_t i = 0; i < t->in_n; i++) {
-		if (t->in[i].from_loopback)
-			buf_addf(&b, "add element ip pinion_links local { %s . %d }\n", t->in[i].to,
-			    t->in[i].to_port);
-	}
-	buf_adds(&b, rules);
-	return net_rules_run(b.p, "connect an instance with its services", e);
+	return net_rules_run(arg, "connect an instance with its services", e);
 }
 
+/* The link is marked with what is set: a new daemon need not set it again, which takes as long as
+ * the kernel takes to free the old. */
 int
 net_nat_set(struct net *n, const char *instance, const struct net_nat *t, struct err *e)
 {
 	AUTO(free) char *path = net_ns_path(n, instance);
-	AUTO(file_close) int ns = net_ns_open(path, e);
-	struct net_nat *arg = (struct net_nat *)t;
+	AUTO(file_close) int ns = -1;
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+	uint64_t mark;
 
-	if (ns < 0 || net_ns_run(ns, run_set, arg, e) < 0)
+	make_text(t, &text);
+	mark = mark_of(buf_str(&text));
+	if (net_mark(n, instance) == mark)
+		return 0;
+	ns = net_ns_open(path, e);
+	if (ns < 0 || net_set_mark(n, instance, 0, e) < 0 ||
+	    net_ns_run(ns, run_set, text.p, e) < 0 || net_set_mark(n, instance, mark, e) < 0)
 		return err_wrap(e, "links of %s", instance);
 	return 0;
 }

@@ -40,6 +40,7 @@ struct spawn_order {
 	const char *id;
 	const char *bundle; /* directory, made; config.json and start.log go there */
 	const char *config;
+	const char *notes; /* text of the bundle's file "notes" */
 	const char *runtime; /* path */
 	const char *runtime_root;
 	const char *cgroup_manager; /* "" = the runtime knows no such option */

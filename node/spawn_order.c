@@ -12,6 +12,7 @@ static const struct order_slot slots[] = {
 	{ "id", offsetof(struct spawn_order, id) },
 	{ "bundle", offsetof(struct spawn_order, bundle) },
 	{ "config", offsetof(struct spawn_order, config) },
+	{ "notes", offsetof(struct spawn_order, notes) },
 	{ "runtime", offsetof(struct spawn_order, runtime) },
 	{ "runtime_root", offsetof(struct spawn_order, runtime_root) },
 	{ "cgroup_manager", offsetof(struct spawn_order, cgroup_manager) },
@@ -118,7 +119,7 @@ spawn_order_parse(char *p, size_t n, struct spawn_order *out, struct err *e)
 
 	if (n == 0 || p[n - 1] != '\0')
 		return err_set(e, ERR_BUG, NULL, "the order has no end");
-	*out = (struct spawn_order){ .hide = "", .tmp = "", .cgroup_manager = "" };
+	*out = (struct spawn_order){ .hide = "", .tmp = "", .cgroup_manager = "", .notes = "" };
 	while (p < end) {
 		char *key = p;
 		char *value = p + strlen(p) + 1;

@@ -74,23 +74,31 @@ leave_host(const struct spawn_order *o, struct err *e)
 }
 
 static int
-write_bundle(const struct spawn_order *o, struct err *e)
+write_file(const char *dir, const char *name, const char *text, struct err *e)
 {
 	char path[PATH_SIZE];
-	size_t n = strlen(o->config);
+	size_t n = strlen(text);
 	bool ok;
 	int fd;
 
-	if (mkdir(o->bundle, 0700) < 0 && errno != EEXIST)
-		return err_set(e, ERR_SYSTEM, NULL, "mkdir %s", o->bundle);
-	snprintf(path, sizeof path, "%s/config.json", o->bundle);
+	snprintf(path, sizeof path, "%s/%s", dir, name);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	ok = fd >= 0 && write(fd, o->config, n) == (ssize_t)n;
+	ok = fd >= 0 && write(fd, text, n) == (ssize_t)n;
 	if (!ok)
 		(void)err_set(e, ERR_SYSTEM, NULL, "write %s", path);
 	if (fd >= 0)
 		close(fd);
 	return ok ? 0 : -1;
+}
+
+static int
+write_bundle(const struct spawn_order *o, struct err *e)
+{
+	if (mkdir(o->bundle, 0700) < 0 && errno != EEXIST)
+		return err_set(e, ERR_SYSTEM, NULL, "mkdir %s", o->bundle);
+	return write_file(o->bundle, "notes", o->notes, e) < 0
+	           ? -1
+	           : write_file(o->bundle, "config.json", o->config, e);
 }
 
 /* The instance holds these three as long as it lives, so they must be nobody's pipe. */
