@@ -1,0 +1,119 @@
+#!/bin/bash
+# Cartridges of test/cartridges, written from the format alone: each is configured, built, started,
+# asked, added to a living application and removed by the real daemons.
+. "$(dirname "$0")/../lib/world.sh"
+plan_skip_unless_root
+command -v erb >/dev/null || { echo "1..0 # SKIP needs ruby"; echo "ok 1 - skipped: needs ruby"; exit 0; }
+carts=$(mktemp -d "${TMPDIR:-/tmp}/pinion-carts.XXXXXX")
+cp -a "$PINION_SRCDIR/cartridges/." "$PINION_SRCDIR/test/cartridges/." "$carts"
+trap 'world_end; rm -rf "$carts"' EXIT
+world_up --cartridges "$carts"
+trap 'world_end; rm -rf "$carts"' EXIT
+
+gear_of() { p app show "$1" --json | jq -r '.id // .uuid'; }
+data_of() { echo "$WORLD/data/node/gears/$(gear_of "$1")/data"; }
+# calls APP: what was called since the last time, on one line each.
+calls() { cat "$(data_of "$1")/calls" 2>/dev/null; }
+forget_calls() { : >"$(data_of "$1")/calls"; }
+has_calls() { # APP CALL…: exactly these, in this order
+	local app=$1
+	shift
+	diff <(printf '%s\n' "$@") <(calls "$app")
+}
+# act APP JSON: one action on the node; lines, the last one with the result.
+act() {
+	curl -sS -f -m 60 --unix-socket "$(run_dir)/node.sock" -H "Authorization: Bearer $(<"$WORLD/data/secrets/broker.token")" \
+		-H 'Content-Type: application/json' -d "$2" "http://node/v1/gears/$(gear_of "$1")/actions" >"$WORLD/act.json" &&
+		[[ -s $WORLD/act.json ]]
+}
+result() { tail -n 1 "$WORLD/act.json" | jq -e "$1" || { cat "$WORLD/act.json"; return 1; }; }
+in_env() { grep -qxF "$2" "$(data_of "$1")/env.start" || { cat "$(data_of "$1")/env.start"; return 1; }; }
+
+# --- tracer: the whole life ---
+check "an application of a cartridge that leaves a line for each call" p app create traced tracer
+check "the calls of its creation, in order" has_calls traced \
+	"setup --version 0.2" "install --version 0.2" \
+	"control update-configuration" "control pre-build" "control build" \
+	"control update-configuration" "control deploy" "control start" "control post-deploy" \
+	"post_install --version 0.2"
+uuid=$(gear_of traced)
+home=/var/lib/openshift/$uuid
+check "its scripts ran as a user named by the gear" grep -qx "$uuid" "$(data_of traced)/post_install_user"
+check "the web address reaches the first endpoint" serves traced / "first /"
+check "environment: the gear's" in_env traced "OPENSHIFT_APP_NAME=traced"
+check "environment: rendered" in_env traced "OPENSHIFT_TRACER_RENDERED=app traced"
+check "environment: identity" in_env traced "OPENSHIFT_TRACER_IDENT=test:tracer:0.2:0.0.1"
+check "environment: a value without a newline" in_env traced "TRACER_EXACT=exact"
+check "environment: a path element with a tilde comes first" in_env traced "PATH=~/.gem/bin:/opt/tracer:/bin:/usr/bin:/usr/sbin"
+check "environment: directories end with a slash" in_env traced "OPENSHIFT_TRACER_DIR=$home/tracer/"
+check "environment: equal names share an address" in_env traced "OPENSHIFT_TRACER_ADMIN_PORT=9001"
+check "environment: WebSocket port" in_env traced "OPENSHIFT_TRACER_WS_PORT=8081"
+check "locked files belong to root" test "$(stat -c %u "$WORLD/data/node/gears/$uuid"/base/tracer.*/tracer/locked_file)" = 0
+check "forbidden ones were not made" test ! -e "$WORLD/data/node/gears/$uuid/base/forbidden"
+
+check "status of one cartridge" act traced '{"cart":"tracer","action":"status"}'
+check "its text comes as a message" result '.result.ok and (.result.messages == ["CLIENT_RESULT: Tracer is running"])'
+check "an action that fails" act traced '{"cart":"tracer","action":"fail-please"}'
+check "tells code and words" result '.result.exit_code == 42 and (.result.messages == ["CLIENT_ERROR: asked to fail","CLIENT_MESSAGE: plain words","CLIENT_ERROR: bad words"])'
+check "attributes" act traced '{"cart":"tracer","action":"attributes"}'
+check "are split at the first equal sign" result '.result.properties == [{"name":"quota_files","value":"5"},{"name":"k","value":"v=w"}]'
+check "a hook with arguments" act traced '{"cart":"tracer","hook":"publish-tracer-info","args":["a b","it","uuid"]}'
+check "has them" grep -q 'TRACER_INFO=of a b it; args=3' "$WORLD/act.json"
+check "a hook that is not there" act traced '{"cart":"tracer","hook":"none"}'
+check "is told by v2's code" result '.result.exit_code == 127'
+forget_calls traced
+check "restart in the living instance" act traced '{"action":"restart"}'
+check "is answered at once, though a daemon stays" result '.result.ok'
+check "and serves again" until_true serves traced / "first /"
+check "the calls of a restart" has_calls traced "control restart" "control stop" "control start"
+
+# --- a push with hooks of all kinds ---
+check "clone" clone traced
+cd "$WORLD/traced" || exit 1
+mkdir -p .openshift/action_hooks
+for hook in pre_start post_start pre_build build deploy post_deploy pre_stop; do
+	printf '#!/bin/bash\necho "hook %s in ${PWD##*/}" >>"${OPENSHIFT_DATA_DIR}calls"\n' "$hook" >".openshift/action_hooks/$hook"
+done
+chmod +x .openshift/action_hooks/*
+echo 'echo "sourced before start" >>"${OPENSHIFT_DATA_DIR}calls"; export SOURCED=yes' >.openshift/action_hooks/pre_start_tracer
+echo 'echo "sourced after, $SOURCED" >>"${OPENSHIFT_DATA_DIR}calls"' >.openshift/action_hooks/post_start_tracer-0.2
+cd / || exit 1
+forget_calls traced
+check "push" push_app traced "hooks"
+check "the calls of a push, in order" until_true has_calls traced \
+	"control pre-repo-archive" "control update-configuration" "control pre-build" "hook pre_build in $uuid" "control build" "hook build in $uuid" \
+	"control update-configuration" "control deploy" "hook deploy in $uuid" \
+	"hook pre_start in $uuid" "sourced before start" "control start" "sourced after, yes" "hook post_start in $uuid" \
+	"control post-deploy" "hook post_deploy in $uuid" "control stop"
+
+# --- further cartridges in a living application ---
+forget_calls traced
+check "a plugin is added" p cartridge add -a traced follower
+check "its lines reach the user" grep -q "follower" <(p cartridge show -a traced follower)
+check "it is configured and started first" until_true grep -q "follower control start" "$(data_of traced)/calls"
+check "with its own environment" grep -q "follower control start acting=$home/follower/ var=a=b" "$(data_of traced)/calls"
+check "its calls before the roll" test "$(head -n 2 "$(data_of traced)/calls" | tr '\n' ,)" = "follower setup --version 1.0,follower install --version 1.0,"
+check "post_install once it runs" grep -qx "follower post_install --version 1.0" "$(data_of traced)/calls"
+check "the application serves on" serves traced / "first /"
+check "one that refuses is refused with its words" fails_with 2 "this application is not liked" p cartridge add -a traced refuser
+check "nothing of it is left" test -z "$(find "$WORLD/data/node/gears/$uuid" -name 'refuser*')"
+check "one that overrides a variable is refused" fails_with 2 "OPENSHIFT_APP_NAME" p cartridge add -a traced intruder
+check "the application serves on after that" serves traced / "first /"
+forget_calls traced
+check "the plugin is removed" p cartridge remove -a traced follower --yes
+check "by its teardown" grep -qx "follower teardown " "$(data_of traced)/calls"
+check "the application serves on without it" serves traced / "first /"
+
+# --- holder ---
+check "a cartridge whose daemon holds the output" p app create held holder
+check "port 8080 on 127.0.0.1 is found" serves held / "holder's page"
+check "its output is in the log" until_true grep -q "asked for /" <(p logs -a held -n 50)
+check "a status that is not there" act held '{"cart":"holder","action":"status"}'
+check "tells 127" result '.result.exit_code == 127'
+check "stop by killall, start, in one call" act held '{"cart":"holder","action":"restart"}'
+check "ends at once" result '.result.ok'
+check "the daemon lives on" until_true serves held / "holder's page"
+forget_calls traced
+check "delete" p app delete traced --yes
+check "delete the other" p app delete held --yes
+done_testing
