@@ -45,7 +45,9 @@ struct prepare_job {
 	char *id, *app_id, *dir, *cache; /* owned */
 	int64_t net_kbit;
 	bool is_clean;
+	bool has_archived;
 	struct str_list before;  /* trees to start from: the layers of the deployment before */
+	struct str_list archive; /* all layers of the deployment before, for pre-repo-archive */
 	struct str_list codes;   /* code layers, as carts */
 	struct str_list actions; /* in: all; out: those with something to do */
 	struct gear gear;        /* copies: dir, and of the spec uuid and storage */
@@ -64,6 +66,7 @@ struct build_container {
 	cart_run_out_fn *on_out;
 	cart_run_done_fn *done;
 	void *arg;
+	bool is_archiving; /* pre-repo-archive, on the tree that is to be replaced */
 	bool is_paused;
 	bool is_aborted;
 	struct err why;
@@ -80,6 +83,7 @@ prepare_free(void *p)
 	free(j->dir);
 	free(j->cache);
 	str_list_fini(&j->before);
+	str_list_fini(&j->archive);
 	str_list_fini(&j->codes);
 	str_list_fini(&j->actions);
 	free(j->gear.dir);
@@ -178,6 +182,33 @@ bind_storage(struct prepare_job *j, struct err *e)
 	return gear_storage_bind(&j->gear, up, &none, true, &j->storage, e);
 }
 
+/* DIR/before/{up,work/work}: what pre-repo-archive writes, below what the build does. */
+static int
+make_archive_dirs(const struct prepare_job *j, struct err *e)
+{
+	static const char *const names[] = { "before/up", "before/work/work" };
+
+	for (size_t i = 0; j->archive.n > 0 && i < ARRAY_LEN(names); i++) {
+		AUTO(free) char *path = file_join(j->dir, names[i]);
+
+		if (file_mkdirs(path, 0755, e) < 0)
+			return -1;
+		if (i == 0 && chown(path, CONTAINER_UID, CONTAINER_UID) < 0)
+			return err_set(e, ERR_SYSTEM, NULL, "cannot own %s", path);
+	}
+	return 0;
+}
+
+/* What it did to the old tree itself is of no matter any more. */
+static void
+run_forget_tree(void *p)
+{
+	struct prepare_job *j = p;
+	AUTO(free) char *tree = file_join(j->dir, "before/up/app-root/runtime/repo");
+
+	j->rc = file_remove_tree(tree, &j->e);
+}
+
 static void
 run_prepare(void *p)
 {
@@ -196,7 +227,8 @@ run_prepare(void *p)
 	}
 	filter_actions(j);
 	if (bind_storage(j, &j->e) < 0 || copy_before(j, &j->e) < 0 || make_cache(j, &j->e) < 0 ||
-	    attach_net(j, &j->e) < 0 || init_control_write(ctl, &idle, &j->e) < 0)
+	    attach_net(j, &j->e) < 0 || make_archive_dirs(j, &j->e) < 0 ||
+	    init_control_write(ctl, &idle, &j->e) < 0)
 		return;
 	j->rc = 0;
 }
@@ -239,13 +271,21 @@ finish(struct build_container *c, const char *step, int exit_code, const struct 
 	done(step, exit_code, e, arg);
 }
 
+static void on_prepared(void *p);
+
 static void
 on_run_done(const char *step, int exit_code, const struct err *e, void *arg)
 {
 	struct build_container *c = arg;
 
 	c->run = NULL;
-	finish(c, step, exit_code, e);
+	if (e != NULL || !c->is_archiving) {
+		finish(c, step, exit_code, e);
+		return;
+	}
+	c->is_archiving = false;
+	c->job = worker_submit(
+	    c->in.o->worker, run_forget_tree, on_prepared, prepare_free, STEAL(c->prepared));
 }
 
 static void
@@ -272,9 +312,13 @@ fill_spec(const struct build_container *c, struct container_spec *s)
 	s->id = xstrdup(c->id);
 	s->gear = xstrdup(g->spec.uuid);
 	s->uid_base = g->record.uid_base;
+	if (c->is_archiving)
+		str_list_copy(&s->lowers, &c->prepared->archive);
+	else if (c->prepared->archive.n > 0)
+		str_list_take(&s->lowers, file_join(in->dir, "before/up"));
 	gear_add_lowers(g, &c->prepared->codes, NULL, s);
-	s->upper = file_join(in->dir, "up");
-	s->work = file_join(in->dir, "work");
+	s->upper = file_join(in->dir, c->is_archiving ? "before/up" : "up");
+	s->work = file_join(in->dir, c->is_archiving ? "before/work" : "work");
 	s->tmp = file_join(in->dir, "tmp");
 	gear_add_binds(g, s);
 	gear_bind_services(g, NULL, s);
@@ -307,11 +351,12 @@ start_run(struct build_container *c, struct err *e)
 	const struct prepare_job *p = c->prepared;
 
 	fill_spec(c, &spec);
-	for (size_t i = 0; i < p->actions.n; i++) {
+	for (size_t i = 0; i < (c->is_archiving ? 1 : p->actions.n); i++) {
 		AUTO_FINI(str_list_fini) struct str_list argv = { 0 };
+		const char *action = c->is_archiving ? "pre-repo-archive" : p->actions.v[i];
 
-		cart_action_argv(p->web, p->actions.v[i], &argv);
-		cart_run_add(&steps, p->actions.v[i], &argv);
+		cart_action_argv(p->web, action, &argv);
+		cart_run_add(&steps, action, &argv);
 	}
 	str_list_take(&homes, file_join(c->in.gear->dir, "svc"));
 	str_list_add(&homes, spec.upper);
@@ -350,6 +395,9 @@ on_prepared(void *p)
 		finish(c, NULL, 0, &c->why);
 		return;
 	}
+	/* Here again after pre-repo-archive: the job is done a second time. */
+	c->is_archiving = j->archive.n > 0 && !j->has_archived;
+	j->has_archived = true;
 	if (j->rc == 0)
 		c->run = start_run(c, &e);
 	if (c->run == NULL)
@@ -372,6 +420,28 @@ list_before(const struct build_container_in *in, struct prepare_job *j)
 			str_list_take(&j->before, path);
 		else
 			free(path);
+	}
+}
+
+/* v2 calls pre-repo-archive before the tree is replaced: cartridges save from it what they want. */
+static void
+list_archive(const struct build_container_in *in, struct prepare_job *j)
+{
+	const struct wire_layers *l = &in->order->previous;
+	const char *const digests[] = { l->app, l->deps, l->rest };
+
+	if (j->web == NULL || j->web->cart.pinion.is_given || l->app == NULL || l->app[0] == '\0')
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(digests); i++) {
+		AUTO(free)
+		char *path = digests[i] == NULL || digests[i][0] == '\0'
+		                 ? NULL
+		                 : layer_store_path(in->o->layers, digests[i]);
+
+		if (path != NULL && file_exists(path))
+			str_list_take(&j->archive, STEAL(path));
+		else if (i == 0)
+			return; /* the tree is not here */
 	}
 }
 
@@ -411,6 +481,7 @@ build_container_start(
 	j->gear.spec.uuid = xstrdup(in->gear->spec.uuid);
 	wire_storage_list_copy(&j->gear.spec.storage, &in->gear->spec.storage);
 	list_before(in, j);
+	list_archive(in, j);
 	str_list_copy(&j->actions, &in->plan->actions);
 	c->job = worker_submit(in->o->worker, run_prepare, on_prepared, prepare_free, j);
 	return c;

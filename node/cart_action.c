@@ -127,12 +127,27 @@ cart_action_stop_argv(const struct cart_dir_entry *const *carts, size_t n, struc
 	}
 }
 
+static void
+begin_post(const struct cart_dir_entry *c, struct str_list *out)
+{
+	if (out->n > 0)
+		return;
+	str_list_add(out, runner);
+	add_acting(c, out);
+}
+
 void
 cart_action_post_deploy_argv(const struct cart_dir_entry *c, struct str_list *out)
 {
-	str_list_add(out, runner);
-	add_acting(c, out);
+	begin_post(c, out);
 	add_step(c, "post-deploy", out);
+}
+
+void
+cart_action_post_install_argv(const struct cart_dir_entry *c, struct str_list *out)
+{
+	begin_post(c, out);
+	str_list_take(out, xasprintf("+post_install:%s:%s", c->cart.name, c->cart.version));
 }
 
 /* Hooks of an action in the application's layer: ACTION, pre_ACTION, post_ACTION and the sourced

@@ -35,6 +35,8 @@ void cart_action_stop_argv(
     const struct cart_dir_entry *const *carts, size_t n, struct str_list *out);
 /* After readiness: post-deploy and its hook. */
 void cart_action_post_deploy_argv(const struct cart_dir_entry *c, struct str_list *out);
+/* Further to that: `post_install --version V` of a cartridge that was configured since. */
+void cart_action_post_install_argv(const struct cart_dir_entry *c, struct str_list *out);
 /* Is there anything for stop or post-deploy to do, given the application's layer (host path, or
  * NULL: unknown)? Saves an entry where there are neither hooks nor an action. Blocks shortly. */
 bool cart_action_is_needed(

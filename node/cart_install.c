@@ -342,6 +342,12 @@ on_sealed(void *p)
 	if (e.code == ERR_NONE) {
 		struct gear_cart_list old = i->gear->record.carts;
 
+		for (size_t k = 0; k < old.n; k++) { /* what ran meanwhile */
+			struct gear_cart *c = gear_cart_find(&j->gear, old.v[k].name);
+
+			if (c != NULL && old.v[k].is_installed)
+				c->is_installed = true;
+		}
 		i->gear->record.carts = j->gear.record.carts;
 		j->gear.record.carts = old;
 	}

@@ -16,6 +16,7 @@ enum {
 	BLOCK_BITS = 7, /* 127 addresses, as v2 */
 	BLOCK_LAST = 126,
 	GEAR_BASE = 0x7f200000, /* 127.32.0.0 */
+	FRONT_PORT = 8080,
 };
 
 static void
@@ -61,6 +62,18 @@ add(struct gear_port_list *l, const struct gear_port *p)
 	l->v[l->n++] = *p;
 }
 
+static bool
+has_mapping(const struct wire_cart_endpoint *ep, bool is_root)
+{
+	for (size_t i = 0; i < ep->mappings.n; i++) {
+		const char *path = ep->mappings.v[i].frontend;
+
+		if ((path == NULL || path[0] == '\0') == is_root)
+			return true;
+	}
+	return false;
+}
+
 static void
 add_cart(const struct cart_dir_entry *c, size_t index, uint32_t block, struct gear_port_list *out)
 {
@@ -72,7 +85,8 @@ add_cart(const struct cart_dir_entry *c, size_t index, uint32_t block, struct ge
 		struct gear_port p = { .cart = index,
 			.ep = ep,
 			.port = (int)ep->private_port,
-			.public_port = GEAR_PORTS_FIRST + (int)out->n };
+			.public_port = GEAR_PORTS_FIRST + (int)out->n,
+			.is_mapped = has_mapping(ep, false) };
 
 		if (ep->private_ip_name == NULL)
 			continue;
@@ -86,16 +100,39 @@ add_cart(const struct cart_dir_entry *c, size_t index, uint32_t block, struct ge
 	}
 }
 
+/* Of the web framework's endpoints, from first on: that of the root mapping, else one at v2's usual
+ * port, else none. */
+static void
+mark_front(struct gear_port_list *l, size_t first)
+{
+	for (size_t i = first; i < l->n; i++) {
+		if (has_mapping(l->v[i].ep, true)) {
+			l->v[i].is_front = true;
+			return;
+		}
+	}
+	for (size_t i = first; i < l->n; i++) {
+		if (l->v[i].port == FRONT_PORT) {
+			l->v[i].is_front = true;
+			return;
+		}
+	}
+}
+
 void
 gear_ports_list(const struct cart_dir_entry *const *carts, size_t n, struct gear_port_list *out)
 {
 	AUTO(free_ptr) uint32_t *blocks = xcalloc(n + 1, sizeof *blocks);
 
 	for (size_t i = 0; i < n; i++) {
+		size_t first = out->n;
+
 		if (carts[i] == NULL)
 			continue;
 		blocks[i] = block_of(carts, blocks, i);
 		add_cart(carts[i], i, blocks[i], out);
+		if (wire_cart_is_web(&carts[i]->cart))
+			mark_front(out, first);
 	}
 }
 

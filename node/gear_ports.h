@@ -3,6 +3,7 @@
  * they do not change when other cartridges come and go. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,8 @@ struct gear_port {
 	char ip[16];                         /* equal IP names of a cartridge share it */
 	int port;                            /* what the software binds */
 	int public_port;                     /* on the address of its instance, too */
+	bool is_front;  /* the web framework's, for what no other mapping takes */
+	bool is_mapped; /* some other path leads to it */
 };
 struct gear_port_list {
 	struct gear_port *v; /* owned */

@@ -55,7 +55,8 @@ struct entry {
 	bool has_come;            /* it came: prepared next */
 	struct loop_timer *retry;
 	int64_t retry_ms;
-	int cleaning; /* containers being cleaned before the end */
+	int cleaning;    /* containers being cleaned before the end */
+	bool needs_save; /* the record changed in memory */
 };
 
 struct gear_table {
@@ -591,8 +592,10 @@ step(struct entry *g)
 		set_state(g, GEAR_CONFIGURING, NULL);
 		return;
 	}
-	if (!g->gear.record.was_ready) {
-		g->gear.record.was_ready = true;
+	if (!g->gear.record.was_ready)
+		g->gear.record.was_ready = g->needs_save = true;
+	if (g->needs_save) {
+		g->needs_save = false;
 		submit(g, run_save, done_save);
 	}
 	set_state(g, GEAR_READY, NULL);
@@ -740,6 +743,22 @@ gear_table_users(const struct gear_table *t, const struct gear *gear)
 
 	(void)t;
 	return g->users;
+}
+
+void
+gear_table_installed(struct gear_table *t, struct gear *gear, const struct str_list *carts)
+{
+	struct entry *g = (struct entry *)gear;
+
+	(void)t;
+	for (size_t i = 0; i < carts->n; i++) {
+		struct gear_cart *c = gear_cart_find(gear, carts->v[i]);
+
+		if (c != NULL)
+			c->is_installed = g->needs_save = true;
+	}
+	if (g->needs_save)
+		step(g);
 }
 
 /* --- disk usage --- */

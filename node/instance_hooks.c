@@ -10,6 +10,7 @@
 #include "node/cart_store.h"
 #include "node/container.h"
 #include "node/gear.h"
+#include "node/gear_table.h"
 #include "node/instance_state.h"
 
 enum { POST_MS = 120000, RELEASE_MS = 600000, OUTPUT_MAX = 64 * 1024, TAIL_MAX = 4096 };
@@ -51,18 +52,6 @@ keep_output(struct instance *i, const struct child_end *end)
 	mem_set_str(&i->output, end->out_len == 0 ? NULL : end->out + from);
 }
 
-static const struct cart_dir_entry *
-find_web(const struct instance *i)
-{
-	const struct wire_gear_cart_list *l = &i->gear->spec.cartridges;
-
-	for (size_t k = 0; k < l->n; k++) {
-		if (l->v[k].is_web)
-			return cart_store_find(i->table->o.carts, &l->v[k]);
-	}
-	return NULL;
-}
-
 static void
 on_post_end(struct child *c, const struct child_end *end, void *arg)
 {
@@ -71,26 +60,25 @@ on_post_end(struct child *c, const struct child_end *end, void *arg)
 	i->child = NULL;
 	if (end->status == 0) {
 		child_free(c);
+		gear_table_installed(i->table->o.gears, i->gear, &i->installs);
 		instance_post_done(i);
 		return;
 	}
 	keep_output(i, end);
-	instance_fail(i, "post-deploy failed: %s", end->why);
+	instance_fail(i, "%s failed: %s",
+	    i->installs.n > 0 ? "post-deploy or post_install" : "post-deploy", end->why);
 	child_free(c);
 }
 
 bool
 instance_run_post(struct instance *i)
 {
-	AUTO_FINI(str_list_fini) struct str_list args = { 0 };
-	const struct cart_dir_entry *web;
 	struct err e = { 0 };
 
-	if (!i->needs_post || i->was_ready || (web = find_web(i)) == NULL)
+	if (i->post.n == 0 || i->was_ready)
 		return false;
 	i->step = STEP_POST;
-	cart_action_post_deploy_argv(web, &args);
-	i->child = run(i, &args, POST_MS, on_post_end, &e);
+	i->child = run(i, &i->post, POST_MS, on_post_end, &e);
 	if (i->child == NULL)
 		instance_fail(i, "post-deploy: %s", e.text);
 	return true;

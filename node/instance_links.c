@@ -123,7 +123,7 @@ target_of(const struct look *l, const struct app_gear *g, const struct gear_port
 static bool
 is_front(const struct app_gear *g, const struct gear_port *p)
 {
-	return cart_of(g, p)->is_web && p->port == NET_PORT;
+	return cart_of(g, p)->is_web && p->is_front;
 }
 
 static void
@@ -165,7 +165,7 @@ links_of(const struct look *l, const struct instance *i, const char *address, st
 
 			link_port(l, i, g, p, out);
 			if (is_own && acts && !is_front(g, p) &&
-			    (c->is_service || g->gear->spec.is_scalable))
+			    (c->is_service || p->is_mapped || g->gear->spec.is_scalable))
 				net_nat_in(
 				    out, address, p->public_port, p->ip, p->port, c->is_service);
 		}
@@ -204,6 +204,33 @@ instance_links_addons(const struct instance *i, struct str_list *out)
 			str_list_take(out, xasprintf("%s:%d", p->ip, p->port));
 	}
 	look_fini(&l);
+}
+
+bool
+instance_links_front(const struct instance *i, char ip[16], int *port)
+{
+	struct look l = { .app = i->spec.app_id };
+	bool is_stock = true;
+
+	if (i->spec.kind != WIRE_INSTANCE_WEB)
+		return false;
+	add_gear(&l, i->table, i->spec.gear);
+	for (size_t k = 0; l.gears_n > 0 && k < l.gears[0].ports.n; k++) {
+		const struct gear_port *p = &l.gears[0].ports.v[k];
+
+		if (!is_front(&l.gears[0], p))
+			continue;
+		*port = p->port;
+		memcpy(ip, p->ip, sizeof p->ip);
+	}
+	for (size_t k = 0; l.gears_n > 0 && k < l.gears[0].gear->spec.cartridges.n; k++) {
+		const struct cart_dir_entry *c = l.gears[0].carts[k];
+
+		if (c != NULL && wire_cart_is_web(&c->cart))
+			is_stock = c->cart.pinion.is_given;
+	}
+	look_fini(&l);
+	return !is_stock;
 }
 
 /* --- setting them --- */

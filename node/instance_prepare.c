@@ -49,7 +49,7 @@ struct prepare_job {
 	struct net_link link;
 	struct container_spec container;
 	struct str_list env;
-	bool needs_post;
+	struct str_list post, installs; /* as of struct instance */
 	struct err e;
 };
 
@@ -64,6 +64,8 @@ free_prepare(void *take_job)
 	free(j->gear.dir);
 	container_spec_fini(&j->container);
 	str_list_fini(&j->env);
+	str_list_fini(&j->post);
+	str_list_fini(&j->installs);
 	free(j);
 }
 
@@ -283,23 +285,34 @@ fill_container(struct prepare_job *j, const struct str_list *code, const char *d
 	return 0;
 }
 
-/* post-deploy runs once for a deployment in an instance: before it first serves. */
-static bool
-needs_post(const struct prepare_job *j, const struct cart_dir_entry *const *carts)
+/* Before it first serves: post-deploy, once for a deployment in an instance, and post_install of
+ * cartridges that were configured since. */
+static void
+list_post(struct prepare_job *j, const struct cart_dir_entry *const *carts)
 {
+	AUTO(free_ptr)
+	const struct cart_dir_entry **own = xcalloc(j->gear.spec.cartridges.n + 1, sizeof *own);
+	size_t n = acting_carts(j, carts, own);
 	AUTO(free) char *app = NULL;
 
-	if (j->was_ready || j->is_releasing || is_service(j) || is_worker(j) ||
-	    j->spec.kind == WIRE_INSTANCE_RUN)
-		return false;
+	if (j->was_ready || j->is_releasing ||
+	    (j->spec.kind != WIRE_INSTANCE_WEB && !is_service(j)))
+		return;
 	if (j->spec.layers.app != NULL && j->spec.layers.app[0] != '\0')
 		app = node_dirs_layer(j->o.dirs, j->spec.layers.app);
-	for (size_t i = 0; i < j->gear.spec.cartridges.n; i++) {
-		if (j->gear.spec.cartridges.v[i].is_web &&
-		    cart_action_is_needed(carts[i], app, "post-deploy"))
-			return true;
+	for (size_t i = 0; i < n; i++) {
+		if (wire_cart_is_web(&own[i]->cart) &&
+		    cart_action_is_needed(own[i], app, "post-deploy"))
+			cart_action_post_deploy_argv(own[i], &j->post);
 	}
-	return false;
+	for (size_t i = 0; i < n; i++) {
+		const struct gear_cart *c = gear_cart_find(&j->gear, own[i]->cart.name);
+
+		if (c == NULL || c->is_installed)
+			continue;
+		cart_action_post_install_argv(own[i], &j->post);
+		str_list_add(&j->installs, c->name);
+	}
 }
 
 static int
@@ -325,7 +338,7 @@ prepare_all(struct prepare_job *j)
 	give_resolver(j);
 	if (find_code(j, carts, &code, &j->e) < 0 || fill_container(j, &code, dir, ctl, &j->e) < 0)
 		return -1;
-	j->needs_post = needs_post(j, carts);
+	list_post(j, carts);
 	return write_settings(j, carts, ctl, &j->e);
 }
 
@@ -349,9 +362,13 @@ done_prepare(void *job)
 	i->link = j->link;
 	i->limits = j->container.limits;
 	i->was_ready = i->was_ready || j->was_ready;
-	i->needs_post = j->needs_post;
+	str_list_fini(&i->post);
+	str_list_fini(&i->installs);
+	i->post = j->post;
+	i->installs = j->installs;
+	j->post = j->installs = (struct str_list){ 0 };
 	str_list_fini(&i->env);
-	if (j->needs_post || j->is_releasing) {
+	if (i->post.n > 0 || j->is_releasing) {
 		i->env = j->env;
 		j->env = (struct str_list){ 0 };
 	}

@@ -27,7 +27,7 @@ enum {
 	SLOW_AFTER_MS = 5000,
 	OTHER_PORT_MS = 400, /* how long $PORT may still come up when another listens */
 	CONNECT_MS = 500,
-	SCRIPT_MS = 3000,     /* a service's script may run on for so long once the port is open */
+	SCRIPT_MS = 3000,     /* a script may run on for so long once the port is open */
 	HEALTH_MS = 10000,    /* one request */
 	HEALTH_BAD_MS = 8000, /* wrong answers for that long: it will not get better */
 };
@@ -43,12 +43,13 @@ struct probe_job {
 	char forward_loopback[46];
 	bool is_strict; /* only $PORT will do, yet; of a service: its script must have ended */
 	bool is_service;
-	char service_ip[16]; /* of a service: its first endpoint; port 0: it has none */
+	bool waits;          /* until the start script has ended */
+	char service_ip[16]; /* its first endpoint, or that of the web; port 0: it has none */
 	int service_port;
 	struct str_list addons; /* of a web instance: "IP:PORT" where others listen than the web */
 	/* out */
 	struct init_status init;
-	bool has_init, has_other, is_connected;
+	bool has_init, has_other, is_open, is_connected;
 	int v6_port;
 	struct err e;
 };
@@ -128,6 +129,17 @@ leave_out_addons(const struct probe_job *j, struct listeners *l)
 	l->n = n;
 }
 
+/* Where the application listens: where its cartridge says, else anywhere. */
+static const struct listener_addr *
+pick(const struct probe_job *j, const struct listeners *l)
+{
+	for (size_t k = 0; k < l->n && j->service_port != 0; k++) {
+		if (l->v[k].port == j->service_port && strcmp(l->v[k].address, j->service_ip) == 0)
+			return &l->v[k];
+	}
+	return listeners_pick(l, NET_PORT);
+}
+
 static void
 run_probe(void *job)
 {
@@ -144,7 +156,7 @@ run_probe(void *job)
 		return;
 	}
 	leave_out_addons(j, &l);
-	a = listeners_pick(&l, NET_PORT);
+	a = pick(j, &l);
 	if (a == NULL) {
 		a = listeners_unreachable(&l);
 		j->v6_port = a == NULL ? 0 : a->port;
@@ -154,8 +166,11 @@ run_probe(void *job)
 		j->has_other = true;
 		return;
 	}
-	if (forward(j, a, &j->e) == 0)
-		j->is_connected = can_connect(j->address);
+	if (forward(j, a, &j->e) != 0)
+		return;
+	j->is_open = can_connect(j->address);
+	/* A start that leaves a daemon is done when its script is: hooks may follow. */
+	j->is_connected = j->is_open && (!j->waits || (j->has_init && j->init.start_ended));
 }
 
 static void on_timer(void *arg);
@@ -261,6 +276,8 @@ done_probe(void *job)
 	i->forward_port = j->forward_port;
 	i->v6_port = j->v6_port;
 	memcpy(i->forward_loopback, j->forward_loopback, sizeof i->forward_loopback);
+	if (j->is_open && i->open_ms == 0)
+		i->open_ms = loop_now_ms();
 	if (j->has_other && i->other_port_ms == 0)
 		i->other_port_ms = loop_now_ms();
 	if (j->e.code != ERR_NONE)
@@ -308,6 +325,8 @@ look(struct instance *i)
 	} else {
 		instance_links_addons(i, &j->addons);
 	}
+	j->waits = !j->is_service && instance_links_front(i, j->service_ip, &j->service_port) &&
+	           (i->open_ms == 0 || loop_now_ms() - i->open_ms < SCRIPT_MS);
 	memcpy(j->address, i->link.address, sizeof j->address);
 	memcpy(j->forward_loopback, i->forward_loopback, sizeof j->forward_loopback);
 	i->job = worker_submit(i->table->o.worker, run_probe, done_probe, free_probe, j);
@@ -330,6 +349,7 @@ instance_probe(struct instance *i)
 	i->v6_port = 0;
 	i->forward_loopback[0] = '\0';
 	i->other_port_ms = 0;
+	i->open_ms = 0;
 	i->health_bad_ms = 0;
 	i->health_status = 0;
 	look(i);

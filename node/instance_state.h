@@ -55,7 +55,6 @@ struct instance {
 	bool has_remains;          /* something of it may be there */
 	bool has_ended;            /* PID 1 ended while a job was under way */
 	bool is_late;              /* the start limit passed while a job was under way */
-	bool needs_post;           /* there is something for post-deploy to do */
 	bool was_adopted;          /* runs since before this daemon */
 	struct wire_limits limits; /* in force in its container */
 	bool must_check;           /* an earlier daemon may have left something of it */
@@ -70,6 +69,8 @@ struct instance {
 	struct http_call *call;
 	struct layer_fetch *fetch;
 	struct str_list env;      /* of hooks and the release command, until it is ready */
+	struct str_list post;     /* argv of what is to run before it serves; empty: nothing */
+	struct str_list installs; /* cartridges whose post_install is in it */
 	struct loop_timer *timer; /* of the step */
 	struct loop_timer *limit; /* start timeout */
 	int64_t begun_ms;         /* monotonic: start of this run */
@@ -78,6 +79,7 @@ struct instance {
 	int64_t ready_ms;
 	int64_t backoff_ms;
 	int64_t probe_ms; /* interval */
+	int64_t open_ms;  /* since when its endpoint answers; 0: it does not */
 	int forward_port; /* what NAT leads to now; 0: not set */
 	char forward_loopback[46];
 	int v6_port;           /* it listens there on ::1 alone, out of reach; 0: no */
@@ -126,6 +128,9 @@ void instance_log_collected(struct instance *i, const struct init_status *in,
 int instance_links_endpoint(const struct instance *i, char ip[16]);
 /* "IP:PORT" of the endpoints of all cartridges but the web framework; appended. */
 void instance_links_addons(const struct instance *i, struct str_list *out);
+/* Of a web instance: where its cartridge says that it listens, when it says so. Does its start end
+ * once all runs? Stock servers stay in the foreground. */
+bool instance_links_front(const struct instance *i, char ip[16], int *port);
 void instance_links_update(struct instance *i);  /* of this one, when it has a network */
 void instance_links_changed(struct instance *i); /* its state has: of all of the application */
 /* instance_limits.c: a ready one gets its gear's limits, when those it has are others. false: they

@@ -33,6 +33,8 @@ free_instance(void *p)
 	codec_fini(&wire_instance_codec, &i->spec);
 	codec_fini(&wire_instance_status_codec, &i->status);
 	str_list_fini(&i->env);
+	str_list_fini(&i->post);
+	str_list_fini(&i->installs);
 	free(i->output);
 	free(i);
 }
