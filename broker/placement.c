@@ -21,6 +21,8 @@ struct pick {
 	char *best;         /* owned */
 	struct count best_count;
 	bool any_alive;
+	char *
+	    lack; /* why a living node cannot run the cartridge, owned; NULL: it can, or has none */
 };
 
 /* Counts a gear record under its node: /gear/NODE/UUID. */
@@ -52,6 +54,19 @@ is_better(const struct count *a, const struct count *b)
 	return a->gears < b->gears;
 }
 
+/* What this node says of a cartridge that it cannot run. */
+static void
+note_lack(struct pick *p, const struct str_list *lacks)
+{
+	size_t n = strlen(p->need->cartridge);
+
+	for (size_t i = 0; i < lacks->n; i++) {
+		if (strncmp(lacks->v[i], p->need->cartridge, n) == 0 && lacks->v[i][n] == ':')
+			mem_set_str(
+			    &p->lack, lacks->v[i] + n + 1 + strspn(lacks->v[i] + n + 1, " "));
+	}
+}
+
 static bool
 consider(const char *key, int64_t rev, void *rec, void *arg)
 {
@@ -68,8 +83,10 @@ consider(const char *key, int64_t rev, void *rec, void *arg)
 	if (n->facts.disk_free_mb > 0 && n->facts.disk_free_mb < p->need->disk_mb)
 		return true;
 	if (p->need->cartridge != NULL && n->facts.cartridges.n > 0 &&
-	    !str_list_has(&n->facts.cartridges, p->need->cartridge))
+	    !str_list_has(&n->facts.cartridges, p->need->cartridge)) {
+		note_lack(p, &n->facts.lacks);
 		return true;
+	}
 	if (c == NULL)
 		c = &none;
 	if (p->best != NULL && !is_better(c, &p->best_count))
@@ -90,10 +107,15 @@ placement_pick(const struct broker *b, const struct placement_need *need, struct
 	if (p.best == NULL && !p.any_alive)
 		(void)err_set(e, ERR_BUSY, NULL,
 		    "No nodes are available: none is connected. Start pinion-node and try again.");
+	else if (p.best == NULL && p.lack != NULL)
+		(void)err_set(e, ERR_BUSY, "cartridge",
+		    "No node can run the cartridge %s: %.300s (on the node).", need->cartridge,
+		    p.lack);
 	else if (p.best == NULL)
 		(void)err_set(e, ERR_BUSY, NULL,
 		    "No nodes are available that have the cartridge %s and %lld MB of free disk.",
 		    need->cartridge == NULL ? "asked for" : need->cartridge,
 		    (long long)need->disk_mb);
+	free(p.lack);
 	return p.best;
 }

@@ -16,6 +16,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
 #include "lib/cart/cart_dir.h"
+#include "lib/cart/cart_needs.h"
 #include "lib/loop/worker.h"
 #include "node/cart_code.h"
 #include "node/cart_files.h"
@@ -291,6 +292,11 @@ run_prepare(void *p)
 	struct install_job *j = p;
 	const char *id = strrchr(j->dir, '/') + 1;
 
+	if (j->kind == CART_INSTALL && cart_needs_check(&j->cart->cart, &j->e) < 0) {
+		(void)err_wrap(
+		    &j->e, "this node cannot run %s %s", j->cart->cart.name, j->cart->cart.version);
+		return;
+	}
 	if (prepare(j, id, &j->e) < 0 || !j->only_files)
 		return;
 	run_discard(j);

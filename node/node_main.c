@@ -16,6 +16,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/where.h"
 #include "lib/cart/cart_dir.h"
+#include "lib/cart/cart_needs.h"
 #include "lib/http/http_client.h"
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
@@ -102,7 +103,13 @@ fill_facts(struct wire_node_facts *out, void *arg)
 	for (size_t i = 0; i < cart_dir_count(d->carts); i++) {
 		const struct cart_dir_entry *c = cart_dir_at(d->carts, i);
 
-		str_list_take(&out->cartridges, xasprintf("%s-%s", c->cart.name, c->cart.version));
+		AUTO(free) char *name = xasprintf("%s-%s", c->cart.name, c->cart.version);
+		struct err e = { 0 };
+
+		if (cart_needs_check(&c->cart, &e) == 0)
+			str_list_take(&out->cartridges, STEAL(name));
+		else
+			str_list_take(&out->lacks, xasprintf("%s: %s", name, e.text));
 	}
 }
 

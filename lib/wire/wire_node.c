@@ -87,6 +87,7 @@ static const struct codec_field facts_fields[] = {
 	CODEC_INT(struct wire_node_facts, memory_mb, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_node_facts, disk_free_mb, 0, INT64_MAX, 0),
 	CODEC_STRS(struct wire_node_facts, cartridges, CARTRIDGES_MAX, 0),
+	CODEC_STRS(struct wire_node_facts, lacks, CARTRIDGES_MAX, CODEC_OMIT_NULL),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_node_facts, struct wire_node_facts, facts_fields)

@@ -74,5 +74,6 @@ struct wire_node_facts {
 	int64_t memory_mb;
 	int64_t disk_free_mb;
 	struct str_list cartridges; /* "nodejs-20" it can run */
+	struct str_list lacks; /* "ruby-3.1: /usr/bin/puma is missing: install …" it cannot */
 };
 DECLARE_CODEC(wire_node_facts, struct wire_node_facts)

@@ -153,5 +153,25 @@ def make_programs(w):
     a.deploy({"Makefile": "x: x.cc\n\t$(CXX) -o $@ x.cc\n\t./x > a.txt\n", "x.cc": cpp, "Procfile": "web: python3 -m http.server $PORT\n"}, "made by g++", "/a.txt")
 
 
+def a_runtime_that_is_missing(w):
+    """A cartridge whose programs this stack lacks is no cartridge of this node, and says which package."""
+    carts = w.root + "/carts"
+    shutil.copytree(SRC + "/cartridges", carts)
+    m = f"{carts}/ruby/metadata/manifest.yml"
+    text = open(m).read().replace("/usr/bin/puma: puma", "/usr/bin/no-such-server: no-such-package")
+    open(m, "w").write(text)
+    w.cartridges = carts
+    world(w)
+    a = App(w, "ruby")
+    w.wait_gear(a.gear, "failed")
+    reason = w.broker.gears[a.gear]["reason"]
+    assert "cannot run ruby 3.1" in reason and "install the Debian package no-such-package" in reason, reason
+    facts = w.broker.facts
+    assert "perl-5.36" in facts["cartridges"] and "ruby-3.1" not in facts["cartridges"], facts
+    assert facts["lacks"] == ["ruby-3.1: /usr/bin/no-such-server is missing: install the Debian package no-such-package"], facts
+    w.remove_gear(a.gear)
+
+
 if __name__ == "__main__":
-    run_tests([templates, php_by_fpm, ruby_gems, ruby_without_the_gem, perl_applications, perl_modules, war, jar, go_modules, make_programs])
+    run_tests([templates, php_by_fpm, ruby_gems, ruby_without_the_gem, perl_applications, perl_modules, war, jar, go_modules, make_programs,
+               a_runtime_that_is_missing])

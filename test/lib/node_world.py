@@ -34,7 +34,7 @@ class Broker:
         self.path, self.revision, self.records = path, 1, {}
         self.lock, self.feeds = threading.Lock(), []
         self.instances, self.gears, self.reports, self.log = {}, {}, 0, []
-        self.server = None
+        self.server, self.facts = None, {}
         self.start()
 
     def start(self):
@@ -62,6 +62,8 @@ class Broker:
                         return broker.feed(self.wfile, target)
                     if target == "/internal/node/report":
                         broker.report(json.loads(body))
+                    if target == "/internal/node/hello":
+                        broker.facts = json.loads(body)
                     self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
         if os.path.exists(self.path):
