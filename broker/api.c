@@ -104,6 +104,7 @@ scope_allows(const struct api_call *c)
 	switch (c->route->scope) {
 	case API_SCOPE_OPEN:
 	case API_SCOPE_OBJECT:
+	case API_SCOPE_RAW:
 		return true;
 	case API_SCOPE_USERINFO:
 		return access_has_scope(&c->who, "userinfo") || access_has_scope(&c->who, "read");
@@ -172,6 +173,16 @@ on_body(struct http_req *r, struct str body, const struct err *body_e, void *arg
 static void
 read_body(struct api_call *c)
 {
+	if (c->route->scope == API_SCOPE_RAW) {
+		run(c);
+		return;
+	}
+	if (http_req_length(c->req) > API_PARAM_BODY_MAX) {
+		api_fail(c, 413, 1, NULL,
+		    "The request body has %" PRId64 " bytes; at most %d are accepted.",
+		    http_req_length(c->req), API_PARAM_BODY_MAX);
+		return;
+	}
 	http_req_read_all(c->req, API_PARAM_BODY_MAX, on_body, c);
 }
 
@@ -286,12 +297,6 @@ api_handle(struct broker *b, struct http_req *r)
 	}
 	c = call_new(b, r);
 	http_req_on_close(r, on_close, c);
-	if (http_req_length(r) > API_PARAM_BODY_MAX) {
-		api_fail(c, 413, 1, NULL,
-		    "The request body has %" PRId64 " bytes; at most %d are accepted.",
-		    http_req_length(r), API_PARAM_BODY_MAX);
-		return;
-	}
 	if (read_head(c))
 		authenticate(c);
 }

@@ -78,6 +78,10 @@ void api_env_show(struct api_call *c);
 void api_env_update(struct api_call *c);
 void api_env_delete(struct api_call *c);
 
+/* api_snapshot.c */
+void api_snapshot_save(struct api_call *c);
+void api_snapshot_restore(struct api_call *c);
+
 /* api_storage.c */
 void api_storage_list(struct api_call *c);
 void api_storage_add(struct api_call *c);

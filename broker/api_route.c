@@ -113,6 +113,8 @@ static const struct api_route routes[] = {
 	{ "GET", "APP/storage", API_SCOPE_OBJECT, api_storage_list },
 	{ "POST", "APP/storage", API_SCOPE_OBJECT, api_storage_add },
 	{ "DELETE", "APP/storage", API_SCOPE_OBJECT, api_storage_remove },
+	{ "GET", "APP/snapshot", API_SCOPE_OBJECT, api_snapshot_save },
+	{ "PUT", "APP/snapshot", API_SCOPE_RAW, api_snapshot_restore },
 };
 
 static const char *const app_forms[] = {

@@ -62,3 +62,6 @@ struct repo_ask *repo_resolve(
  * ERR_INVALID (initial_git_url): scheme refused, not reachable, empty. */
 void repo_import(
     struct repo_store *rs, const char *app_id, const char *url, repo_resolve_fn *fn, void *arg);
+/* The same from a bare repository on disk, whose configuration is ours. */
+void repo_import_dir(struct repo_store *rs, const char *app_id, const char *git_dir,
+    repo_resolve_fn *fn, void *arg);

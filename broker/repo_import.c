@@ -32,6 +32,7 @@ struct repo_import {
 	repo_resolve_fn *fn;
 	void *arg;
 	char *app_id, *url, *want; /* want: after '#', or NULL */
+	bool is_local;             /* url is a directory of ours */
 	char *git_dir;
 	char *head; /* of the remote: refs/heads/… */
 	struct child *child;
@@ -116,7 +117,7 @@ run(struct repo_import *im, const char *const *argv, int64_t timeout_ms, child_e
 
 	for (; base[n] != NULL && n < 30; n++)
 		env[n] = base[n];
-	env[n] = "GIT_ALLOW_PROTOCOL=http:https:git";
+	env[n] = im->is_local ? "GIT_ALLOW_PROTOCOL=file" : "GIT_ALLOW_PROTOCOL=http:https:git";
 	child_free(STEAL(im->child));
 	im->child = child_start(repo_store_loop(im->rs),
 	    &(struct child_opts){ .argv = argv,
@@ -292,7 +293,7 @@ on_repo(const char *git_dir, const struct err *e, void *arg)
 		return;
 	}
 	im->git_dir = xstrdup(git_dir);
-	if (im->e.code != ERR_NONE || check_url(im->url, &im->e) < 0 ||
+	if (im->e.code != ERR_NONE || (!im->is_local && check_url(im->url, &im->e) < 0) ||
 	    run(im, argv, LOOK_TIMEOUT_MS, on_listed) < 0)
 		finish(im, -1);
 }
@@ -310,5 +311,20 @@ repo_import(
 		.app_id = xstrdup(app_id),
 		.url = xstrndup(base.p, base.n),
 		.want = want.p == NULL || want.n == 0 ? NULL : xstrndup(want.p, want.n) };
+	im->ask = repo_open(rs, app_id, on_repo, im);
+}
+
+void
+repo_import_dir(
+    struct repo_store *rs, const char *app_id, const char *git_dir, repo_resolve_fn *fn, void *arg)
+{
+	struct repo_import *im = xcalloc(1, sizeof *im);
+
+	*im = (struct repo_import){ .rs = rs,
+		.fn = fn,
+		.arg = arg,
+		.app_id = xstrdup(app_id),
+		.url = xstrdup(git_dir),
+		.is_local = true };
 	im->ask = repo_open(rs, app_id, on_repo, im);
 }

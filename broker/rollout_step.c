@@ -465,6 +465,23 @@ plan_steady(struct rollout_step *st, const struct gears *gears, const struct wir
 	st->is_settled = st->t == NULL && ready_n == gears->n && gears->n > 0;
 }
 
+/* A restore works on the data: nothing else may, and requests wait. */
+static void
+plan_held(struct rollout_step *st)
+{
+	for (size_t k = 0; k < st->v->instances_n; k++) {
+		const struct app_view_instance *i = st->v->instances[k];
+
+		if (i->rec.spec.kind != WIRE_INSTANCE_SERVICE && is_live(i))
+			rollout_step_retire(st, i);
+	}
+	if (route_plan_put(st->b, rollout_step_txn(st), &st->app, WIRE_ROUTE_PARKED, NULL, 0))
+		st->waits_for_router = true;
+	if (store_txn_count(st->t) == 0)
+		store_txn_free(STEAL(st->t));
+	rollout_step_again(st, st->app.spec.held_ms - st->now_ms);
+}
+
 static void
 plan_running(struct rollout_step *st)
 {
@@ -555,7 +572,13 @@ rollout_step_plan(struct rollout_step *st)
 	if (st->t != NULL)
 		return;
 	connect_plan(st);
-	if (st->t != NULL || rollout_cart_waits(st))
+	if (st->t != NULL)
+		return;
+	if (st->app.spec.running && st->app.spec.held_ms > st->now_ms) {
+		plan_held(st);
+		return;
+	}
+	if (rollout_cart_waits(st))
 		return;
 	if (!st->app.spec.running)
 		plan_idle(st, true);

@@ -1,9 +1,12 @@
 #include "cli/api_client.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/output.h"
+#include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
 #include "lib/http/http_client.h"
@@ -234,4 +237,110 @@ api_stream(
 		return -1;
 	}
 	return 0;
+}
+
+/* --- bytes --- */
+
+struct bytes {
+	struct answer answer; /* of an upload */
+	int fd;
+	struct err e;
+};
+
+static bool
+on_bytes(struct http_call *c, const char *p, size_t n, void *arg)
+{
+	struct bytes *b = arg;
+
+	(void)c;
+	if (b->e.code == ERR_NONE && file_write_all(b->fd, p, n, &b->e) < 0)
+		return true; /* kept in b->e */
+	return true;
+}
+
+int
+api_download(const struct cmd_line *l, const char *path, int fd, struct err *e)
+{
+	AUTO_FINI(api_login_fini) struct api_login login = { 0 };
+	AUTO_FINI(api_reply_fini) struct api_reply refused = { 0 };
+	AUTO_FINI(buf_fini) struct buf rest = { 0 };
+	struct bytes b = { .fd = fd };
+
+	if (api_login_load(&login, e) < 0)
+		return -1;
+	AUTO(free) char *url = xasprintf("%s/broker/rest/%s", login.url, path);
+	struct http_call_opts o = { .url = url, .bearer = login.token, .on_data = on_bytes };
+	int status = http_call_wait(&o, &rest, &b, e);
+
+	if (status < 0)
+		return err_wrap(e, "the download from %s", login.url);
+	if (status != 200)
+		return take_envelope(l, status, &rest, &refused, e);
+	if (b.e.code != ERR_NONE) {
+		*e = b.e;
+		return -1;
+	}
+	return 0;
+}
+
+static ssize_t
+read_bytes(struct http_call *c, char *p, size_t n, void *arg)
+{
+	struct bytes *b = arg;
+	ssize_t got;
+
+	(void)c;
+	do
+		got = read(b->fd, p, n);
+	while (got < 0 && errno == EINTR);
+	if (got >= 0)
+		return got;
+	(void)err_set(&b->e, ERR_SYSTEM, NULL, "read the file");
+	return HTTP_CALL_ABORT;
+}
+
+static bool
+on_upload_data(struct http_call *c, const char *p, size_t n, void *arg)
+{
+	struct bytes *b = arg;
+
+	return on_answer_data(c, p, n, &b->answer);
+}
+
+int
+api_upload(const struct cmd_line *l, const char *path, int fd, struct api_reply *out, struct err *e)
+{
+	static const char *const headers[] = {
+		"Accept: application/x-ndjson, application/json;version=1.7;nolinks",
+		"Content-Type: application/octet-stream", "Expect:", NULL
+	};
+	AUTO_FINI(api_login_fini) struct api_login login = { 0 };
+	AUTO_FINI(buf_fini) struct buf rest = { 0 };
+	struct bytes b = { .fd = fd, .answer = { .line = l } };
+	int rc = -1, status;
+
+	if (api_login_load(&login, e) < 0)
+		return -1;
+	AUTO(free) char *url = xasprintf("%s/broker/rest/%s", login.url, path);
+	struct http_call_opts o = { .method = "PUT",
+		.url = url,
+		.bearer = login.token,
+		.headers = headers,
+		.read = read_bytes,
+		.on_data = on_upload_data };
+
+	status = http_call_wait(&o, &rest, &b, e);
+	if (status < 0 && b.e.code != ERR_NONE)
+		*e = b.e;
+	else if (status < 0)
+		(void)err_wrap(e, "the upload to %s", login.url);
+	else if (b.answer.e.code != ERR_NONE)
+		*e = b.answer.e;
+	else {
+		if (b.answer.lines.n > 0)
+			buf_add(&b.answer.envelope, b.answer.lines.p, b.answer.lines.n);
+		rc = take_envelope(l, status, rest.n > 0 ? &rest : &b.answer.envelope, out, e);
+	}
+	answer_fini(&b.answer);
+	return rc;
 }

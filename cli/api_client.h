@@ -40,6 +40,11 @@ typedef void api_line_fn(struct str line, void *arg);
 int api_stream(const struct cmd_line *l, const char *path, api_line_fn *on_line, void *arg,
     struct err *e) MUST_CHECK;
 
+/* GET of bytes into fd; PUT of fd's bytes to its end, with progress and envelope as api_call. */
+int api_download(const struct cmd_line *l, const char *path, int fd, struct err *e) MUST_CHECK;
+int api_upload(const struct cmd_line *l, const char *path, int fd, struct api_reply *out,
+    struct err *e) MUST_CHECK;
+
 /* "domain/D/application/A" of the application that the command means: the argument NAME or
  * DOMAIN/NAME, else --app, else the git remote of the directory one stands in. Caller owns; NULL:
  * the error says how to name it. */

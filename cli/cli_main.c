@@ -14,6 +14,7 @@ main(int argc, char **argv)
 		cmd_cart_table,
 		cmd_env_table,
 		cmd_storage_table,
+		cmd_snapshot_table,
 		cmd_git_table,
 		cmd_log_table,
 		cmd_process_table,

@@ -26,6 +26,7 @@
 #include "node/gear_storage.h"
 #include "node/limits.h"
 #include "node/node_dirs.h"
+#include "node/snapshot_swap.h"
 #include "node/volume.h"
 
 enum {
@@ -169,7 +170,7 @@ struct gear_job {
 	struct entry *owner; /* done only */
 	struct gear_table_opts o;
 	struct gear gear; /* spec and record copied, dir owned */
-	bool writes_env;
+	bool writes_env, is_first; /* since the start of the daemon */
 	bool is_alive; /* its volume was mounted before: since before this daemon, or by it */
 	bool has_come; /* the volume is there, from another node */
 	struct err e;
@@ -195,6 +196,7 @@ submit(struct entry *g, worker_fn *run, worker_fn *done)
 	j->o = g->table->o;
 	j->gear.dir = xstrdup(g->gear.dir);
 	j->writes_env = g->needs_env;
+	j->is_first = !g->is_mounted;
 	j->has_come = g->has_come;
 	codec_copy(&wire_gear_codec, &j->gear.spec, &g->gear.spec);
 	codec_copy(&gear_record_codec, &j->gear.record, &g->gear.record);
@@ -305,6 +307,8 @@ run_prepare(void *job)
 		 */
 		if (rc == 0 && !is_mounted && gear_sweep_bases(&j->gear, &j->e) < 0)
 			rc = -1;
+		if (rc == 0 && j->is_first)
+			rc = snapshot_swap_recover(j->gear.dir, &j->e);
 	} else {
 		/* The record comes first, so that the range is taken and the volume has an owner.
 		 */

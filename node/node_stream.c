@@ -26,11 +26,13 @@
 #include "node/net.h"
 #include "node/node_dirs.h"
 #include "node/node_sync.h"
+#include "node/snapshot.h"
 #include "node/tree_stream.h"
 
 enum { SOCKET_MODE = 0666, LINES_DEFAULT = 100 }; /* the directory and the token keep others out */
 
 struct node_stream {
+	struct snapshots *snapshots;
 	struct node_stream_opts o;
 	struct http_server *server;
 	struct gear_exec *exec;
@@ -473,6 +475,36 @@ handle_cron(struct node_stream *s, struct http_req *r, const char *name)
 	    r, 404, "There are minutely, hourly, daily, weekly, monthly; not %s.\n", name);
 }
 
+static void
+handle_save(struct node_stream *s, struct http_req *r, const char *uuid)
+{
+	snapshot_handle_save(s->snapshots, r, uuid);
+}
+
+static void
+handle_restore(struct node_stream *s, struct http_req *r, const char *uuid)
+{
+	snapshot_handle_restore(s->snapshots, r, uuid);
+}
+
+static void
+handle_restored_git(struct node_stream *s, struct http_req *r, const char *uuid)
+{
+	snapshot_handle_git(s->snapshots, r, uuid);
+}
+
+static void
+handle_restore_commit(struct node_stream *s, struct http_req *r, const char *uuid)
+{
+	snapshot_handle_commit(s->snapshots, r, uuid);
+}
+
+static void
+handle_restore_discard(struct node_stream *s, struct http_req *r, const char *uuid)
+{
+	snapshot_handle_discard(s->snapshots, r, uuid);
+}
+
 /* What is served: a path, or with ends the two sides of a name, which the handler gets. */
 static const struct {
 	const char *method, *path, *end; /* end NULL: no name in it */
@@ -484,6 +516,11 @@ static const struct {
 	{ "POST", "/v1/gears/", "/exec", handle_exec },
 	{ "POST", "/v1/gears/", "/port", handle_port },
 	{ "GET", "/v1/gears/", "/volume", handle_volume },
+	{ "POST", "/v1/gears/", "/snapshot", handle_save },
+	{ "POST", "/v1/gears/", "/restore", handle_restore },
+	{ "GET", "/v1/gears/", "/restore/git", handle_restored_git },
+	{ "POST", "/v1/gears/", "/restore/commit", handle_restore_commit },
+	{ "DELETE", "/v1/gears/", "/restore", handle_restore_discard },
 	{ "GET", "/v1/layers/", "", handle_layer },
 	{ "POST", "/v1/cron/", "", handle_cron },
 	{ "GET", "/v1/status", NULL, handle_status },
@@ -543,8 +580,20 @@ node_stream_open(const struct node_stream_opts *o, const char *address, struct e
 		.net = o->net,
 	};
 
+	const struct snapshots_opts saves = {
+		.act = { .loop = o->loop,
+		    .gears = o->gears,
+		    .instances = o->instances,
+		    .carts = o->carts },
+		.worker = o->worker,
+		.dirs = o->dirs,
+	};
+
 	s->o = *o;
 	s->exec = gear_exec_new(&exec);
+	s->snapshots = snapshots_new(&saves, e);
+	if (s->snapshots == NULL)
+		return NULL;
 	s->server = http_server_new(o->loop, &opts, on_request, s);
 	return http_server_listen(s->server, address, SOCKET_MODE, e) < 0 ? NULL : STEAL(s);
 }
@@ -554,8 +603,10 @@ node_stream_close(struct node_stream *take_s)
 {
 	if (take_s == NULL)
 		return;
-	http_server_free(take_s->server);
+	if (take_s->server != NULL)
+		http_server_free(take_s->server);
 	gear_exec_free(take_s->exec);
+	snapshots_free(take_s->snapshots);
 	free(take_s);
 }
 

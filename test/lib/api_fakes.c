@@ -14,8 +14,10 @@
 #include "broker/quota.h"
 #include "broker/record.h"
 #include "broker/repo.h"
+#include "broker/restore.h"
 #include "broker/rollout.h"
 #include "broker/router_link.h"
+#include "broker/app_snapshot.h"
 #include "lib/base/mem.h"
 #include "lib/loop/loop.h"
 #include "lib/store/store_key.h"
@@ -390,4 +392,61 @@ repo_import(
 	(void)app_id;
 	*a = (struct ask){ fn, arg, strstr(url, "missing") == NULL };
 	loop_post(world->loop, ask_end, a);
+}
+
+/* --- snapshots: their node is away --- */
+
+struct app_snapshot *
+app_snapshot_start(struct broker *b, const char *app_id, app_snapshot_data_fn *on_data,
+    app_snapshot_done_fn *done, void *arg, struct err *e)
+{
+	(void)b;
+	(void)app_id;
+	(void)on_data;
+	(void)done;
+	(void)arg;
+	(void)err_set(e, ERR_BUSY, NULL, "The node is away.");
+	return NULL;
+}
+
+void
+app_snapshot_resume(struct app_snapshot *s)
+{
+	(void)s;
+}
+
+void
+app_snapshot_cancel(struct app_snapshot *take_s)
+{
+	(void)take_s;
+}
+
+struct restore *
+restore_start(struct broker *b, const struct restore_opts *o, struct err *e)
+{
+	(void)b;
+	(void)o;
+	(void)err_set(e, ERR_BUSY, NULL, "The node is away.");
+	return NULL;
+}
+
+bool
+restore_write(struct restore *r, const void *p, size_t n)
+{
+	(void)r;
+	(void)p;
+	(void)n;
+	return true;
+}
+
+void
+restore_close(struct restore *r)
+{
+	(void)r;
+}
+
+void
+restore_detach(struct restore *take_r)
+{
+	(void)take_r;
 }

@@ -1,0 +1,286 @@
+#include "broker/repo_tar.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/broker.h"
+#include "broker/repo.h"
+#include "lib/base/buf.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/secret.h"
+#include "lib/loop/child.h"
+#include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
+#include "lib/wire/wire_app.h"
+
+#define GIT_PROGRAM "/usr/bin/git"
+#define TAR_PROGRAM "/usr/bin/tar"
+
+enum { TIMEOUT_MS = 15 * 60 * 1000, BRANCH_LEN = 256 };
+
+struct repo_tar {
+	struct repo_store *rs; /* borrowed */
+	struct repo_ask *ask;
+	struct child *child;
+	char *dir;        /* owned: DATA/scratch/X */
+	char *git;        /* owned: the repository below it */
+	char *top;        /* owned: what tar packs, relative to dir */
+	struct buf early; /* came before tar was there */
+	bool is_closed, is_unpacking;
+	repo_tar_data_fn *on_data;
+	repo_tar_room_fn *on_room;
+	repo_tar_done_fn *done;
+	void *arg;
+};
+
+static void
+remove_run(void *p)
+{
+	struct err e = { 0 };
+
+	if (file_remove_tree(p, &e) < 0)
+		log_warn("scratch_remains", LOG_STR("dir", p), LOG_ERR(&e));
+}
+
+void
+repo_tar_free(struct repo_tar *take_t)
+{
+	struct repo_tar *t = take_t;
+
+	if (t == NULL)
+		return;
+	repo_ask_cancel(t->ask);
+	child_free(t->child);
+	worker_submit(repo_store_broker(t->rs)->worker, remove_run, free, free, STEAL(t->dir));
+	free(t->git);
+	free(t->top);
+	buf_fini(&t->early);
+	free(t);
+}
+
+static struct repo_tar *
+new_tar(struct repo_store *rs, repo_tar_done_fn *done, void *arg)
+{
+	struct repo_tar *t = xcalloc(1, sizeof *t);
+	AUTO(free) char *word = secret_random_hex(8);
+
+	t->rs = rs;
+	t->dir = xasprintf("%s/scratch/%s", repo_store_broker(rs)->conf.data, word);
+	t->done = done;
+	t->arg = arg;
+	return t;
+}
+
+static void
+fail(struct repo_tar *t, const struct child_end *end, const char *what)
+{
+	struct err e = { 0 };
+	const char *line = end == NULL ? "" : end->err;
+
+	(void)err_set(&e, end != NULL && t->is_unpacking ? ERR_INVALID : ERR_SYSTEM, NULL,
+	    "%s: %.*s", what, (int)strcspn(line, "\n"),
+	    *line != '\0' ? line
+	    : end != NULL ? end->why
+	                  : "cannot be started");
+	t->done(NULL, &e, t->arg);
+}
+
+static int
+run(struct repo_tar *t, const char *const *argv, bool has_stdin, child_out_fn *on_out,
+    child_end_fn *on_end)
+{
+	struct err e = { 0 };
+	const struct child_opts o = {
+		.argv = argv,
+		.env = repo_store_env(t->rs),
+		.has_stdin = has_stdin,
+		.timeout_ms = TIMEOUT_MS,
+	};
+
+	child_free(STEAL(t->child));
+	t->child = child_start(repo_store_loop(t->rs), &o, on_out, on_end, t, &e);
+	return t->child == NULL ? -1 : 0;
+}
+
+/* --- out --- */
+
+static void
+on_tar(struct child *c, int fd, const char *p, size_t n, void *arg)
+{
+	struct repo_tar *t = arg;
+
+	if (fd == 1 && !t->on_data(p, n, t->arg))
+		child_pause(c, true);
+}
+
+static void
+on_tar_end(struct child *c, const struct child_end *end, void *arg)
+{
+	struct repo_tar *t = arg;
+
+	(void)c;
+	if (end->status != 0)
+		fail(t, end, "the repository cannot be packed");
+	else
+		t->done(t->git, NULL, t->arg);
+}
+
+static void
+on_cloned(struct child *c, const struct child_end *end, void *arg)
+{
+	struct repo_tar *t = arg;
+	const char *argv[] = { TAR_PROGRAM, "--format=pax", "--owner=1000", "--group=1000",
+		"--numeric-owner", "-C", t->dir, "-cf", "-", "--", t->top, NULL };
+
+	(void)c;
+	if (end->status != 0)
+		fail(t, end, "the repository cannot be copied");
+	else if (run(t, argv, false, on_tar, on_tar_end) < 0)
+		fail(t, NULL, "the repository cannot be packed");
+}
+
+static void
+on_repo(const char *git_dir, const struct err *e, void *arg)
+{
+	struct repo_tar *t = arg;
+	const char *argv[] = { GIT_PROGRAM, "clone", "--bare", "--quiet", "--template=", "--",
+		git_dir, t->git, NULL };
+
+	t->ask = NULL;
+	if (e != NULL)
+		t->done(NULL, e, t->arg);
+	else if (run(t, argv, false, NULL, on_cloned) < 0)
+		fail(t, NULL, "the repository cannot be copied");
+}
+
+static const struct wire_gear_cart *
+web_cart(const struct wire_app *a)
+{
+	for (size_t i = 0; i < a->cartridges.n; i++) {
+		if (a->cartridges.v[i].is_web)
+			return &a->cartridges.v[i];
+	}
+	return NULL;
+}
+
+struct repo_tar *
+repo_tar_save(struct repo_store *rs, const struct wire_app *a, repo_tar_data_fn *on_data,
+    repo_tar_done_fn *done, void *arg)
+{
+	struct repo_tar *t = new_tar(rs, done, arg);
+	const struct wire_gear_cart *web = web_cart(a);
+
+	t->on_data = on_data;
+	t->top = xasprintf("%s/git", a->id);
+	t->git = xasprintf("%s/%s/%s.git", t->dir, t->top, a->name);
+	if (a->pushed || web == NULL)
+		t->ask = repo_open(rs, a->id, on_repo, t);
+	else
+		t->ask = repo_open_template(rs, web, a->deployment_branch, on_repo, t);
+	return t;
+}
+
+void
+repo_tar_resume(struct repo_tar *t)
+{
+	if (t->child != NULL)
+		child_pause(t->child, false);
+}
+
+/* --- in --- */
+
+static void
+on_checked(struct child *c, const struct child_end *end, void *arg)
+{
+	struct repo_tar *t = arg;
+
+	(void)c;
+	if (end->status != 0)
+		fail(t, end, "the snapshot's repository is damaged");
+	else
+		t->done(t->git, NULL, t->arg);
+}
+
+static void
+on_unpacked(struct child *c, const struct child_end *end, void *arg)
+{
+	struct repo_tar *t = arg;
+	const char *argv[] = { GIT_PROGRAM, "--git-dir", t->git, "fsck", "--no-dangling",
+		"--no-reflogs", "--no-progress", NULL };
+
+	(void)c;
+	if (end->status != 0)
+		fail(t, end, "the snapshot's repository cannot be read");
+	else if (run(t, argv, false, NULL, on_checked) < 0)
+		fail(t, NULL, "the snapshot's repository cannot be checked");
+}
+
+static void
+on_drain(struct child *c, void *arg)
+{
+	struct repo_tar *t = arg;
+
+	(void)c;
+	t->on_room(t->arg);
+}
+
+/* Its configuration is that of the new repository. */
+static void
+on_made(struct child *c, const struct child_end *end, void *arg)
+{
+	struct repo_tar *t = arg;
+	const char *argv[] = { TAR_PROGRAM, "-C", t->git, "--no-same-owner",
+		"--no-same-permissions", "-xf", "-", NULL };
+
+	(void)c;
+	t->is_unpacking = true;
+	if (end->status != 0 || run(t, argv, true, NULL, on_unpacked) < 0) {
+		fail(t, end->status != 0 ? end : NULL, "no repository can be made");
+		return;
+	}
+	child_on_drain(t->child, on_drain);
+	if (t->early.n > 0)
+		(void)child_write(t->child, t->early.p, t->early.n);
+	buf_fini(&t->early);
+	if (t->is_closed)
+		child_close_stdin(t->child);
+}
+
+struct repo_tar *
+repo_tar_load(struct repo_store *rs, repo_tar_room_fn *on_room, repo_tar_done_fn *done, void *arg)
+{
+	struct repo_tar *t = new_tar(rs, done, arg);
+
+	t->on_room = on_room;
+	t->git = xasprintf("%s/in.git", t->dir);
+	const char *argv[] = { GIT_PROGRAM, "init", "--bare", "--quiet", "--template=", "--",
+		t->git, NULL };
+	struct err e = { 0 };
+	const struct child_opts o = { .argv = argv, .env = repo_store_env(rs) };
+
+	t->child = child_start(repo_store_loop(rs), &o, NULL, on_made, t, &e);
+	if (t->child != NULL)
+		return t;
+	log_warn("repo_tar", LOG_ERR(&e));
+	repo_tar_free(t);
+	return NULL;
+}
+
+size_t
+repo_tar_write(struct repo_tar *t, const void *p, size_t n)
+{
+	if (t->is_unpacking)
+		return child_write(t->child, p, n);
+	buf_add(&t->early, p, n);
+	return t->early.n;
+}
+
+void
+repo_tar_close(struct repo_tar *t)
+{
+	t->is_closed = true;
+	if (t->is_unpacking)
+		child_close_stdin(t->child);
+}

@@ -1,0 +1,25 @@
+#include "lib/wire/wire_snapshot.h"
+
+enum { NAME_MAX_LEN = 64, METADATA_MAX = 16384, REF_MAX = 256 };
+
+static const struct codec_field order_fields[] = {
+	CODEC_STR(struct wire_snapshot_order, app_name, NAME_MAX_LEN, CODEC_REQUIRED),
+	CODEC_STR(struct wire_snapshot_order, deployment_id, NAME_MAX_LEN, 0),
+	CODEC_STR(struct wire_snapshot_order, metadata, METADATA_MAX, 0),
+	CODEC_STR(struct wire_snapshot_order, datetime, NAME_MAX_LEN, 0),
+	CODEC_OBJ(struct wire_snapshot_order, layers, &wire_layers_codec, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_snapshot_order, struct wire_snapshot_order, order_fields)
+
+static const struct codec_field found_fields[] = {
+	CODEC_BOOL(struct wire_snapshot_found, has_data, 0),
+	CODEC_BOOL(struct wire_snapshot_found, has_git, 0),
+	CODEC_INT(struct wire_snapshot_found, files, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_snapshot_found, bytes, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_snapshot_found, skipped, 0, INT64_MAX, 0),
+	CODEC_STR(struct wire_snapshot_found, ref, REF_MAX, 0),
+	CODEC_STR(struct wire_snapshot_found, sha1, NAME_MAX_LEN, 0),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_snapshot_found, struct wire_snapshot_found, found_fields)

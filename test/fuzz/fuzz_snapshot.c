@@ -1,0 +1,86 @@
+/* Snapshots into a directory: whatever comes, nothing is made outside it, and beside data and git
+ * nothing in it. The first byte chooses cartridges' renaming. */
+#include "test/fuzz/fuzz.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/oci/oci_snapshot.h"
+
+enum { INPUT_MAX = 64 * 1024 };
+static char top[] = "/dev/shm/pinion-fuzz-snapshot.XXXXXX";
+
+static void
+check(bool is_so)
+{
+	if (!is_so)
+		abort();
+}
+
+static void
+remove_top(void)
+{
+	struct err e = { 0 };
+
+	(void)!file_remove_tree(top, &e);
+}
+
+static void
+check_top(const char *in)
+{
+	DIR *d = opendir(in);
+	struct dirent *de;
+	struct stat st;
+
+	check(lstat(top, &st) == 0 && st.st_nlink == 3);
+	while ((de = readdir(d)) != NULL)
+		check(de->d_name[0] == '.' || strcmp(de->d_name, "data") == 0 ||
+		      strcmp(de->d_name, "git") == 0);
+	closedir(d);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	static const char *const renames[] = { "s|app/data|app-root/data|", "s#\\(a*\\)#\\1&#g",
+		"s/^/..\\//", "broken" };
+	AUTO_FINI(str_list_fini) struct str_list transforms = { 0 };
+	const struct oci_snapshot_in o = { .app_name = "app",
+		.transforms = &transforms,
+		.wants_git = n % 2 == 0,
+		.files_max = 64,
+		.bytes_max = 1 << 20 };
+	AUTO_FINI(oci_snapshot_result_fini) struct oci_snapshot_result r = { 0 };
+	AUTO(free) char *in = NULL;
+	AUTO(file_close) int tar = memfd_create("tar", MFD_CLOEXEC);
+	AUTO(file_close) int dir = -1;
+	struct err e = { 0 };
+
+	if (n == 0 || n > INPUT_MAX)
+		return 0;
+	if (strchr(top, 'X') != NULL) {
+		check(mkdtemp(top) != NULL);
+		atexit(remove_top);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(renames); i++) {
+		if ((data[0] & 1u << i) != 0)
+			str_list_add(&transforms, renames[i]);
+	}
+	in = file_join(top, "in");
+	check(mkdir(in, 0755) == 0);
+	dir = open(in, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	check(dir >= 0 && tar >= 0 && write(tar, data + 1, n - 1) == (ssize_t)n - 1);
+	check(lseek(tar, 0, SEEK_SET) == 0);
+	if (oci_snapshot_read(tar, dir, &o, &r, &e) < 0)
+		check(e.code != ERR_NONE && e.text[0] != '\0');
+	check_top(in);
+	check(file_remove_tree(in, &e) == 0);
+	return 0;
+}
