@@ -83,10 +83,14 @@ fail(struct snapshot *s, int status, const char *text)
 	s->r = NULL;
 }
 
-static const struct cart_dir_entry *
-cart_at(const struct snapshot *s, size_t i)
+/* The gear's cartridges as this node has them; NULL: not all of them. The caller frees the array.
+ */
+static const struct cart_dir_entry **
+carts_of(const struct snapshot *s)
 {
-	return cart_find(s->all->o.act.carts, &s->gear->spec.cartridges.v[i]);
+	struct err e = { 0 };
+
+	return cart_find_all(s->all->o.act.carts, &s->gear->spec.cartridges, &e);
 }
 
 /* One of each kind may be under way for a gear, and none beside a restore. NULL: answered. */
@@ -250,11 +254,13 @@ text_of(const char *s)
 static void
 add_exclusions(const struct snapshot *s, struct str_list *argv)
 {
-	for (size_t i = 0; i < s->gear->spec.cartridges.n; i++) {
-		const struct cart_dir_entry *c = cart_at(s, i);
+	AUTO(free_ptr) const struct cart_dir_entry **carts = carts_of(s);
 
-		for (size_t k = 0; c != NULL && k < c->managed.snapshot_exclusions.n; k++)
-			str_list_add(argv, c->managed.snapshot_exclusions.v[k]);
+	for (size_t i = 0; carts != NULL && i < s->gear->spec.cartridges.n; i++) {
+		const struct str_list *l = &carts[i]->managed.snapshot_exclusions;
+
+		for (size_t k = 0; k < l->n; k++)
+			str_list_add(argv, l->v[k]);
 	}
 }
 
@@ -560,6 +566,7 @@ start_unpack(struct snapshot *s, const struct work *w, struct err *e)
 {
 	AUTO_FINI(str_list_fini) struct str_list argv = { 0 };
 	AUTO(file_close) int dir = open(w->out, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO(free_ptr) const struct cart_dir_entry **carts = carts_of(s);
 	int64_t limit = s->gear->spec.limits.files;
 	int64_t files = limit > 0 && limit < w->files ? limit : w->files;
 	const char *const words[] = { s->all->program, "restore", s->gear->spec.app_name,
@@ -574,11 +581,11 @@ start_unpack(struct snapshot *s, const struct work *w, struct err *e)
 		str_list_add(&argv, words[i]);
 	str_list_take(&argv, xasprintf("%lld", (long long)files));
 	str_list_take(&argv, xasprintf("%lld", (long long)w->room));
-	for (size_t i = 0; i < s->gear->spec.cartridges.n; i++) {
-		const struct cart_dir_entry *c = cart_at(s, i);
+	for (size_t i = 0; carts != NULL && i < s->gear->spec.cartridges.n; i++) {
+		const struct str_list *l = &carts[i]->managed.restore_transforms;
 
-		for (size_t k = 0; c != NULL && k < c->managed.restore_transforms.n; k++)
-			str_list_add(&argv, c->managed.restore_transforms.v[k]);
+		for (size_t k = 0; k < l->n; k++)
+			str_list_add(&argv, l->v[k]);
 	}
 	return start_child(s, &argv, &dir, 1, NULL, on_unpacked, e);
 }

@@ -20,12 +20,12 @@
 #include "lib/oci/oci_snapshot.h"
 #include "node/confine.h"
 
-enum { DIR_FD = 3, APP_FD = 4, DEPS_FD = 5, BASES_MAX = 64 };
+enum { DIR_FD = 3, APP_FD = 4, DEPS_FD = 5 };
 
 struct save {
 	struct oci_snapshot *s;
 	const char *datetime, *id, *metadata;
-	int storage, services; /* opened as root, who alone may list them; -1: not there */
+	int storage, services, bases; /* opened as root, who alone may list them; -1: not there */
 };
 
 static int
@@ -90,6 +90,23 @@ put_deployment(struct save *v, struct err *e)
 	return oci_snapshot_link(v->s, "app-deployments/current", v->datetime, e);
 }
 
+/* What configuring the cartridges wrote; 0 is the home's skeleton. */
+static int
+put_bases(struct save *v, struct err *e)
+{
+	DIR *d = v->bases < 0 ? NULL : fdopendir(v->bases);
+	struct dirent *de;
+	int rc = 0;
+
+	while (rc == 0 && d != NULL && (de = readdir(d)) != NULL) {
+		if (de->d_name[0] != '.' && strcmp(de->d_name, "0") != 0)
+			rc = put(v, dirfd(d), de->d_name, "", e);
+	}
+	if (d != NULL)
+		closedir(d);
+	return rc;
+}
+
 static int
 put_all(struct save *v, struct err *e)
 {
@@ -98,15 +115,8 @@ put_all(struct save *v, struct err *e)
 	    put_deployment(v, e) < 0 || oci_snapshot_copy(v->s, STDIN_FILENO, e) < 0 ||
 	    put(v, DIR_FD, "env", ".env", e) < 0)
 		return -1;
-	for (int i = 1; i < BASES_MAX; i++) {
-		AUTO(free) char *base = xasprintf("base/%d", i);
-		AUTO(file_close) int fd = open_dir(DIR_FD, base);
-
-		if (fd < 0)
-			break;
-		if (oci_snapshot_tree(v->s, fd, "", e) < 0)
-			return -1;
-	}
+	if (put_bases(v, e) < 0)
+		return -1;
 	return put_each(v, v->services, "", e) < 0 || put(v, DIR_FD, "logs", "app-root/logs", e) < 0
 	           ? -1
 	           : 0;
@@ -121,6 +131,7 @@ save(int argc, char **argv, struct err *e)
 	for (int i = 7; i < argc; i++)
 		str_list_add(&exclude, argv[i]);
 	v.storage = open_dir(DIR_FD, "storage");
+	v.bases = open_dir(DIR_FD, "base");
 	v.services = open_dir(DIR_FD, "svc");
 	if (confine_to(DIR_FD, e) < 0)
 		return -1;
