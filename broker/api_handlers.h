@@ -107,3 +107,6 @@ void api_admin_status(struct api_call *c);
 void api_admin_users(struct api_call *c);
 void api_admin_user_create(struct api_call *c);
 void api_admin_user_delete(struct api_call *c);
+
+/* api_move.c */
+void api_move_gear(struct api_call *c);

@@ -38,6 +38,7 @@ static const struct api_route routes[] = {
 	{ "POST", "users", API_SCOPE_ADMIN, api_admin_user_create },
 	{ "DELETE", "user|users/:login", API_SCOPE_ADMIN, api_admin_user_delete },
 	{ "GET", "status", API_SCOPE_ADMIN, api_admin_status },
+	{ "PUT", "gear|gears/:gear/node", API_SCOPE_ADMIN, api_move_gear },
 
 	{ "GET", "domains", API_SCOPE_OBJECT, api_domain_list },
 	{ "POST", "domains", API_SCOPE_SESSION, api_domain_create },

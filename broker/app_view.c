@@ -29,6 +29,7 @@ app_free(void *p)
 	struct app_view_app *a = p;
 
 	free(a->gears);
+	free(a->leaving);
 	free(a->instances);
 	free(a->id);
 	free(a);
@@ -69,13 +70,26 @@ app_of(struct app_view *v, const char *id)
 	return a;
 }
 
+bool
+app_view_is_leaving(const struct wire_gear *g)
+{
+	return (g->moving_to != NULL && g->want != WIRE_WANT_PRESENT) ||
+	       (g->moved_from != NULL && g->want == WIRE_WANT_GONE);
+}
+
 /* Inserts p so that the list stays ordered by create_rev, the head gear first. */
 static void
 gear_link(struct app_view_app *a, struct app_view_gear *g)
 {
-	size_t i = a->gears_n++;
 	bool is_head = strcmp(g->gear.uuid, a->id) == 0;
+	size_t i;
 
+	if (app_view_is_leaving(&g->gear)) {
+		a->leaving = xreallocarray(a->leaving, a->leaving_n + 1, sizeof *a->leaving);
+		a->leaving[a->leaving_n++] = g;
+		return;
+	}
+	i = a->gears_n++;
 	a->gears = xreallocarray(a->gears, a->gears_n, sizeof *a->gears);
 	for (; i > 0; i--) {
 		const struct app_view_gear *left = a->gears[i - 1];
@@ -89,15 +103,22 @@ gear_link(struct app_view_app *a, struct app_view_gear *g)
 }
 
 static void
-gear_unlink(struct app_view_app *a, const struct app_view_gear *g)
+take_out(struct app_view_gear **v, size_t *n, const struct app_view_gear *g)
 {
-	for (size_t i = 0; i < a->gears_n; i++) {
-		if (a->gears[i] != g)
+	for (size_t i = 0; i < *n; i++) {
+		if (v[i] != g)
 			continue;
-		memmove(&a->gears[i], &a->gears[i + 1], (a->gears_n - i - 1) * sizeof *a->gears);
-		a->gears_n--;
+		memmove(&v[i], &v[i + 1], (*n - i - 1) * sizeof(struct app_view_gear *));
+		(*n)--;
 		return;
 	}
+}
+
+static void
+gear_unlink(struct app_view_app *a, const struct app_view_gear *g)
+{
+	take_out(a->gears, &a->gears_n, g);
+	take_out(a->leaving, &a->leaving_n, g);
 }
 
 static void

@@ -30,6 +30,8 @@ struct app_view_app {
 	char *id;
 	struct app_view_gear **gears; /* by create_rev; the head gear (uuid = id) first */
 	size_t gears_n;
+	struct app_view_gear **leaving; /* records of gears on a node that they leave for good */
+	size_t leaving_n;
 	struct app_view_instance **instances; /* by create_rev */
 	size_t instances_n;
 };
@@ -44,6 +46,8 @@ void app_view_free(struct app_view *take_v);
 /* Never NULL: an application without gears has an empty one. Borrowed until the loop's next turn.
  */
 const struct app_view_app *app_view_get(struct app_view *v, const char *app_id);
+/* Is it the record of a node that the gear has left, or will not come to? */
+bool app_view_is_leaving(const struct wire_gear *g);
 /* All changes up to this revision are in the view. */
 int64_t app_view_rev(const struct app_view *v);
 /* Ids of all applications that have a record, a gear or an instance. */

@@ -169,6 +169,9 @@ build_record_begin(struct broker *b, struct build_record *r, struct err *e)
 		return -1;
 	if (v->gears_n == 0 || strcmp(v->gears[0]->gear.uuid, r->app_id) != 0)
 		return err_set(e, ERR_BUSY, "app", "the application has no gear yet: try again");
+	if (v->gears[0]->gear.moving_to != NULL || v->gears[0]->gear.moved_from != NULL)
+		return err_set(e, ERR_BUSY, "app",
+		    "the application moves to another node just now: push again in a minute");
 	r->id = secret_random_hex(8);
 	r->deployment_id = secret_random_hex(4);
 	r->node = xstrdup(v->gears[0]->node);

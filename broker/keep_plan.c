@@ -71,3 +71,15 @@ keep_plan_put(const struct broker *b, struct store_txn *t, const struct app_view
 		store_txn_put(t, key, json, strlen(json));
 	}
 }
+
+void
+keep_plan_put_node(
+    const struct broker *b, struct store_txn *t, const char *app_id, const char *node)
+{
+	AUTO(free) char *prefix = xasprintf("%s%s/", STORE_PREFIX_DEPLOYMENT, app_id);
+	struct plan p = { .keep = { .app_id = xstrdup(app_id) } };
+
+	record_each(b->store, prefix, &wire_deployment_codec, visit, &p);
+	record_put(t, store_key_keep(node, app_id), &wire_keep_codec, &p.keep);
+	wire_keep_fini(&p.keep);
+}

@@ -12,3 +12,6 @@ struct store_txn;
  * and those of ids `without` (or NULL) less; nothing where they are so already. */
 void keep_plan_put(const struct broker *b, struct store_txn *t, const struct app_view_app *v,
     const struct wire_deployment *add, const struct str_list *without);
+/* The same for one node more, to which a gear of the application comes. */
+void keep_plan_put_node(
+    const struct broker *b, struct store_txn *t, const char *app_id, const char *node);

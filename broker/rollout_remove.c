@@ -236,7 +236,9 @@ rollout_remove_app(struct rollout_step *st)
 	if (st->t != NULL)
 		return;
 	remove_gears_from(st, 0);
-	if (st->t != NULL || st->v->gears_n > 0 || st->v->instances_n > 0)
+	rollout_move_remove(st);
+	if (st->t != NULL || st->v->gears_n > 0 || st->v->leaving_n > 0 ||
+	    st->v->instances_n > 0)
 		return;
 	if (!remove_records(st))
 		return;

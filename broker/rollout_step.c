@@ -561,6 +561,8 @@ rollout_step_plan(struct rollout_step *st)
 		rollout_remove_app(st);
 		return;
 	}
+	if (rollout_move_plan(st))
+		return;
 	if (storage_is_pending(&st->app)) {
 		storage_settle(st->b, rollout_step_txn(st), &st->app);
 		st->is_app_changed = true;

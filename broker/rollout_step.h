@@ -66,6 +66,9 @@ void rollout_step_retire(struct rollout_step *st, const struct app_view_instance
 bool rollout_cart_waits(struct rollout_step *st);
 /* It is made, and rolled where that was needed. */
 void rollout_cart_done(struct rollout_step *st);
+/* rollout_move.c: gears on their way to another node. true: the rest of the plan waits. */
+bool rollout_move_plan(struct rollout_step *st);
+void rollout_move_remove(struct rollout_step *st); /* of a deleted application */
 
 /* rollout_remove.c: the end of instances, gears and applications. */
 void rollout_remove_instances(struct rollout_step *st); /* those retired or gone */

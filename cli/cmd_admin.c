@@ -131,10 +131,28 @@ static const struct cmd_option delete_options[] = {
 	{ NULL, 0, NULL, NULL },
 };
 
+static int
+run_gear_move(const struct cmd_line *l, struct err *e)
+{
+	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO_FINI(buf_fini) struct buf path = { 0 };
+	AUTO_FINI(buf_fini) struct buf body = { 0 };
+
+	buf_adds(&path, "gear/");
+	buf_add_url(&path, cmd_arg(l, 0));
+	buf_adds(&path, "/node");
+	buf_adds(&body, "{\"node\":");
+	buf_add_json_str(&body, cmd_arg(l, 1));
+	buf_addc(&body, '}');
+	return api_call(l, "PUT", path.p, body.p, &r, e);
+}
+
 const struct cmd cmd_admin_table[] = {
 	{ "cartridges", "", 0, 0, "list what applications can be made of", NULL, run_cartridges,
 	    false },
 	{ "status", "", 0, 0, "show nodes and routers (for admins)", NULL, run_status, false },
+	{ "gear move", "GEAR NODE", 2, 2, "move a gear to another node (for admins)", NULL,
+	    run_gear_move, false },
 	{ "user create", "NAME", 1, 1, "make a user (for admins)", create_options, run_user_create,
 	    false },
 	{ "user list", "", 0, 0, "list the users (for admins)", NULL, run_user_list, false },

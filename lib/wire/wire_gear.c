@@ -113,6 +113,7 @@ static const struct codec_field gear_fields[] = {
 	CODEC_BOOL(struct wire_gear, is_scalable, 0),
 	CODEC_LIST(struct wire_gear, published, &wire_gear_published_codec, CARTRIDGES_MAX,
 	    CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_gear, moving_ms, 0, INT64_MAX, CODEC_OMIT_NULL),
 	CODEC_ENUM(struct wire_gear, want, wire_want_names, CODEC_REQUIRED),
 	CODEC_END,
 };

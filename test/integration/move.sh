@@ -1,0 +1,168 @@
+#!/bin/bash
+# Two nodes: an application is scaled over both, its gears move from one to the other with their
+# data, and a move that fails leaves all as it was.
+. "${PINION_SRCDIR:-$(cd "$(dirname "$0")/../.." && pwd)}/test/lib/world.sh"
+plan_skip_unless_root
+FAULTS=$(mktemp -d)
+chmod 777 "$FAULTS"
+export PINION_FAULT_FILE=$FAULTS/point
+world_up
+
+node_option() { tr '\0' '\n' <"/proc/$(pgrep -P "$UP" -x pinion-node)/cmdline" | sed -n "/^--$1\$/{n;p}"; }
+RUN=$(node_option run)
+BROKER_SOCKET=$(node_option broker)
+TOKEN=$(jq -r .token "$XDG_CONFIG_HOME"/pinion/*)
+
+second_start() {
+	mkdir -p "$WORLD/second"
+	"$PINION_BUILDDIR/pinion-node" --id second --data "$WORLD/second/data" --run "$WORLD/second/run" \
+		--broker "$BROKER_SOCKET" --token-file "$WORLD/data/secrets/node.token" \
+		--broker-token-file "$WORLD/data/secrets/broker.token" --stream "unix:$RUN/second.sock" \
+		--cartridges "$PINION_SRCDIR/cartridges" --stack "$PINION_SRCDIR/stacks/host" \
+		>>"$WORLD/second.log" 2>&1 </dev/null &
+	SECOND=$!
+}
+node_is() { # node_is STATE NODE
+	p status --json | jq -e --arg s "$1" --arg n "$2" '.nodes[] | select(.id == $n and .state == $s)'
+}
+gears() { # gears APP: UUID NODE, a line each
+	curl -sS -H "Authorization: Bearer $TOKEN" \
+		"$BROKER/broker/rest/application/$(p app show "$1" --json | jq -r .id)/gear_groups" |
+		jq -r '.data[].gears[] | "\(.id) \(.node)"'
+}
+# Its gears stop and what it mounted goes, before anything below the world is removed.
+second_end() {
+	if [[ -S $RUN/second.sock ]]; then
+		curl -sS -m 60 -X POST --unix-socket "$RUN/second.sock" -o /dev/null \
+			-H "Authorization: Bearer $(cat "$WORLD/data/secrets/broker.token")" \
+			"http://node/v1/shutdown?stop-gears=1"
+	fi
+	[[ -z ${SECOND:-} ]] || { kill "$SECOND" && wait "$SECOND"; } 2>/dev/null
+	world_stop
+	rm -rf "$FAULTS"
+	if grep -q " $WORLD/second/" /proc/self/mountinfo; then
+		echo "# mounts are left below $WORLD/second"
+	else
+		world_end
+	fi
+}
+trap second_end EXIT
+SECOND=
+is_on() { # is_on APP NODE: all its gears
+	local nodes
+	nodes=$(gears "$1" | cut -d' ' -f2 | sort -u)
+	[[ $nodes == "$2" ]] || { echo "on: $nodes"; return 1; }
+}
+serves() { # serves APP PATH TEXT
+	local got
+	got=$(get "$1" "$2") && [[ $got == *"$3"* ]] || { echo "got: $got"; return 1; }
+}
+# writes a file into ~/app-root/data at each request, says how many there are
+counter() {
+	cat >server.js <<'JS'
+const fs = require('fs');
+const dir = process.env.OPENSHIFT_DATA_DIR;
+require('http').createServer((q, r) => {
+	if (q.url === '/add') fs.writeFileSync(dir + Date.now() + process.hrtime()[1], 'x');
+	r.end('files ' + fs.readdirSync(dir).filter((f) => f[0] !== '.').length + '\n');
+}).listen(process.env.PORT, process.env.HOST);
+JS
+}
+
+second_start
+check "a second node joins" until_true node_is connected second
+p app create mover nodejs >/dev/null 2>&1
+p git clone mover "$WORLD/mover" >/dev/null 2>&1
+(cd "$WORLD/mover" && counter && git add -A && git commit -qm counter && git push -q) >/dev/null 2>&1
+FROM=$(gears mover | cut -d' ' -f2)
+GEAR=$(gears mover | cut -d' ' -f1)
+TO=$([[ $FROM == local ]] && echo second || echo local)
+get mover /add >/dev/null
+get mover /add >/dev/null
+check "it writes into its data" serves mover / "files 2"
+
+# Requests all the while: they wait, none fails.
+load() {
+	local code
+	while [[ ! -e $WORLD/stop ]]; do
+		code=$(curl -s -o /dev/null -m 60 -w '%{http_code}' -H "Host: mover-it.$DOMAIN" "$ROUTER")
+		echo "$code" >>"$WORLD/codes"
+	done
+}
+load &
+LOAD=$!
+check "the gear moves" p gear move "$GEAR" "$TO"
+touch "$WORLD/stop"
+wait "$LOAD"
+all_ok() { ! grep -vx 200 "$WORLD/codes" | sort | uniq -c | grep .; }
+check "no request failed meanwhile" all_ok
+check "it is on the other node" is_on mover "$TO"
+check "with its data" serves mover / "files 2"
+left_behind() {
+	local dir=$WORLD/data/node
+	[[ $FROM == second ]] && dir=$WORLD/second/data
+	[[ ! -e $dir/gears/$GEAR.json && ! -e $dir/gears/$GEAR.img && ! -e $dir/gears/$GEAR ]]
+}
+check "the old node keeps nothing of it" until_true left_behind
+told() { p events mover | grep "moved from node $FROM"; }
+check "the move is in the events" told
+(cd "$WORLD/mover" && sed -i "s/files /count /" server.js && git commit -qam more && git push -q) >/dev/null 2>&1
+check "a push builds where it is now" serves mover / "count 2"
+refused() { # refused TEXT COMMAND…
+	local out text=$1
+	shift
+	out=$("$@" 2>&1) && return 1
+	[[ $out == *"$text"* ]] || { echo "said: $out"; return 1; }
+}
+check "a node that is not there is refused" refused "not connected" p gear move "$GEAR" nowhere
+check "a gear that is not there is refused" refused "not found" p gear move 0123456789abcdef01234567 "$FROM"
+check "a move to where it is says so" refused "already" p gear move "$GEAR" "$TO"
+
+# Scaled: gears on both nodes share the layers of the deployment.
+p app create wide nodejs --scale >/dev/null 2>&1
+p scale 4 -a wide >/dev/null 2>&1
+spread() { [[ $(gears wide | cut -d' ' -f2 | sort -u | wc -l) == 2 ]] || gears wide; }
+check "four gears are spread over both nodes" spread
+answers() { [[ $(curl -s -o /dev/null -w '%{http_code}' -H "Host: wide-it.$DOMAIN" "$ROUTER") == 200 ]]; }
+check "and all serve" answers
+
+kill -9 "$SECOND"
+wait "$SECOND" 2>/dev/null
+until_true node_is away second
+check "a node that is away is refused" refused "not connected" p gear move "$GEAR" second
+second_start
+check "the second node comes back" until_true node_is connected second
+check "it moves back" p gear move "$GEAR" "$FROM"
+check "and has its data" serves mover / "count 2"
+
+# Whoever takes part dies at a step of the move: the gear gets there all the same, whole.
+second_keep() { kill -0 "$SECOND" 2>/dev/null || second_start; }
+arrives() { second_keep && is_on mover "$1"; }
+order() { until p gear move "$GEAR" "$1" 2>&1 | grep -qE 'is on node|is moving'; do sleep 0.2; done; }
+dies_at() { # dies_at POINT TO
+	echo "$1" >"$PINION_FAULT_FILE"
+	chmod 666 "$PINION_FAULT_FILE"
+	order "$2" &
+	local move=$!
+	until_true arrives "$2" || return 1
+	wait "$move"
+	[[ ! -e $PINION_FAULT_FILE ]] || { rm -f "$PINION_FAULT_FILE"; echo "$1 was not passed"; return 1; }
+	until_true serves mover / "count 2"
+}
+TO=$([[ $FROM == local ]] && echo second || echo local)
+for point in move_hand_over move_volume move_adopted gear_made move_complete move_forget; do
+	if dies_at "$point" "$TO" >"$WORLD/why" 2>&1; then
+		check "the move outlives a death at $point" true
+	else
+		p events mover >>"$WORLD/why" 2>&1
+		check "the move outlives a death at $point" cat "$WORLD/why" /nonexistent
+	fi
+	second_keep
+	[[ $TO == local ]] && TO=second || TO=local
+done
+
+p app delete mover --yes >/dev/null 2>&1
+p app delete wide --yes >/dev/null 2>&1
+nothing_left() { ! ls "$WORLD/data/node/gears" "$WORLD/second/data/gears" | grep -E 'json|img'; }
+check "deleted, nothing is left on either node" until_true nothing_left
+done_testing
