@@ -6,6 +6,7 @@
 #include "broker/api_load.h"
 #include "broker/api_view.h"
 #include "broker/broker.h"
+#include "broker/gear_group.h"
 #include "broker/node_link.h"
 #include "broker/record.h"
 #include "lib/base/mem.h"
@@ -84,6 +85,8 @@ struct listing {
 	struct api_call *c;
 	struct api_json *j;
 	const struct wire_app *a;
+	const struct gear_group_list *groups;
+	size_t group;
 };
 
 static bool
@@ -96,7 +99,8 @@ write_gear(const char *key, int64_t rev, void *rec, void *arg)
 	const char *state;
 
 	(void)rev;
-	if (strcmp(g->app_id, l->a->id) != 0 || g->want == WIRE_WANT_GONE)
+	if (strcmp(g->app_id, l->a->id) != 0 || g->want == WIRE_WANT_GONE ||
+	    gear_group_of(l->groups, g) != (int)l->group)
 		return true;
 	state = gear_state(l->c, l->a, node, g->uuid);
 	api_json_obj(l->j, NULL);
@@ -114,13 +118,16 @@ write_gear(const char *key, int64_t rev, void *rec, void *arg)
 }
 
 static void
-write_carts(struct api_call *c, struct api_json *j, const struct wire_app *a)
+write_carts(
+    struct api_call *c, struct api_json *j, const struct wire_app *a, const struct gear_group *grp)
 {
 	api_json_arr(j, "cartridges");
 	for (size_t i = 0; i < a->cartridges.n; i++) {
 		const struct catalog_cart *cc = catalog_of(c->b->catalog, &a->cartridges.v[i]);
 		AUTO(free) char *name = api_view_cart_name(c->b, &a->cartridges.v[i]);
 
+		if (!str_list_has(&grp->carts, a->cartridges.v[i].name))
+			continue;
 		api_json_obj(j, NULL);
 		api_json_str(j, "name", name);
 		api_json_str(j, "display_name", cc == NULL ? name : cc->cart.display_name);
@@ -133,23 +140,35 @@ write_carts(struct api_call *c, struct api_json *j, const struct wire_app *a)
 	api_json_end_arr(j);
 }
 
-/* All gears of an application are alike: one group, named as its head gear. */
-static void
-write_group(struct api_call *c, struct api_json *j, const struct wire_app *a)
+/* The web framework's group goes by the application's id, another one by its first cartridge's name
+ * behind that. Caller owns. */
+static char *
+group_id(const struct wire_app *a, const struct gear_group *grp)
 {
-	struct listing l = { c, j, a };
+	if (grp->is_web || grp->carts.n == 0)
+		return xstrdup(a->id);
+	return xasprintf("%s-%s", a->id, grp->carts.v[0]);
+}
+
+static void
+write_group(struct api_call *c, struct api_json *j, const struct listing *l)
+{
+	const struct wire_app *a = l->a;
+	const struct gear_group *grp = &l->groups->v[l->group];
+	AUTO(free) char *id = group_id(a, grp);
+	struct listing arg = *l;
 
 	api_json_obj(j, NULL);
-	api_json_str(j, c->minor >= 6 ? "id" : "uuid", a->id);
-	api_json_str(j, "name", a->id);
+	api_json_str(j, c->minor >= 6 ? "id" : "uuid", id);
+	api_json_str(j, "name", id);
 	api_json_str(j, "gear_profile", a->profile);
-	api_json_int(j, "scales_from", 1);
-	api_json_int(j, "scales_to", a->scalable ? -1 : 1);
+	api_json_int(j, "scales_from", grp->gears);
+	api_json_int(j, "scales_to", a->scalable ? grp->max : 1);
 	api_json_int(j, "base_gear_storage", 1);
 	api_json_int(j, "additional_gear_storage", 0);
-	write_carts(c, j, a);
+	write_carts(c, j, a, grp);
 	api_json_arr(j, "gears");
-	record_each_with(c->b->store, STORE_PREFIX_GEAR, a->id, &wire_gear_codec, write_gear, &l);
+	record_each_with(c->b->store, STORE_PREFIX_GEAR, a->id, &wire_gear_codec, write_gear, &arg);
 	api_json_end_arr(j);
 	api_json_end_obj(j);
 }
@@ -158,11 +177,15 @@ void
 api_app_gear_groups(struct api_call *c)
 {
 	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
+	struct listing l = { c, &c->json, &a, &groups, 0 };
 
 	if (!api_load_app(c, ACCESS_VIEW, &a))
 		return;
+	gear_group_plan(c->b, &a, &groups);
 	api_json_arr(api_data(c, "gear_groups"), NULL);
-	write_group(c, &c->json, &a);
+	for (; l.group < groups.n; l.group++)
+		write_group(c, &c->json, &l);
 	api_json_end_arr(&c->json);
 	api_send(c, 200);
 }
@@ -171,17 +194,24 @@ void
 api_app_gear_group(struct api_call *c)
 {
 	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
+	struct listing l = { c, &c->json, &a, &groups, 0 };
 	const char *id = api_param_of_path(c->params, "id");
 
 	if (!api_load_app(c, ACCESS_VIEW, &a))
 		return;
-	if (strcmp(id, a.id) != 0) {
-		api_fail(c, 404, EXIT_APP, NULL,
-		    "Gear group '%.80s' not found in application '%s'.", id, a.name);
+	gear_group_plan(c->b, &a, &groups);
+	for (; l.group < groups.n; l.group++) {
+		AUTO(free) char *own = group_id(&a, &groups.v[l.group]);
+
+		if (strcmp(id, own) != 0)
+			continue;
+		write_group(c, api_data(c, "gear_group"), &l);
+		api_send(c, 200);
 		return;
 	}
-	write_group(c, api_data(c, "gear_group"), &a);
-	api_send(c, 200);
+	api_fail(c, 404, EXIT_APP, NULL, "Gear group '%.80s' not found in application '%s'.", id,
+	    a.name);
 }
 
 void

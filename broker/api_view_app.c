@@ -7,6 +7,7 @@
 #include "broker/api_link.h"
 #include "broker/app.h"
 #include "broker/broker.h"
+#include "broker/gear_group.h"
 #include "lib/base/mem.h"
 
 #define END_PARAMS                                                                                 \
@@ -208,6 +209,18 @@ write_urls(const struct api_call *c, struct api_json *j, const struct wire_app *
 		api_json_str(j, "initial_git_url", is_empty ? NULL : a->initial_git_url);
 }
 
+/* Those of services count as well. */
+static int64_t
+count_gears(const struct api_call *c, const struct wire_app *a)
+{
+	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
+
+	if (!a->scalable)
+		return a->spec.gears;
+	gear_group_plan(c->b, a, &groups);
+	return a->spec.gears + gear_group_others(&groups);
+}
+
 void
 api_view_app(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_app *a, bool cartridges)
@@ -222,7 +235,7 @@ api_view_app(const struct api_call *c, struct api_json *j, const char *key,
 	api_json_time(j, "creation_time", a->created_at);
 	api_json_str(j, "framework", framework);
 	api_json_str(j, "gear_profile", a->profile);
-	api_json_int(j, "gear_count", a->spec.gears);
+	api_json_int(j, "gear_count", count_gears(c, a));
 	api_json_bool(j, "scalable", a->scalable);
 	if (c->minor >= 6)
 		api_json_bool(j, "ha", false);
@@ -339,6 +352,24 @@ static const struct api_link cart_links[] = {
 	{ NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
 
+static void
+write_scale(const struct api_call *c, struct api_json *j, const struct wire_app *a,
+    const struct wire_gear_cart *g)
+{
+	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
+	const struct gear_group *own;
+	size_t k = 0;
+
+	gear_group_plan(c->b, a, &groups);
+	while (k + 1 < groups.n && !str_list_has(&groups.v[k].carts, g->name))
+		k++;
+	own = &groups.v[k];
+	api_json_int(j, "scales_from", own->gears);
+	api_json_int(j, "scales_to", a->scalable ? own->max : 1);
+	api_json_int(j, "current_scale", own->is_web ? a->spec.gears : own->gears);
+	api_json_null(j, "scales_with");
+}
+
 void
 api_view_app_cart(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_app *a, const struct wire_gear_cart *g)
@@ -360,10 +391,7 @@ api_view_app_cart(const struct api_call *c, struct api_json *j, const char *key,
 	api_json_null(j, "status_messages");
 	api_json_raw(j, "properties", c->minor == 0 ? "{}" : "[]");
 	if (c->minor > 0) {
-		api_json_int(j, "scales_from", 1);
-		api_json_int(j, "scales_to", a->scalable ? -1 : 1);
-		api_json_int(j, "current_scale", a->spec.gears);
-		api_json_null(j, "scales_with");
+		write_scale(c, j, a, g);
 		api_json_str(j, "gear_profile", a->profile);
 		api_json_int(j, "base_gear_storage", 1);
 		api_json_int(j, "additional_gear_storage", 0);

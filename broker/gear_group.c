@@ -41,8 +41,9 @@ is_named(const struct joined *j, size_t i, const char *word)
 {
 	const struct wire_cart *c = &j->carts[i];
 	AUTO(free) char *full = wire_cart_full_name(c);
+	AUTO(free) char *plain = xasprintf("%s-%s", c->name, c->version);
 
-	return strcmp(c->name, word) == 0 || strcmp(full, word) == 0 ||
+	return strcmp(c->name, word) == 0 || strcmp(full, word) == 0 || strcmp(plain, word) == 0 ||
 	       str_list_has(&c->provides, word) || wire_cart_has_category(c, word);
 }
 

@@ -274,6 +274,25 @@ scale_process(const struct cmd_line *l, const char *name, const char *equals, st
 }
 
 /* `scale APP N`, or inside a clone `scale N`. */
+/* Those of the web framework; services have gears of their own. */
+static int
+web_gears(const struct cmd_line *l, const char *app, int64_t *out, struct err *e)
+{
+	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO(free) char *path = xasprintf("%s/cartridges", app);
+
+	if (api_call(l, "GET", path, NULL, &r, e) < 0)
+		return -1;
+	for (size_t i = 0; i < codec_count(r.data); i++) {
+		const struct codec_value *c = codec_at(r.data, i);
+		const char *type = codec_string(codec_get(c, "type"));
+
+		if (type != NULL && strcmp(type, "standalone") == 0)
+			*out = codec_int(codec_get(c, "current_scale"), 0);
+	}
+	return 0;
+}
+
 static int
 run_scale(const struct cmd_line *l, struct err *e)
 {
@@ -281,7 +300,7 @@ run_scale(const struct cmd_line *l, struct err *e)
 	AUTO_FINI(api_reply_fini) struct api_reply scaled = { 0 };
 	bool has_app = l->args.n == 2;
 	const char *what = cmd_arg(l, has_app ? 1 : 0);
-	int64_t want;
+	int64_t want, have = 0;
 
 	if (strchr(what, '=') != NULL && strncmp(what, "web=", 4) != 0)
 		return scale_process(l, has_app ? cmd_arg(l, 0) : NULL, what, e);
@@ -292,7 +311,8 @@ run_scale(const struct cmd_line *l, struct err *e)
 	AUTO(free) char *app = api_app_path(l, has_app ? cmd_arg(l, 0) : NULL, e);
 	if (app == NULL || api_call(l, "GET", app, NULL, &r, e) < 0)
 		return -1;
-	int64_t have = codec_int(codec_get(r.data, "gear_count"), 0);
+	if (web_gears(l, app, &have, e) < 0)
+		return -1;
 	if (have == want) {
 		if (cmd_has(l, "json"))
 			output_object(l, r.data, app_columns);
