@@ -71,6 +71,11 @@ void api_history_app(struct api_call *c);
 void api_process_list(struct api_call *c);
 void api_process_scale(struct api_call *c);
 
+/* api_drain.c */
+void api_drain_list(struct api_call *c);
+void api_drain_add(struct api_call *c);
+void api_drain_remove(struct api_call *c);
+
 /* api_env.c */
 void api_env_list(struct api_call *c);
 void api_env_set(struct api_call *c);

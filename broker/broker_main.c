@@ -17,6 +17,7 @@
 #include "broker/cart_fetch.h"
 #include "broker/catalog.h"
 #include "broker/gear_stream.h"
+#include "broker/drain.h"
 #include "broker/idler.h"
 #include "broker/net_guard.h"
 #include "broker/node_link.h"
@@ -265,6 +266,7 @@ open_parts(struct broker *b, struct err *e)
 	b->rollout = rollout_new(b);
 	b->idler = idler_new(b);
 	b->router_lines = router_lines_new(b);
+	b->drains = drains_new(b);
 	return 0;
 }
 
@@ -283,6 +285,8 @@ close_parts(struct daemon *d)
 	http_server_free(d->hooks);
 	build_queue_free(b->builds);
 	push_set_free(b->pushes);
+	drains_free(b->drains);
+	b->drains = NULL;
 	idler_free(b->idler);
 	b->idler = NULL;
 	rollout_free(b->rollout);

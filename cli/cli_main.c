@@ -17,6 +17,7 @@ main(int argc, char **argv)
 		cmd_snapshot_table,
 		cmd_git_table,
 		cmd_log_table,
+		cmd_drain_table,
 		cmd_process_table,
 		cmd_idle_table,
 		cmd_event_table,
