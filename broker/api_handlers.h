@@ -97,6 +97,9 @@ void api_deployment_list(struct api_call *c);
 void api_deployment_create(struct api_call *c);
 void api_deployment_show(struct api_call *c);
 
+/* api_exec.c */
+void api_exec_app(struct api_call *c);
+
 /* api_key.c */
 void api_key_list(struct api_call *c);
 void api_key_show(struct api_call *c);

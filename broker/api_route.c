@@ -114,6 +114,7 @@ static const struct api_route routes[] = {
 	{ "POST", "APP/deployments", API_SCOPE_OBJECT, api_deployment_create },
 	{ "GET", "APP/deployment|deployments/:id", API_SCOPE_OBJECT, api_deployment_show },
 	{ "GET", "APP/logs", API_SCOPE_OBJECT, api_log_app },
+	{ "POST", "APP/exec", API_SCOPE_OBJECT, api_exec_app },
 	{ "GET", "APP/storage", API_SCOPE_OBJECT, api_storage_list },
 	{ "POST", "APP/storage", API_SCOPE_OBJECT, api_storage_add },
 	{ "DELETE", "APP/storage", API_SCOPE_OBJECT, api_storage_remove },

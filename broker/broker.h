@@ -27,6 +27,7 @@ struct rollout;
 struct drains;
 struct router_lines;
 struct router_link;
+struct session_set;
 struct ssh_server;
 struct store;
 struct watch_feed;
@@ -86,7 +87,9 @@ struct broker {
 	struct push_http *git;
 	struct push_ssh_set *ssh_pushes;
 	struct gear_streams *streams;
+	struct session_set *sessions;
 	struct ssh_server *ssh;
+	int ssh_port; /* 0: no SSH */
 	struct api_call *calls; /* of the API, under way */
 	struct blob_store *blobs;
 	struct net_guard *guard;    /* of what users name */

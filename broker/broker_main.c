@@ -28,6 +28,8 @@
 #include "broker/rollout.h"
 #include "broker/router_lines.h"
 #include "broker/router_link.h"
+#include "broker/run_instance.h"
+#include "broker/session.h"
 #include "broker/ssh_server.h"
 #include "broker/tree_relay.h"
 #include "broker/watch_feed.h"
@@ -187,6 +189,8 @@ serve(struct daemon *d, struct err *e)
 	    http_server_listen(d->public, b->conf.listen, 0, e) < 0 ||
 	    ssh_server_listen(b->ssh, e) < 0)
 		return -1;
+	b->ssh_port = ssh_server_port(b->ssh);
+	run_instance_sweep(b);
 	return tell_ready(d, e);
 }
 
@@ -261,6 +265,7 @@ open_parts(struct broker *b, struct err *e)
 	b->git = push_http_new(b);
 	b->ssh_pushes = push_ssh_set_new(b);
 	b->streams = gear_streams_new(b);
+	b->sessions = session_set_new(b);
 	b->ssh = ssh_server_new(b);
 	b->builds = build_queue_new(b);
 	b->rollout = rollout_new(b);
@@ -278,6 +283,7 @@ close_parts(struct daemon *d)
 	ssh_server_free(b->ssh);
 	push_http_free(b->git);
 	push_ssh_set_free(b->ssh_pushes);
+	session_set_free(b->sessions);
 	gear_streams_free(b->streams);
 	watch_feed_free(b->feeds);
 	http_server_free(d->public);

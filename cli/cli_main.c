@@ -13,6 +13,7 @@ main(int argc, char **argv)
 		cmd_deploy_table,
 		cmd_cart_table,
 		cmd_env_table,
+		cmd_ssh_table,
 		cmd_storage_table,
 		cmd_snapshot_table,
 		cmd_git_table,
