@@ -472,6 +472,7 @@ restore_detach(struct restore *take_r)
 {
 	(void)take_r;
 }
+
 struct session *
 session_start(struct session_set *all, struct stream *take_s, const struct session_opts *o,
     session_end_fn *on_end, void *arg)
