@@ -107,6 +107,15 @@ limits_hide_mount(const struct limits *l)
 
 /* --- start --- */
 
+/* For files that not every kernel has. */
+static bool
+try_write(const char *dir, const char *file, const char *value)
+{
+	struct err e = { 0 };
+
+	return limits_tree_write(dir, file, value, &e) == 0;
+}
+
 /* Attaching a process costs 8-20 ms on a quiet machine without it. Options that the file system has
  * are named again, or they would be dropped. */
 static void
@@ -246,6 +255,21 @@ make_all(const struct limits *l, struct limits_group g, struct err *e)
 	return 0;
 }
 
+/* What is made below gets its processors from above without being asked to: a write would have the
+ * kernel lay out the whole machine's scheduling anew. */
+static void
+inherit_cpuset(const struct limits *l)
+{
+	const struct limits_hierarchy *h = limits_tree_find(&l->tree, LIMITS_CPUSET);
+	AUTO(free) char *dir = NULL;
+
+	if (h == NULL || h->is_v2)
+		return;
+	dir = dir_of(l, h, (struct limits_group){ 0 });
+	if (!try_write(dir, "cgroup.clone_children", "1"))
+		log_debug("limits_cpuset_not_inherited", LOG_STR("cgroup", dir));
+}
+
 struct limits *
 limits_open(const char *tag, const char *mountinfo, struct err *e)
 {
@@ -265,6 +289,7 @@ limits_open(const char *tag, const char *mountinfo, struct err *e)
 		favour_moves(limits_tree_v2(&l->tree));
 	if (make_all(l, (struct limits_group){ 0 }, e) < 0)
 		return NULL;
+	inherit_cpuset(l);
 	return STEAL(l);
 }
 
@@ -333,15 +358,6 @@ limits_view(const struct limits *l, struct limits_group g, struct limits_view_li
 }
 
 /* --- limits --- */
-
-/* For files that not every kernel has. */
-static bool
-try_write(const char *dir, const char *file, const char *value)
-{
-	struct err e = { 0 };
-
-	return limits_tree_write(dir, file, value, &e) == 0;
-}
 
 static int
 set_memory(const struct limits_hierarchy *h, const char *dir, int64_t bytes, struct err *e)

@@ -1,13 +1,20 @@
 #include "node/listeners.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
+#include "node/net_ns.h"
 
 enum { LISTENERS_MAX = 4096, TABLE_MAX = 4 * 1024 * 1024, STATE_LISTEN = 0x0a };
 
@@ -65,10 +72,25 @@ describe_v4(uint32_t address, const char *own, struct listener_addr *a)
 	a->is_any = address == 0 || (own != NULL && strcmp(own, a->address) == 0);
 }
 
+static void
+describe_v6(const uint32_t w[4], const char *own, struct listener_addr *a)
+{
+	struct in6_addr in;
+
+	memcpy(&in, w, sizeof in);
+	if (IN6_IS_ADDR_V4MAPPED(&in)) {
+		describe_v4(w[3], own, a);
+		return;
+	}
+	(void)inet_ntop(AF_INET6, &in, a->address, sizeof a->address);
+	a->is_any = IN6_IS_ADDR_UNSPECIFIED(&in);
+	a->is_loopback = IN6_IS_ADDR_LOOPBACK(&in);
+	a->is_v6_only = !a->is_any;
+}
+
 static bool
 parse_address(struct str s, bool is_v6, const char *own, struct listener_addr *a)
 {
-	struct in6_addr in;
 	uint32_t w[4];
 
 	if (!is_v6) {
@@ -79,15 +101,7 @@ parse_address(struct str s, bool is_v6, const char *own, struct listener_addr *a
 	}
 	if (!parse_words(s, w, 4))
 		return false;
-	memcpy(&in, w, sizeof in);
-	if (IN6_IS_ADDR_V4MAPPED(&in)) {
-		describe_v4(w[3], own, a);
-		return true;
-	}
-	(void)inet_ntop(AF_INET6, &in, a->address, sizeof a->address);
-	a->is_any = IN6_IS_ADDR_UNSPECIFIED(&in);
-	a->is_loopback = IN6_IS_ADDR_LOOPBACK(&in);
-	a->is_v6_only = !a->is_any;
+	describe_v6(w, own, a);
 	return true;
 }
 
@@ -151,6 +165,89 @@ listeners_parse(struct str text, bool is_v6, const char *own, struct listeners *
 		qsort(l->v, l->n, sizeof *l->v, compare);
 }
 
+static void
+add_listener(struct listeners *l, const struct inet_diag_msg *m, const char *own)
+{
+	struct listener_addr a = { .port = ntohs(m->id.idiag_sport) };
+
+	if (a.port == 0 || l->n >= LISTENERS_MAX)
+		return;
+	if (m->idiag_family == AF_INET)
+		describe_v4(m->id.idiag_src[0], own, &a);
+	else
+		describe_v6(m->id.idiag_src, own, &a);
+	l->v = xreallocarray(l->v, l->n + 1, sizeof *l->v);
+	l->v[l->n++] = a;
+}
+
+/* One table; 1: the dump goes on, 0: it has ended. */
+static int
+read_answer(int fd, const char *own, struct listeners *l, struct err *e)
+{
+	char in[32768] __attribute__((aligned(NLMSG_ALIGNTO)));
+	const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)in;
+	ssize_t got = recv(fd, in, sizeof in, 0);
+	size_t n = got < 0 ? 0 : (size_t)got;
+
+	if (got < 0)
+		return errno == EINTR ? 1 : err_set(e, ERR_SYSTEM, NULL, "list sockets");
+	for (; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
+		const struct nlmsgerr *why = NLMSG_DATA(h);
+
+		if (h->nlmsg_type == NLMSG_DONE)
+			return 0;
+		if (h->nlmsg_type == NLMSG_ERROR) {
+			errno = -why->error;
+			return err_set(e, ERR_SYSTEM, NULL, "list sockets");
+		}
+		if (h->nlmsg_type == SOCK_DIAG_BY_FAMILY &&
+		    h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
+			add_listener(l, NLMSG_DATA(h), own);
+	}
+	return 1;
+}
+
+static int
+read_family(int fd, int family, const char *own, struct listeners *l, struct err *e)
+{
+	struct {
+		struct nlmsghdr h;
+		struct inet_diag_req_v2 r;
+	} q = {
+		.h = { .nlmsg_len = sizeof q,
+		    .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		    .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.r = { .sdiag_family = (uint8_t)family,
+		    .sdiag_protocol = IPPROTO_TCP,
+		    .idiag_states = 1U << STATE_LISTEN },
+	};
+	int rc;
+
+	if (send(fd, &q, sizeof q, 0) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "list sockets");
+	while ((rc = read_answer(fd, own, l, e)) > 0)
+		;
+	return rc;
+}
+
+struct reading {
+	const char *own;
+	struct listeners *l;
+};
+
+static int
+read_here(void *arg, struct err *e)
+{
+	struct reading *r = arg;
+	AUTO(file_close) int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+
+	if (fd < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "list sockets");
+	return read_family(fd, AF_INET, r->own, r->l, e) < 0
+	           ? -1
+	           : read_family(fd, AF_INET6, r->own, r->l, e);
+}
+
 static int
 read_table(
     pid_t pid, const char *name, bool is_v6, const char *own, struct listeners *l, struct err *e)
@@ -166,22 +263,46 @@ read_table(
 	return 0;
 }
 
-int
-listeners_read(pid_t pid, const char *own, struct listeners *l, struct err *e)
+/* A kernel without inet_diag. */
+static int
+read_tables(pid_t pid, const char *own, struct listeners *l, struct err *e)
 {
-	struct listeners found = { 0 };
 	struct err none = { 0 };
 
-	if (read_table(pid, "tcp", false, own, &found, e) < 0)
+	if (read_table(pid, "tcp", false, own, l, e) < 0)
 		return -1;
 	/* Absent where the kernel has no IPv6. */
-	if (read_table(pid, "tcp6", true, own, &found, &none) < 0 && none.code != ERR_NOT_FOUND) {
-		listeners_fini(&found);
+	if (read_table(pid, "tcp6", true, own, l, &none) < 0 && none.code != ERR_NOT_FOUND) {
 		*e = none;
 		return -1;
 	}
+	return 0;
+}
+
+/* By netlink, where the kernel looks at listening sockets only: for a read of /proc/net/tcp it goes
+ * through the whole machine's table of connections, milliseconds of it. */
+int
+listeners_read(pid_t pid, const char *own, struct listeners *l, struct err *e)
+{
+	AUTO(free) char *path = xasprintf("/proc/%d/ns/net", (int)pid);
+	AUTO(file_close) int ns = open(path, O_RDONLY | O_CLOEXEC);
+	AUTO_FINI(listeners_fini) struct listeners found = { 0 };
+	struct reading r = { own, &found };
+	struct err why = { 0 };
+
+	if (ns < 0)
+		return err_set(
+		    e, errno == ENOENT ? ERR_NOT_FOUND : ERR_SYSTEM, NULL, "open %s", path);
+	if (net_ns_run(ns, read_here, &r, &why) < 0) {
+		listeners_fini(&found);
+		if (read_tables(pid, own, &found, e) < 0)
+			return -1;
+	}
+	if (found.n > 1)
+		qsort(found.v, found.n, sizeof *found.v, compare);
 	listeners_fini(l);
 	*l = found;
+	found = (struct listeners){ 0 };
 	return 0;
 }
 

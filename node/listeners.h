@@ -26,7 +26,7 @@ void listeners_fini(struct listeners *l);
  * Lines that are no entries are skipped; at most 4096 are kept. own: the instance's address, or
  * NULL. */
 void listeners_parse(struct str text, bool is_v6, const char *own, struct listeners *l);
-/* Reads both tables through a pid of the container. ERR_NOT_FOUND: the process is gone. */
+/* Asks the kernel, in the network namespace of that process. Blocks. ERR_NOT_FOUND: it is gone. */
 int listeners_read(pid_t pid, const char *own, struct listeners *l, struct err *e) MUST_CHECK;
 
 /* The one to route to: preferred port if anyone listens there, else the lowest reachable; never the

@@ -5,14 +5,18 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/loop.h>
+#include <linux/major.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 
 enum { TRIES = 64 };
 
@@ -50,6 +54,23 @@ loopdev_find(const char *path, char out[LOOPDEV_NAME_MAX])
 	return is_found;
 }
 
+bool
+loopdev_mounted(const char *dir, char out[LOOPDEV_NAME_MAX])
+{
+	struct stat st;
+
+	if (stat(dir, &st) < 0 || major(st.st_dev) != LOOP_MAJOR)
+		return false;
+	(void)snprintf(out, LOOPDEV_NAME_MAX, "/dev/loop%u", minor(st.st_dev));
+	return true;
+}
+
+bool
+loopdev_has(const char *device, const char *path)
+{
+	return str_has_prefix(device, "/dev/loop") && is_backed_by(device + strlen("/dev/"), path);
+}
+
 /* One try: -1 and EBUSY when another took the free one. */
 static int
 attach_free(int control, int file, const char *path, char out[LOOPDEV_NAME_MAX])
@@ -72,15 +93,15 @@ attach_free(int control, int file, const char *path, char out[LOOPDEV_NAME_MAX])
 }
 
 int
-loopdev_open(const char *path, char out[LOOPDEV_NAME_MAX], struct err *e)
+loopdev_open(const char *path, bool is_new, char out[LOOPDEV_NAME_MAX], struct err *e)
 {
 	AUTO(file_close) int control = -1;
 	AUTO(file_close) int file = -1;
 	int fd = -1;
 
-	if (loopdev_find(path, out)) {
+	if (!is_new && loopdev_find(path, out)) {
 		fd = open(out, O_RDWR | O_CLOEXEC);
-		if (fd >= 0 && loopdev_find(path, out)) /* still the same one, held by fd */
+		if (fd >= 0 && loopdev_has(out, path)) /* still the same one, held by fd */
 			return fd;
 		file_close(fd);
 	}

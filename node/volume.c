@@ -85,14 +85,14 @@ format(const char *path, int64_t disk_mb, struct err *e)
 }
 
 static int
-mount_image(const char *image, const char *target, struct err *e)
+mount_image(const char *image, bool is_new, const char *target, struct err *e)
 {
 	char device[LOOPDEV_NAME_MAX];
 	AUTO(file_close) int fd = -1;
 
 	if (file_mkdirs(target, 0711, e) < 0)
 		return -1;
-	fd = loopdev_open(image, device, e);
+	fd = loopdev_open(image, is_new, device, e);
 	if (fd < 0)
 		return -1;
 	fault_point("volume_attached");
@@ -112,7 +112,7 @@ make_template(const struct volumes *v, const char *path, int64_t disk_mb, struct
 
 	(void)umount2(at, MNT_DETACH);
 	if (file_mkdirs(v->templates, 0700, e) < 0 || format(fresh, disk_mb, e) < 0 ||
-	    mount_image(fresh, at, e) < 0)
+	    mount_image(fresh, true, at, e) < 0)
 		return -1;
 	rc = gear_home_skeleton(at, e);
 	if (umount2(at, 0) < 0 && rc == 0)
@@ -189,7 +189,7 @@ volume_make(struct volumes *v, const char *uuid, int64_t disk_mb, struct err *e)
 	if (template == NULL || copy_sparse(template, image, e) < 0)
 		return -1;
 	fault_point("volume_copied");
-	return mount_image(image, dir, e);
+	return mount_image(image, true, dir, e);
 }
 
 /* Was it left without being unmounted, or with errors? */
@@ -227,6 +227,7 @@ volume_mount(struct volumes *v, const char *uuid, struct err *e)
 	AUTO(free) char *image = image_path(v, uuid);
 	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
 	char device[LOOPDEV_NAME_MAX];
+	bool is_held;
 
 	if (volume_is_mounted(v, uuid))
 		return 0;
@@ -238,9 +239,10 @@ volume_mount(struct volumes *v, const char *uuid, struct err *e)
 		return err_set(e, ERR_NOT_FOUND, NULL, "gear %s has no volume", uuid);
 	}
 	/* While something uses the device, the file system is alive and must not be touched. */
-	if (!loopdev_find(image, device) && needs_check(image) && check_image(image, uuid, e) < 0)
+	is_held = loopdev_find(image, device);
+	if (!is_held && needs_check(image) && check_image(image, uuid, e) < 0)
 		return -1;
-	return mount_image(image, dir, e);
+	return mount_image(image, !is_held, dir, e);
 }
 
 int
@@ -251,7 +253,10 @@ volume_unmount(struct volumes *v, const char *uuid, int64_t timeout_ms, struct e
 	int64_t deadline = loop_now_ms() + timeout_ms;
 	const struct timespec pause = { .tv_nsec = POLL_MS * 1000000L };
 	char device[LOOPDEV_NAME_MAX];
+	bool is_known = volume_is_mounted(v, uuid) && loopdev_mounted(dir, device);
 
+	if (!is_known && !(file_exists(image) && loopdev_find(image, device)))
+		device[0] = '\0';
 	while (volume_is_mounted(v, uuid)) {
 		if (umount2(dir, 0) == 0)
 			continue;
@@ -264,9 +269,9 @@ volume_unmount(struct volumes *v, const char *uuid, int64_t timeout_ms, struct e
 	/* Unmounted here, it may live on in a mount namespace that still ends. One that does not
 	 * end is another program's, which holds the device but has no use for it: the next mount
 	 * takes the same device. */
-	while (loopdev_find(image, device) && loop_now_ms() <= deadline)
+	while (loopdev_has(device, image) && loop_now_ms() <= deadline)
 		nanosleep(&pause, NULL);
-	if (loopdev_find(image, device))
+	if (loopdev_has(device, image))
 		log_warn("volume_held", LOG_STR("gear", uuid), LOG_STR("device", device));
 	return 0;
 }
