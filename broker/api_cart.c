@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "broker/api_call.h"
+#include "broker/api_domain.h"
 #include "broker/api_handlers.h"
 #include "broker/api_load.h"
 #include "broker/api_view.h"
@@ -34,7 +35,7 @@ has_feature(const struct catalog_cart *cc, const char *feature)
 static bool
 passes(const struct api_call *c, const struct catalog_cart *cc, const struct filter *f)
 {
-	if (cc->cart.is_obsolete && c->minor >= 7 && f->name == NULL)
+	if (f->name == NULL && (!cc->is_active || (cc->is_obsolete && c->minor >= 7)))
 		return false;
 	return (f->name == NULL || strcmp(cc->full_name, f->name) == 0) &&
 	       (f->category == NULL || has_category(cc, f->category)) &&
@@ -147,6 +148,10 @@ api_cart_of_app_show(struct api_call *c)
 	g = api_load_cart(c, &a);
 	if (g == NULL)
 		return;
+	if (api_domain_includes(c, "status_messages")) {
+		api_cart_status(c, &a, g);
+		return;
+	}
 	api_view_app_cart(c, api_data(c, "cartridge"), NULL, &a, g);
 	api_send(c, 200);
 }

@@ -240,7 +240,7 @@ fail_web(struct api_call *c)
 	for (size_t i = 0; i < catalog_count(c->b->catalog); i++) {
 		const struct catalog_cart *cc = catalog_at(c->b->catalog, i);
 
-		if (cc->is_web)
+		if (cc->is_web && cc->is_active && !cc->is_obsolete)
 			buf_addf(&names, "%s%s", names.n == 0 ? "" : ", ", cc->full_name);
 	}
 	api_fail(c, 422, EXIT_CART, "cartridge",

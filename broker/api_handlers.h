@@ -33,6 +33,13 @@ void api_domain_members(struct api_call *c);
 void api_domain_member(struct api_call *c);
 void api_domain_later(struct api_call *c);
 
+/* api_cart_admin.c */
+void api_cart_admin_list(struct api_call *c);
+void api_cart_admin_import(struct api_call *c);
+void api_cart_admin_show(struct api_call *c);
+void api_cart_admin_update(struct api_call *c);
+void api_cart_admin_remove(struct api_call *c);
+void api_cart_admin_upgrade(struct api_call *c);
 /* api_cart.c */
 void api_cart_list(struct api_call *c);
 void api_cart_list_by(struct api_call *c);
@@ -40,6 +47,10 @@ void api_cart_show(struct api_call *c);
 void api_cart_of_app(struct api_call *c);
 void api_cart_of_app_show(struct api_call *c);
 void api_cart_add(struct api_call *c);
+void api_cart_update(struct api_call *c);
+struct wire_app;
+struct wire_gear_cart;
+void api_cart_status(struct api_call *c, const struct wire_app *a, const struct wire_gear_cart *g);
 void api_cart_remove(struct api_call *c);
 
 /* api_app.c */
@@ -71,11 +82,6 @@ void api_history_app(struct api_call *c);
 void api_process_list(struct api_call *c);
 void api_process_scale(struct api_call *c);
 
-/* api_drain.c */
-void api_drain_list(struct api_call *c);
-void api_drain_add(struct api_call *c);
-void api_drain_remove(struct api_call *c);
-
 /* api_env.c */
 void api_env_list(struct api_call *c);
 void api_env_set(struct api_call *c);
@@ -96,9 +102,6 @@ void api_storage_remove(struct api_call *c);
 void api_deployment_list(struct api_call *c);
 void api_deployment_create(struct api_call *c);
 void api_deployment_show(struct api_call *c);
-
-/* api_exec.c */
-void api_exec_app(struct api_call *c);
 
 /* api_key.c */
 void api_key_list(struct api_call *c);

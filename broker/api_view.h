@@ -30,6 +30,9 @@ void api_view_cart(
 /* The web cartridge and others as an application has them. */
 void api_view_app_carts(
     const struct api_call *c, struct api_json *j, const char *key, const struct wire_app *a);
+/* status_messages: JSON: null, or an array of {gear_id, message}. */
+void api_view_app_cart_with(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_app *a, const struct wire_gear_cart *g, const char *status_messages);
 void api_view_app_cart(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_app *a, const struct wire_gear_cart *g);
 void api_view_var(const struct api_call *c, struct api_json *j, const char *key,
@@ -39,8 +42,6 @@ void api_view_deployment(
 
 /* "application/ID", or in old versions "domain/D/application/A". Caller owns. */
 char *api_view_app_base(const struct api_call *c, const struct wire_app *a);
-/* ssh://GEAR@HOST[:PORT], or NULL: no SSH is served; caller owns. */
-char *api_view_ssh_url(const struct broker *b, const struct wire_app *a, const char *gear);
 char *api_view_app_url(const struct broker *b, const struct wire_app *a);
 /* "nodejs-20"; caller owns. */
 char *api_view_cart_name(const struct broker *b, const struct wire_gear_cart *g);

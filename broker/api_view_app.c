@@ -6,7 +6,10 @@
 #include "broker/api_call.h"
 #include "broker/api_link.h"
 #include "broker/app.h"
+#include "broker/api_env.h"
 #include "broker/broker.h"
+#include "broker/cart_pick.h"
+#include "broker/cart_status.h"
 #include "broker/gear_group.h"
 #include "lib/base/mem.h"
 
@@ -14,8 +17,6 @@
 	{                                                                                          \
 		NULL, NULL, NULL, NULL, NULL                                                       \
 	}
-enum { SSH_PORT = 22 };
-
 #define EVENT(word)                                                                                \
 	{                                                                                          \
 		{ "event", "string", "event", "[\"" word "\"]", NULL }, END_PARAMS                 \
@@ -70,6 +71,22 @@ static const struct api_link_param update_optional[] = {
 	{ "deployment_type", "string", "git or binary", "[\"git\",\"binary\"]", "\"git\"" },
 	END_PARAMS,
 };
+static const struct api_link_param add_cart_required[] = {
+	{ "name", "string", "Name of the cartridge, e.g.: postgresql-15", NULL, NULL },
+	END_PARAMS,
+};
+static const struct api_link_param add_cart_optional[] = {
+	{ "colocate_with", "string", "The component to colocate with", NULL, NULL },
+	{ "scales_from", "integer", "Minimum number of gears", NULL, NULL },
+	{ "scales_to", "integer", "Maximum number of gears", NULL, NULL },
+	{ "additional_gear_storage", "integer", "Additional GB of space to request on all gears",
+	    NULL, NULL },
+	{ "gear_size", "string", "Gear size for the cartridge", NULL, NULL },
+	{ "url", "string", "A URL to a downloadable cartridge", NULL, NULL },
+	{ "environment_variables", "array", "Add or Update application environment variables", NULL,
+	    NULL },
+	END_PARAMS,
+};
 static const struct api_link_param log_optional[] = {
 	{ "lines", "integer", "How many of the last lines", NULL, "100" },
 	{ "follow", "boolean", "Send new lines as they come", "[true,false]", "false" },
@@ -100,6 +117,8 @@ static const struct api_link app_links[] = {
 	EV("TIDY", "Tidy the application framework", ev_tidy, NULL),
 	EV("RELOAD", "Reload the application", ev_reload, NULL),
 	EV("THREAD_DUMP", "Trigger thread dump", ev_thread_dump, NULL),
+	{ "ADD_CARTRIDGE", "Add one or more embedded cartridges", "POST", "/cartridges",
+	    add_cart_required, add_cart_optional, 0, 0 },
 	{ "LIST_CARTRIDGES", "List embedded cartridges", "GET", "/cartridges", NULL, NULL, 0, 0 },
 	{ "DNS_RESOLVABLE", "Resolve DNS", "GET", "/dns_resolvable", NULL, NULL, 0, 0 },
 	{ "LIST_ALIASES", "List application aliases", "GET", "/aliases", NULL, NULL, 4, 0 },
@@ -160,11 +179,12 @@ api_view_web(const struct wire_app *a)
 char *
 api_view_cart_name(const struct broker *b, const struct wire_gear_cart *g)
 {
-	const struct catalog_cart *cc = g == NULL ? NULL : catalog_of(b->catalog, g);
+	AUTO_FINI(wire_cart_fini) struct wire_cart k = { 0 };
 
-	if (cc != NULL)
-		return xstrdup(cc->full_name);
-	return g == NULL ? xstrdup("") : xasprintf("%s-%s", g->name, g->version);
+	if (g == NULL)
+		return xstrdup("");
+	cart_pick_load(b, g, &k);
+	return wire_cart_full_name(&k);
 }
 
 static const char *
@@ -183,28 +203,28 @@ app_state(const struct wire_app *a)
 	return a->status.deployment == NULL || a->status.deployment[0] == '\0' ? "new" : "started";
 }
 
+/* v2's shape: properties by name, and a sentence with the address. */
 static void
 write_embedded(const struct api_call *c, struct api_json *j, const struct wire_app *a)
 {
 	api_json_obj(j, "embedded");
 	for (size_t i = 0; i < a->cartridges.n; i++) {
-		AUTO(free) char *name = api_view_cart_name(c->b, &a->cartridges.v[i]);
+		const struct wire_gear_cart *g = &a->cartridges.v[i];
+		AUTO(free) char *name = api_view_cart_name(c->b, g);
+		AUTO_FINI(api_env_fini) struct wire_var_list l = { 0 };
 
-		if (!a->cartridges.v[i].is_web)
-			api_json_raw(j, name, "{}");
+		if (g->is_web)
+			continue;
+		cart_status_properties(c->b, a->id, g->name, &l);
+		api_json_obj(j, name);
+		for (size_t k = 0; k < l.n; k++) {
+			api_json_str(j, l.v[k].name, l.v[k].value);
+			if (strcmp(l.v[k].name, "connection_url") == 0)
+				api_json_fmt(j, "info", "Connection URL: %s", l.v[k].value);
+		}
+		api_json_end_obj(j);
 	}
 	api_json_end_obj(j);
-}
-
-char *
-api_view_ssh_url(const struct broker *b, const struct wire_app *a, const char *gear)
-{
-	if (b->ssh_port == 0)
-		return NULL;
-	if (b->ssh_port == SSH_PORT)
-		return xasprintf("ssh://%s@%s-%s.%s", gear, a->name, a->domain, b->conf.app_domain);
-	return xasprintf(
-	    "ssh://%s@%s-%s.%s:%d", gear, a->name, a->domain, b->conf.app_domain, b->ssh_port);
 }
 
 static void
@@ -214,12 +234,9 @@ write_urls(const struct api_call *c, struct api_json *j, const struct wire_app *
 	AUTO(free) char *url = api_view_app_url(c->b, a);
 	bool is_empty = a->initial_git_url != NULL && strcmp(a->initial_git_url, "empty") == 0;
 
-	AUTO(free) char *ssh = api_view_ssh_url(c->b, a, a->id);
-	AUTO(free) char *git_ssh = ssh == NULL ? NULL : xasprintf("%s/~/git/%s.git/", ssh, a->name);
-
-	api_json_str(j, "git_url", git_ssh == NULL ? git : git_ssh);
+	api_json_str(j, "git_url", git);
 	api_json_str(j, "git_http_url", git);
-	api_json_str(j, "ssh_url", ssh);
+	api_json_null(j, "ssh_url");
 	api_json_str(j, "app_url", url);
 	if (c->minor >= 1)
 		api_json_str(j, "initial_git_url", is_empty ? NULL : a->initial_git_url);
@@ -311,17 +328,40 @@ write_help(struct api_json *j, const struct wire_cart *k)
 	api_json_end_obj(j);
 }
 
+/* What a cartridge is: in the catalogue, or in an application (g, a). */
+struct shown {
+	const struct wire_cart *k;
+	const char *id;                 /* or NULL */
+	const struct catalog_cart *cc;  /* or NULL */
+	const struct wire_gear_cart *g; /* or NULL */
+	const struct wire_app *a;       /* or NULL */
+};
+
+static void
+write_times(struct api_json *j, const struct shown *x)
+{
+	if (x->cc == NULL)
+		return;
+	api_json_time(j, "creation_time", x->cc->created_at);
+	if (x->cc->is_active)
+		api_json_time(j, "activation_time", x->cc->activated_at);
+}
+
 /* Members that a catalogue entry and a cartridge of an application share. */
 static void
-write_cart(const struct api_call *c, struct api_json *j, const struct catalog_cart *cc)
+write_cart(const struct api_call *c, struct api_json *j, const struct shown *x)
 {
-	const struct wire_cart *k = &cc->cart;
+	const struct wire_cart *k = x->k;
+	AUTO(free) char *full = wire_cart_full_name(k);
 	const struct wire_cart_scaling *s =
 	    k->components.n == 0 ? NULL : &k->components.v[0].scaling;
+	const char *url = x->g != NULL ? x->g->source_url : x->cc != NULL ? x->cc->url : NULL;
+	int64_t max = s == NULL ? -1 : s->max;
 
-	api_json_str(j, "id", cc->id);
-	api_json_str(j, "name", cc->full_name);
-	api_json_str(j, "type", cc->is_web ? "standalone" : "embedded");
+	if (x->id != NULL)
+		api_json_str(j, "id", x->id);
+	api_json_str(j, "name", full);
+	api_json_str(j, "type", wire_cart_is_web(k) ? "standalone" : "embedded");
 	if (c->minor == 0)
 		return;
 	api_json_str(j, "version", k->version);
@@ -333,12 +373,18 @@ write_cart(const struct api_call *c, struct api_json *j, const struct catalog_ca
 	api_json_strs(j, "tags", &k->categories);
 	write_help(j, k);
 	api_json_int(j, "supported_scales_from", s == NULL ? 1 : s->min);
-	api_json_int(j, "supported_scales_to", s == NULL ? -1 : s->max);
+	api_json_int(
+	    j, "supported_scales_to", x->a != NULL && !x->a->scalable && max == -1 ? 1 : max);
 	api_json_raw(j, "usage_rates", "[]");
-	api_json_bool(j, "automatic_updates", !wire_cart_has_category(k, "no_updates"));
+	api_json_bool(
+	    j, "automatic_updates", url == NULL && !wire_cart_has_category(k, "no_updates"));
+	write_times(j, x);
 	write_requires(j, k);
-	api_json_str(j, "maintained_by", k->cart_vendor);
-	if (k->is_obsolete)
+	if (url == NULL)
+		api_json_str(j, "maintained_by", k->cart_vendor);
+	else
+		api_json_str(j, "url", url);
+	if (k->is_obsolete || (x->cc != NULL && x->cc->is_obsolete))
 		api_json_bool(j, "obsolete", true);
 }
 
@@ -346,8 +392,10 @@ void
 api_view_cart(
     const struct api_call *c, struct api_json *j, const char *key, const struct catalog_cart *cc)
 {
+	const struct shown x = { .k = &cc->cart, .id = cc->id, .cc = cc };
+
 	api_json_obj(j, key);
-	write_cart(c, j, cc);
+	write_cart(c, j, &x);
 	if (c->minor == 0) {
 		api_json_raw(j, "status_messages", "null");
 		api_json_raw(j, "properties", "{}");
@@ -359,20 +407,86 @@ static const struct api_link_param cart_events[] = {
 	{ "event", "string", "event", "[\"start\",\"stop\",\"restart\",\"reload\"]", NULL },
 	END_PARAMS,
 };
+static const struct api_link_param cart_update[] = {
+	{ "scales_from", "integer", "Minimum scale for the component", NULL, "1" },
+	{ "scales_to", "integer", "Maximum scale for the component", NULL, "-1" },
+	{ "additional_gear_storage", "integer", "Additional GB of space to request on all gears",
+	    NULL, NULL },
+	END_PARAMS,
+};
 static const struct api_link cart_links[] = {
 	{ "GET", "Get cartridge", "GET", "", NULL, NULL, 0, 0 },
+	{ "UPDATE", "Update cartridge configuration", "PUT", "", NULL, cart_update, 0, 0 },
 	EV("START", "Start cartridge", cart_events, NULL),
 	EV("STOP", "Stop cartridge", cart_events, NULL),
 	EV("RESTART", "Restart cartridge", cart_events, NULL),
 	EV("RELOAD", "Reload cartridge", cart_events, NULL),
+	{ "DELETE", "Delete cartridge", "DELETE", "", NULL, NULL, 0, 0 },
 	{ NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
 
+static const struct wire_var *
+find_property(const struct wire_var_list *l, const char *name)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (strcmp(l->v[i].name, name) == 0)
+			return &l->v[i];
+	}
+	return NULL;
+}
+
 static void
-write_scale(const struct api_call *c, struct api_json *j, const struct wire_app *a,
+write_property(struct api_json *j, const char *name, const char *type, const char *text,
+    const struct wire_var *value)
+{
+	api_json_obj(j, NULL);
+	api_json_str(j, "name", name);
+	api_json_str(j, "type", type);
+	api_json_str(j, "description", text);
+	if (value != NULL)
+		api_json_str(j, "value", value->value);
+	api_json_end_obj(j);
+}
+
+/* What the manifest announces, with its value once there is one; then what came beyond that. */
+static void
+write_properties(const struct api_call *c, struct api_json *j, const struct wire_app *a,
+    const struct wire_cart *k)
+{
+	AUTO_FINI(api_env_fini) struct wire_var_list l = { 0 };
+
+	cart_status_properties(c->b, a->id, k->name, &l);
+	if (c->minor == 0) {
+		api_json_obj(j, "properties");
+		for (size_t i = 0; i < l.n; i++)
+			api_json_str(j, l.v[i].name, l.v[i].value);
+		api_json_end_obj(j);
+		return;
+	}
+	api_json_arr(j, "properties");
+	for (size_t i = 0; i < k->cart_data.n; i++) {
+		const struct wire_cart_datum *d = &k->cart_data.v[i];
+
+		write_property(j, d->key, d->type, d->text, find_property(&l, d->key));
+	}
+	for (size_t i = 0; i < l.n; i++) {
+		bool is_told = false;
+
+		for (size_t n = 0; n < k->cart_data.n; n++)
+			is_told = is_told || strcmp(k->cart_data.v[n].key, l.v[i].name) == 0;
+		if (!is_told)
+			write_property(j, l.v[i].name, "cart_data", "", &l.v[i]);
+	}
+	api_json_end_arr(j);
+}
+
+/* Where it is: its group of gears, and who else is there. */
+static void
+write_place(const struct api_call *c, struct api_json *j, const struct wire_app *a,
     const struct wire_gear_cart *g)
 {
 	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
+	const struct wire_limits *limits = catalog_profile(a->profile);
 	const struct gear_group *own;
 	size_t k = 0;
 
@@ -380,42 +494,58 @@ write_scale(const struct api_call *c, struct api_json *j, const struct wire_app 
 	while (k + 1 < groups.n && !str_list_has(&groups.v[k].carts, g->name))
 		k++;
 	own = &groups.v[k];
-	api_json_int(j, "scales_from", own->gears);
-	api_json_int(j, "scales_to", a->scalable ? own->max : 1);
+	api_json_int(j, "scales_from", g->scales_from > 0 ? g->scales_from : own->gears);
+	api_json_int(j, "scales_to",
+	    !a->scalable        ? 1
+	    : g->scales_to != 0 ? g->scales_to
+	                        : own->max);
 	api_json_int(j, "current_scale", own->is_web ? a->spec.gears : own->gears);
 	api_json_null(j, "scales_with");
+	api_json_str(j, "gear_profile", a->profile);
+	api_json_int(j, "base_gear_storage", limits == NULL ? 1 : (limits->disk_mb + 1023) / 1024);
+	api_json_int(j, "additional_gear_storage", g->storage_gb);
+	api_json_arr(j, "collocated_with");
+	for (size_t i = 0; i < a->cartridges.n; i++) {
+		AUTO(free) char *name = NULL;
+
+		if (&a->cartridges.v[i] == g || !str_list_has(&own->carts, a->cartridges.v[i].name))
+			continue;
+		name = api_view_cart_name(c->b, &a->cartridges.v[i]);
+		api_json_str(j, NULL, name);
+	}
+	api_json_end_arr(j);
+	api_json_time(j, "added_time", g->added_at > 0 ? g->added_at : a->created_at);
+}
+
+void
+api_view_app_cart_with(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_app *a, const struct wire_gear_cart *g, const char *status_messages)
+{
+	const struct catalog_cart *cc = catalog_of(c->b->catalog, g);
+	AUTO_FINI(wire_cart_fini) struct wire_cart k = { 0 };
+	AUTO(free) char *app = api_view_app_base(c, a);
+	AUTO(free) char *name = api_view_cart_name(c->b, g);
+	AUTO(free) char *base = xasprintf("%s/cartridge/%s", app, name);
+
+	cart_pick_load(c->b, g, &k);
+	const struct shown x = {
+		.k = &k, .id = cc == NULL ? NULL : cc->id, .cc = cc, .g = g, .a = a
+	};
+	api_json_obj(j, key);
+	write_cart(c, j, &x);
+	api_json_raw(j, "status_messages", status_messages);
+	write_properties(c, j, a, &k);
+	if (c->minor > 0)
+		write_place(c, j, a, g);
+	api_link_write(c, j, cart_links, base);
+	api_json_end_obj(j);
 }
 
 void
 api_view_app_cart(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_app *a, const struct wire_gear_cart *g)
 {
-	const struct catalog_cart *cc = catalog_of(c->b->catalog, g);
-	AUTO(free) char *app = api_view_app_base(c, a);
-	AUTO(free) char *name = api_view_cart_name(c->b, g);
-	AUTO(free) char *base = xasprintf("%s/cartridge/%s", app, name);
-
-	api_json_obj(j, key);
-	if (cc != NULL) {
-		write_cart(c, j, cc);
-	} else { /* no longer in the catalogue */
-		api_json_str(j, "name", name);
-		api_json_str(j, "type", g->is_web ? "standalone" : "embedded");
-		api_json_str(j, "version", g->version);
-		api_json_raw(j, "tags", "[]");
-	}
-	api_json_null(j, "status_messages");
-	api_json_raw(j, "properties", c->minor == 0 ? "{}" : "[]");
-	if (c->minor > 0) {
-		write_scale(c, j, a, g);
-		api_json_str(j, "gear_profile", a->profile);
-		api_json_int(j, "base_gear_storage", 1);
-		api_json_int(j, "additional_gear_storage", 0);
-		api_json_raw(j, "collocated_with", "[]");
-		api_json_time(j, "added_time", a->created_at);
-	}
-	api_link_write(c, j, cart_links, base);
-	api_json_end_obj(j);
+	api_view_app_cart_with(c, j, key, a, g, "null");
 }
 
 void

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "lib/base/mem.h"
-#include "lib/cart/cart_pack.h"
+#include "lib/oci/oci_cart.h"
 #include "lib/wire/wire_cart.h"
 
 enum { MANIFEST_FD = 3, MEMORY_MB = 256, CPU_S = 120 };
@@ -83,7 +83,7 @@ run(int argc, char **argv)
 {
 	AUTO_FINI(buf_fini) struct buf given = { 0 };
 	AUTO_FINI(buf_fini) struct buf manifest = { 0 };
-	struct cart_pack_opts o = { 0 };
+	struct oci_cart_opts o = { 0 };
 	struct err e = { 0 };
 
 	if (argc != 5) {
@@ -100,7 +100,7 @@ run(int argc, char **argv)
 		return 1;
 	}
 	o.manifest = buf_str(&given);
-	if (cart_pack(STDIN_FILENO, STDOUT_FILENO, &o, &manifest, &e) < 0) {
+	if (oci_cart_pack(STDIN_FILENO, STDOUT_FILENO, &o, &manifest, &e) < 0) {
 		fprintf(stderr, "%s\n", e.text);
 		return 1;
 	}

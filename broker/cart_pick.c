@@ -90,6 +90,7 @@ cart_pick_name(const struct broker *b, const struct cart_ask *ask, struct cart_p
 	}
 	one = cart_pick_add(p);
 	codec_copy(&wire_cart_codec, &one->cart, &cc->cart);
+	one->cart.is_obsolete = cc->is_obsolete;
 	catalog_gear_cart(cc, &one->gear);
 	one->gear.scales_from = ask->scales_from;
 	one->gear.scales_to = ask->scales_to;
@@ -150,7 +151,7 @@ find_feature(const char *feature, struct cart_rules_item *v, size_t max, void *a
 	for (size_t i = 0; i < catalog_count(pl->b->catalog) && n < max; i++) {
 		const struct catalog_cart *cc = catalog_at(pl->b->catalog, i);
 
-		if (cc->cart.is_obsolete || !cart_rules_has(&cc->cart, feature))
+		if (!cc->is_active || cc->is_obsolete || !cart_rules_has(&cc->cart, feature))
 			continue;
 		v[n] = (struct cart_rules_item){ .cart = &cc->cart };
 		if (n == 0 && pl->pulled_n < CART_RULES_MAX) {

@@ -7,6 +7,7 @@
 #include "broker/broker.h"
 #include "broker/cart_fetch.h"
 #include "broker/cart_rules.h"
+#include "broker/catalog.h"
 #include "lib/base/mem.h"
 #include "lib/loop/loop.h"
 
@@ -101,7 +102,8 @@ check_downloads(struct cart_resolve *r, const struct wire_app *a)
 	size_t more = 0;
 
 	for (size_t i = 0; a != NULL && i < a->cartridges.n; i++)
-		n += a->cartridges.v[i].source_url != NULL;
+		n += a->cartridges.v[i].manifest != NULL &&
+		     catalog_of(r->b->catalog, &a->cartridges.v[i]) == NULL;
 	for (size_t i = 0; i < r->asks.n; i++)
 		more += r->asks.v[i].url != NULL;
 	r->exit_code = CART_RULES_UNUSABLE;

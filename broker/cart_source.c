@@ -1,7 +1,6 @@
 #include "broker/cart_source.h"
 
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/secret.h"
 #include "lib/base/str.h"
 #include "lib/http/http_client.h"
 #include "lib/loop/child.h"
@@ -41,7 +41,8 @@ struct cart_source {
 	char *checksum;   /* owned or NULL */
 	char *next_url;   /* where a redirect sends; owned */
 	int redirects;
-	bool is_manifest, is_git;
+	bool is_manifest, is_git, is_redirected;
+	bool is_smart; /* a git server, and not only its files */
 	cart_source_text_fn *text_fn;
 	cart_source_file_fn *file_fn;
 	void *arg;
@@ -50,10 +51,10 @@ struct cart_source {
 	struct worker_job *job;
 	struct loop_timer *late;
 	int64_t max, got;
-	struct buf buf;           /* the manifest, or what is not yet written */
-	EVP_MD_CTX *sha256, *md5; /* owned */
-	char *path;               /* the file; owned */
-	char *dir;                /* of git's clone; owned */
+	struct buf buf;                     /* the manifest, or what is not yet written */
+	struct secret_sha256 *sha256, *md5; /* owned */
+	char *path;                         /* the file; owned */
+	char *dir;                          /* of git's clone; owned */
 	int fd;
 	struct err e;
 };
@@ -102,8 +103,8 @@ source_free(struct cart_source *s)
 		(void)unlink(s->path);
 	if (s->dir != NULL)
 		worker_submit(s->b->worker, discard_dir, free, free, STEAL(s->dir));
-	EVP_MD_CTX_free(s->sha256);
-	EVP_MD_CTX_free(s->md5);
+	secret_sha256_free(s->sha256);
+	secret_sha256_free(s->md5);
 	buf_fini(&s->buf);
 	free(s->url);
 	free(s->at);
@@ -171,7 +172,7 @@ on_late(void *arg)
 struct write_job {
 	struct cart_source *s; /* for done only */
 	struct buf buf;
-	EVP_MD_CTX *sha256, *md5; /* owned */
+	struct secret_sha256 *sha256, *md5; /* owned */
 	int fd;
 	struct err e;
 };
@@ -182,8 +183,8 @@ write_free(void *p)
 	struct write_job *j = p;
 
 	buf_fini(&j->buf);
-	EVP_MD_CTX_free(j->sha256);
-	EVP_MD_CTX_free(j->md5);
+	secret_sha256_free(j->sha256);
+	secret_sha256_free(j->md5);
 	file_close(j->fd);
 	free(j);
 }
@@ -193,8 +194,8 @@ run_write(void *p)
 {
 	struct write_job *j = p;
 
-	(void)EVP_DigestUpdate(j->sha256, j->buf.p, j->buf.n);
-	(void)EVP_DigestUpdate(j->md5, j->buf.p, j->buf.n);
+	secret_sha256_add(j->sha256, j->buf.p, j->buf.n);
+	secret_sha256_add(j->md5, j->buf.p, j->buf.n);
 	(void)!file_write_all(j->fd, j->buf.p, j->buf.n, &j->e);
 }
 
@@ -235,15 +236,11 @@ start_write(struct cart_source *s)
 }
 
 static int
-check_digest(EVP_MD_CTX *ctx, const char *name, const char *want, struct err *e)
+check_digest(struct secret_sha256 *ctx, const char *name, const char *want, struct err *e)
 {
-	unsigned char md[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
-	char hex[2 * EVP_MAX_MD_SIZE + 1] = "";
+	char hex[65];
 
-	(void)EVP_DigestFinal_ex(ctx, md, &n);
-	for (unsigned i = 0; i < n; i++)
-		(void)snprintf(hex + 2 * i, 3, "%02x", md[i]);
+	secret_sha256_end(ctx, hex);
 	if (strcasecmp(hex, want) == 0)
 		return 0;
 	return err_set(e, ERR_INVALID, "checksum",
@@ -282,9 +279,9 @@ on_head(struct http_call *c, int status, void *arg)
 {
 	struct cart_source *s = arg;
 
-	if (is_redirect(status))
-		mem_set_str(&s->next_url, http_call_redirect(c));
-	else if (status != 200)
+	(void)c;
+	s->is_redirected = is_redirect(status);
+	if (!s->is_redirected && status != 200)
 		(void)err_set(
 		    &s->e, ERR_INVALID, "url", "%.300s: the server answered %d", s->at, status);
 	if (s->e.code != ERR_NONE)
@@ -299,7 +296,10 @@ on_data(struct http_call *c, const char *p, size_t n, void *arg)
 	(void)c;
 	if (s->job != NULL)
 		return false;
-	if (s->next_url != NULL || s->e.code != ERR_NONE || s->is_git)
+	if (s->is_git && s->got == 0)
+		s->is_smart = memmem(p, n, "# service=git-upload-pack", 25) != NULL;
+	s->got += s->is_git ? 1 : 0;
+	if (s->is_redirected || s->e.code != ERR_NONE || s->is_git)
 		return true;
 	s->got += (int64_t)n;
 	if (s->got > s->max) {
@@ -324,7 +324,11 @@ follow(struct cart_source *s)
 	AUTO(free) char *url = STEAL(s->next_url);
 	struct err e = { 0 };
 
-	if (++s->redirects > CART_FETCH_REDIRECTS_MAX)
+	s->is_redirected = false;
+	s->got = 0;
+	if (url == NULL)
+		fail(s, "it redirects to nowhere");
+	else if (++s->redirects > CART_FETCH_REDIRECTS_MAX)
 		fail(s, "it redirects more than twice");
 	else if (str_has_prefix(s->at, "https:") && !str_has_prefix(url, "https:"))
 		fail(s, "it redirects from https to http");
@@ -338,15 +342,16 @@ on_request_end(struct http_call *c, int status, struct str body, const struct er
 	struct cart_source *s = arg;
 	struct err why = { 0 };
 
-	(void)c;
 	(void)status;
 	(void)body;
+	if (s->is_redirected)
+		mem_set_str(&s->next_url, http_call_redirect(c));
 	s->call = NULL;
 	if (e != NULL && s->e.code == ERR_NONE)
 		s->e = *e;
 	if (s->e.code != ERR_NONE)
 		finish(s, &s->e);
-	else if (s->next_url != NULL)
+	else if (s->is_redirected)
 		follow(s);
 	else if (s->is_git && start_git(s, &why) < 0)
 		finish(s, &why);
@@ -362,7 +367,6 @@ static int
 check_url(const char *url, struct err *e)
 {
 	AUTO_FINI(str_url_fini) struct str_url u = { 0 };
-	bool is_git_url;
 
 	if (strlen(url) > URL_MAX)
 		return err_set(e, ERR_INVALID, "url", "the URL has more than %d bytes", URL_MAX);
@@ -371,12 +375,12 @@ check_url(const char *url, struct err *e)
 			return err_set(e, ERR_INVALID, "url",
 			    "the URL has a blank or a character that must be escaped");
 	}
-	if (str_url_parse(url, "url", &u, e) < 0)
-		return -1;
-	is_git_url = strcmp(u.scheme, "git") == 0;
-	if (strcmp(u.scheme, "http") != 0 && strcmp(u.scheme, "https") != 0 && !is_git_url)
+	if (!str_has_prefix(url, "http://") && !str_has_prefix(url, "https://") &&
+	    !str_has_prefix(url, "git://"))
 		return err_set(e, ERR_INVALID, "url",
 		    "'%.100s': a cartridge comes by http, https or git only", url);
+	if (str_url_parse(url, "url", &u, e) < 0)
+		return -1;
 	if (u.user != NULL)
 		return err_set(e, ERR_INVALID, "url",
 		    "a URL with a user or password in it is not taken: others would see it");
@@ -527,7 +531,8 @@ on_resolved(void *p)
 		resolve == NULL ? "http.proxy=" : resolve, "-c", "http.proxy=", "-c",
 		"core.hooksPath=/dev/null", "-c",
 		ca != NULL && *ca != '\0' ? ca_opt : "http.sslVerify=true", "clone", "--bare",
-		"--depth=1", "--no-tags", "--quiet", "--", url, s->dir, NULL };
+		s->is_smart ? "--depth=1" : "--single-branch", "--no-tags", "--quiet", "--", url,
+		s->dir, NULL };
 
 	if (run_git(s, args, false, GIT_MS, on_git_cloned, &e) < 0)
 		finish(s, &e);
@@ -561,10 +566,8 @@ source_new(struct broker *b, const char *url, void *arg, int64_t ms)
 
 	*s = (struct cart_source){ .b = b, .url = xstrdup(url), .arg = arg, .fd = -1 };
 	s->late = loop_timer_start(b->loop, ms, false, on_late, s);
-	s->sha256 = EVP_MD_CTX_new();
-	s->md5 = EVP_MD_CTX_new();
-	(void)EVP_DigestInit_ex(s->sha256, EVP_sha256(), NULL);
-	(void)EVP_DigestInit_ex(s->md5, EVP_md5(), NULL);
+	s->sha256 = secret_sha256_new();
+	s->md5 = secret_sha256_new_md5();
 	return s;
 }
 
@@ -636,6 +639,7 @@ cart_source_start(struct broker *b, const char *url, const char *checksum, cart_
 		rc = open_file(s, e);
 	if (rc == 0 && str_has_prefix(url, "git://")) {
 		s->at = xstrdup(url);
+		s->is_smart = true;
 		rc = start_git(s, e);
 	} else if (rc == 0) {
 		rc = start_request(s, s->is_git ? look : url, e);

@@ -1,12 +1,16 @@
 #include "broker/catalog.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "broker/record.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
 #include "lib/cart/cart_dir.h"
+#include "lib/store/store_key.h"
+#include "lib/wire/wire_cart_type.h"
 
 struct profile {
 	const char *name;
@@ -20,8 +24,12 @@ static const struct profile profiles[] = {
 };
 
 struct catalog {
-	struct catalog_cart *v; /* owned, by name, newest first */
+	struct catalog_cart *stock; /* owned: of the directory, by name, newest first */
+	size_t stock_n;
+	struct catalog_cart *v; /* owned: those, and what the records say */
 	size_t n;
+	struct store *store;       /* borrowed; NULL until catalog_watch */
+	struct store_watch *watch; /* owned */
 };
 
 static void
@@ -30,6 +38,20 @@ cart_fini(struct catalog_cart *cc)
 	wire_cart_fini(&cc->cart);
 	free(cc->id);
 	free(cc->full_name);
+	free(cc->digest);
+	free(cc->manifest);
+	free(cc->url);
+	free(cc->origin);
+}
+
+static void
+clear(struct catalog *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		cart_fini(&c->v[i]);
+	free(c->v);
+	c->v = NULL;
+	c->n = 0;
 }
 
 void
@@ -37,34 +59,155 @@ catalog_free(struct catalog *take_c)
 {
 	if (take_c == NULL)
 		return;
-	for (size_t i = 0; i < take_c->n; i++)
-		cart_fini(&take_c->v[i]);
-	free(take_c->v);
+	store_watch_cancel(take_c->watch);
+	clear(take_c);
+	for (size_t i = 0; i < take_c->stock_n; i++)
+		cart_fini(&take_c->stock[i]);
+	free(take_c->stock);
 	free(take_c);
 }
 DEFINE_AUTO(struct catalog *, catalog_free)
 DEFINE_AUTO(struct cart_dir *, cart_dir_close)
 
 static void
-add(struct catalog *c, const struct wire_cart *cart)
+add_stock(struct catalog *c, const struct wire_cart *cart)
 {
 	char hex[65];
 	AUTO(free) char *full = wire_cart_full_name(cart);
 	struct catalog_cart *cc;
 
 	/* several packaging releases of one version: the first is the newest */
-	for (size_t i = 0; i < c->n; i++) {
-		if (strcmp(c->v[i].full_name, full) == 0)
+	for (size_t i = 0; i < c->stock_n; i++) {
+		if (strcmp(c->stock[i].full_name, full) == 0)
 			return;
 	}
-	c->v = xreallocarray(c->v, c->n + 1, sizeof *c->v);
-	cc = &c->v[c->n++];
+	c->stock = xreallocarray(c->stock, c->stock_n + 1, sizeof *c->stock);
+	cc = &c->stock[c->stock_n++];
 	memset(cc, 0, sizeof *cc);
 	codec_copy(&wire_cart_codec, &cc->cart, cart);
 	secret_sha256_hex(full, strlen(full), hex);
 	cc->id = xstrndup(hex, 24);
 	cc->full_name = STEAL(full);
 	cc->is_web = wire_cart_is_web(cart);
+}
+
+/* --- what the records say --- */
+
+static struct catalog_cart *
+add(struct catalog *c)
+{
+	c->v = xreallocarray(c->v, c->n + 1, sizeof *c->v);
+	memset(&c->v[c->n], 0, sizeof *c->v);
+	return &c->v[c->n++];
+}
+
+static void
+decide(struct catalog_cart *cc, const struct wire_cart_type *t)
+{
+	mem_set_str(&cc->origin, t->id);
+	cc->is_active = t->is_active;
+	cc->is_obsolete = t->is_obsolete || cc->cart.is_obsolete;
+	cc->created_at = t->created_at;
+	cc->activated_at = t->activated_at;
+}
+
+static void
+add_imported(struct catalog *c, const struct wire_cart_type *t)
+{
+	AUTO_FINI(wire_cart_fini) struct wire_cart cart = { 0 };
+	struct catalog_cart *cc;
+	struct err e = { 0 };
+
+	if (wire_cart_parse(t->manifest, strlen(t->manifest), t->version, &cart, &e) < 0) {
+		log_error("cartridge_type_invalid", LOG_STR("id", t->id), LOG_ERR(&e));
+		return;
+	}
+	cc = add(c);
+	cc->cart = cart;
+	cart = (struct wire_cart){ 0 };
+	cc->id = xstrdup(t->id);
+	cc->full_name = wire_cart_full_name(&cc->cart);
+	cc->is_web = wire_cart_is_web(&cc->cart);
+	cc->digest = xstrdup_null(t->digest);
+	cc->manifest = xstrdup(t->manifest);
+	cc->url = xstrdup_null(t->source_url);
+	decide(cc, t);
+}
+
+static bool
+see_type(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_cart_type *t = rec;
+	struct catalog *c = arg;
+
+	(void)key;
+	(void)rev;
+	if (t->manifest != NULL) {
+		add_imported(c, t);
+		return true;
+	}
+	for (size_t i = 0; i < c->n; i++) {
+		if (c->v[i].manifest == NULL && strcmp(c->v[i].id, t->id) == 0)
+			decide(&c->v[i], t);
+	}
+	return true;
+}
+
+static bool
+is_ours(const char *vendor)
+{
+	return strcmp(vendor, "pinion") == 0 || strcmp(vendor, "redhat") == 0;
+}
+
+/* Base name, stock first, version descending, release descending. */
+static int
+compare(const void *a, const void *b)
+{
+	const struct wire_cart *x = &((const struct catalog_cart *)a)->cart;
+	const struct wire_cart *y = &((const struct catalog_cart *)b)->cart;
+	int d = strcmp(x->name, y->name);
+
+	if (d == 0)
+		d = is_ours(y->cart_vendor) - is_ours(x->cart_vendor);
+	if (d == 0)
+		d = wire_cart_version_cmp(y->version, x->version);
+	return d != 0 ? d : wire_cart_version_cmp(y->cart_version, x->cart_version);
+}
+
+static void
+rebuild(struct catalog *c)
+{
+	clear(c);
+	for (size_t i = 0; i < c->stock_n; i++) {
+		const struct catalog_cart *s = &c->stock[i];
+		struct catalog_cart *cc = add(c);
+
+		codec_copy(&wire_cart_codec, &cc->cart, &s->cart);
+		cc->id = xstrdup(s->id);
+		cc->full_name = xstrdup(s->full_name);
+		cc->is_web = s->is_web;
+		cc->is_active = true;
+		cc->is_obsolete = s->cart.is_obsolete;
+	}
+	if (c->store != NULL)
+		record_each(c->store, STORE_PREFIX_CART_TYPE, &wire_cart_type_codec, see_type, c);
+	if (c->n > 0)
+		qsort(c->v, c->n, sizeof *c->v, compare);
+}
+
+static void
+on_event(const struct store_event *ev, void *arg)
+{
+	if (ev->last_of_rev || ev->type == STORE_COMPACTED)
+		rebuild(arg);
+}
+
+void
+catalog_watch(struct catalog *c, struct store *store)
+{
+	c->store = store;
+	rebuild(c);
+	c->watch = store_watch_start(store, STORE_PREFIX_CART_TYPE, 0, on_event, c);
 }
 
 struct catalog *
@@ -81,7 +224,8 @@ catalog_new(const char *dir, struct err *e)
 	if (d == NULL)
 		return NULL;
 	for (size_t i = 0; i < cart_dir_count(d); i++)
-		add(c, &cart_dir_at(d, i)->cart);
+		add_stock(c, &cart_dir_at(d, i)->cart);
+	rebuild(c);
 	log_info("catalog_read", LOG_STR("directory", dir), LOG_INT("cartridges", c->n));
 	return STEAL(c);
 }
@@ -104,7 +248,9 @@ not_found(const struct catalog *c, const char *name, struct err *e)
 	AUTO_FINI(buf_fini) struct buf b = { 0 };
 
 	for (size_t i = 0; i < c->n && b.n < ERR_TEXT_MAX / 2; i++) {
-		buf_adds(&b, i == 0 ? "" : ", ");
+		if (!c->v[i].is_active)
+			continue;
+		buf_adds(&b, b.n == 0 ? "" : ", ");
 		buf_adds(&b, c->v[i].full_name);
 	}
 	return err_set(e, ERR_NOT_FOUND, "cartridge",
@@ -144,11 +290,11 @@ catalog_find(const struct catalog *c, const char *name, struct err *e)
 
 	str_lower(want);
 	for (size_t i = 0; i < c->n; i++) {
-		if (is_exact(&c->v[i], want))
+		if (c->v[i].is_active && is_exact(&c->v[i], want))
 			return &c->v[i];
 	}
 	for (size_t i = 0; i < c->n; i++) {
-		if (!is_base(&c->v[i], want))
+		if (!c->v[i].is_active || !is_base(&c->v[i], want))
 			continue;
 		if (found == NULL ||
 		    strcmp(found->cart.cart_vendor, c->v[i].cart.cart_vendor) == 0) {
@@ -167,6 +313,12 @@ catalog_find(const struct catalog *c, const char *name, struct err *e)
 	return found;
 }
 
+static bool
+is_same(const char *a, const char *b)
+{
+	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
+}
+
 const struct catalog_cart *
 catalog_of(const struct catalog *c, const struct wire_gear_cart *g)
 {
@@ -174,7 +326,8 @@ catalog_of(const struct catalog *c, const struct wire_gear_cart *g)
 		const struct wire_cart *k = &c->v[i].cart;
 
 		if (strcmp(k->name, g->name) == 0 && strcmp(k->version, g->version) == 0 &&
-		    (g->vendor == NULL || strcmp(k->cart_vendor, g->vendor) == 0))
+		    (g->vendor == NULL || strcmp(k->cart_vendor, g->vendor) == 0) &&
+		    is_same(c->v[i].digest, g->digest))
 			return &c->v[i];
 	}
 	return NULL;
@@ -190,6 +343,9 @@ catalog_gear_cart(const struct catalog_cart *cc, struct wire_gear_cart *to)
 		.vendor = xstrdup(cc->cart.cart_vendor),
 		.is_web = cc->is_web,
 		.is_service = wire_cart_has_category(&cc->cart, "service"),
+		.digest = xstrdup_null(cc->digest),
+		.manifest = xstrdup_null(cc->manifest),
+		.source_url = xstrdup_null(cc->url),
 	};
 }
 

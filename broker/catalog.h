@@ -1,5 +1,5 @@
-/* broker/catalog.h: the cartridges of conf.cartridges: what may be installed, by which names. Also
- * the gear profiles. */
+/* broker/catalog.h: the cartridges of conf.cartridges, and those that were imported: what may be
+ * installed, by which names. Also the gear profiles. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,25 +10,36 @@
 #include "lib/wire/wire_gear.h"
 
 struct catalog;
+struct store;
 
 struct catalog_cart {
 	struct wire_cart cart;
 	char *id;        /* 24 hex, from name and version: the same after every start */
 	char *full_name; /* "nodejs-20" */
 	bool is_web;
+	char *digest, *manifest; /* of an imported one; NULL: stock */
+	char *url;               /* it was imported from; NULL: stock, or from a file */
+	char *origin;            /* id of its record; NULL: stock, without a decision */
+	bool is_active;          /* may be given to applications */
+	bool is_obsolete;
+	int64_t created_at, activated_at;
 };
 
 /* Scans dir (blocks: at start). A cartridge that cannot be read is logged and left out. An absent
  * directory is an empty catalogue. */
 struct catalog *catalog_new(const char *dir, struct err *e);
 void catalog_free(struct catalog *take_c);
+/* From now on what administrators decided counts too (records of wire_cart_type): imported
+ * cartridges, activated and deactivated ones. What catalog_at and _find gave is void after a change
+ * of these: it lives for the loop's turn. */
+void catalog_watch(struct catalog *c, struct store *store);
 
-/* In the order of the listing: base name, version descending. */
+/* In the order of the listing: base name, version descending; also those that are not active. */
 size_t catalog_count(const struct catalog *c);
 const struct catalog_cart *catalog_at(const struct catalog *c, size_t i);
 
-/* By full name, base name (newest version; `vendor-name-version` too) or id, in any case.
- * ERR_NOT_FOUND: lists the names there are; ERR_CONFLICT: several match. */
+/* An active one, by full name, base name (newest version; `vendor-name-version` too) or id, in any
+ * case. ERR_NOT_FOUND: lists the names there are; ERR_CONFLICT: several match. */
 const struct catalog_cart *catalog_find(const struct catalog *c, const char *name, struct err *e);
 /* By what an application's record holds. */
 const struct catalog_cart *catalog_of(const struct catalog *c, const struct wire_gear_cart *g);

@@ -138,6 +138,16 @@ secret_sha256_new(void)
 	return (struct secret_sha256 *)ctx;
 }
 
+struct secret_sha256 *
+secret_sha256_new_md5(void)
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+	if (ctx == NULL || EVP_DigestInit_ex(ctx, EVP_md5(), NULL) != 1)
+		abort();
+	return (struct secret_sha256 *)ctx;
+}
+
 void
 secret_sha256_add(struct secret_sha256 *h, const void *p, size_t n)
 {
@@ -153,7 +163,7 @@ secret_sha256_end(struct secret_sha256 *h, char out[65])
 
 	if (EVP_DigestFinal_ex((EVP_MD_CTX *)h, md, &len) != 1)
 		abort();
-	(void)to_hex(md, 32, out);
+	(void)to_hex(md, len, out);
 }
 
 void

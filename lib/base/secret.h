@@ -30,6 +30,8 @@ bool secret_password_verify(const char *encoded, const char *password);
 /* SHA-256 of a stream. */
 struct secret_sha256;
 struct secret_sha256 *secret_sha256_new(void);
+/* MD5 instead, of which _end gives 32 digits: only for checksums that others chose. */
+struct secret_sha256 *secret_sha256_new_md5(void);
 void secret_sha256_add(struct secret_sha256 *h, const void *p, size_t n);
 void secret_sha256_end(struct secret_sha256 *h, char out[65]); /* hex; nothing may be added after */
 void secret_sha256_free(struct secret_sha256 *take_h);

@@ -35,7 +35,6 @@ static const struct codec *const codecs[] = {
 	&wire_feed_codec,
 	&wire_event_codec,
 	&wire_process_codec,
-	&wire_drain_codec,
 	&wire_route_codec,
 	&wire_cart_type_codec,
 	&wire_router_report_codec,

@@ -1,4 +1,4 @@
-/* lib/cart/cart_pack.h: a cartridge's archive from outside (tar, tar.gz, zip …) as one plain tar of
+/* lib/oci/oci_cart.h: a cartridge's archive from outside (tar, tar.gz, zip …) as one plain tar of
  * safe entries. Blocks, touches no file but the two given; for a process of its own without
  * privileges (broker/cart_pack_main). */
 #pragma once
@@ -8,7 +8,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 
-struct cart_pack_opts {
+struct oci_cart_opts {
 	int64_t files_max;
 	int64_t bytes_max;   /* of all files, unpacked */
 	int64_t ratio_max;   /* unpacked to packed, once beyond a few MB */
@@ -20,5 +20,5 @@ struct cart_pack_opts {
  * the entry's name: absolute names, "..", links that leave, what lies behind a link, devices,
  * sockets, pipes, a file twice. ERR_LIMIT: the bounds. out_manifest (may be NULL): its manifest's
  * text. */
-int cart_pack(int in_fd, int out_fd, const struct cart_pack_opts *o, struct buf *out_manifest,
+int oci_cart_pack(int in_fd, int out_fd, const struct oci_cart_opts *o, struct buf *out_manifest,
     struct err *e) MUST_CHECK;

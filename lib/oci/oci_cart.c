@@ -1,4 +1,4 @@
-#include "lib/cart/cart_pack.h"
+#include "lib/oci/oci_cart.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -11,13 +11,13 @@
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/oci/oci_tar.h"
-#include "lib/wire/wire_cart.h"
 
 enum {
 	BLOCK = 128 * 1024,
 	PATH_LONGEST = 1024,
 	NAME_LONGEST = 255,
 	DEPTH_MAX = 32,
+	MANIFEST_MAX = 64 * 1024,      /* as a cartridge on disk */
 	RATIO_FROM = 16 * 1024 * 1024, /* below that any ratio is harmless */
 };
 static const char manifest_name[] = "metadata/manifest.yml";
@@ -25,7 +25,7 @@ static const char manifest_name[] = "metadata/manifest.yml";
 enum kind { KIND_DIR = 1, KIND_FILE, KIND_LINK };
 
 struct pack {
-	const struct cart_pack_opts *o;
+	const struct oci_cart_opts *o;
 	struct archive *a;
 	int in_fd;
 	int64_t in_size;
@@ -307,7 +307,7 @@ put_data(struct pack *k, const char *path, int64_t size, struct err *e)
 	int64_t left = size;
 	la_ssize_t n;
 
-	if (is_manifest && size > WIRE_CART_MANIFEST_MAX)
+	if (is_manifest && size > MANIFEST_MAX)
 		return refuse(path, e, "is larger than a manifest may be");
 	while ((n = archive_read_data(k->a, block, sizeof block)) > 0) {
 		if (n > left)
@@ -442,8 +442,8 @@ second_pass(struct pack *k, struct err *e)
 }
 
 int
-cart_pack(
-    int in_fd, int out_fd, const struct cart_pack_opts *o, struct buf *out_manifest, struct err *e)
+oci_cart_pack(
+    int in_fd, int out_fd, const struct oci_cart_opts *o, struct buf *out_manifest, struct err *e)
 {
 	struct pack k = { .o = o, .in_fd = in_fd, .out_fd = out_fd, .manifest = out_manifest };
 	int rc = -1;
