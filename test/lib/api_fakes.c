@@ -72,6 +72,14 @@ node_link_is_alive(const struct node_link *nl, const char *node)
 	return !api_world_fakes.no_node;
 }
 
+const struct wire_node_facts *
+node_link_facts(const struct node_link *nl, const char *node)
+{
+	(void)nl;
+	(void)node;
+	return NULL;
+}
+
 void
 node_link_when_alive(struct node_link *nl, int64_t ms, node_link_wait_fn *fn, void *arg)
 {
