@@ -251,6 +251,7 @@ create_instance(struct rollout_step *st, const struct app_view_gear *g,
 	s->release = xstrdup(runs_release ? d->release : "");
 	s->runs_release = runs_release;
 	s->health_path = xstrdup_null(health_path_of(a, &g->gear, d));
+	wire_env_health(&g->gear.env, s->health_path != NULL && *s->health_path != '\0', s);
 	s->start_timeout_s = wire_env_seconds(&g->gear.env, WIRE_ENV_START_TIMEOUT,
 	    a->start_timeout_s > 0 ? a->start_timeout_s : START_TIMEOUT_S);
 	s->stop_timeout_s =

@@ -138,6 +138,7 @@ create(struct rollout_step *st, const struct app_view_gear *g, const struct wire
 	s->stop_timeout_s =
 	    max(wire_env_seconds(&g->gear.env, WIRE_ENV_STOP_TIMEOUT, a->stop_timeout_s),
 	        STOP_TIMEOUT_S);
+	wire_env_health(&g->gear.env, false, s);
 	s->generation = 1;
 	s->want = WIRE_WANT_PRESENT;
 	rec.restart_gen = a->spec.restart_gen;

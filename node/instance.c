@@ -93,6 +93,7 @@ instance_note(struct instance *i, const char *fmt, ...)
 static void
 stop_waiting(struct instance *i)
 {
+	instance_live_stop(i);
 	instance_probe_stop(i);
 	loop_timer_cancel(STEAL(i->limit));
 	child_free(STEAL(i->child));
@@ -386,6 +387,7 @@ serve(struct instance *i)
 		instance_sleep_adopt(i);
 	fault_point("instance_ready");
 	instance_set_state(i, WIRE_INSTANCE_READY);
+	instance_live_start(i);
 	instance_next(i); /* its limits may have changed; it may be put to sleep at once */
 }
 

@@ -39,6 +39,8 @@ enum instance_step {
 	STEP_BACKOFF, /* waiting to start again */
 };
 
+struct instance_live;
+
 struct instance {
 	struct instances *table;
 	struct wire_instance spec;
@@ -82,10 +84,11 @@ struct instance {
 	int64_t open_ms;  /* since when its endpoint answers; 0: it does not */
 	int forward_port; /* what NAT leads to now; 0: not set */
 	char forward_loopback[46];
-	int v6_port;           /* it listens there on ::1 alone, out of reach; 0: no */
-	int64_t other_port_ms; /* since when another port than $PORT is open; 0: none */
-	int health_status;     /* last answer; 0: none */
-	int64_t health_bad_ms; /* since when it answers wrongly */
+	int v6_port;                /* it listens there on ::1 alone, out of reach; 0: no */
+	int64_t other_port_ms;      /* since when another port than $PORT is open; 0: none */
+	int health_status;          /* last answer; 0: none */
+	int64_t health_bad_ms;      /* since when it answers wrongly */
+	struct instance_live *live; /* owned; NULL: nobody looks */
 	bool was_left; /* an earlier daemon left it living: its sleep is what the kernel says */
 };
 
@@ -153,6 +156,10 @@ void instance_released(struct instance *i);
 
 /* instance_session.c */
 void instance_sessions_retire(const struct instance *i); /* tells those who are in it */
+/* instance_live.c */
+void instance_live_start(struct instance *i); /* once it is ready */
+void instance_live_stop(struct instance *i);  /* twice is fine */
+
 /* instance_sleep.c */
 /* What it is to be: what the broker wants, unless a wake ended that order. */
 int instance_sleep_wanted(const struct instance *i);

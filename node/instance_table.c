@@ -26,6 +26,7 @@ free_instance(void *p)
 	net_nat_fini(&i->nat);
 	child_free(i->child);
 	http_call_cancel(i->call);
+	instance_live_stop(i);
 	layer_fetch_cancel(i->fetch);
 	loop_timer_cancel(i->timer);
 	loop_timer_cancel(i->limit);

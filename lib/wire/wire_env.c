@@ -5,6 +5,8 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 
+enum { HEALTH_INTERVAL_S = 10, HEALTH_FAILURES = 3 };
+
 static const char *const names[] = {
 	/* the shell's and the loader's */
 	"PATH",
@@ -108,4 +110,18 @@ wire_env_seconds(const struct wire_var_list *vars, const char *name, int64_t dfl
 	    str_to_i64(str_of(text), 1, WIRE_ENV_SECONDS_MAX, name, &seconds, &ignored) < 0)
 		return dflt;
 	return seconds;
+}
+
+void
+wire_env_health(const struct wire_var_list *vars, bool has_path, struct wire_instance *out)
+{
+	const char *interval = wire_env_get(vars, WIRE_ENV_HEALTH_INTERVAL);
+	const char *status = wire_env_get(vars, WIRE_ENV_HEALTH_STATUS);
+
+	out->health_status = status != NULL && strcmp(status, "true") == 0;
+	out->health_failures = wire_env_seconds(vars, WIRE_ENV_HEALTH_FAILURES, HEALTH_FAILURES);
+	out->health_interval_s = 0;
+	if ((has_path || out->health_status) && (interval == NULL || strcmp(interval, "off") != 0))
+		out->health_interval_s =
+		    wire_env_seconds(vars, WIRE_ENV_HEALTH_INTERVAL, HEALTH_INTERVAL_S);
 }

@@ -147,8 +147,11 @@ struct wire_instance {
 	char *release; /* command run once before the switch, in the head gear's new instance; "" */
 	bool runs_release; /* this instance is the one that runs it */
 	char *health_path; /* "" = a TCP connect is enough, else GET must answer 2xx/3xx/401 */
-	int64_t start_timeout_s; /* until ready; default 60 */
-	int64_t stop_timeout_s;  /* SIGTERM … SIGKILL; default 30 */
+	int64_t health_interval_s; /* once ready: looked at so often; 0 = not at all */
+	int64_t health_failures;   /* in a row, then it is started again; default 3 */
+	bool health_status;        /* the cartridge's status is asked, too */
+	int64_t start_timeout_s;   /* until ready; default 60 */
+	int64_t stop_timeout_s;    /* SIGTERM … SIGKILL; default 30 */
 	bool retires; /* off the route: who is in it is told; goes when they left, or in 10 min */
 	int64_t generation; /* raised by each change of want */
 	int want;           /* present: run; stopped: stop and keep nothing running; gone: remove */
