@@ -238,10 +238,22 @@ main_cart(const struct wire_app *a, const struct gear_group *grp)
 	return first;
 }
 
-/* Places one more gear and puts its record. */
+static bool
+has_service(const struct wire_app *a)
+{
+	for (size_t i = 0; i < a->cartridges.n; i++) {
+		if (a->cartridges.v[i].is_service)
+			return true;
+	}
+	return false;
+}
+
+/* Places one more gear and puts its record. Services are reached within a node only: *near, set by
+ * the first gear, holds the others there; NULL: anywhere. */
 static int
 put_new_gear(const struct broker *b, struct store_txn *t, const struct wire_app *a,
-    const struct wire_env *env, const char *uuid, const struct gear_group *grp, struct err *e)
+    const struct wire_env *env, const char *uuid, const struct gear_group *grp, char **near,
+    struct err *e)
 {
 	const struct wire_gear_cart *web = main_cart(a, grp);
 	bool is_archive = web != NULL && web->digest != NULL && web->digest[0] != '\0';
@@ -256,10 +268,12 @@ put_new_gear(const struct broker *b, struct store_txn *t, const struct wire_app 
 		    e, ERR_INVALID, "gear_size", "The gear size '%s' is not known.", a->profile);
 	node = placement_pick(b,
 	    &(struct placement_need){
-	        .cartridge = cart, .disk_mb = limits->disk_mb, .app_id = a->id },
+	        .cartridge = cart, .disk_mb = limits->disk_mb, .app_id = a->id, .near = *near },
 	    e);
 	if (node == NULL)
 		return -1;
+	if (*near == NULL && has_service(a))
+		*near = xstrdup(node);
 	gear_fill(b, a, env, uuid, grp, &g);
 	record_put_cas(t, store_key_gear(node, uuid), 0, &wire_gear_codec, &g);
 	return 0;
@@ -324,6 +338,8 @@ static int
 put_all_gears(const struct broker *b, struct store_txn *t, const struct wire_app *a,
     const struct wire_env *env, const struct gear_group_list *groups, struct err *e)
 {
+	AUTO(free) char *near = NULL;
+
 	for (size_t k = 0; k < groups->n; k++) {
 		const struct gear_group *grp = &groups->v[k];
 		int64_t n = grp->is_web ? a->spec.gears : grp->gears;
@@ -332,7 +348,7 @@ put_all_gears(const struct broker *b, struct store_txn *t, const struct wire_app
 			AUTO(free)
 			char *uuid = k == 0 && i == 0 ? xstrdup(a->id) : record_new_id();
 
-			if (put_new_gear(b, t, a, env, uuid, grp, e) < 0)
+			if (put_new_gear(b, t, a, env, uuid, grp, &near, e) < 0)
 				return -1;
 		}
 	}
@@ -468,11 +484,24 @@ app_change(struct broker *b, const char *app_id, app_change_fn *change, void *ch
 	change_start(b, change_build, op_done, op);
 }
 
+/* Of its gears, if it has services. Caller owns. */
+static char *
+node_of(const struct broker *b, const struct wire_app *a)
+{
+	AUTO_FINI(own_gears_fini) struct own_gears own = { 0 };
+
+	if (!has_service(a))
+		return NULL;
+	own_gears_collect(b, a->id, &own);
+	return own.n == 0 ? NULL : xstrdup(own.v[0].node);
+}
+
 int
 app_put_gears(struct broker *b, struct store_txn *t, const struct wire_app *a,
     const struct gear_group *grp, struct err *e)
 {
 	AUTO_FINI(wire_env_fini) struct wire_env env = { 0 };
+	AUTO(free) char *near = node_of(b, a);
 
 	if (app_vars(b, a->id, &env, NULL, e) < 0 ||
 	    quota_user(b, t, a->owner, grp->gears, 0, e) < 0)
@@ -480,7 +509,7 @@ app_put_gears(struct broker *b, struct store_txn *t, const struct wire_app *a,
 	for (int64_t i = 0; i < grp->gears; i++) {
 		AUTO(free) char *uuid = record_new_id();
 
-		if (put_new_gear(b, t, a, &env, uuid, grp, e) < 0)
+		if (put_new_gear(b, t, a, &env, uuid, grp, &near, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -510,6 +539,7 @@ scale_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	AUTO_FINI(wire_env_fini) struct wire_env env = { 0 };
 	AUTO_FINI(own_gears_fini) struct own_gears own = { 0 };
 	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
+	AUTO(free) char *near = NULL;
 	int64_t more;
 	int64_t rev;
 
@@ -526,10 +556,11 @@ scale_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	}
 	if (more > 0 && quota_user(b, t, a.owner, more, 0, e) < 0)
 		return -1;
+	near = node_of(b, &a);
 	for (int64_t i = 0; i < more; i++) {
 		AUTO(free) char *uuid = record_new_id();
 
-		if (put_new_gear(b, t, &a, &env, uuid, &groups.v[0], e) < 0)
+		if (put_new_gear(b, t, &a, &env, uuid, &groups.v[0], &near, e) < 0)
 			return -1;
 	}
 	put_app(t, &a, rev);

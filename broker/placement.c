@@ -77,7 +77,8 @@ consider(const char *key, int64_t rev, void *rec, void *arg)
 
 	(void)key;
 	(void)rev;
-	if (!node_link_is_alive(p->b->nodes, n->facts.id))
+	if (!node_link_is_alive(p->b->nodes, n->facts.id) ||
+	    (p->need->near != NULL && strcmp(p->need->near, n->facts.id) != 0))
 		return true;
 	p->any_alive = true;
 	if (n->facts.disk_free_mb > 0 && n->facts.disk_free_mb < p->need->disk_mb)

@@ -9,6 +9,7 @@ struct broker;
 struct placement_need {
 	const char *cartridge; /* "nodejs-20": a node must have it */
 	int64_t disk_mb;
+	const char *near;   /* only this node will do; NULL: any */
 	const char *app_id; /* gears of the same application are spread; NULL: a new one */
 };
 

@@ -589,7 +589,7 @@ rollout_step_plan(struct rollout_step *st)
 		plan_idle(st, false);
 	else
 		plan_running(st);
-	st->is_settled = st->is_settled && !is_start_held(st);
+	st->is_settled = st->is_settled && !is_start_held(st) && !service_is_stopping(st);
 	if (st->t == NULL) {
 		rollout_remove_gears(st);
 		if (st->t == NULL)

@@ -294,6 +294,19 @@ service_holds_start(struct rollout_step *st)
 }
 
 bool
+service_is_stopping(const struct rollout_step *st)
+{
+	for (size_t k = 0; k < st->v->instances_n; k++) {
+		const struct app_view_instance *i = st->v->instances[k];
+
+		if (is_service(i) && i->rev != 0 && i->rec.spec.want != WIRE_WANT_PRESENT &&
+		    !app_view_is(i, WIRE_INSTANCE_STOPPED))
+			return true;
+	}
+	return false;
+}
+
+bool
 service_is_idle(const struct rollout_step *st, const struct app_view_instance *i)
 {
 	if (i->rev == 0)

@@ -233,6 +233,16 @@ instance_links_front(const struct instance *i, char ip[16], int *port)
 	return !is_stock;
 }
 
+void
+instance_links_want(const struct instance *i, struct net_nat *out)
+{
+	struct look l;
+
+	look_init(&l, i->table, i->spec.app_id);
+	links_of(&l, i, "", out);
+	look_fini(&l);
+}
+
 /* --- setting them --- */
 
 struct nat_job {

@@ -47,6 +47,8 @@ struct prepare_job {
 	struct gear gear; /* spec, record, dir */
 	bool is_releasing, was_ready;
 	struct net_link link;
+	struct net_nat nat; /* the way to services */
+	bool has_nat;       /* it is set */
 	struct container_spec container;
 	struct str_list env;
 	struct str_list post, installs; /* as of struct instance */
@@ -62,6 +64,7 @@ free_prepare(void *take_job)
 	codec_fini(&wire_gear_codec, &j->gear.spec);
 	codec_fini(&gear_record_codec, &j->gear.record);
 	free(j->gear.dir);
+	net_nat_fini(&j->nat);
 	container_spec_fini(&j->container);
 	str_list_fini(&j->env);
 	str_list_fini(&j->post);
@@ -315,6 +318,20 @@ list_post(struct prepare_job *j, const struct cart_dir_entry *const *carts)
 	}
 }
 
+/* Before the first process runs. */
+static int
+link_services(struct prepare_job *j)
+{
+	for (size_t i = 0; i < j->nat.in_n; i++) {
+		if (j->nat.in[i].from[0] == '\0')
+			memcpy(j->nat.in[i].from, j->link.address, sizeof j->nat.in[i].from);
+	}
+	if (j->nat.in_n + j->nat.out_n == 0)
+		return 0;
+	j->has_nat = net_nat_set(j->o.net, j->spec.id, &j->nat, &j->e) == 0;
+	return j->has_nat ? 0 : -1;
+}
+
 static int
 prepare_all(struct prepare_job *j)
 {
@@ -336,6 +353,8 @@ prepare_all(struct prepare_job *j)
 		return -1;
 	fault_point("instance_network");
 	give_resolver(j);
+	if (link_services(j) < 0)
+		return -1;
 	if (find_code(j, carts, &code, &j->e) < 0 || fill_container(j, &code, dir, ctl, &j->e) < 0)
 		return -1;
 	list_post(j, carts);
@@ -360,6 +379,8 @@ done_prepare(void *job)
 
 	i->job = NULL;
 	i->link = j->link;
+	i->has_nat = j->has_nat;
+	net_nat_copy(&i->nat, &j->nat);
 	i->limits = j->container.limits;
 	i->was_ready = i->was_ready || j->was_ready;
 	str_list_fini(&i->post);
@@ -398,6 +419,7 @@ instance_prepare(struct instance *i)
 {
 	struct prepare_job *j = prepare_job_of(i);
 
+	instance_links_want(i, &j->nat);
 	i->job = worker_submit(i->table->o.worker, run_prepare, done_prepare, free_prepare, j);
 }
 

@@ -134,6 +134,8 @@ void instance_links_addons(const struct instance *i, struct str_list *out);
 /* Of a web instance: where its cartridge says that it listens, when it says so. Does its start end
  * once all runs? Stock servers stay in the foreground. */
 bool instance_links_front(const struct instance *i, char ip[16], int *port);
+/* What a run that begins is to have; its own address, not known yet, is "". */
+void instance_links_want(const struct instance *i, struct net_nat *out);
 void instance_links_update(struct instance *i);  /* of this one, when it has a network */
 void instance_links_changed(struct instance *i); /* its state has: of all of the application */
 /* instance_limits.c: a ready one gets its gear's limits, when those it has are others. false: they

@@ -106,6 +106,18 @@ add notes c >/dev/null
 check "restart" p app restart notes
 check "other processes now" test "$web" != "$(pids_of postgres | head -1)"
 check "the data survive it" both notes "a b c"
+sql=$(pids_of postgres | head -1)
+redis=$(pids_of redis-server)
+check "one cartridge is restarted alone" p cartridge restart redis -a notes
+check "it is another process" test "$redis" != "$(pids_of redis-server)"
+check "the other was left alone" test "$sql" = "$(pids_of postgres | head -1)"
+check "the data survive that, too" both notes "a b c"
+check "one cartridge is stopped alone" p cartridge stop redis -a notes
+check "it does not run" test -z "$(pids_of redis-server)"
+refused() { timeout 5 curl -sS -H "Host: $1-it.$DOMAIN" "${ROUTER%/}/" | grep -qi refused; }
+check "connections to it are refused at once" until_true refused notes
+check "it is started again" p cartridge start redis -a notes
+check "and answers" until_true both notes "a b c"
 check "stop" p app stop notes
 check "no database runs" test -z "$(pids_of postgres)$(pids_of redis-server)"
 check "start" p app start notes
