@@ -11,6 +11,7 @@
 #include "lib/base/mem.h"
 #include "lib/loop/child_run.h"
 #include "node/container.h"
+#include "node/mount_base.h"
 #include "node/node_dirs.h"
 #include "node/seccomp.h"
 
@@ -28,6 +29,7 @@ container_host_free(struct container_host *take_h)
 	if (take_h == NULL)
 		return;
 	stack_fini(&take_h->stack);
+	file_close(take_h->base_ns);
 	free(take_h->runtime);
 	free(take_h->runtime_root);
 	free(take_h->seccomp);
@@ -138,6 +140,20 @@ compile_filter(struct container_host *h, struct err *e)
 	return file_replace_fast(h->filter, out.p, out.n, 0600, e);
 }
 
+/* Without it starts only take longer. */
+static int
+make_base(const struct node_dirs *d)
+{
+	AUTO(free) char *netns = file_join(d->run, "netns");
+	const char *const dirs[] = { d->gears, netns };
+	struct err e = { 0 };
+	int fd = mount_base_make(dirs, ARRAY_LEN(dirs), &e);
+
+	if (fd < 0)
+		log_info("containers_without_base", LOG_ERR(&e));
+	return fd;
+}
+
 struct container_host *
 container_host_new(
     struct loop *l, struct worker *w, const struct container_host_opts *o, struct err *e)
@@ -150,6 +166,7 @@ container_host_new(
 	h->dirs = o->dirs;
 	h->limits = o->limits;
 	h->nofile = find_nofile();
+	h->base_ns = -1;
 	h->runtime_root = file_join(o->dirs->run, "crun");
 	if ((h->runtime = find_program(o->runtime, e)) == NULL ||
 	    (h->stage = find_stage(o->dirs, e)) == NULL ||
@@ -158,6 +175,7 @@ container_host_new(
 	    (h->seccomp = seccomp_load(o->seccomp, e)) == NULL || compile_filter(h, e) < 0 ||
 	    file_mkdirs(h->runtime_root, 0700, e) < 0 || stack_open(o->dirs, &h->stack, e) < 0)
 		return NULL;
+	h->base_ns = make_base(h->dirs);
 	base = strrchr(h->runtime, '/');
 	h->is_crun = str_has_prefix(base == NULL ? h->runtime : base + 1, "crun");
 	log_info("containers_ready", LOG_STR("runtime", h->runtime), LOG_STR("stage", h->stage),

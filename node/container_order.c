@@ -128,6 +128,7 @@ container_order_start(
 {
 	AUTO(free) char *bundle_dir = node_dirs_instance(h->dirs, s->id);
 	AUTO(free) char *rootfs = file_join(h->stage, "rootfs");
+	AUTO(free) char *volume = node_dirs_gear(h->dirs, s->gear);
 	AUTO(free) char *home = xasprintf("/var/lib/openshift/%s", s->gear);
 	AUTO(free)
 	char *cgroup =
@@ -148,6 +149,8 @@ container_order_start(
 	put(out, "bundle", bundle_dir);
 	put(out, "config", config.p);
 	put_notes(out, s);
+	put(out, "volume", volume);
+	put(out, "netns", s->netns == NULL ? "" : s->netns);
 	put(out, "stage", h->stage);
 	put(out, "usr", h->stack.usr);
 	put(out, "etc", h->stack.etc);
@@ -244,8 +247,12 @@ container_spawn(const struct container_host *h, const char *mode, struct buf *or
 	int fds[FDS_MAX], fd;
 	size_t n = 1;
 
-	if (pidfd >= 0)
+	if (pidfd >= 0) {
 		fds[n++] = pidfd;
+	} else if (h->base_ns >= 0) {
+		put_int(order, "base", (int64_t)(SPAWN_ORDER_FD + n));
+		fds[n++] = h->base_ns;
+	}
 	for (int i = 0; cgroups != NULL && i < cgroups->n && n < FDS_MAX; i++) {
 		put_int(order, "cgroup", (int64_t)(SPAWN_ORDER_FD + n));
 		fds[n++] = cgroups->fd[i];

@@ -40,6 +40,8 @@ struct spawn_order {
 	const char *id;
 	const char *bundle; /* directory, made; config.json and start.log go there */
 	const char *config;
+	const char *volume; /* directory of the gear; base lacks it */
+	const char *netns;  /* file of the network namespace; "": none */
 	const char *notes; /* text of the bundle's file "notes" */
 	const char *runtime; /* path */
 	const char *runtime_root;
@@ -78,6 +80,7 @@ struct spawn_order {
 	/* both */
 	int cgroups[SPAWN_CGROUPS_MAX]; /* fds of cgroup.procs */
 	int cgroup_n;
+	int base; /* fd of the mount namespace to begin in (mount_base.h); 0: this one */
 };
 
 /* p[0..n) ends with a NUL; it is kept in use. */

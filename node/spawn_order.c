@@ -12,6 +12,8 @@ static const struct order_slot slots[] = {
 	{ "id", offsetof(struct spawn_order, id) },
 	{ "bundle", offsetof(struct spawn_order, bundle) },
 	{ "config", offsetof(struct spawn_order, config) },
+	{ "volume", offsetof(struct spawn_order, volume) },
+	{ "netns", offsetof(struct spawn_order, netns) },
 	{ "notes", offsetof(struct spawn_order, notes) },
 	{ "runtime", offsetof(struct spawn_order, runtime) },
 	{ "runtime_root", offsetof(struct spawn_order, runtime_root) },
@@ -48,6 +50,8 @@ set_number(struct spawn_order *o, const char *key, const char *value)
 		o->uid_base = strtol(value, NULL, 10);
 	else if (strcmp(key, "uid") == 0)
 		o->uid = strtol(value, NULL, 10);
+	else if (strcmp(key, "base") == 0)
+		o->base = (int)strtol(value, NULL, 10);
 	else if (strcmp(key, "nofile") == 0)
 		o->nofile = strtol(value, NULL, 10);
 	else if (strcmp(key, "unlocked") == 0)
@@ -119,7 +123,7 @@ spawn_order_parse(char *p, size_t n, struct spawn_order *out, struct err *e)
 
 	if (n == 0 || p[n - 1] != '\0')
 		return err_set(e, ERR_BUG, NULL, "the order has no end");
-	*out = (struct spawn_order){ .hide = "", .tmp = "", .cgroup_manager = "", .notes = "" };
+	*out = (struct spawn_order){ .hide = "", .tmp = "", .cgroup_manager = "", .notes = "", .volume = "", .netns = "" };
 	while (p < end) {
 		char *key = p;
 		char *value = p + strlen(p) + 1;

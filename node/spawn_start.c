@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -59,15 +60,53 @@ join_core(const struct spawn_order *o, struct err *e)
 	return 0;
 }
 
+/* What the container needs of what its first mount namespace lacks, taken along from the host's. */
+struct luggage {
+	int volume, netns; /* detached mounts; -1: none */
+};
+
+static int
+pick_up(const char *path, int *out, struct err *e)
+{
+	if (path[0] == '\0' || access(path, F_OK) < 0)
+		return 0;
+	*out = (int)syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	return *out >= 0 ? 0 : err_set(e, ERR_SYSTEM, NULL, "take along %s", path);
+}
+
+static int
+put_down(int take_tree, const char *path, struct err *e)
+{
+	int rc = 0;
+
+	if (take_tree < 0)
+		return 0;
+	if (syscall(SYS_move_mount, take_tree, "", AT_FDCWD, path, 4 /* F_EMPTY_PATH */) < 0)
+		rc = err_set(e, ERR_SYSTEM, NULL, "mount %s again", path);
+	close(take_tree);
+	return rc;
+}
+
 /* A mount namespace of our own; what is mounted here dies with us or lives on in the container. */
 static int
 leave_host(const struct spawn_order *o, struct err *e)
 {
+	struct luggage l = { -1, -1 };
+
+	if (o->base > 0 &&
+	    (pick_up(o->volume, &l.volume, e) < 0 || pick_up(o->netns, &l.netns, e) < 0))
+		return -1;
+	if (o->base > 0 && setns(o->base, CLONE_NEWNS) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "enter the mount namespace to start from");
+	if (o->base > 0)
+		close(o->base); /* the runtime has no use for it */
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "make a mount namespace");
 	/* Slave: what the host unmounts meanwhile goes away here too. */
 	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "make / a slave");
+	if (put_down(l.volume, o->volume, e) < 0 || put_down(l.netns, o->netns, e) < 0)
+		return -1;
 	if (o->hide[0] != '\0' && umount2(o->hide, MNT_DETACH) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "take away %s", o->hide);
 	return 0;
