@@ -93,6 +93,13 @@ void api_env_delete(struct api_call *c);
 void api_snapshot_save(struct api_call *c);
 void api_snapshot_restore(struct api_call *c);
 
+/* api_backup.c */
+void api_backup_show(struct api_call *c);
+void api_backup_enable(struct api_call *c);
+void api_backup_disable(struct api_call *c);
+void api_backup_run(struct api_call *c);
+void api_backup_restore(struct api_call *c);
+
 /* api_storage.c */
 void api_storage_list(struct api_call *c);
 void api_storage_add(struct api_call *c);

@@ -120,6 +120,11 @@ static const struct api_route routes[] = {
 	{ "GET", "APP/storage", API_SCOPE_OBJECT, api_storage_list },
 	{ "POST", "APP/storage", API_SCOPE_OBJECT, api_storage_add },
 	{ "DELETE", "APP/storage", API_SCOPE_OBJECT, api_storage_remove },
+	{ "GET", "APP/backup", API_SCOPE_OBJECT, api_backup_show },
+	{ "PUT", "APP/backup", API_SCOPE_OBJECT, api_backup_enable },
+	{ "DELETE", "APP/backup", API_SCOPE_OBJECT, api_backup_disable },
+	{ "POST", "APP/backup/runs", API_SCOPE_OBJECT, api_backup_run },
+	{ "POST", "APP/backup/restores", API_SCOPE_OBJECT, api_backup_restore },
 	{ "GET", "APP/snapshot", API_SCOPE_OBJECT, api_snapshot_save },
 	{ "PUT", "APP/snapshot", API_SCOPE_RAW, api_snapshot_restore },
 };

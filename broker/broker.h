@@ -9,6 +9,7 @@
 struct api_call;
 struct auth;
 struct blob_store;
+struct backups;
 struct build_queue;
 struct cart_fetch;
 struct catalog;
@@ -59,6 +60,9 @@ struct broker_conf {
 	char *download_ca;              /* file, or NULL: the system's */
 	int64_t download_max_mb;
 	char *cart_pack_program;
+	char *backup_dir; /* that backups go below */
+	char *backup_s3;  /* s3://BUCKET/PREFIX that they go below; NULL: nothing in S3 */
+	char *backup_s3_endpoint, *backup_s3_region, *backup_s3_access_key, *backup_s3_secret_file;
 	bool log_json;
 	char *log_level;
 };
@@ -75,6 +79,7 @@ struct broker {
 	struct node_link *nodes;
 	struct watch_feed *feeds;
 	struct build_queue *builds;
+	struct backups *backups;
 	struct rollout *rollout;
 	struct router_lines *router_lines;
 	struct idler *idler; /* NULL: not yet, or no more */

@@ -74,6 +74,19 @@ static const struct conf_item items[] = {
 	    "Size of the archive of one downloaded cartridge, in MB."),
 	CONF_STR(struct broker_conf, cart_pack_program, "cart-pack-program", NULL,
 	    "The program pinion-cart-pack (default: the one beside this program)."),
+	CONF_STR(struct broker_conf, backup_dir, "backup-dir", NULL,
+	    "Directory that backups go below (default: DATA/backups)."),
+	CONF_STR(struct broker_conf, backup_s3, "backup-s3", NULL,
+	    "Where backups in an S3 store may go: s3://BUCKET/PREFIX (default: nowhere)."),
+	CONF_STR(struct broker_conf, backup_s3_endpoint, "backup-s3-endpoint", NULL,
+	    "URL of the S3-compatible store: https://HOST:PORT; buckets are part of the path."),
+	CONF_STR(struct broker_conf, backup_s3_region, "backup-s3-region", "us-east-1",
+	    "Region that requests to the S3 store are signed for."),
+	CONF_STR(struct broker_conf, backup_s3_access_key, "backup-s3-access-key", NULL,
+	    "Access key of the S3 store."),
+	CONF_STR(struct broker_conf, backup_s3_secret_file, "backup-s3-secret-file", NULL,
+	    "File with the secret key of the S3 store (default: PINION_S3_SECRET_KEY of the "
+	    "environment)."),
 	CONF_BOOL(struct broker_conf, log_json, "log-json", "false", "Log lines as JSON."),
 	CONF_STR(struct broker_conf, log_level, "log-level", "info",
 	    "Least level that is logged: debug, info, warn, error."),
@@ -89,6 +102,10 @@ fill_defaults(struct broker_conf *c, struct err *e)
 	if (c->internal == NULL || *c->internal == '\0') {
 		free(c->internal);
 		c->internal = xasprintf("unix:%s/run/broker.sock", c->data);
+	}
+	if (c->backup_dir == NULL || *c->backup_dir == '\0') {
+		free(c->backup_dir);
+		c->backup_dir = xasprintf("%s/backups", c->data);
 	}
 	if (c->hook_socket == NULL || *c->hook_socket == '\0') {
 		free(c->hook_socket);

@@ -11,6 +11,7 @@
 #include "broker/auth.h"
 #include "broker/blob.h"
 #include "broker/broker.h"
+#include "broker/backup.h"
 #include "broker/broker_conf.h"
 #include "broker/build.h"
 #include "broker/build_record.h"
@@ -239,9 +240,11 @@ static int
 open_parts(struct broker *b, struct err *e)
 {
 	AUTO(free) char *store = file_join(b->conf.data, "store");
+	AUTO(free) char *scratch = file_join(b->conf.data, "scratch");
 
-	if (file_mkdirs(b->conf.data, 0711, e) < 0 || make_run_dir(b->conf.internal, e) < 0 ||
-	    make_run_dir(b->conf.hook_socket, e) < 0 || make_run_dir(b->conf.ssh_socket, e) < 0)
+	if (file_mkdirs(b->conf.data, 0711, e) < 0 || file_remove_tree(scratch, e) < 0 ||
+	    make_run_dir(b->conf.internal, e) < 0 || make_run_dir(b->conf.hook_socket, e) < 0 ||
+	    make_run_dir(b->conf.ssh_socket, e) < 0)
 		return -1;
 	b->loop = loop_new();
 	b->worker = worker_new(b->loop, WORKERS);
@@ -263,6 +266,7 @@ open_parts(struct broker *b, struct err *e)
 	b->streams = gear_streams_new(b);
 	b->ssh = ssh_server_new(b);
 	b->builds = build_queue_new(b);
+	b->backups = backups_new(b);
 	b->rollout = rollout_new(b);
 	b->idler = idler_new(b);
 	b->router_lines = router_lines_new(b);
@@ -282,6 +286,7 @@ close_parts(struct daemon *d)
 	http_server_free(d->public);
 	http_server_free(d->internal);
 	http_server_free(d->hooks);
+	backups_free(b->backups);
 	build_queue_free(b->builds);
 	push_set_free(b->pushes);
 	idler_free(b->idler);

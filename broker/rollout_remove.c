@@ -206,6 +206,7 @@ remove_last(struct rollout_step *st)
 {
 	AUTO(free) char *by_id = store_key_app_id(st->app.id);
 	AUTO(free) char *env = store_key_env(st->app.id);
+	AUTO(free) char *backup = store_key_backup(st->app.id);
 	AUTO(free) char *refs = store_key_refs(st->app.id);
 	struct store_txn *t = rollout_step_txn(st);
 	struct err e = { 0 };
@@ -214,6 +215,7 @@ remove_last(struct rollout_step *st)
 	record_delete_cas(t, xstrdup(st->app_key), st->app_rev);
 	store_txn_delete(t, by_id);
 	store_txn_delete(t, env);
+	store_txn_delete(t, backup);
 	store_txn_delete(t, refs);
 	if (quota_apps(st->b, t, st->app.domain, -1, &e) < 0)
 		log_error("quota_not_given_back", LOG_STR("app", st->app.id), LOG_ERR(&e));

@@ -16,6 +16,7 @@ main(int argc, char **argv)
 		cmd_env_table,
 		cmd_storage_table,
 		cmd_snapshot_table,
+		cmd_backup_table,
 		cmd_git_table,
 		cmd_log_table,
 		cmd_process_table,

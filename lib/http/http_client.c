@@ -453,8 +453,10 @@ set_headers(struct http_call *c, const struct http_call_opts *o, struct err *e)
 		has_type = has_type || strncasecmp(*h, "content-type:", 13) == 0;
 		add_header(c, *h);
 	}
-	add_header(c, "Expect:");
-	if (!has_type)
+	/* A field that is only left out would be signed as an empty one. */
+	if (o->aws_sigv4 == NULL)
+		add_header(c, "Expect:");
+	if (!has_type && o->aws_sigv4 == NULL)
 		add_header(c, "Content-Type:");
 	if (o->bearer != NULL) {
 		AUTO(free) char *field = xasprintf("Authorization: Bearer %s", o->bearer);
@@ -530,6 +532,9 @@ set_method(struct http_call *c, const struct http_call_opts *o, const char *meth
 		(void)curl_easy_setopt(c->easy, CURLOPT_UPLOAD, 1L);
 		(void)curl_easy_setopt(c->easy, CURLOPT_READFUNCTION, on_want_body);
 		(void)curl_easy_setopt(c->easy, CURLOPT_READDATA, c);
+		if (o->read_size > 0)
+			(void)curl_easy_setopt(
+			    c->easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)o->read_size);
 		/* A stream cannot be sent again when an idle connection turns out dead. */
 		(void)curl_easy_setopt(c->easy, CURLOPT_FRESH_CONNECT, 1L);
 	} else if (o->body != NULL || strcmp(method, "POST") == 0) {
@@ -572,11 +577,14 @@ static void
 set_trust(struct http_call *c, const struct http_call_opts *o)
 {
 	if (o->user != NULL) {
-		(void)curl_easy_setopt(c->easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+		if (o->aws_sigv4 == NULL)
+			(void)curl_easy_setopt(c->easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
 		(void)curl_easy_setopt(c->easy, CURLOPT_USERNAME, o->user);
 		(void)curl_easy_setopt(
 		    c->easy, CURLOPT_PASSWORD, o->password == NULL ? "" : o->password);
 	}
+	if (o->aws_sigv4 != NULL)
+		(void)curl_easy_setopt(c->easy, CURLOPT_AWS_SIGV4, o->aws_sigv4);
 	if (o->ca_file != NULL)
 		(void)curl_easy_setopt(c->easy, CURLOPT_CAINFO, o->ca_file);
 	if (o->cert_file != NULL)

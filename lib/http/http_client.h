@@ -41,7 +41,10 @@ struct http_call_opts {
 	const char *user, *password; /* Basic, or NULL */
 	const void *body;            /* copied; or read */
 	size_t body_n;
-	http_call_read_fn *read; /* streamed request body (chunked) */
+	const char *aws_sigv4;   /* user and password are keys, the request is signed with them:
+	                            "aws:amz:REGION:SERVICE"; NULL: not */
+	http_call_read_fn *read; /* streamed request body */
+	int64_t read_size;       /* its length; 0: not known (chunked) */
 	http_call_head_fn *on_head;
 	http_call_data_fn *on_data; /* streamed answer; NULL: collected up to body_max */
 	size_t body_max;            /* default 16 MiB */

@@ -111,6 +111,12 @@ store_key_cart_type(const char *id)
 }
 
 char *
+store_key_backup(const char *app_id)
+{
+	return xasprintf("/backup/%s", app_id);
+}
+
+char *
 store_key_leader(void)
 {
 	return xstrdup("/leader");

@@ -21,6 +21,7 @@ char *store_key_keep(const char *node, const char *app_id);        /* /layers/NO
 char *store_key_route(const char *host);                           /* /route/HOST */
 char *store_key_cart_type(const char *id);                         /* /cartridge-type/ID */
 char *store_key_ssh_key(const char *login, const char *name);      /* /key/LOGIN/NAME */
+char *store_key_backup(const char *app_id);                        /* /backup/ID */
 char *store_key_leader(void);                                      /* /leader */
 
 /* Prefixes of the above, "/app/" … */
@@ -39,4 +40,5 @@ char *store_key_leader(void);                                      /* /leader */
 #define STORE_PREFIX_KEEP "/layers/"
 #define STORE_PREFIX_CART_TYPE "/cartridge-type/"
 #define STORE_PREFIX_ROUTE "/route/"
+#define STORE_PREFIX_BACKUP "/backup/"
 #define STORE_PREFIX_SSH_KEY "/key/"

@@ -18,6 +18,8 @@
 #include "broker/rollout.h"
 #include "broker/router_link.h"
 #include "broker/app_snapshot.h"
+#include "broker/backup.h"
+#include "broker/backup_store.h"
 #include "lib/base/mem.h"
 #include "lib/loop/loop.h"
 #include "lib/store/store_key.h"
@@ -400,6 +402,62 @@ repo_import(
 	(void)app_id;
 	*a = (struct ask){ fn, arg, strstr(url, "missing") == NULL };
 	loop_post(world->loop, ask_end, a);
+}
+
+/* --- backups: no store --- */
+
+char *
+backup_store_target(const struct broker *b, const char *to, struct err *e)
+{
+	(void)b;
+	(void)e;
+	return xstrdup(to == NULL ? "/backups" : to);
+}
+
+int
+backup_get(const struct broker *b, const char *app_id, struct wire_backup *out, struct err *e)
+{
+	(void)b;
+	(void)e;
+	out->app_id = xstrdup(app_id);
+	return 0;
+}
+
+void
+backup_enable(struct broker *b, const char *app_id, int64_t every_s, int64_t keep, const char *to,
+    backup_done_fn *done, void *arg)
+{
+	(void)b;
+	(void)app_id;
+	(void)every_s;
+	(void)keep;
+	(void)to;
+	done(NULL, arg);
+}
+
+void
+backup_disable(struct broker *b, const char *app_id, backup_done_fn *done, void *arg)
+{
+	(void)b;
+	(void)app_id;
+	done(NULL, arg);
+}
+
+void
+backup_run(struct broker *b, const char *app_id, backup_done_fn *done, void *arg)
+{
+	(void)b;
+	(void)app_id;
+	done(NULL, arg);
+}
+
+int
+backup_restore(struct broker *b, const char *name, const struct restore_opts *o, struct err *e)
+{
+	(void)b;
+	(void)name;
+	(void)o;
+	return err_set(e, ERR_NOT_FOUND, "name", "There is no backup yet.");
 }
 
 /* --- snapshots: their node is away --- */

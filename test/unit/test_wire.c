@@ -14,7 +14,10 @@
 #include "lib/wire/wire_feed.h"
 #include "lib/wire/wire_gear.h"
 #include "lib/wire/wire_node.h"
+#include "lib/wire/wire_backup.h"
 #include "lib/wire/wire_event.h"
+#include "lib/wire/wire_snapshot.h"
+#include "lib/wire/wire_storage.h"
 #include "lib/wire/wire_route.h"
 #include "lib/wire/wire_user.h"
 
@@ -48,6 +51,10 @@ static const struct codec *const codecs[] = {
 	&wire_feed_codec,
 	&wire_endpoint_codec,
 	&wire_event_codec,
+	&wire_backup_codec,
+	&wire_snapshot_order_codec,
+	&wire_snapshot_found_codec,
+	&wire_storage_codec,
 	&wire_process_codec,
 	&wire_route_codec,
 	&wire_cart_type_codec,
