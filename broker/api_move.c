@@ -161,8 +161,7 @@ api_move_gear(struct api_call *c)
 		api_fail_err(c, &e, EXIT_NODE);
 		return;
 	}
-	if (node == NULL || node_link_facts(c->b->nodes, node) == NULL ||
-	    !node_link_is_alive(c->b->nodes, node)) {
+	if (node == NULL || !node_link_is_alive(c->b->nodes, node)) {
 		api_fail(c, 422, EXIT_NODE, "node",
 		    "The node '%s' is not connected: `pinion status` lists those that are.",
 		    node == NULL ? "" : node);
