@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Applications as people really write them: built by a node, started, asked."""
-import json, os, shutil, signal, sys, time
+import glob, json, os, shutil, signal, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from build_world import *
 from node_world import *
@@ -406,7 +406,7 @@ def a_cartridge_as_v2_has_them(w):
     VERSIONS["mock"] = "0.1"
     a = App(w, "mock", cartridges=[dict(name="mock", version="0.1", cart_version="0.0.1", vendor="acme", is_web=True)])
     w.wait_gear(a.gear, "ready")
-    base = f"{w.data}/gears/{a.gear}/base/1/mock"
+    base = glob.glob(f"{w.data}/gears/{a.gear}/base/*/mock")[0]
     assert len(open(base + "/env/OPENSHIFT_MOCK_SECRET").read().strip()) == 12
     b = a.deploy({"index.html": "mock page"}, "mock page")
     b.says("building", "Start: the mock cartridge knows how")
