@@ -11,6 +11,7 @@
 #include "broker/app_cart.h"
 #include "broker/broker.h"
 #include "broker/cart_resolve.h"
+#include "broker/idler.h"
 #include "broker/cart_rules.h"
 #include "broker/record.h"
 #include "lib/base/fault.h"
@@ -223,6 +224,7 @@ begin(struct api_call *c)
 {
 	struct cart_call *s = c->state;
 
+	idler_touch(c->b, s->app_id);
 	app_cart_change(c->b, s->app_id, s->remove != NULL ? plan_remove : plan_add, c, stored, c);
 }
 

@@ -2,10 +2,12 @@
 #include <string.h>
 
 #include "broker/api_call.h"
+#include "broker/api_env.h"
 #include "broker/api_handlers.h"
 #include "broker/api_load.h"
 #include "broker/api_view.h"
 #include "broker/broker.h"
+#include "broker/cart_status.h"
 #include "broker/gear_group.h"
 #include "broker/node_link.h"
 #include "broker/record.h"
@@ -117,6 +119,25 @@ write_gear(const char *key, int64_t rev, void *rec, void *arg)
 	return true;
 }
 
+/* What the cartridge tells of itself, beside its name. */
+static void
+write_published(
+    const struct api_call *c, struct api_json *j, const struct wire_app *a, const char *cart)
+{
+	static const char *const taken[] = { "name", "display_name", "tags" };
+	AUTO_FINI(api_env_fini) struct wire_var_list l = { 0 };
+
+	cart_status_properties(c->b, a->id, cart, &l);
+	for (size_t i = 0; i < l.n; i++) {
+		bool is_taken = false;
+
+		for (size_t k = 0; k < ARRAY_LEN(taken); k++)
+			is_taken = is_taken || strcmp(taken[k], l.v[i].name) == 0;
+		if (!is_taken)
+			api_json_str(j, l.v[i].name, l.v[i].value);
+	}
+}
+
 static void
 write_carts(
     struct api_call *c, struct api_json *j, const struct wire_app *a, const struct gear_group *grp)
@@ -135,6 +156,7 @@ write_carts(
 			api_json_strs(j, "tags", &cc->cart.categories);
 		else
 			api_json_raw(j, "tags", "[]");
+		write_published(c, j, a, a->cartridges.v[i].name);
 		api_json_end_obj(j);
 	}
 	api_json_end_arr(j);

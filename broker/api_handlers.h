@@ -36,6 +36,7 @@ void api_domain_later(struct api_call *c);
 /* api_cart_admin.c */
 void api_cart_admin_list(struct api_call *c);
 void api_cart_admin_import(struct api_call *c);
+void api_cart_admin_upload(struct api_call *c);
 void api_cart_admin_show(struct api_call *c);
 void api_cart_admin_update(struct api_call *c);
 void api_cart_admin_remove(struct api_call *c);

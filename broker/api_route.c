@@ -41,6 +41,7 @@ static const struct api_route routes[] = {
 	{ "PUT", "gear|gears/:gear/node", API_SCOPE_ADMIN, api_move_gear },
 	{ "GET", "admin/cartridges", API_SCOPE_ADMIN, api_cart_admin_list },
 	{ "POST", "admin/cartridges", API_SCOPE_ADMIN, api_cart_admin_import },
+	{ "PUT", "admin/cartridges", API_SCOPE_RAW, api_cart_admin_upload },
 	{ "GET", "admin/cartridge|cartridges/:id", API_SCOPE_ADMIN, api_cart_admin_show },
 	{ "PUT", "admin/cartridge|cartridges/:id", API_SCOPE_ADMIN, api_cart_admin_update },
 	{ "DELETE", "admin/cartridge|cartridges/:id", API_SCOPE_ADMIN, api_cart_admin_remove },

@@ -76,7 +76,7 @@ answer(void *arg)
 	struct cart_fetch *f = arg;
 
 	if (f->e.code != ERR_NONE)
-		log_info("cartridge_refused", LOG_STR("url", f->url), LOG_ERR(&f->e));
+		log_info("cartridge_refused", LOG_STR("url", f->url == NULL ? "" : f->url), LOG_ERR(&f->e));
 	f->fn(f->e.code == ERR_NONE ? &f->one : NULL, f->e.code == ERR_NONE ? NULL : &f->e, f->arg);
 	fetch_free(f);
 }
@@ -123,7 +123,7 @@ fill_gear(struct cart_fetch *f, const char *digest)
 		.is_service = wire_cart_has_category(c, "service"),
 		.digest = xstrdup_null(digest),
 		.manifest = xstrdup(f->manifest),
-		.source_url = xstrdup(f->url) };
+		.source_url = xstrdup_null(f->url) };
 }
 
 static void

@@ -28,6 +28,7 @@ struct catalog {
 	size_t stock_n;
 	struct catalog_cart *v; /* owned: those, and what the records say */
 	size_t n;
+	struct str_list offered;   /* by nodes: NAME-VERSION */
 	struct store *store;       /* borrowed; NULL until catalog_watch */
 	struct store_watch *watch; /* owned */
 };
@@ -64,6 +65,7 @@ catalog_free(struct catalog *take_c)
 	for (size_t i = 0; i < take_c->stock_n; i++)
 		cart_fini(&take_c->stock[i]);
 	free(take_c->stock);
+	str_list_fini(&take_c->offered);
 	free(take_c);
 }
 DEFINE_AUTO(struct catalog *, catalog_free)
@@ -105,7 +107,7 @@ static void
 decide(struct catalog_cart *cc, const struct wire_cart_type *t)
 {
 	mem_set_str(&cc->origin, t->id);
-	cc->is_active = t->is_active;
+	cc->is_active = t->is_active && (t->manifest != NULL || cc->is_active);
 	cc->is_obsolete = t->is_obsolete || cc->cart.is_obsolete;
 	cc->created_at = t->created_at;
 	cc->activated_at = t->activated_at;
@@ -174,6 +176,28 @@ compare(const void *a, const void *b)
 	return d != 0 ? d : wire_cart_version_cmp(y->cart_version, x->cart_version);
 }
 
+static bool
+has_version(const struct catalog *c, const struct wire_cart *k)
+{
+	AUTO(free) char *name = xasprintf("%s-%s", k->name, k->version);
+
+	return str_list_has(&c->offered, name);
+}
+
+/* A version that no node has, while another one of that name is there. */
+static bool
+is_nowhere(const struct catalog *c, const struct wire_cart *k)
+{
+	bool has_other = false;
+
+	if (has_version(c, k))
+		return false;
+	for (size_t i = 0; i < c->stock_n; i++)
+		has_other = has_other || (strcmp(c->stock[i].cart.name, k->name) == 0 &&
+		                             has_version(c, &c->stock[i].cart));
+	return has_other;
+}
+
 static void
 rebuild(struct catalog *c)
 {
@@ -186,7 +210,7 @@ rebuild(struct catalog *c)
 		cc->id = xstrdup(s->id);
 		cc->full_name = xstrdup(s->full_name);
 		cc->is_web = s->is_web;
-		cc->is_active = true;
+		cc->is_active = !is_nowhere(c, &s->cart);
 		cc->is_obsolete = s->cart.is_obsolete;
 	}
 	if (c->store != NULL)
@@ -208,6 +232,20 @@ catalog_watch(struct catalog *c, struct store *store)
 	c->store = store;
 	rebuild(c);
 	c->watch = store_watch_start(store, STORE_PREFIX_CART_TYPE, 0, on_event, c);
+}
+
+void
+catalog_offer(struct catalog *c, const struct str_list *offered)
+{
+	bool is_same = offered->n == c->offered.n;
+
+	for (size_t i = 0; is_same && i < offered->n; i++)
+		is_same = strcmp(offered->v[i], c->offered.v[i]) == 0;
+	if (is_same)
+		return;
+	str_list_fini(&c->offered);
+	str_list_copy(&c->offered, offered);
+	rebuild(c);
 }
 
 struct catalog *

@@ -35,6 +35,10 @@ void catalog_free(struct catalog *take_c);
 void catalog_watch(struct catalog *c, struct store *store);
 
 /* In the order of the listing: base name, version descending; also those that are not active. */
+/* Names with versions that some node can run. Of several versions of a stock cartridge those that
+ * none can are left out; empty: not known. */
+void catalog_offer(struct catalog *c, const struct str_list *offered);
+
 size_t catalog_count(const struct catalog *c);
 const struct catalog_cart *catalog_at(const struct catalog *c, size_t i);
 

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "broker/broker.h"
+#include "broker/catalog.h"
 #include "broker/node_report.h"
 #include "broker/record.h"
 #include "lib/base/file.h"
@@ -110,6 +111,8 @@ load_one(const char *key, int64_t rev, void *rec, void *arg)
 	return true;
 }
 
+static void tell_catalog(struct node_link *nl);
+
 struct node_link *
 node_link_new(struct broker *b, struct err *e)
 {
@@ -124,6 +127,7 @@ node_link_new(struct broker *b, struct err *e)
 	if (nl->broker_token == NULL)
 		return NULL;
 	record_each(b->store, STORE_PREFIX_NODE, &wire_node_record_codec, load_one, nl);
+	tell_catalog(nl);
 	return STEAL(nl);
 }
 
@@ -289,6 +293,36 @@ on_hello_stored(int64_t rev, const struct err *e, void *arg)
 }
 
 /* Has anything changed but what changes all the time? */
+struct offer {
+	struct str_list l;
+};
+
+static bool
+add_offers(const struct wire_node_facts *f, bool is_alive, void *arg)
+{
+	struct offer *o = arg;
+
+	(void)is_alive;
+	for (size_t i = 0; i < f->cartridges.n; i++) {
+		if (!str_list_has(&o->l, f->cartridges.v[i]))
+			str_list_add(&o->l, f->cartridges.v[i]);
+	}
+	return true;
+}
+
+/* The catalogue offers versions that nodes have. */
+static void
+tell_catalog(struct node_link *nl)
+{
+	struct offer o = { 0 };
+
+	if (nl->b->catalog == NULL)
+		return;
+	node_link_each(nl, add_offers, &o);
+	catalog_offer(nl->b->catalog, &o.l);
+	str_list_fini(&o.l);
+}
+
 static bool
 is_news(const struct wire_node_record *old, const struct wire_node_facts *f)
 {
@@ -359,6 +393,7 @@ on_hello(struct http_req *r, struct str body, const struct err *e, void *arg)
 	n = node_get(nl, f.id);
 	wire_node_facts_fini(&n->facts);
 	codec_copy(&wire_node_facts_codec, &n->facts, &f);
+	tell_catalog(nl);
 	store_hello(nl, r, &f);
 }
 

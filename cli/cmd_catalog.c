@@ -1,11 +1,16 @@
 /* The catalogue of cartridges, for administrators. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/api_client.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
 #include "cli/prompt.h"
 #include "lib/base/mem.h"
+#include "lib/loop/child_run.h"
 
 static const struct output_column columns[] = {
 	{ "NAME", "name" },
@@ -52,12 +57,62 @@ add_member(struct buf *b, const char *name, const char *value)
 	buf_add_json_str(b, value);
 }
 
+static void
+close_file(FILE **f)
+{
+	if (*f != NULL)
+		(void)fclose(*f);
+}
+
+/* A directory as an archive without a name, which the broker unpacks with care. */
+static int
+pack_dir(const char *dir, FILE *to, struct err *e)
+{
+	AUTO(free) char *real = realpath(dir, NULL);
+	const char *argv[] = { "/usr/bin/tar", "--exclude=./.git", "-cf", "-", "-C", real, ".",
+		NULL };
+	const struct child_opts o = { .argv = argv, .out_fd = fileno(to) };
+	int rc;
+
+	if (real == NULL)
+		return err_set(e, ERR_SYSTEM, "DIR", "cannot find %s", dir);
+	rc = child_run(&o, NULL, 0, NULL, e);
+	if (rc != 0)
+		return rc < 0 ? -1 : err_wrap(e, "tar");
+	return lseek(fileno(to), 0, SEEK_SET) < 0 ? err_set(e, ERR_SYSTEM, NULL, "cannot pack") : 0;
+}
+
+/* A directory or an archive of this machine. */
+static int
+import_file(const struct cmd_line *l, const char *path, struct err *e)
+{
+	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO_FINI(close_file) FILE *f = NULL;
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return err_set(e, ERR_SYSTEM, "FILE", "cannot find %s", path);
+	f = S_ISDIR(st.st_mode) ? tmpfile() : fopen(path, "re");
+	if (f == NULL)
+		return err_set(e, ERR_SYSTEM, "FILE", "cannot open %s", path);
+	if (S_ISDIR(st.st_mode) && pack_dir(path, f, e) < 0)
+		return -1;
+	if (api_upload(l,
+	        cmd_has(l, "inactive") ? "admin/cartridges?activate=false" : "admin/cartridges",
+	        fileno(f), &r, e) < 0)
+		return -1;
+	output_table(l, r.data, columns);
+	return 0;
+}
+
 static int
 run_import(const struct cmd_line *l, struct err *e)
 {
 	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
 	AUTO_FINI(buf_fini) struct buf body = { 0 };
 
+	if (strstr(cmd_arg(l, 0), "://") == NULL)
+		return import_file(l, cmd_arg(l, 0), e);
 	buf_addc(&body, '{');
 	add_member(&body, "url", cmd_arg(l, 0));
 	add_member(&body, "checksum", cmd_option(l, "checksum"));
@@ -187,9 +242,10 @@ static const struct cmd_option upgrade_options[] = {
 };
 
 const struct cmd cmd_catalog_table[] = {
-	{ "admin cartridge import", "URL", 1, 1,
-	    "take a cartridge into the catalogue (for admins)\n\nThe address of a manifest, of an "
-	    "archive (tar, tar.gz, zip) or of a git repository. Of several releases of one name "
+	{ "admin cartridge import", "DIR|FILE|URL", 1, 1,
+	    "take a cartridge into the catalogue (for admins)\n\nA directory, an archive (tar, "
+	    "tar.gz, zip), or the address of a manifest, an archive or a git repository. Of "
+	    "several releases of one name "
 	    "the one that was activated last is offered.",
 	    import_options, run_import, false },
 	{ "admin cartridge list", "", 0, 0, "list the catalogue with what is hidden (for admins)",

@@ -55,13 +55,15 @@ login_admin && p domain create it >/dev/null
 # word NAME: what the application sees of the cartridge.
 word() { get app "/?$1"; }
 sees() { [[ $(word "$1") == "$2" ]] || { echo "sees '$(word "$1")'"; return 1; }; }
-carts() { p cartridge list app --json | jq -r '[.[].name] | sort | join(" ")'; }
+carts() { p cartridge list app --json | jq -r "[.[].name | sub(\"^nodejs-.*\"; \"nodejs\")] | sort | join(\" \")"; }
 has_carts() { [[ $(carts) == "$*" ]] || { echo "has $(carts)"; return 1; }; }
 
 check "create with a cartridge beside the web one" p app create app nodejs echo
 check "clone" clone app
 cat >"$WORLD/app/server.js" <<'END'
+const boot = String(Date.now());
 require("node:http").createServer((q, r) => {
+  if (q.url === "/?BOOT") return r.end(boot);
   const name = q.url.split("?")[1] || "ECHO";
   r.end(process.env["OPENSHIFT_" + name + "_WORD"] || "none");
 }).listen(process.env.PORT, process.env.HOST);
@@ -73,25 +75,27 @@ check "the cartridge tells of itself" sh -c \
 check "remove it" p cartridge remove app echo -y
 check "the variable is gone" sees ECHO none
 check "what another requires comes with it" p cartridge add app sound
-check "both are there" has_carts echo-1.0 nodejs-18 sound-1.0
+check "both are there" has_carts echo-1.0 nodejs sound-1.0
 check "the web process sees both" sees SOUND sound-0.0.1
 check "what is there cannot be added again" fails_with 2 "already" p cartridge add app sound
 check "the web cartridge cannot be removed" fails_with 2 "cannot be removed" \
 	p cartridge remove app nodejs -y
 check "what requires it goes with it" p cartridge remove app echo -y
-check "only the web cartridge is left" has_carts nodejs-18
+check "only the web cartridge is left" has_carts nodejs
 check "a name of v2" fails_with 2 "does not exist any more" p cartridge add app mongodb-2.4
+check "a name of v2 with a version of today" sh -c \
+	'"$0/pinion" app create old nodejs-0.10 2>&1 | grep "nodejs-0.10 does not exist any more: nodejs-"' "$PINION_BUILDDIR"
 check "an unknown name lists the known" fails_with 2 "echo-1.0" p cartridge add app cobol
 
 # A refusal leaves nothing.
 p env set ECHO_REFUSES=today --app app >/dev/null 2>&1
 check "an install that refuses says why" fails_with 2 "echo will not: today" \
 	p cartridge add app echo
-check "nothing of it is left" has_carts nodejs-18
+check "nothing of it is left" has_carts nodejs
 check "the application serves" sees ECHO none
 check "not even when another pulls it in" fails_with 2 "echo will not: today" \
 	p cartridge add app sound
-check "neither of both is left" has_carts nodejs-18
+check "neither of both is left" has_carts nodejs
 check "nor when an application is made of it" fails_with 2 "echo will not: now" \
 	p app create other nodejs echo --env ECHO_REFUSES=now
 check "of which nothing is left" fails_with 4 "other" p app show other
@@ -210,7 +214,7 @@ check "a hard link" refused "$WWW/hard.yml" "hard link"
 check "too many files" refused "$WWW/many.yml" "entries"
 check "a zip bomb" refused "$WWW/bomb.yml" "times its size"
 check "nothing of all that is left" until_true blob_count 0
-check "and the application is as it was" has_carts nodejs-18
+check "and the application is as it was" has_carts nodejs
 
 # --- the catalogue ---
 check "import a cartridge" p admin cartridge import "$WWW/far.yml"
@@ -222,9 +226,19 @@ tar -C "$WORLD/www/src" --exclude=.git -czf "$WORLD/www/far2.tar.gz" far
 check "import its next release" p admin cartridge import "$WWW/far2.tar.gz"
 check "both are there, one is active" sh -c \
 	'"$0/pinion" admin cartridge list --json | jq -e "[.[] | select(.name == \"elsewhere-far-1.0\") | .active] | sort == [false, true]"' "$PINION_BUILDDIR"
+BOOT=$(word BOOT)
 check "upgrade in place" p admin cartridge upgrade it/app
+check "without a restart, for the release says it is compatible" sees BOOT "$BOOT"
 check "the application has the new release" sh -c \
 	'"$0/pinion" admin cartridge upgrade it/app | grep "Nothing"' "$PINION_BUILDDIR"
+cart "$WORLD/www/src/far" far 0.0.3 elsewhere
+check "import a directory" p admin cartridge import "$WORLD/www/src/far"
+check "an upgrade that is not compatible" p admin cartridge upgrade --all
+check "whose script ran, reaches the web process" sees FAR 0.0.2-0.0.3
+tar -C "$WORLD/www/src" -czf "$WORLD/far4.tgz" far
+check "import an archive" p admin cartridge import "$WORLD/far4.tgz" --inactive
+check "but no secret file of the broker" fails_with 2 "manifest" \
+	p admin cartridge import "$PINION_SRCDIR/doc"
 check "deactivate it" p admin cartridge deactivate elsewhere-far-1.0
 p cartridge remove app elsewhere-far-1.0 -y >/dev/null
 check "it cannot be added any more" refused far "Invalid cartridge"
@@ -245,7 +259,7 @@ p cartridge add app echo >/dev/null 2>&1 &
 ADD=$!
 kill -9 "$(child_pid pinion-broker)"
 wait "$ADD"
-back() { p app show app >/dev/null 2>&1 && has_carts nodejs-18; }
+back() { p app show app >/dev/null 2>&1 && has_carts nodejs; }
 check "after a crash of the broker the addition is taken back" until_true back
 check "and the application serves as before" sees ECHO none
 done_testing
