@@ -6,6 +6,8 @@
 #include "broker/app_view.h"
 #include "broker/broker.h"
 #include "broker/record.h"
+#include "broker/rollout.h"
+#include "broker/route_paths.h"
 #include "lib/base/mem.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
@@ -18,13 +20,78 @@ key_of(const struct broker *b, const struct wire_app *a)
 	return store_key_route(host);
 }
 
+/* Unless the store has just that. */
+static bool
+put_one(const struct broker *b, struct store_txn *t, const struct wire_route *r)
+{
+	AUTO(free) char *key = store_key_route(r->host);
+	AUTO(free) char *json = codec_to_json(&wire_route_codec, r);
+	struct store_kv kv;
+
+	if (store_get(b->store, key, &kv) && kv.n == strlen(json) &&
+	    memcmp(kv.val, json, kv.n) == 0)
+		return false;
+	store_txn_put(t, key, json, strlen(json));
+	return true;
+}
+
+/* The same instances by another port, or an answer of the router's own. */
+static bool
+put_path(const struct broker *b, struct store_txn *t, const struct wire_route *r,
+    const struct route_path *p)
+{
+	AUTO_FINI(wire_route_fini) struct wire_route below = { 0 };
+
+	codec_copy(&wire_route_codec, &below, r);
+	str_list_fini(&below.paths);
+	free(below.host);
+	below.host = xasprintf("%s%s", r->host, p->path);
+	below.answer = p->answer;
+	below.backend = xstrdup(p->backend);
+	for (size_t i = 0; i < below.endpoints.n && p->port != 0; i++)
+		below.endpoints.v[i].port = p->port;
+	return put_one(b, t, &below);
+}
+
+/* Routes of paths that the present one has and `but` has not. */
+static void
+delete_paths(const struct broker *b, struct store_txn *t, const struct wire_app *a,
+    const struct str_list *but)
+{
+	AUTO_FINI(wire_route_fini) struct wire_route old = { 0 };
+
+	if (!route_plan_get(b, a, &old))
+		return;
+	for (size_t i = 0; i < old.paths.n; i++) {
+		AUTO(free) char *host = xasprintf("%s%s", old.host, old.paths.v[i]);
+		AUTO(free) char *key = store_key_route(host);
+
+		if (but == NULL || !str_list_has(but, old.paths.v[i]))
+			store_txn_delete(t, key);
+	}
+}
+
+/* Of the gear that answers: its ports are counted in the order that it has. */
+static const struct wire_gear_cart_list *
+carts_of(const struct broker *b, const struct wire_app *a, const struct app_view_instance *const *v,
+    size_t n)
+{
+	const struct app_view_app *view =
+	    n == 0 || b->rollout == NULL ? NULL : app_view_get(rollout_view(b->rollout), a->id);
+
+	for (size_t i = 0; view != NULL && i < view->gears_n; i++) {
+		if (strcmp(view->gears[i]->gear.uuid, v[0]->rec.spec.gear) == 0)
+			return &view->gears[i]->gear.cartridges;
+	}
+	return &a->cartridges;
+}
+
 static bool
 put(const struct broker *b, struct store_txn *t, const struct wire_app *a, struct wire_route *r,
     const struct app_view_instance *const *v, size_t n)
 {
-	AUTO(free) char *key = key_of(b, a);
-	AUTO(free) char *json = NULL;
-	struct store_kv kv;
+	AUTO_FINI(route_paths_fini) struct route_path_list paths = { 0 };
+	bool has_changed;
 
 	r->host = app_host(b, a->name, a->domain);
 	r->app_id = xstrdup(a->id);
@@ -38,12 +105,14 @@ put(const struct broker *b, struct store_txn *t, const struct wire_app *a, struc
 		ep->address = xstrdup_null(v[i]->status.address);
 		ep->port = v[i]->status.port;
 	}
-	json = codec_to_json(&wire_route_codec, r);
-	if (store_get(b->store, key, &kv) && kv.n == strlen(json) &&
-	    memcmp(kv.val, json, kv.n) == 0)
-		return false;
-	store_txn_put(t, key, json, strlen(json));
-	return true;
+	route_paths_list(b, carts_of(b, a, v, n), &paths);
+	for (size_t i = 0; i < paths.n; i++)
+		str_list_add(&r->paths, paths.v[i].path);
+	delete_paths(b, t, a, &r->paths);
+	has_changed = put_one(b, t, r);
+	for (size_t i = 0; i < paths.n; i++)
+		has_changed = put_path(b, t, r, &paths.v[i]) || has_changed;
+	return has_changed;
 }
 
 bool
@@ -72,6 +141,7 @@ route_plan_delete(const struct broker *b, struct store_txn *t, const struct wire
 {
 	AUTO(free) char *key = key_of(b, a);
 
+	delete_paths(b, t, a, NULL);
 	store_txn_delete(t, key);
 }
 

@@ -15,7 +15,7 @@
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/cart/cart_dir.h"
-#include "node/gear_ports.h"
+#include "lib/cart/gear_ports.h"
 
 enum {
 	VALUE_MAX = 64 * 1024,   /* of one file */

@@ -11,7 +11,7 @@
 #include "lib/cart/cart_dir.h"
 #include "lib/loop/worker.h"
 #include "node/cart_store.h"
-#include "node/gear_ports.h"
+#include "lib/cart/gear_ports.h"
 #include "node/gear_table.h"
 #include "node/instance_state.h"
 #include "node/net_nat.h"

@@ -15,7 +15,7 @@
 #include "lib/loop/child.h"
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
-#include "node/gear_ports.h"
+#include "lib/cart/gear_ports.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
 #include "node/net.h"

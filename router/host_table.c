@@ -211,6 +211,26 @@ host_find(const struct host_root *root, const char *host, size_t n)
 	return r;
 }
 
+const struct host_route *
+host_find_path(
+    const struct host_root *root, const struct host_route *r, const char *target, size_t n)
+{
+	struct str rest = str_of(r->paths), path;
+	char key[HOST_NAME_MAX + HOST_PATH_MAX + 1];
+
+	while (rest.n > 0) {
+		rest = str_cut(rest, ' ', &path);
+		if (path.n > n || memcmp(path.p, target, path.n) != 0 ||
+		    (path.n < n && target[path.n] != '/' && target[path.n] != '?') ||
+		    r->host_n + path.n > sizeof key)
+			continue;
+		memcpy(key, r->host, r->host_n);
+		memcpy(key + r->host_n, path.p, path.n);
+		return find_exact(root, key, r->host_n + path.n);
+	}
+	return NULL;
+}
+
 static const struct host_root *
 view(const struct host_table *t)
 {
@@ -327,13 +347,26 @@ host_endpoint_free(struct host_endpoint *take_ep)
 /* --- changes --- */
 
 static bool
+path_is_valid(const char *path)
+{
+	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	                           "-._~/";
+	size_t n = strlen(path);
+
+	return n > 1 && n <= HOST_PATH_MAX && path[0] == '/' && path[n - 1] != '/' &&
+	       strspn(path, good) == n;
+}
+
+static bool
 host_is_valid(const char *host)
 {
 	char key[HOST_NAME_MAX + 1];
 	const char *p = strncmp(host, "*.", 2) == 0 ? host + 2 : host;
-	size_t n = strlen(p);
+	const char *path = strchr(p, '/');
+	size_t n = path == NULL ? strlen(p) : (size_t)(path - p);
 
-	return n > 0 && host_key(p, n, key) == n && strcmp(key, p) == 0;
+	return n > 0 && host_key(p, n, key) == n && strncmp(key, p, n) == 0 &&
+	       (path == NULL || path_is_valid(path));
 }
 
 int
@@ -348,6 +381,11 @@ host_table_check(const struct wire_route *w, struct err *e)
 	if (w->endpoints.n > HOST_ENDPOINTS_MAX)
 		return err_set(e, ERR_LIMIT, "endpoints", "%s has %zu; at most %d are routed",
 		    w->host, w->endpoints.n, HOST_ENDPOINTS_MAX);
+	for (size_t i = 0; i < w->paths.n; i++) {
+		if (!path_is_valid(w->paths.v[i]))
+			return err_set(e, ERR_INVALID, "paths",
+			    "item %zu must be a path of letters, digits and -._~/", i);
+	}
 	for (size_t i = 0; i < w->endpoints.n; i++) {
 		if (parse_address(&w->endpoints.v[i], &unused, e) < 0)
 			return err_field(e, "endpoints[%zu]", i);
@@ -393,9 +431,10 @@ route_new(struct host_table *t, const struct wire_route *w)
 	size_t n = w->endpoints.n;
 	size_t base = sizeof(struct host_route) + n * sizeof(struct host_endpoint *);
 	AUTO(free) char *wake = join(&w->wake);
-	struct host_route *r =
-	    xcalloc(1, base + text_size(w->host) + text_size(w->app_id) + text_size(w->app) +
-	                   text_size(w->domain) + text_size(wake));
+	AUTO(free) char *paths = join(&w->paths);
+	struct host_route *r = xcalloc(1,
+	    base + text_size(w->host) + text_size(w->app_id) + text_size(w->app) +
+	        text_size(w->domain) + text_size(wake) + text_size(paths) + text_size(w->backend));
 	char *at = (char *)r + base;
 
 	r->host = store_text(&at, w->host);
@@ -403,6 +442,9 @@ route_new(struct host_table *t, const struct wire_route *w)
 	r->app = store_text(&at, w->app);
 	r->domain = store_text(&at, w->domain);
 	r->wake = store_text(&at, wake);
+	r->paths = store_text(&at, paths);
+	r->backend = store_text(&at, w->backend);
+	r->answer = (uint8_t)w->answer;
 	r->sleep = w->sleep;
 	atomic_init(&r->is_woken, false);
 	r->host_n = (uint16_t)strlen(r->host);
@@ -420,7 +462,8 @@ static bool
 route_equal(const struct host_route *a, const struct host_route *b)
 {
 	return a->n == b->n && a->state == b->state && a->timeout_s == b->timeout_s &&
-	       a->sleep == b->sleep && strcmp(a->wake, b->wake) == 0 &&
+	       a->sleep == b->sleep && a->answer == b->answer && strcmp(a->wake, b->wake) == 0 &&
+	       strcmp(a->paths, b->paths) == 0 && strcmp(a->backend, b->backend) == 0 &&
 	       strcmp(a->app_id, b->app_id) == 0 && strcmp(a->app, b->app) == 0 &&
 	       strcmp(a->domain, b->domain) == 0 &&
 	       memcmp(a->ep, b->ep, a->n * sizeof(a->ep[0])) == 0;

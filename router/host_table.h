@@ -18,6 +18,7 @@ enum {
 	HOST_NAME_MAX = 253,
 	HOST_SHARDS = 256,
 	HOST_ENDPOINTS_MAX = 10000, /* of a route */
+	HOST_PATH_MAX = 128,        /* of the path of a route that has one */
 };
 
 /* A lane's part of an endpoint; written by that lane only. */
@@ -60,7 +61,10 @@ struct host_route {
 	const char *app_id;
 	const char *app;
 	const char *domain;
-	const char *wake; /* where to wake it: URLs, a space between two */
+	const char *wake;    /* where to wake it: URLs, a space between two */
+	const char *paths;   /* those with routes of their own, longest first, a space after each */
+	const char *backend; /* what takes the path's place; of one with a path */
+	uint8_t answer;      /* enum wire_route_answer */
 	struct host_endpoint *ep[];
 };
 
@@ -108,5 +112,9 @@ void host_endpoint_free(struct host_endpoint *take_ep);
 
 /* Lower case, without port or final dot, into out. 0: no valid host. */
 size_t host_key(const char *p, size_t n, char out[HOST_NAME_MAX + 1]);
+/* The route of the longest of r's paths that lies above the request's target, or NULL. Any thread
+ * with its root. */
+const struct host_route *host_find_path(
+    const struct host_root *root, const struct host_route *r, const char *target, size_t n);
 /* Exact, then *.rest from the longest. host: a key. Any thread with its root. */
 const struct host_route *host_find(const struct host_root *root, const char *host, size_t n);

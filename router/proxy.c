@@ -196,31 +196,34 @@ write_page(struct client_conn *c, const struct proxy_page *p)
 	(void)sock_write(&c->sock, &v, 1);
 }
 
+/* An answer of the router's own. */
 static void
-fail_retry_after(struct proxy *x, int status, const char *why, int retry_after_s)
+finish_here(struct proxy *x, struct proxy_page p)
 {
 	struct client_conn *c = x->client;
 	enum client_next next;
-	struct proxy_page p = {
-		.status = status,
-		.why = why,
-		.id = { x->id, x->id_n },
-		.wants_json = x->wants_json,
-		.is_head = x->is_head,
-		.minor = x->minor,
-		.retry_after_s = retry_after_s,
-	};
 
+	p.id = (struct str){ x->id, x->id_n };
+	p.wants_json = x->wants_json;
+	p.is_head = x->is_head;
+	p.minor = x->minor;
 	if (x->has_answer) { /* too late for a page: the client sees that it is cut off */
 		proxy_abort(x, x->status);
 		return;
 	}
 	let_go(x, false);
-	x->status = status;
+	x->status = p.status;
 	next = next_of(x);
 	p.keep = next == CLIENT_NEXT_REQUEST;
 	write_page(c, &p);
 	client_conn_done(c, next);
+}
+
+static void
+fail_retry_after(struct proxy *x, int status, const char *why, int retry_after_s)
+{
+	finish_here(
+	    x, (struct proxy_page){ .status = status, .why = why, .retry_after_s = retry_after_s });
 }
 
 static void
@@ -693,11 +696,73 @@ note_choice(struct proxy *x, const struct host_route *r, const struct host_endpo
 		buf_add(&x->names, ep->name, strlen(ep->name) + 1);
 }
 
+/* A route that answers by itself. */
+static void
+answer_here(struct proxy *x, const struct host_route *r)
+{
+	switch (r->answer) {
+	case WIRE_ROUTE_HEALTH:
+		finish_here(x, (struct proxy_page){ .status = 200, .is_health = true });
+		break;
+	case WIRE_ROUTE_GONE:
+		fail(x, 410, "What was at this address is gone.");
+		break;
+	case WIRE_ROUTE_FORBIDDEN:
+		fail(x, 403, "This address is not to be seen.");
+		break;
+	default:
+		finish_here(x, (struct proxy_page){ .status = 302,
+		                   .why = "What you look for is at another address.",
+		                   .location = r->backend });
+		break;
+	}
+}
+
+/* On the way to the application another path takes the place of the one that led here. Once: a
+ * further attempt sends the same head. */
+static void
+rewrite_target(struct proxy *x, const struct host_route *r)
+{
+	size_t at = x->method_n + 1, path_n = r->host_n - x->host_n, backend_n = strlen(r->backend);
+	struct buf head = { 0 };
+
+	if (x->is_rewritten)
+		return;
+	x->is_rewritten = true;
+	x->path_n = (uint8_t)path_n;
+	memcpy(x->path, x->head.p + at, path_n);
+	if (backend_n == path_n && memcmp(r->backend, x->path, path_n) == 0)
+		return;
+	buf_reserve(&head, x->head.n + backend_n);
+	buf_add(&head, x->head.p, at);
+	buf_add(&head, r->backend, backend_n);
+	if (x->head.p[at + path_n] != '/' && backend_n == 0)
+		buf_addc(&head, '/');
+	x->target_n = (uint32_t)(head.n - at + x->target_n - path_n);
+	buf_add(&head, x->head.p + at + path_n, x->head.n - at - path_n);
+	buf_fini(&x->head);
+	x->head = head;
+}
+
+/* A path of the host may have a route of its own. */
+static const struct host_route *
+find_below(struct proxy *x, const struct host_root *root, const struct host_route *r)
+{
+	const char *target = x->is_rewritten ? x->path : x->head.p + x->method_n + 1;
+	const struct host_route *below =
+	    host_find_path(root, r, target, x->is_rewritten ? x->path_n : x->target_n);
+
+	return below == NULL ? r : below;
+}
+
 static const struct host_route *
 find_route(struct proxy *x)
 {
 	const struct host_root *root = lane_of(x)->root;
 	const struct host_route *r = root == NULL ? NULL : host_find(root, x->names.p, x->host_n);
+
+	if (r != NULL && r->paths[0] != '\0' && !hold_waits(r))
+		r = find_below(x, root, r);
 
 	if (r != NULL)
 		(void)snprintf(x->app_id, sizeof x->app_id, "%s", r->app_id);
@@ -705,6 +770,8 @@ find_route(struct proxy *x)
 		fail_retry_after(x, 503, "The router does not know its applications yet.", 1);
 	else if (r == NULL)
 		fail(x, 404, "There is no application at this address.");
+	else if (r->answer != WIRE_ROUTE_PROXY)
+		answer_here(x, r);
 	else if (r->state == WIRE_ROUTE_STOPPED)
 		fail(x, 503, "The application is stopped. Its owner can start it.");
 	else if (hold_waits(r))
@@ -753,6 +820,8 @@ attempt(struct proxy *x)
 		hold(x, r);
 		return;
 	}
+	if (r->host_n > x->host_n && r->host[x->host_n] == '/')
+		rewrite_target(x, r);
 	x->timeout_ms =
 	    (r->timeout_s != 0 ? (int64_t)r->timeout_s : l->conf->request_timeout_s) * 1000;
 	while ((p = balance_pick(l, r, x->tried, x->tries)) != NULL) {

@@ -9,6 +9,7 @@
 #include "lib/http/http_body.h"
 #include "lib/http/http_head.h"
 #include "router/hold.h"
+#include "router/host_table.h"
 #include "router/proxy_head.h"
 
 struct client_conn;
@@ -57,6 +58,7 @@ struct proxy {
 	bool down_done;
 	bool up_chunked, down_chunked;
 	bool is_idempotent;
+	bool is_rewritten; /* the target is that of a route with a path, which was path */
 	bool upgrade;
 	bool tunnel;
 	bool up_fin, down_fin; /* tunnel: the end was passed on */
@@ -67,6 +69,8 @@ struct proxy {
 	int64_t up_idle_ms;
 	char app_id[32]; /* "" : not known */
 	char id[PROXY_ID_MAX];
+	uint8_t path_n;
+	char path[HOST_PATH_MAX];
 };
 
 /* Starts the exchange for h, which lies at the client's view. May answer at once. */

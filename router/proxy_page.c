@@ -50,7 +50,9 @@ proxy_page_add(struct buf *out, const struct proxy_page *p)
 {
 	AUTO_FINI(buf_fini) struct buf body = { 0 };
 
-	if (p->wants_json)
+	if (p->is_health)
+		buf_adds(&body, "1\n");
+	else if (p->wants_json)
 		add_json(&body, p);
 	else
 		add_html(&body, p);
@@ -58,8 +60,13 @@ proxy_page_add(struct buf *out, const struct proxy_page *p)
 	    "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: "
 	    "no-store\r\n",
 	    p->status, http_reason(p->status),
-	    p->wants_json ? "application/json" : "text/html; charset=utf-8", body.n);
+	    p->is_health    ? "text/plain"
+	    : p->wants_json ? "application/json"
+	                    : "text/html; charset=utf-8",
+	    body.n);
 	add_date(out);
+	if (p->location != NULL)
+		buf_addf(out, "Location: %s\r\n", p->location);
 	if (p->retry_after_s != 0)
 		buf_addf(out, "Retry-After: %d\r\n", p->retry_after_s);
 	if (p->status == 405)

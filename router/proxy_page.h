@@ -13,10 +13,12 @@ struct proxy_page {
 	const char *why; /* a sentence for a person */
 	struct str id;   /* of the request */
 	bool wants_json;
-	bool is_head;      /* no body */
-	bool keep;         /* the connection stays */
-	int minor;         /* of the client's HTTP */
-	int retry_after_s; /* 0: not said */
+	bool is_head;         /* no body */
+	bool keep;            /* the connection stays */
+	int minor;            /* of the client's HTTP */
+	int retry_after_s;    /* 0: not said */
+	const char *location; /* of a redirect; NULL: none */
+	bool is_health;       /* no page: "1" */
 };
 
 /* Appends head and body; returns the bytes of the body. */

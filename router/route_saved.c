@@ -209,6 +209,12 @@ add_route(const struct host_route *r, void *arg)
 	w.state = r->state;
 	w.timeout_s = r->timeout_s;
 	w.sleep = r->sleep;
+	w.answer = r->answer;
+	w.backend = r->backend[0] == '\0' ? NULL : xstrdup(r->backend);
+	for (struct str rest = str_of(r->paths), word; rest.n > 0;) {
+		rest = str_cut(rest, ' ', &word);
+		str_list_take(&w.paths, xstrndup(word.p, word.n));
+	}
 	for (struct str rest = str_of(r->wake), word; rest.n > 0;) {
 		rest = str_cut(rest, ' ', &word);
 		str_list_take(&w.wake, xstrndup(word.p, word.n));

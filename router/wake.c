@@ -86,9 +86,14 @@ put_live(struct ask *a, const struct host_route *r)
 		rest = str_cut(rest, ' ', &word);
 		str_list_take(&w.wake, xstrndup(word.p, word.n));
 	}
+	for (struct str rest = str_of(r->paths), word; rest.n > 0;) {
+		rest = str_cut(rest, ' ', &word);
+		str_list_take(&w.paths, xstrndup(word.p, word.n));
+	}
 	if (host_table_put(fleet_table(a->w->fleet), &w, &e) < 0)
 		log_warn("woken_not_routed", LOG_STR("host", a->host), LOG_ERR(&e));
 	str_list_fini(&w.wake);
+	str_list_fini(&w.paths);
 	host_table_set_woken(fleet_table(a->w->fleet), a->host, a->order, true);
 	fleet_publish_own(a->w->fleet);
 }

@@ -7,6 +7,8 @@ enum {
 	DRAINING_MAX = 100000,
 	SECONDS_MAX = 86400,
 	WAKE_MAX = 64, /* nodes of one application */
+	PATH_LEN_MAX = 128,
+	PATHS_MAX = 64,
 	APP_LINE_MAX = 4096,
 	APP_LINES_MAX = 10000,
 	TRAFFIC_MAX = 100000, /* applications in one report */
@@ -20,6 +22,15 @@ const struct codec_name wire_route_state_names[] = {
 	{ NULL, 0 },
 };
 
+const struct codec_name wire_route_answer_names[] = {
+	{ "proxy", WIRE_ROUTE_PROXY },
+	{ "health", WIRE_ROUTE_HEALTH },
+	{ "gone", WIRE_ROUTE_GONE },
+	{ "forbidden", WIRE_ROUTE_FORBIDDEN },
+	{ "redirect", WIRE_ROUTE_REDIRECT },
+	{ NULL, 0 },
+};
+
 static const struct codec_field endpoint_fields[] = {
 	CODEC_STR(struct wire_endpoint, id, ID_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_endpoint, address, 64, CODEC_REQUIRED),
@@ -29,13 +40,16 @@ static const struct codec_field endpoint_fields[] = {
 DEFINE_CODEC(wire_endpoint, struct wire_endpoint, endpoint_fields)
 
 static const struct codec_field route_fields[] = {
-	CODEC_STR(struct wire_route, host, HOST_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_route, host, HOST_MAX + PATH_LEN_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_route, app_id, ID_MAX, 0),
 	CODEC_STR(struct wire_route, app, 32, 0),
 	CODEC_STR(struct wire_route, domain, 16, 0),
 	CODEC_ENUM(struct wire_route, state, wire_route_state_names, CODEC_REQUIRED),
 	CODEC_LIST(struct wire_route, endpoints, &wire_endpoint_codec, ENDPOINTS_MAX, 0),
 	CODEC_INT(struct wire_route, timeout_s, 0, SECONDS_MAX, 0),
+	CODEC_STRS(struct wire_route, paths, PATHS_MAX, CODEC_OMIT_NULL),
+	CODEC_ENUM(struct wire_route, answer, wire_route_answer_names, 0),
+	CODEC_STR(struct wire_route, backend, HOST_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_route, sleep, 0, INT64_MAX, CODEC_OMIT_NULL),
 	CODEC_STRS(struct wire_route, wake, WAKE_MAX, CODEC_OMIT_NULL),
 	CODEC_END,

@@ -22,17 +22,32 @@ enum wire_route_state {
 };
 extern const struct codec_name wire_route_state_names[]; /* live stopped empty parked */
 
-/* kind "route"; key = host. */
+/* What a route does with a request. */
+enum wire_route_answer {
+	WIRE_ROUTE_PROXY,
+	WIRE_ROUTE_HEALTH, /* 200 with "1", whatever the application does */
+	WIRE_ROUTE_GONE,
+	WIRE_ROUTE_FORBIDDEN,
+	WIRE_ROUTE_REDIRECT, /* to backend */
+};
+extern const struct codec_name wire_route_answer_names[]; /* proxy health gone forbidden redirect */
+
+/* kind "route"; key = host, or host/path for a path of it. */
 struct wire_route {
-	char *host; /* lower case, no port; "*.example.com" is a wildcard */
+	char *host; /* lower case, no port; "*.example.com" is a wildcard; "host/a/path" takes what
+	               lies below that path, when the host's own route names it in paths */
 	char *app_id;
 	char *app;
 	char *domain;
 	int state;
 	struct wire_endpoint_list endpoints;
-	int64_t timeout_s;    /* of a request; 0 = the router's default */
-	int64_t sleep;        /* 0: awake; else the order with which it was put to sleep: a request
-	                         wakes it, see wake */
+	int64_t timeout_s; /* of a request; 0 = the router's default */
+	struct str_list
+	    paths;     /* of a host: "/a/path", longest first: those with a route of their own */
+	int answer;    /* enum wire_route_answer */
+	char *backend; /* what takes the path's place on the way to the application */
+	int64_t sleep; /* 0: awake; else the order with which it was put to sleep: a request
+	                  wakes it, see wake */
 	struct str_list wake; /* while asleep: where its nodes are asked, "unix:/path" */
 };
 DECLARE_CODEC(wire_route, struct wire_route)

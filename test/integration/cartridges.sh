@@ -40,6 +40,15 @@ uuid=$(gear_of traced)
 home=/var/lib/openshift/$uuid
 check "its scripts ran as a user named by the gear" grep -qx "$uuid" "$(data_of traced)/post_install_user"
 check "the web address reaches the first endpoint" serves traced / "first /"
+check "a path leads to another port, by another path" serves traced /admin "admin /inner"
+check "with what is below it" serves traced "/admin/x?y=1" "admin /inner/x?y=1"
+check "a name that only begins alike does not" serves traced /administrator "first /administrator"
+check "a path leads to port 8080 of another address" serves traced /second/y "second /y"
+check "and its own page" serves traced /second "second /"
+check "health is answered for it" serves traced /health 1
+check "gone" test "$(status_of traced /gone/for/ever)" = 410
+check "forbidden" test "$(status_of traced /forbidden)" = 403
+check "redirected" grep -qi '^location: /elsewhere' <(get traced /moved -D - -o /dev/null)
 check "environment: the gear's" in_env traced "OPENSHIFT_APP_NAME=traced"
 check "environment: rendered" in_env traced "OPENSHIFT_TRACER_RENDERED=app traced"
 check "environment: identity" in_env traced "OPENSHIFT_TRACER_IDENT=test:tracer:0.2:0.0.1"

@@ -272,10 +272,55 @@ it_is_a_map(void **state)
 	host_table_free(t);
 }
 
+/* Paths of a host with routes of their own. */
+static void
+test_paths(void **state)
+{
+	static const struct {
+		const char *target, *host; /* NULL: none of them */
+	} cases[] = {
+		{ "/", NULL },
+		{ "/admin", "a.example/admin" },
+		{ "/admin/", "a.example/admin" },
+		{ "/admin?x=1", "a.example/admin" },
+		{ "/administrator", NULL },
+		{ "/admin/deep/x", "a.example/admin/deep" },
+		{ "/adm", NULL },
+	};
+	struct host_table *t = host_table_new(1);
+	AUTO_FINI(wire_route_fini) struct wire_route r = route_of("a.example", 0, 1);
+	AUTO_FINI(wire_route_fini) struct wire_route bad = route_of("a.example/../x y", 0, 1);
+	const struct host_root *root;
+	const struct host_route *host;
+	struct err e = { 0 };
+
+	(void)state;
+	str_list_add(&r.paths, "/admin/deep");
+	str_list_add(&r.paths, "/admin");
+	assert_int_equal(host_table_put(t, &r, &e), 0);
+	assert_int_equal(host_table_put(t, &bad, &e), -1);
+	put(t, "a.example/admin", 1, 1);
+	put(t, "a.example/admin/deep", 2, 1);
+	root = publish(t, NULL);
+	host = host_find(root, "a.example", strlen("a.example"));
+	assert_non_null(host);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const struct host_route *got =
+		    host_find_path(root, host, cases[i].target, strlen(cases[i].target));
+
+		if (cases[i].host == NULL)
+			assert_null(got);
+		else
+			assert_string_equal(got->host, cases[i].host);
+	}
+	host_table_free(t);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_paths),
 		cmocka_unit_test(keys_are_normal),
 		cmocka_unit_test(exact_goes_before_wildcard),
 		cmocka_unit_test(nothing_shows_before_publication),

@@ -275,7 +275,7 @@ static_tables(void **state)
 		{ "# x\na.test localhost:80\n", "line 2: is no IPv4", 0 },
 		{ "a.test 127.0.0.1:0\n", "line 1: ", 0 },
 		{ "a.test 127.0.0.1:65536\n", "line 1: ", 0 },
-		{ "a/b 127.0.0.1:80\n", "line 1: must be a lower-case host", 0 },
+		{ "a/ 127.0.0.1:80\n", "line 1: must be a lower-case host", 0 },
 	};
 
 	(void)state;

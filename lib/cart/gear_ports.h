@@ -1,4 +1,4 @@
-/* node/gear_ports.h: addresses and ports of a gear's endpoints, as OpenShift v2 names them: a
+/* lib/cart/gear_ports.h: addresses and ports of a gear's endpoints, as OpenShift v2 names them: a
  * private address and port for the software, a public port for the application's other gears. Pure;
  * they do not change when other cartridges come and go. */
 #pragma once

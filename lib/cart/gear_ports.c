@@ -1,4 +1,4 @@
-#include "node/gear_ports.h"
+#include "lib/cart/gear_ports.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -7,7 +7,6 @@
 
 #include "lib/base/mem.h"
 #include "lib/cart/cart_dir.h"
-#include "node/container_ids.h"
 
 enum {
 	WEB_BLOCK = 0x7f01f400,   /* 127.1.244.0: v2's for uid 1000, which each gear's user has */
@@ -17,6 +16,7 @@ enum {
 	BLOCK_LAST = 126,
 	GEAR_BASE = 0x7f200000, /* 127.32.0.0 */
 	FRONT_PORT = 8080,
+	IDS = 65536, /* of users of one gear */
 };
 
 static void
@@ -146,5 +146,5 @@ gear_ports_fini(struct gear_port_list *l)
 void
 gear_ports_gear_ip(int64_t uid_base, char out[16])
 {
-	to_text((uint32_t)GEAR_BASE + (uint32_t)(uid_base / CONTAINER_IDS), out);
+	to_text((uint32_t)GEAR_BASE + (uint32_t)(uid_base / IDS), out);
 }

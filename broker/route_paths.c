@@ -1,0 +1,127 @@
+#include "broker/route_paths.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/broker.h"
+#include "broker/catalog.h"
+#include "lib/base/mem.h"
+#include "lib/cart/cart_dir.h"
+#include "lib/cart/gear_ports.h"
+
+enum { PATHS_MAX = 64, PATH_MAX_LEN = 128 };
+
+void
+route_paths_fini(struct route_path_list *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		free(l->v[i].path);
+		free(l->v[i].backend);
+	}
+	free(l->v);
+	*l = (struct route_path_list){ 0 };
+}
+
+/* "admin/" → "/admin"; NULL: the root, or nothing that a route can have. */
+static char *
+clean_path(const char *s)
+{
+	static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	                           "-._~/";
+	AUTO(free) char *path = NULL;
+	size_t n;
+
+	if (s == NULL || s[0] == '\0')
+		return NULL;
+	path = xasprintf("%s%s", s[0] == '/' ? "" : "/", s);
+	n = strlen(path);
+	while (n > 0 && path[n - 1] == '/')
+		path[--n] = '\0';
+	return n < 2 || n > PATH_MAX_LEN || strspn(path, good) != n ? NULL : STEAL(path);
+}
+
+static bool
+has_path(const struct route_path_list *l, const char *path)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (strcmp(l->v[i].path, path) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The first of v2's options that says something counts. */
+static int
+answer_of(const struct wire_cart_mapping *m)
+{
+	return m->gone        ? WIRE_ROUTE_GONE
+	       : m->forbidden ? WIRE_ROUTE_FORBIDDEN
+	       : m->health    ? WIRE_ROUTE_HEALTH
+	       : m->redirect  ? WIRE_ROUTE_REDIRECT
+	                      : WIRE_ROUTE_PROXY;
+}
+
+static void
+add(struct route_path_list *l, const struct gear_port *p, const struct wire_cart_mapping *m)
+{
+	AUTO(free) char *path = clean_path(m->frontend);
+	AUTO(free) char *backend = clean_path(m->backend);
+
+	if (path == NULL || m->noproxy || m->file || l->n >= PATHS_MAX || has_path(l, path))
+		return;
+	l->v = xreallocarray(l->v, l->n + 1, sizeof *l->v);
+	l->v[l->n++] = (struct route_path){ .path = STEAL(path),
+		.backend = backend == NULL ? xstrdup("") : STEAL(backend),
+		.answer = answer_of(m),
+		.port = p->is_front ? 0 : p->public_port };
+}
+
+static int
+longest_first(const void *a, const void *b)
+{
+	const struct route_path *x = a, *y = b;
+	size_t nx = strlen(x->path), ny = strlen(y->path);
+
+	return nx != ny ? (nx > ny ? -1 : 1) : strcmp(x->path, y->path);
+}
+
+/* What the catalogue has, or the manifest that came with a downloaded one. */
+static int
+load(const struct broker *b, const struct wire_gear_cart *c, struct wire_cart *out)
+{
+	const struct catalog_cart *cc;
+	struct err e = { 0 };
+
+	if (c->manifest != NULL && c->manifest[0] != '\0')
+		return wire_cart_parse(c->manifest, strlen(c->manifest), c->version, out, &e);
+	cc = catalog_of(b->catalog, c);
+	if (cc == NULL)
+		return -1;
+	codec_copy(&wire_cart_codec, out, &cc->cart);
+	return 0;
+}
+
+void
+route_paths_list(
+    const struct broker *b, const struct wire_gear_cart_list *carts, struct route_path_list *out)
+{
+	AUTO(free_ptr) struct cart_dir_entry *all = xcalloc(carts->n + 1, sizeof *all);
+	AUTO(free_ptr) const struct cart_dir_entry **v = xcalloc(carts->n + 1, sizeof *v);
+	AUTO_FINI(gear_ports_fini) struct gear_port_list ports = { 0 };
+
+	for (size_t i = 0; i < carts->n; i++)
+		v[i] = load(b, &carts->v[i], &all[i].cart) == 0 ? &all[i] : NULL;
+	gear_ports_list(v, carts->n, &ports);
+	for (size_t i = 0; i < ports.n; i++) {
+		const struct gear_port *p = &ports.v[i];
+
+		if (carts->v[p->cart].is_service)
+			continue;
+		for (size_t k = 0; k < p->ep->mappings.n; k++)
+			add(out, p, &p->ep->mappings.v[k]);
+	}
+	if (out->n > 0)
+		qsort(out->v, out->n, sizeof *out->v, longest_first);
+	for (size_t i = 0; i < carts->n; i++)
+		wire_cart_fini(&all[i].cart);
+}

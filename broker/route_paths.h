@@ -1,0 +1,26 @@
+/* broker/route_paths.h: paths of an application's host that lead to other endpoints than the web
+ * framework's first: Mappings of the cartridges' manifests. */
+#pragma once
+
+#include <stdint.h>
+
+#include "lib/wire/wire_gear.h"
+#include "lib/wire/wire_route.h"
+
+struct broker;
+
+struct route_path {
+	char *path;    /* "/admin" */
+	char *backend; /* "": what is below the path alone */
+	int answer;    /* enum wire_route_answer */
+	int64_t port;  /* on an instance's address; 0: that of the application itself */
+};
+struct route_path_list {
+	struct route_path *v; /* owned; longest path first */
+	size_t n;
+};
+
+/* carts: of a web gear, in its order. out: zeroed. */
+void route_paths_list(
+    const struct broker *b, const struct wire_gear_cart_list *carts, struct route_path_list *out);
+void route_paths_fini(struct route_path_list *l);
