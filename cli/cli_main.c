@@ -13,6 +13,7 @@ main(int argc, char **argv)
 		cmd_deploy_table,
 		cmd_cart_table,
 		cmd_catalog_table,
+		cmd_cart_check_table,
 		cmd_env_table,
 		cmd_storage_table,
 		cmd_snapshot_table,

@@ -49,6 +49,7 @@ extern const struct cmd cmd_account_table[];
 extern const struct cmd cmd_app_table[];
 extern const struct cmd cmd_cart_table[];
 extern const struct cmd cmd_catalog_table[];
+extern const struct cmd cmd_cart_check_table[];
 extern const struct cmd cmd_deploy_table[];
 extern const struct cmd cmd_env_table[];
 extern const struct cmd cmd_git_table[];
