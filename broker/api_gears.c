@@ -98,6 +98,7 @@ write_gear(const char *key, int64_t rev, void *rec, void *arg)
 	const struct listing *l = arg;
 	const char *at = key + strlen(STORE_PREFIX_GEAR);
 	AUTO(free) char *node = xstrndup(at, strcspn(at, "/"));
+	AUTO(free) char *ssh = api_view_ssh_url(l->c->b, l->a, g->uuid);
 	const char *state;
 
 	(void)rev;
@@ -108,7 +109,7 @@ write_gear(const char *key, int64_t rev, void *rec, void *arg)
 	api_json_obj(l->j, NULL);
 	api_json_str(l->j, "id", g->uuid);
 	api_json_str(l->j, "state", state);
-	api_json_null(l->j, "ssh_url");
+	api_json_str(l->j, "ssh_url", ssh);
 	api_json_str(l->j, "node", node);
 	if (l->c->minor >= 6) {
 		api_json_null(l->j, "region");

@@ -83,6 +83,11 @@ void api_history_app(struct api_call *c);
 void api_process_list(struct api_call *c);
 void api_process_scale(struct api_call *c);
 
+/* api_drain.c */
+void api_drain_list(struct api_call *c);
+void api_drain_add(struct api_call *c);
+void api_drain_remove(struct api_call *c);
+
 /* api_env.c */
 void api_env_list(struct api_call *c);
 void api_env_set(struct api_call *c);
@@ -110,6 +115,9 @@ void api_storage_remove(struct api_call *c);
 void api_deployment_list(struct api_call *c);
 void api_deployment_create(struct api_call *c);
 void api_deployment_show(struct api_call *c);
+
+/* api_exec.c */
+void api_exec_app(struct api_call *c);
 
 /* api_key.c */
 void api_key_list(struct api_call *c);

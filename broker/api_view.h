@@ -42,6 +42,8 @@ void api_view_deployment(
 
 /* "application/ID", or in old versions "domain/D/application/A". Caller owns. */
 char *api_view_app_base(const struct api_call *c, const struct wire_app *a);
+/* ssh://GEAR@HOST[:PORT], or NULL: no SSH is served; caller owns. */
+char *api_view_ssh_url(const struct broker *b, const struct wire_app *a, const char *gear);
 char *api_view_app_url(const struct broker *b, const struct wire_app *a);
 /* "nodejs-20"; caller owns. */
 char *api_view_cart_name(const struct broker *b, const struct wire_gear_cart *g);

@@ -17,6 +17,8 @@
 	{                                                                                          \
 		NULL, NULL, NULL, NULL, NULL                                                       \
 	}
+enum { SSH_PORT = 22 };
+
 #define EVENT(word)                                                                                \
 	{                                                                                          \
 		{ "event", "string", "event", "[\"" word "\"]", NULL }, END_PARAMS                 \
@@ -227,6 +229,17 @@ write_embedded(const struct api_call *c, struct api_json *j, const struct wire_a
 	api_json_end_obj(j);
 }
 
+char *
+api_view_ssh_url(const struct broker *b, const struct wire_app *a, const char *gear)
+{
+	if (b->ssh_port == 0)
+		return NULL;
+	if (b->ssh_port == SSH_PORT)
+		return xasprintf("ssh://%s@%s-%s.%s", gear, a->name, a->domain, b->conf.app_domain);
+	return xasprintf(
+	    "ssh://%s@%s-%s.%s:%d", gear, a->name, a->domain, b->conf.app_domain, b->ssh_port);
+}
+
 static void
 write_urls(const struct api_call *c, struct api_json *j, const struct wire_app *a)
 {
@@ -234,9 +247,12 @@ write_urls(const struct api_call *c, struct api_json *j, const struct wire_app *
 	AUTO(free) char *url = api_view_app_url(c->b, a);
 	bool is_empty = a->initial_git_url != NULL && strcmp(a->initial_git_url, "empty") == 0;
 
-	api_json_str(j, "git_url", git);
+	AUTO(free) char *ssh = api_view_ssh_url(c->b, a, a->id);
+	AUTO(free) char *git_ssh = ssh == NULL ? NULL : xasprintf("%s/~/git/%s.git/", ssh, a->name);
+
+	api_json_str(j, "git_url", git_ssh == NULL ? git : git_ssh);
 	api_json_str(j, "git_http_url", git);
-	api_json_null(j, "ssh_url");
+	api_json_str(j, "ssh_url", ssh);
 	api_json_str(j, "app_url", url);
 	if (c->minor >= 1)
 		api_json_str(j, "initial_git_url", is_empty ? NULL : a->initial_git_url);

@@ -25,8 +25,10 @@ struct push_set;
 struct push_ssh_set;
 struct repo_store;
 struct rollout;
+struct drains;
 struct router_lines;
 struct router_link;
+struct session_set;
 struct ssh_server;
 struct store;
 struct watch_feed;
@@ -38,10 +40,10 @@ struct broker_conf {
 	char *internal;     /* unix:/path of the endpoint for nodes and routers */
 	char *hook_socket;  /* unix:/path */
 	char *hook_program; /* pinion-hook */
-	char *ssh;         /* ADDR:PORT; "": not served */
-	char *ssh_keys;    /* directory of the host keys */
-	char *ssh_socket;  /* unix:/path: where pinion-ssh asks */
-	char *ssh_program; /* pinion-ssh */
+	char *ssh;          /* ADDR:PORT; "": not served */
+	char *ssh_keys;     /* directory of the host keys */
+	char *ssh_socket;   /* unix:/path: where pinion-ssh asks */
+	char *ssh_program;  /* pinion-ssh */
 	char *node_token_file, *router_token_file, *broker_token_file;
 	char *cartridges; /* directory of the catalogue */
 	char *app_domain; /* apps.localhost */
@@ -53,6 +55,7 @@ struct broker_conf {
 	int64_t max_gears;         /* default of new users */
 	int64_t keep_deployments;
 	int64_t pack_max_mb;                                /* of one push */
+	char *drain_ca_file;                                /* of log drains; NULL: the system's */
 	int64_t idle_freeze_s, idle_reclaim_s, idle_stop_s; /* without a request; 0: never */
 	bool allow_obsolete;                                /* cartridges */
 	bool download_cartridges;
@@ -81,6 +84,7 @@ struct broker {
 	struct build_queue *builds;
 	struct backups *backups;
 	struct rollout *rollout;
+	struct drains *drains;
 	struct router_lines *router_lines;
 	struct idler *idler; /* NULL: not yet, or no more */
 	struct router_link *routers;
@@ -88,7 +92,9 @@ struct broker {
 	struct push_http *git;
 	struct push_ssh_set *ssh_pushes;
 	struct gear_streams *streams;
+	struct session_set *sessions;
 	struct ssh_server *ssh;
+	int ssh_port; /* 0: no SSH */
 	struct api_call *calls; /* of the API, under way */
 	struct blob_store *blobs;
 	struct net_guard *guard;    /* of what users name */

@@ -54,6 +54,8 @@ static const struct conf_item items[] = {
 	    "Size of the pack of one push, in MB."),
 	CONF_BOOL(struct broker_conf, allow_obsolete, "allow-obsolete", "false",
 	    "Obsolete cartridges may be added to applications."),
+	CONF_STR(struct broker_conf, drain_ca_file, "drain-ca-file", NULL,
+	    "Certificates that log drains are verified by (default: the system's)."),
 	CONF_INT(struct broker_conf, idle_freeze_s, "idle-freeze-after", 0, IDLE_S_MAX, "0",
 	    "Seconds without a request after which an application is frozen; a request wakes it at "
 	    "once. 0: never."),

@@ -18,6 +18,7 @@
 #include "broker/cart_fetch.h"
 #include "broker/catalog.h"
 #include "broker/gear_stream.h"
+#include "broker/drain.h"
 #include "broker/idler.h"
 #include "broker/net_guard.h"
 #include "broker/node_link.h"
@@ -28,6 +29,8 @@
 #include "broker/rollout.h"
 #include "broker/router_lines.h"
 #include "broker/router_link.h"
+#include "broker/run_instance.h"
+#include "broker/session.h"
 #include "broker/ssh_server.h"
 #include "broker/tree_relay.h"
 #include "broker/watch_feed.h"
@@ -187,6 +190,8 @@ serve(struct daemon *d, struct err *e)
 	    http_server_listen(d->public, b->conf.listen, 0, e) < 0 ||
 	    ssh_server_listen(b->ssh, e) < 0)
 		return -1;
+	b->ssh_port = ssh_server_port(b->ssh);
+	run_instance_sweep(b);
 	return tell_ready(d, e);
 }
 
@@ -264,12 +269,14 @@ open_parts(struct broker *b, struct err *e)
 	b->git = push_http_new(b);
 	b->ssh_pushes = push_ssh_set_new(b);
 	b->streams = gear_streams_new(b);
+	b->sessions = session_set_new(b);
 	b->ssh = ssh_server_new(b);
 	b->builds = build_queue_new(b);
 	b->backups = backups_new(b);
 	b->rollout = rollout_new(b);
 	b->idler = idler_new(b);
 	b->router_lines = router_lines_new(b);
+	b->drains = drains_new(b);
 	return 0;
 }
 
@@ -281,6 +288,7 @@ close_parts(struct daemon *d)
 	ssh_server_free(b->ssh);
 	push_http_free(b->git);
 	push_ssh_set_free(b->ssh_pushes);
+	session_set_free(b->sessions);
 	gear_streams_free(b->streams);
 	watch_feed_free(b->feeds);
 	http_server_free(d->public);
@@ -289,6 +297,8 @@ close_parts(struct daemon *d)
 	backups_free(b->backups);
 	build_queue_free(b->builds);
 	push_set_free(b->pushes);
+	drains_free(b->drains);
+	b->drains = NULL;
 	idler_free(b->idler);
 	b->idler = NULL;
 	rollout_free(b->rollout);

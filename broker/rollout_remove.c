@@ -15,6 +15,7 @@
 
 enum {
 	REQUEST_TIMEOUT_S = 300,
+	SESSIONS_S = 600,
 	HAND_OVER_DRAIN_S = 12, /* then requests that wait have waited long enough */
 };
 
@@ -25,6 +26,20 @@ is_handed_over(const struct rollout_step *st)
 	AUTO_FINI(wire_route_fini) struct wire_route r = { 0 };
 
 	return route_plan_get(st->b, &st->app, &r) && r.state == WIRE_ROUTE_PARKED;
+}
+
+/* Somebody is in it: it stays for a while, unless the application is to stop or its data are to be
+ * handed over. */
+static bool
+is_entered(struct rollout_step *st, const struct app_view_instance *i)
+{
+	int64_t left = i->rec.retired_ms + SESSIONS_S * 1000 - st->now_ms;
+
+	if (!i->status.has_sessions || !st->app.spec.running || st->app.spec.deleted ||
+	    st->app.spec.replace || left <= 0 || is_handed_over(st))
+		return false;
+	rollout_step_again(st, left);
+	return true;
 }
 
 /* Off the route: may it be stopped? */
@@ -63,7 +78,7 @@ rollout_remove_instances(struct rollout_step *st)
 			record_delete_cas(
 			    rollout_step_txn(st), store_key_instance(i->node, id), i->rev);
 			store_txn_delete(st->t, status);
-		} else if (i->rec.retired && is_drained(st, i)) {
+		} else if (i->rec.retired && is_drained(st, i) && !is_entered(st, i)) {
 			fault_point("instance_stop");
 			rollout_step_want(st, i, WIRE_WANT_GONE);
 		}

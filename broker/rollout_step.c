@@ -130,6 +130,7 @@ rollout_step_retire(struct rollout_step *st, const struct app_view_instance *i)
 	codec_copy(&wire_instance_record_codec, &rec, &i->rec);
 	rec.retired = true;
 	rec.retired_ms = st->now_ms;
+	rec.spec.retires = true;
 	put_instance(st, i, &rec);
 }
 

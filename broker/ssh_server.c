@@ -16,6 +16,7 @@
 #include "broker/gear_stream.h"
 #include "broker/push_ssh.h"
 #include "broker/record.h"
+#include "broker/session.h"
 #include "broker/ssh_key.h"
 #include "broker/ssh_source.h"
 #include "lib/base/file.h"
@@ -70,6 +71,7 @@ struct call {
 	const char *path;      /* constant */
 	struct stream *stream; /* owned until somebody has it */
 	struct gear_stream *relay;
+	struct session *session;
 	struct push_ssh *push;
 };
 
@@ -101,6 +103,7 @@ free_call(struct call *c)
 	if (c->conn != NULL)
 		c->conn->call_n--;
 	gear_stream_cancel(c->relay);
+	session_cancel(c->session);
 	if (c->push != NULL)
 		push_ssh_leave(c->push);
 	stream_free(c->stream);
@@ -213,6 +216,15 @@ on_relay_end(void *arg)
 }
 
 static void
+on_session_end(void *arg)
+{
+	struct call *c = arg;
+
+	c->session = NULL;
+	free_call(c);
+}
+
+static void
 on_push_end(void *arg)
 {
 	struct call *c = arg;
@@ -277,7 +289,6 @@ take_exec(struct call *c, struct str json, struct err *e)
 {
 	AUTO_FINI(wire_exec_fini) struct wire_exec x = { 0 };
 	AUTO_FINI(wire_app_fini) struct wire_app app = { 0 };
-	AUTO_FINI(buf_fini) struct buf order = { 0 };
 	AUTO(free) char *service = NULL;
 	AUTO(free) char *path = NULL;
 
@@ -290,8 +301,12 @@ take_exec(struct call *c, struct str json, struct err *e)
 		start_git(c, &x, &app, service, path);
 		return 0;
 	}
-	codec_encode(&wire_exec_codec, &x, &order);
-	start_relay(c, "exec", buf_str(&order));
+	const struct session_opts o = {
+		.app_id = c->conn->app_id, .gear = c->conn->gear, .exec = &x
+	};
+	c->session = session_start(c->server->b->sessions, STEAL(c->stream), &o, on_session_end, c);
+	if (c->session == NULL)
+		free_call(c);
 	return 0;
 }
 

@@ -17,6 +17,7 @@ static const struct output_column app_columns[] = {
 	{ "Name", "name" },
 	{ "Domain", "domain_id" },
 	{ "URL", "app_url" },
+	{ "SSH", "ssh_url" },
 	{ "Git", "git_url" },
 	{ "Git by HTTP", "git_http_url" },
 	{ "Cartridge", "framework" },

@@ -207,7 +207,8 @@ stream_source_new(
 		.on_end = on_end,
 		.arg = arg,
 	};
-	if (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
+	if (fstat(fd, &st) == 0 &&
+	    (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(fd))))
 		o->timer = loop_timer_start(stream_loop(s), 0, false, on_turn, o);
 	else
 		o->io = loop_io_start(stream_loop(s), fd, LOOP_READ, on_readable, o);

@@ -20,7 +20,15 @@ enum {
 	SECONDS_MAX = 86400,
 	IDLE_S_MAX = 366 * 86400,
 	PROCESSES_MAX = 100,
+	DRAINS_MAX = 20,
 };
+
+static const struct codec_field drain_fields[] = {
+	CODEC_STR(struct wire_drain, id, ID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_drain, url, URL_MAX, CODEC_REQUIRED | CODEC_SECRET),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_drain, struct wire_drain, drain_fields)
 
 static const struct codec_field process_fields[] = {
 	CODEC_STR(struct wire_process, name, 64, CODEC_REQUIRED),
@@ -96,6 +104,7 @@ static const struct codec_field app_fields[] = {
 	CODEC_INT(struct wire_app, request_timeout_s, 0, SECONDS_MAX, 0),
 	CODEC_INT(struct wire_app, start_timeout_s, 0, SECONDS_MAX, 0),
 	CODEC_LIST(struct wire_app, processes, &wire_process_codec, PROCESSES_MAX, CODEC_OMIT_NULL),
+	CODEC_LIST(struct wire_app, drains, &wire_drain_codec, DRAINS_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_app, idle_freeze_s, -1, IDLE_S_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_app, idle_reclaim_s, -1, IDLE_S_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_app, idle_stop_s, -1, IDLE_S_MAX, CODEC_OMIT_NULL),

@@ -64,6 +64,17 @@ struct wire_published_list {
 	size_t n;
 };
 
+/* Where an application's log is sent. */
+struct wire_drain {
+	char *id; /* 8 hex */
+	char *url;
+};
+DECLARE_CODEC(wire_drain, struct wire_drain)
+struct wire_drain_list {
+	struct wire_drain *v;
+	size_t n;
+};
+
 struct wire_app { /* key: store_key_app(domain, name) */
 	char *id; /* 24 hex; the head gear's uuid is the same */
 	char *name;
@@ -87,6 +98,7 @@ struct wire_app { /* key: store_key_app(domain, name) */
 	int64_t request_timeout_s;
 	int64_t start_timeout_s;
 	struct wire_process_list processes; /* scaled ones, beside web; absent: 0 */
+	struct wire_drain_list drains;
 	int64_t idle_freeze_s; /* seconds without a request until then; 0: as the platform's
 	                          setting says; -1: never */
 	int64_t idle_reclaim_s;

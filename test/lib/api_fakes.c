@@ -8,6 +8,7 @@
 #include "broker/build.h"
 #include "broker/cart_fetch.h"
 #include "broker/change.h"
+#include "broker/drain.h"
 #include "broker/idler.h"
 #include "broker/node_act.h"
 #include "broker/node_link.h"
@@ -20,7 +21,9 @@
 #include "broker/app_snapshot.h"
 #include "broker/backup.h"
 #include "broker/backup_store.h"
+#include "broker/session.h"
 #include "lib/base/mem.h"
+#include "lib/http/stream.h"
 #include "lib/loop/loop.h"
 #include "lib/store/store_key.h"
 #include "test/lib/api_world.h"
@@ -62,6 +65,25 @@ void
 node_act_cancel(struct node_act *take_a)
 {
 	(void)take_a;
+}
+
+int
+drain_sink_check(const char *url, struct err *e)
+{
+	return strncmp(url, "https://", 8) == 0
+	           ? 0
+	           : err_set(e, ERR_INVALID, "url", "A drain is an https:// URL.");
+}
+
+bool
+drains_status(
+    const struct drains *d, const char *app_id, const char *id, struct drain_sink_status *out)
+{
+	(void)d;
+	(void)app_id;
+	(void)id;
+	(void)out;
+	return false;
 }
 
 /* --- nodes and routers --- */
@@ -530,4 +552,16 @@ void
 restore_detach(struct restore *take_r)
 {
 	(void)take_r;
+}
+
+struct session *
+session_start(struct session_set *all, struct stream *take_s, const struct session_opts *o,
+    session_end_fn *on_end, void *arg)
+{
+	(void)all;
+	(void)o;
+	(void)on_end;
+	(void)arg;
+	stream_free(take_s);
+	return NULL;
 }

@@ -56,6 +56,7 @@ static const struct codec *const codecs[] = {
 	&wire_snapshot_found_codec,
 	&wire_storage_codec,
 	&wire_process_codec,
+	&wire_drain_codec,
 	&wire_route_codec,
 	&wire_cart_type_codec,
 	&wire_router_report_codec,
