@@ -650,7 +650,7 @@ next_when_idle(struct instance *i)
 		return; /* the broker decides */
 	} else {
 		hold_gear(i);
-		if (instance_sleep_waits(i))
+		if (instance_sleep_waits(i) || instance_boot_waits(i))
 			return;
 		if (i->gear != NULL && i->gear->state == GEAR_READY && !fetch_layers(i))
 			start(i);

@@ -89,6 +89,7 @@ struct instance {
 	int health_status;          /* last answer; 0: none */
 	int64_t health_bad_ms;      /* since when it answers wrongly */
 	struct instance_live *live; /* owned; NULL: nobody looks */
+	bool is_boot, is_granted;   /* of the daemon's start: waits for its turn; may begin */
 	bool was_left; /* an earlier daemon left it living: its sleep is what the kernel says */
 };
 
@@ -98,7 +99,10 @@ struct instances {
 	struct str_list bare_links;        /* instances of which only a network was found */
 	struct instance_session *sessions; /* each owned by who opened it */
 	struct str_list leftovers;         /* "gear/id" found at the start, not claimed yet */
-	struct instances_wait *waits;      /* owned: who waits for a wake */
+	struct loop_timer *boot;           /* NULL: nobody waits for its turn */
+	int64_t opened_ms;
+	bool is_booted;               /* the broker has named all: what comes now is new */
+	struct instances_wait *waits; /* owned: who waits for a wake */
 	instances_done_fn *on_stopped;
 	void *stopped_arg;
 };
@@ -158,6 +162,10 @@ void instance_released(struct instance *i);
 
 /* instance_session.c */
 void instance_sessions_retire(const struct instance *i); /* tells those who are in it */
+/* instance_boot.c */
+void instance_boot_add(struct instance *i);
+bool instance_boot_waits(struct instance *i); /* true: its turn comes, by instance_next */
+
 /* instance_live.c */
 void instance_live_start(struct instance *i); /* once it is ready */
 void instance_live_stop(struct instance *i);  /* twice is fine */

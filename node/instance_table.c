@@ -85,6 +85,7 @@ add(struct instances *is, const struct wire_instance *spec)
 	/* An end that an earlier daemon may have begun is brought to its end. */
 	i->has_remains = spec->want != WIRE_WANT_PRESENT;
 	map_set(is->all, spec->id, i);
+	instance_boot_add(i);
 	return i;
 }
 
@@ -218,6 +219,7 @@ remove_orphan(struct instances *is, const char *gear, const char *id)
 void
 instances_sweep(struct instances *is)
 {
+	is->is_booted = true;
 	for (size_t k = 0; k < is->leftovers.n; k++) {
 		const char *name = is->leftovers.v[k];
 		const char *slash = strchr(name, '/');
@@ -273,6 +275,7 @@ instances_open(const struct instances_opts *o, struct err *e)
 
 	is->o = *o;
 	is->all = map_new(free_instance);
+	is->opened_ms = loop_now_ms();
 	return find_leftovers(is, e) < 0 ? NULL : STEAL(is);
 }
 
@@ -281,6 +284,7 @@ instances_close(struct instances *take_is)
 {
 	if (take_is == NULL)
 		return;
+	loop_timer_cancel(take_is->boot);
 	while (take_is->waits != NULL)
 		instances_wait_cancel(take_is->waits);
 	map_free(take_is->all);
