@@ -34,22 +34,27 @@ struct source {
 };
 typedef bool source_fn(struct rollout_step *st, const struct source *s, void *arg);
 
-static const struct app_view_instance *
-ready_instance(const struct rollout_step *st, const struct wire_gear *g, const char *cart)
+/* The newest, of several web instances. */
+const struct app_view_instance *
+connect_instance(
+    const struct rollout_step *st, const struct wire_gear *g, const struct wire_gear_cart *c)
 {
-	for (size_t k = 0; k < st->v->instances_n; k++) {
-		const struct app_view_instance *i = st->v->instances[k];
+	int kind = c->is_service ? WIRE_INSTANCE_SERVICE : WIRE_INSTANCE_WEB;
 
-		if (i->rec.spec.kind == WIRE_INSTANCE_SERVICE &&
+	for (size_t k = st->v->instances_n; k > 0; k--) {
+		const struct app_view_instance *i = st->v->instances[k - 1];
+
+		if (i->rec.spec.kind == kind && !i->rec.retired &&
 		    i->rec.spec.want == WIRE_WANT_PRESENT && is_same(i->rec.spec.gear, g->uuid) &&
-		    is_same(i->rec.spec.cart, cart) && app_view_is(i, WIRE_INSTANCE_READY))
+		    (!c->is_service || is_same(i->rec.spec.cart, c->name)) &&
+		    app_view_is(i, WIRE_INSTANCE_READY))
 			return i;
 	}
 	return NULL;
 }
 
-static const struct wire_cart *
-manifest_of(const struct rollout_step *st, const struct wire_gear_cart *c)
+const struct wire_cart *
+connect_manifest(const struct rollout_step *st, const struct wire_gear_cart *c)
 {
 	for (size_t i = 0; i < st->manifests_n; i++) {
 		if (strcmp(st->manifests[i].name, c->name) == 0)
@@ -58,21 +63,49 @@ manifest_of(const struct rollout_step *st, const struct wire_gear_cart *c)
 	return NULL;
 }
 
-/* Each Publishes of each service; false: fn has stopped it. */
+static bool
+subscribes(const struct wire_cart *m, const char *type)
+{
+	bool is_env = str_has_prefix(type, env_type);
+
+	for (size_t i = 0; m != NULL && i < m->components.n; i++) {
+		const struct wire_cart_connector_list *l = &m->components.v[i].subscribes;
+
+		for (size_t k = 0; k < l->n; k++) {
+			if (is_same(l->v[k].type, type) ||
+			    (is_env && is_same(l->v[k].type, "ENV:*")))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Does anyone want to know? */
+static bool
+is_wanted(const struct rollout_step *st, const char *type)
+{
+	for (size_t i = 0; i < st->manifests_n; i++) {
+		if (subscribes(&st->manifests[i], type))
+			return true;
+	}
+	return false;
+}
+
+/* Each Publishes that someone subscribes; false: fn has stopped it. */
 static bool
 each_of_gear(struct rollout_step *st, const struct app_view_gear *g, source_fn *fn, void *arg)
 {
 	for (size_t n = 0; n < g->gear.cartridges.n; n++) {
 		const struct wire_gear_cart *c = &g->gear.cartridges.v[n];
-		const struct wire_cart *m = c->is_service ? manifest_of(st, c) : NULL;
+		const struct wire_cart *m = connect_manifest(st, c);
 		struct source s = { .gear = g, .cart = c };
 
 		if (m != NULL)
-			s.instance = ready_instance(st, &g->gear, c->name);
+			s.instance = connect_instance(st, &g->gear, c);
 		for (size_t i = 0; m != NULL && i < m->components.n; i++) {
 			for (size_t k = 0; k < m->components.v[i].publishes.n; k++) {
 				s.connector = &m->components.v[i].publishes.v[k];
-				if (!fn(st, &s, arg))
+				if (is_wanted(st, s.connector->type) && !fn(st, &s, arg))
 					return false;
 			}
 		}
@@ -152,15 +185,18 @@ forget_gone(struct rollout_step *st)
 	(void)rollout_step_txn(st);
 }
 
-/* The first that is missing: its result, if there is one, else the wish for it. */
+/* The first that is missing: its result, if there is one, else the wish for it. arg: services, for
+ * which web instances wait, or the others. */
 static bool
 take_or_ask(struct rollout_step *st, const struct source *s, void *arg)
 {
+	const bool *of_services = arg;
 	AUTO(free) char *ident = s->instance == NULL ? NULL : ident_of(s);
 	struct wire_published *have = find(&st->app, s);
 	const struct wire_published *got = st->published;
 
-	(void)arg;
+	if (s->cart->is_service != *of_services)
+		return true;
 	if (ident == NULL || (have != NULL && is_same(have->ident, ident)))
 		return true;
 	if (got == NULL || !is_of(got, s) || !is_same(got->ident, ident)) {
@@ -172,6 +208,7 @@ take_or_ask(struct rollout_step *st, const struct source *s, void *arg)
 			.type = xstrdup(s->connector->type),
 		};
 		st->publish_node = s->gear->node;
+		st->is_publish_awaited = s->cart->is_service;
 		return false;
 	}
 	if (have == NULL)
@@ -206,16 +243,8 @@ static bool
 is_subscribed(const struct rollout_step *st, const struct wire_gear *g, const char *type)
 {
 	for (size_t n = 0; n < g->cartridges.n; n++) {
-		const struct wire_cart *m = manifest_of(st, &g->cartridges.v[n]);
-
-		for (size_t i = 0; m != NULL && i < m->components.n; i++) {
-			const struct wire_cart_connector_list *l = &m->components.v[i].subscribes;
-
-			for (size_t k = 0; k < l->n; k++) {
-				if (is_same(l->v[k].type, type) || is_same(l->v[k].type, "ENV:*"))
-					return true;
-			}
-		}
+		if (subscribes(connect_manifest(st, &g->cartridges.v[n]), type))
+			return true;
 	}
 	return false;
 }
@@ -348,13 +377,15 @@ load_manifests(struct rollout_step *st)
 void
 connect_plan(struct rollout_step *st)
 {
-	bool rolls = false;
+	bool rolls = false, services = true, others = false;
 
 	load_manifests(st);
 	if (st->app.scalable || st->app.published.n > 0)
 		forget_gone(st);
 	if (st->app.scalable)
-		(void)each_source(st, take_or_ask, NULL);
+		(void)each_source(st, take_or_ask, &services);
+	if (st->app.scalable && st->publish.gear == NULL)
+		(void)each_source(st, take_or_ask, &others);
 	for (size_t k = 0; k < st->v->gears_n && rollout_step_has_room(st); k++) {
 		const struct app_view_gear *g = st->v->gears[k];
 
@@ -370,7 +401,7 @@ connect_plan(struct rollout_step *st)
 bool
 connect_holds_start(const struct rollout_step *st)
 {
-	return st->publish.gear != NULL;
+	return st->publish.gear != NULL && st->is_publish_awaited;
 }
 
 /* --- running a hook --- */

@@ -8,7 +8,9 @@
 #include "lib/base/err.h"
 #include "lib/wire/wire_app.h"
 
+struct app_view_instance;
 struct broker;
+struct wire_cart;
 struct connect_run;
 struct rollout_step;
 
@@ -17,6 +19,13 @@ struct rollout_step;
 void connect_plan(struct rollout_step *st);
 /* Is something to be published still that web instances wait for? */
 bool connect_holds_start(const struct rollout_step *st);
+
+/* For who subscribes: the manifest of one of its cartridges, once connect_plan has loaded them; and
+ * the ready instance where a cartridge of a gear acts. Borrowed; NULL: none. */
+const struct wire_cart *connect_manifest(
+    const struct rollout_step *st, const struct wire_gear_cart *c);
+const struct app_view_instance *connect_instance(
+    const struct rollout_step *st, const struct wire_gear *g, const struct wire_gear_cart *c);
 
 /* Runs the hook of what is asked for. done: once, later; `ask` with its text, or NULL and why the
  * node could not be asked. Borrowed; the handle is gone then. */

@@ -13,6 +13,7 @@
 #include "broker/rollout_step.h"
 #include "broker/route_plan.h"
 #include "broker/router_link.h"
+#include "broker/subscribe.h"
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
@@ -50,6 +51,9 @@ struct ctl {
 	struct wire_published asked;     /* of publishing */
 	struct wire_published published; /* the last; gear NULL: none yet */
 	int publish_fails;               /* in a row */
+	struct subscribe_run *telling;   /* owned */
+	struct subscribe_order order;    /* of telling */
+	struct map *told;                /* see subscribe_plan; owned */
 	/* of the transaction under way: */
 	bool is_switch, is_app_gone;
 	char *failure; /* owned */
@@ -75,6 +79,9 @@ ctl_free(void *p)
 		free(w);
 	}
 	connect_run_cancel(c->publishing);
+	subscribe_run_cancel(c->telling);
+	subscribe_order_fini(&c->order);
+	map_free(c->told);
 	wire_published_fini(&c->asked);
 	wire_published_fini(&c->published);
 	free(c->failure);
@@ -94,6 +101,7 @@ ctl_of(struct rollout *r, const char *id)
 		c = xcalloc(1, sizeof *c);
 		c->r = r;
 		c->id = xstrdup(id);
+		c->told = map_new(free);
 		map_set(r->ctls, id, c);
 	}
 	return c;
@@ -331,6 +339,39 @@ publish(struct ctl *c, const struct rollout_step *st)
 	return PUBLISH_RETRY_MS;
 }
 
+/* Whatever its hook says: it was told. One that there is not is not looked for again. */
+static void
+on_told(int64_t result, const struct err *e, void *arg)
+{
+	struct ctl *c = arg;
+
+	c->telling = NULL;
+	if (result < 0) {
+		log_warn("subscribe_not_run", LOG_STR("app", c->id), LOG_ERR(e));
+		return; /* again with the next change */
+	}
+	map_set(c->told, c->order.key, xstrdup(c->order.digest));
+	if (result == SUBSCRIBE_NO_HOOK)
+		map_set(c->told, c->order.none, xstrdup(""));
+	controller_wake(c->r->controller, c->id);
+}
+
+static void
+tell_subscribers(struct ctl *c, struct rollout_step *st)
+{
+	struct err e = { 0 };
+
+	if (c->telling != NULL)
+		return;
+	subscribe_order_fini(&c->order);
+	subscribe_plan(st, c->told, &c->order);
+	if (c->order.gear == NULL)
+		return;
+	c->telling = subscribe_run_start(c->r->b, &st->app, &c->order, on_told, c, &e);
+	if (c->telling == NULL)
+		log_warn("subscribe_not_run", LOG_STR("app", c->id), LOG_ERR(&e));
+}
+
 static void
 step(const char *id, void *arg)
 {
@@ -367,6 +408,8 @@ step(const char *id, void *arg)
 		int64_t ms = publish(c, &st);
 
 		again = ms > 0 ? ms : again;
+	} else {
+		tell_subscribers(c, &st);
 	}
 	if (st.is_settled) {
 		int64_t ms = settle(c, &st);

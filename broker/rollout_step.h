@@ -29,6 +29,7 @@ struct rollout_step {
 	bool wants_repo_removed;
 	struct wire_published publish; /* gear NULL: nothing is to be published; else to be run */
 	const char *publish_node;      /* borrowed from the view */
+	bool is_publish_awaited;       /* web instances wait for it */
 	struct wire_cart *manifests;   /* of the application's cartridges; owned, or NULL */
 	size_t manifests_n;
 	bool waits_for_router;    /* a report of a router may let it go on */

@@ -15,7 +15,11 @@ done
 	echo "ok 1 - skipped: needs python3-psycopg2 and python3-redis"
 	exit 0
 }
-world_up
+carts=$(mktemp -d "${TMPDIR:-/tmp}/pinion-carts.XXXXXX")
+cp -a "$PINION_SRCDIR/cartridges/." "$PINION_SRCDIR/test/cartridges/." "$carts"
+trap 'world_end; rm -rf "$carts"' EXIT
+world_up --cartridges "$carts"
+trap 'world_end; rm -rf "$carts"' EXIT
 
 # api METHOD PATH [JSON]: of the broker; the answer's data.
 api() {
@@ -136,7 +140,7 @@ check "a new daemon restarts them, too" until_true both notes "a b c d"
 
 world_stop
 check "nothing is mounted after the stop" nothing_left '^(cgroup|mount|loop|link)'
-world_start
+world_start --cartridges "$carts"
 check "up again" login_admin
 check "the data survive a restart of everything" until_true both notes "a b c d"
 check "delete" p app delete notes --yes
@@ -173,5 +177,32 @@ check "three gears" until_true counts 3
 check "the variables lead to the new one" until_true serves grid / "sql: a; redis: "
 check "delete it" p app delete grid --yes
 check "nothing of that is left" nothing_left '^(mount [^ ]*/gears/|loop|link|gear|scratch|namespace)'
+
+# Hooks of both ends, with their arguments.
+check "an app with cartridges that publish and subscribe" create talk '["python","teller","hearer"]' true
+id=$(gear_of talk)
+env=$WORLD/data/node/gears/$id/env/test-teller
+heard() { cat "$WORLD/data/node/gears/$id/data/heard"; }
+check "the whole value is written" grep -qE '^http://[0-9a-f]{24}-it\..*:[0-9]+/page\?a=b=c$' "$env/TELLER_URL"
+check "the hook had v2's arguments" grep -qE '^([0-9a-f]{24}) it \1$' "$env/TELLER_ARGS"
+has_heard() { heard | grep -qE "$1"; }
+check "subscribers are told variables" until_true has_heard "^set-env talk it $id \\['[0-9a-f]{24}'='TELLER_URL=http[^;]*; TELLER_ARGS=[^;]*;'\\]\$"
+check "and of plain types all outputs" until_true has_heard "^set-place talk it $id \\['[0-9a-f]{24}'='it's at [0-9]+'\\]\$"
+check "nobody is asked what none wants to know" test ! -e "$WORLD/data/node/gears/$id/data/asked"
+check "once each" test "$(heard | wc -l)" = 2
+write_talk() {
+	cat >"$WORLD/talk/wsgi.py" <<-'PY'
+	import os, urllib.request
+	def application(env, start):
+	    start("200 OK", [])
+	    return [urllib.request.urlopen(os.environ["TELLER_URL"], timeout=10).read() + b" page"]
+	PY
+}
+check "clone that" clone talk && write_talk
+check "push that" push_app talk "ask the teller"
+check "its address leads there" serves talk / " page"
+check "remove the teller" p cartridge remove teller -a talk --yes
+check "its variables are gone" until_true test ! -e "$env"
+check "delete that, too" p app delete talk --yes
 check "no gear is counted" test "$(api GET /user | jq .data.consumed_gears)" = 0
 done_testing
