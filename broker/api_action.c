@@ -116,8 +116,10 @@ on_out(const char *cart, int fd, const char *text, void *arg)
 
 	(void)cart;
 	(void)fd;
-	if (t->output.n < OUTPUT_MAX)
-		buf_adds(&t->output, text);
+	if (t->output.n >= OUTPUT_MAX)
+		return;
+	buf_adds(&t->output, text);
+	buf_addc(&t->output, '\n');
 }
 
 static bool
