@@ -284,6 +284,17 @@ start_relay(struct call *c, const char *what, struct str order)
 		free_call(c);
 }
 
+/* Words of OpenShift v2 that mean another program than the gear's own of that name. */
+static void
+translate(struct wire_exec *x)
+{
+	if (x->command == NULL || !str_has_prefix(x->command, "tail "))
+		return;
+	AUTO(free)
+	char *command = xasprintf("/usr/lib/pinion/gear-tail %s", x->command + strlen("tail "));
+	mem_set_str(&x->command, command);
+}
+
 static int
 take_exec(struct call *c, struct str json, struct err *e)
 {
@@ -297,6 +308,7 @@ take_exec(struct call *c, struct str json, struct err *e)
 	    record_app_by_id(c->server->b->store, c->conn->app_id, &app, NULL, e) < 0)
 		return -1;
 	mem_set_str(&x.login, c->conn->who.login);
+	translate(&x);
 	if (x.command != NULL && push_ssh_parse(x.command, &service, &path)) {
 		start_git(c, &x, &app, service, path);
 		return 0;

@@ -153,7 +153,13 @@ find_target(const struct cmd_line *l, const char *name, struct target *t, struct
 static void
 add_ssh(struct str_list *argv, const struct target *t)
 {
+	const char *config = getenv("PINION_SSH_CONFIG");
+
 	str_list_add(argv, SSH_PROGRAM);
+	if (config != NULL && *config != '\0') {
+		str_list_add(argv, "-F");
+		str_list_add(argv, config);
+	}
 	str_list_add(argv, "-p");
 	str_list_add(argv, t->port);
 	str_list_add(argv, "-o");
@@ -302,7 +308,8 @@ const struct cmd cmd_ssh_table[] = {
 	    run_key_remove, false },
 	{ "ssh", "[APP] [-- COMMAND]", 0, -1,
 	    "a shell, or a command, in the running application\n\nRuns ssh with what it needs; "
-	    "your key must be known (pinion key add).",
+	    "your key must be known (pinion key add).\nPINION_SSH_CONFIG names an ssh_config to "
+	    "use instead of your own.",
 	    NULL, run_ssh, false },
 	{ "port-forward", "[APP]", 0, 1,
 	    "reach the application's ports and services from here\n\nForwards each port that "

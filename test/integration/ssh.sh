@@ -1,0 +1,212 @@
+#!/bin/bash
+# SSH with the real OpenSSH client: shells, commands, git, copies, forwarded ports, one-off commands;
+# keys that come and go, and whoever may not enter.
+. "$(dirname "$0")/../lib/world.sh"
+plan_skip_unless_root
+for program in ssh scp sftp rsync ssh-keygen; do
+	command -v $program >/dev/null || { echo "1..0 # SKIP needs $program"; exit 0; }
+done
+world_up
+
+ssh-keygen -q -t ed25519 -N "" -C "" -f "$WORLD/id"
+ssh-keygen -q -t ecdsa -N "" -C "" -f "$WORLD/other"
+ssh-keygen -q -t rsa -b 2048 -N "" -C "" -f "$WORLD/rsa"
+PORT=$(jq -r .ssh_port "$WORLD/ready")
+cat >"$WORLD/ssh_config" <<CONF
+StrictHostKeyChecking accept-new
+UserKnownHostsFile $WORLD/known
+IdentityFile $WORLD/id
+IdentitiesOnly yes
+IdentityAgent none
+LogLevel ERROR
+Port $PORT
+CONF
+export PINION_SSH_CONFIG=$WORLD/ssh_config GIT_SSH_COMMAND="ssh -F $WORLD/ssh_config"
+
+check "an app" p app create web nodejs
+ID=$(p app show web --json | jq -r .id)
+AT=$ID@127.0.0.1
+in_gear() { timeout 30 ssh -F "$WORLD/ssh_config" "$AT" "$@"; }
+says() { local want=$1; shift; [[ $("$@" 2>&1) == *"$want"* ]] || { "$@"; return 1; }; }
+exits() { local want=$1 got; shift; "$@" >"$WORLD/out" 2>&1; got=$?; ((got == want)) || { cat "$WORLD/out"; echo "exit $got, not $want"; return 1; }; }
+
+# --- keys ---
+check "nobody enters without a key" exits 255 in_gear true
+check "a key is added" p key add mine "$WORLD/id.pub"
+check "and lets in at once" in_gear true
+check "it is listed" says mine p key list
+check "a private key is refused" fails_with 2 "private key" p key add secret "$WORLD/id"
+sed "s,$WORLD/id,$WORLD/other," "$WORLD/ssh_config" >"$WORLD/other_config"
+with_other() { timeout 30 ssh -F "$WORLD/other_config" "$AT" "$@"; }
+check "another key does not enter" exits 255 with_other true
+check "ssh_url names gear and port" test "$(p app show web --json | jq -r .ssh_url)" = "ssh://$ID@web-it.$DOMAIN:$PORT"
+check "the application's name does for the uuid" timeout 30 ssh -F "$WORLD/ssh_config" web-it@127.0.0.1 true
+check "another name does not" exits 255 timeout 30 ssh -F "$WORLD/ssh_config" nobody@127.0.0.1 true
+check "RSA keys with SHA-2 do" eval 'p key add rsa "$WORLD/rsa.pub" && in_gear -i "$WORLD/rsa" true && p key remove rsa'
+
+# --- commands ---
+check "output, errors and exit status" eval '
+	in_gear "echo out; echo err >&2; exit 7" >"$WORLD/o" 2>"$WORLD/e"; [[ $? -eq 7 && $(<"$WORLD/o") == out && $(<"$WORLD/e") == err ]]'
+check "the gear's environment and user" says "admin $ID 0077 /var/lib/openshift/$ID" in_gear 'echo $OPENSHIFT_LOGIN $OPENSHIFT_APP_UUID $(umask) $PWD'
+check "a signal ends it as one" exits 255 in_gear 'kill -9 $$'
+check "input to the end" eval 'head -c 3000000 /dev/zero | in_gear "wc -c" | grep -qx 3000000'
+check "a closed reader ends the program" eval 'in_gear "yes" | head -1 | grep -q y'
+check "LC_ variables pass, others do not" says "ok-" env LC_TEST=ok LD_PRELOAD= EVIL=1 timeout 30 ssh -F "$WORLD/ssh_config" -o SendEnv=LC_TEST -o SendEnv=EVIL "$AT" 'echo $LC_TEST-$EVIL'
+check "agent and X11 are not forwarded" says "none" in_gear -A -X 'echo ${SSH_AUTH_SOCK:-none}${DISPLAY:-}'
+check "quota" says "Disk quotas for user $ID" in_gear quota
+check "rhc-list-ports says what listens, on stderr" says "node -> 127.0.0.1:8080" in_gear rhc-list-ports
+check "tail of logs by v2's word" eval 'timeout 10 ssh -F "$WORLD/ssh_config" "$AT" "tail --opts $(echo -n "-n 5" | base64) \"*/log*/*\"" | head -1 | grep -q .'
+check "tail stays in the home" exits 88 in_gear 'tail /etc/passwd'
+
+# --- terminals ---
+cat >"$WORLD/terminal.py" <<'PY'
+import fcntl, os, pty, struct, sys, termios, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+def size(rows, columns):
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+out = b""
+def until(text):
+    global out
+    while text not in out:
+        data = os.read(fd, 4096)
+        if not data:
+            raise EOFError(out)
+        out += data
+until(b"]> ")
+size(33, 99)
+out = b""
+os.write(fd, b"sleep 0.3; echo size $(stty size); tty\n")
+until(b"size 33 99")
+until(b"/dev/pts/")
+out = b""
+os.write(fd, b"sleep 100\n")
+time.sleep(0.5)
+os.write(fd, b"\x03")
+until(b"^C")
+os.write(fd, b"exit 9\n")
+try:
+    while os.read(fd, 4096):
+        pass
+except OSError:
+    pass
+sys.exit(0 if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9 else 1)
+PY
+check "a shell: prompt, resize, Ctrl-C, exit status" timeout 30 python3 "$WORLD/terminal.py" ssh -F "$WORLD/ssh_config" -tt "$AT"
+check "pinion ssh does the same" timeout 30 python3 "$WORLD/terminal.py" "$PINION_BUILDDIR/pinion" ssh web
+
+# --- git ---
+URL=ssh://$AT:$PORT/~/git/web.git/
+check "git clone by SSH" git clone -q "$URL" "$WORLD/git"
+cd "$WORLD/git" || exit 1
+git config user.email t@example.org; git config user.name T
+page() { echo "require('http').createServer((q, r) => r.end('$1\\n')).listen(process.env.PORT, process.env.HOST);" >server.js; }
+page "By SSH"
+git add -A && git commit -qm one
+check "git push by SSH deploys, with the platform's lines" eval 'git push origin HEAD:master 2>&1 | tee "$WORLD/push.log" | grep -q "Deployment completed with status: success"'
+check "it serves" serves web / "By SSH"
+check "git fetch sees it" eval 'git fetch -q && [[ $(git rev-parse origin/master) == $(git rev-parse HEAD) ]]'
+check "v2's short path" git ls-remote -q "$AT:git/web.git"
+check "another repository's path is none" exits 128 git ls-remote "ssh://$AT:$PORT/~/git/other.git/"
+cd "$WORLD" || exit 1
+
+# --- copies ---
+head -c 5000000 /dev/urandom >"$WORLD/big"
+SCP=(timeout 60 scp -q -F "$WORLD/ssh_config")
+check "scp there and back (sftp)" eval '"${SCP[@]}" big "$AT:app-root/data/a" && "${SCP[@]}" "$AT:app-root/data/a" a && cmp big a'
+check "scp there and back (its own protocol)" eval '"${SCP[@]}" -O big "$AT:app-root/data/b" && "${SCP[@]}" -O "$AT:app-root/data/b" b && cmp big b'
+check "sftp" eval 'echo "ls app-root/data" | timeout 30 sftp -q -F "$WORLD/ssh_config" -b - "$AT" | grep -q app-root/data/a'
+check "rsync" eval 'timeout 60 rsync -a -e "$GIT_SSH_COMMAND" git/ "$AT:app-root/data/r/" && timeout 60 rsync -a -e "$GIT_SSH_COMMAND" "$AT:app-root/data/r/" r/ && diff -r git r'
+
+# --- ports ---
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+L=$(free_port) D=$(free_port)
+ssh -F "$WORLD/ssh_config" -N -L "$L:127.0.0.1:8080" -L "$D:$(ip -4 -o addr show lo | awk '{print "10.0.0.1"}' | head -1):80" "$AT" 2>"$WORLD/forward.log" &
+forward=$!
+check "-L to the gear's port" until_true eval 'curl -sS -m 5 "http://127.0.0.1:$L/" | grep -q "By SSH"'
+check "-L to any other address is refused" eval '! curl -sS -m 5 "http://127.0.0.1:$D/" 2>/dev/null'
+check "ten at once" eval 'for i in 1 2 3 4 5 6 7 8 9 10; do curl -sS -m 20 -o "$WORLD/c$i" "http://127.0.0.1:$L/" & pids+=($!); done; wait "${pids[@]}"; for i in 1 2 3 4 5 6 7 8 9 10; do grep -q "By SSH" "$WORLD/c$i" || exit 1; done'
+kill $forward; wait $forward 2>/dev/null
+
+# --- one-off commands ---
+check "pinion run: output and exit status" eval 'out=$(p run web -- "echo \$OPENSHIFT_APP_NAME; exit 3" </dev/null 2>/dev/null); [[ $? -eq 3 && $out == web ]]'
+check "pinion run reads standard input" eval '[[ $(echo hello | p run web -- cat) == hello ]]'
+run_gone() { ! p ps web --json | grep -q '"run"'; }
+check "its instance is gone after it" until_true run_gone
+p app stop web >/dev/null
+check "a stopped app has a session all the same" says "no node here" in_gear 'pgrep node >/dev/null || echo no node here'
+p app start web >/dev/null
+
+# --- a new deployment tells who is in the old instance ---
+in_gear 'echo in; while sleep 0.2; do :; done' >"$WORLD/stay" 2>&1 &
+stay=$!
+check "somebody is in" until_true grep -q in "$WORLD/stay"
+(cd "$WORLD/git" && page Two && git commit -qam two && git push -q origin HEAD:master 2>/dev/null)
+check "the new one serves, the old session lives and is told" eval 'serves web / Two && until_true grep -q "newer deployment" "$WORLD/stay" && kill -0 $stay'
+
+# --- the end of a key, of a connection, of a daemon ---
+check "a removed key ends its session" eval 'p key remove mine >/dev/null; until_true eval "! kill -0 $stay 2>/dev/null"'
+check "and lets in no more" exits 255 in_gear true
+p key add mine "$WORLD/id.pub" >/dev/null
+other_user() {
+	p user create eve --password-file <(echo "a long password") >/dev/null &&
+		PINION_URL= XDG_CONFIG_HOME=$WORLD/eve p login "$BROKER" --user eve --password-file <(echo "a long password") >/dev/null &&
+		XDG_CONFIG_HOME=$WORLD/eve p key add hers "$WORLD/other.pub" >/dev/null
+}
+check "another user adds a key of hers" other_user
+check "it does not open others' applications" exits 255 with_other true
+
+marker() { pgrep -f "^sleep 31417$1" >/dev/null; }
+timeout 60 ssh -F "$WORLD/ssh_config" "$AT" 'trap "" HUP; sleep 314171' >/dev/null 2>&1 &
+client=$!
+check "a program runs" until_true marker 1
+kill -9 $(pgrep -P $client) $client
+check "its client dies: HUP, then KILL" until_true eval '! marker 1'
+in_gear 'sleep 314172' >/dev/null 2>&1 &
+check "another runs" until_true marker 2
+kill -9 $(pgrep -P "$UP" -f pinion-node)
+check "the node daemon dies: nothing of the session is left" until_true eval '! marker 2'
+check "the next one lets in again" until_true in_gear true
+check "the app served all the while" serves web / Two
+
+# --- floods and slow readers ---
+cat >"$WORLD/flood.py" <<'PY'
+import socket, sys
+port, n = int(sys.argv[1]), 300
+socks = []
+for i in range(n):
+    s = socket.socket()
+    s.settimeout(10)
+    s.connect(("127.0.0.1", port))
+    socks.append(s)
+print("connected")
+sys.stdout.flush()
+sys.stdin.readline()
+PY
+sessions() { pgrep -P "$(pgrep -P "$UP" -f pinion-broker)" -f pinion-ssh | wc -l; }
+mkfifo "$WORLD/fifo"
+python3 "$WORLD/flood.py" "$PORT" <"$WORLD/fifo" >"$WORLD/flood.log" 2>&1 &
+flood=$!
+exec 9>"$WORLD/fifo"
+check "300 connections that never log in" until_true grep -q connected "$WORLD/flood.log"
+check "have few programs" eval '(($(sessions) <= 96)) || { sessions; false; }'
+exec 9>&-
+wait $flood 2>/dev/null
+check "then one logs in" until_true in_gear true
+timeout 60 ssh -F "$WORLD/ssh_config" "$AT" 'yes 0123456789012345678901234567890123456789 | head -c 200000000' | (sleep 3; wc -c) >"$WORLD/slow" &
+slow=$!
+rss() { awk '/VmRSS/ {print $2}' "/proc/$(pgrep -P "$UP" -f "$1")/status"; }
+before=$(rss pinion-broker)
+sleep 1
+check "a slow reader costs the broker no memory" eval '(($(rss pinion-broker) - before < 20000))'
+wait $slow
+check "and gets all of it" grep -qx 200000000 "$WORLD/slow"
+
+# --- the host key stays ---
+key=$(ssh-keyscan -p "$PORT" -t ed25519 127.0.0.1 2>/dev/null | cut -d' ' -f3)
+world_stop
+LISTEN=${BROKER#http://} world_start --ssh "127.0.0.1:$PORT"
+check "after a restart the host key is the same" test "$(ssh-keyscan -p "$PORT" -t ed25519 127.0.0.1 2>/dev/null | cut -d' ' -f3)" = "$key"
+check "and the key lets in" until_true in_gear true
+done_testing
