@@ -13,6 +13,7 @@
 #include "broker/cart_resolve.h"
 #include "broker/idler.h"
 #include "broker/cart_rules.h"
+#include "broker/profile.h"
 #include "broker/record.h"
 #include "lib/base/fault.h"
 #include "lib/base/mem.h"
@@ -245,11 +246,12 @@ check_sizes(struct api_call *c, const struct wire_app *a, const struct cart_ask_
 {
 	for (size_t i = 0; i < asks->n; i++) {
 		AUTO(free) char *size = xstrdup_null(asks->v[i].gear_size);
+		struct wire_limits limits;
 
 		if (size == NULL)
 			continue;
 		str_lower(size);
-		if (catalog_profile(size) == NULL) {
+		if (!profile_get(c->b, size, &limits)) {
 			api_fail(c, 422, EXIT_SIZE, "gear_size",
 			    "The gear size '%.64s' is not valid for this domain.", size);
 			return false;

@@ -15,6 +15,7 @@
 #include "broker/catalog.h"
 #include "broker/node_link.h"
 #include "broker/domain.h"
+#include "broker/profile.h"
 #include "broker/record.h"
 #include "broker/repo.h"
 #include "lib/base/fault.h"
@@ -356,6 +357,7 @@ read_size(struct api_call *c, struct create *s)
 	AUTO_FINI(buf_fini) struct buf words = { 0 };
 	const char *size = NULL;
 	struct err e = { 0 };
+	struct wire_limits limits;
 
 	if (api_param_str(c->params, "gear_size", 64, &size, &e) < 0 ||
 	    (size == NULL && api_param_str(c->params, "gear_profile", 64, &size, &e) < 0))
@@ -373,7 +375,7 @@ read_size(struct api_call *c, struct create *s)
 	if (s->profile == NULL)
 		s->profile = xstrdup(str_list_has(&sizes, "small") ? "small" : sizes.v[0]);
 	str_lower(s->profile);
-	if (str_list_has(&sizes, s->profile) && catalog_profile(s->profile) != NULL)
+	if (str_list_has(&sizes, s->profile) && profile_get(c->b, s->profile, &limits))
 		return true;
 	for (size_t i = 0; i < sizes.n; i++)
 		buf_addf(&words, "%s%s", i == 0 ? "" : ", ", sizes.v[i]);

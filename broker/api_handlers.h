@@ -99,6 +99,11 @@ void api_env_delete(struct api_call *c);
 void api_snapshot_save(struct api_call *c);
 void api_snapshot_restore(struct api_call *c);
 
+/* api_profile.c */
+void api_profile_list(struct api_call *c);
+void api_profile_set(struct api_call *c);
+void api_profile_remove(struct api_call *c);
+
 /* api_backup.c */
 void api_backup_show(struct api_call *c);
 void api_backup_enable(struct api_call *c);

@@ -12,6 +12,7 @@
 #include "broker/change.h"
 #include "broker/gear_group.h"
 #include "broker/placement.h"
+#include "broker/profile.h"
 #include "broker/quota.h"
 #include "broker/record.h"
 #include "lib/base/log.h"
@@ -187,7 +188,8 @@ own_gears_collect(const struct broker *b, const char *app_id, struct own_gears *
 
 static void
 gear_fill(const struct broker *b, const struct wire_app *a, const struct wire_env *env,
-    const char *uuid, const struct gear_group *grp, struct wire_gear *g)
+    const char *uuid, const struct gear_group *grp, const struct wire_limits *limits,
+    struct wire_gear *g)
 {
 	bool is_head = strcmp(uuid, a->id) == 0;
 	const char *name = is_head ? a->name : uuid;
@@ -202,7 +204,7 @@ gear_fill(const struct broker *b, const struct wire_app *a, const struct wire_en
 		.app_dns = app_host(b, a->name, a->domain),
 		.gear_dns = app_host(b, name, a->domain),
 		.profile = xstrdup(a->profile),
-		.limits = *catalog_profile(a->profile),
+		.limits = *limits,
 		.secret_token = xstrdup(a->secret_token),
 		.deployment_branch = xstrdup(a->deployment_branch),
 		.auto_deploy = a->auto_deploy,
@@ -261,20 +263,20 @@ put_new_gear(const struct broker *b, struct store_txn *t, const struct wire_app 
 	char *cart = web == NULL || is_archive ? NULL : xasprintf("%s-%s", web->name, web->version);
 	AUTO(free) char *node = NULL;
 	AUTO_FINI(wire_gear_fini) struct wire_gear g = { 0 };
-	const struct wire_limits *limits = catalog_profile(a->profile);
+	struct wire_limits limits = { 0 };
 
-	if (limits == NULL)
+	if (!profile_get(b, a->profile, &limits))
 		return err_set(
 		    e, ERR_INVALID, "gear_size", "The gear size '%s' is not known.", a->profile);
 	node = placement_pick(b,
 	    &(struct placement_need){
-	        .cartridge = cart, .disk_mb = limits->disk_mb, .app_id = a->id, .near = *near },
+	        .cartridge = cart, .disk_mb = limits.disk_mb, .app_id = a->id, .near = *near },
 	    e);
 	if (node == NULL)
 		return -1;
 	if (*near == NULL && has_service(a))
 		*near = xstrdup(node);
-	gear_fill(b, a, env, uuid, grp, &g);
+	gear_fill(b, a, env, uuid, grp, &limits, &g);
 	record_put_cas(t, store_key_gear(node, uuid), 0, &wire_gear_codec, &g);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "broker/app.h"
 #include "broker/broker.h"
 #include "broker/catalog.h"
+#include "broker/profile.h"
 #include "broker/quota.h"
 #include "broker/record.h"
 #include "lib/base/mem.h"
@@ -75,6 +76,7 @@ domain_check_sizes(
     const struct broker *b, const char *owner, const struct str_list *sizes, struct err *e)
 {
 	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
+	struct wire_limits limits;
 	AUTO_FINI(str_list_fini) struct str_list unknown = { 0 };
 	AUTO_FINI(str_list_fini) struct str_list denied = { 0 };
 	AUTO_FINI(buf_fini) struct buf words = { 0 };
@@ -82,7 +84,7 @@ domain_check_sizes(
 	if (record_get(b->store, store_key_user(owner), &wire_user_codec, &u, NULL, e) < 0)
 		return -1;
 	for (size_t i = 0; i < sizes->n; i++) {
-		if (catalog_profile(sizes->v[i]) == NULL)
+		if (!profile_get(b, sizes->v[i], &limits))
 			str_list_add(&unknown, sizes->v[i]);
 		else if (!str_list_has(&u.gear_sizes, sizes->v[i]))
 			str_list_add(&denied, sizes->v[i]);

@@ -19,6 +19,7 @@ main(int argc, char **argv)
 		cmd_storage_table,
 		cmd_snapshot_table,
 		cmd_backup_table,
+		cmd_profile_table,
 		cmd_git_table,
 		cmd_log_table,
 		cmd_drain_table,

@@ -203,7 +203,7 @@ run_make(void *p)
 	const struct gear_record *r = &j->gear.record;
 
 	if (gear_save(&j->gear, &j->e) < 0 ||
-	    volume_make(j->volumes, r->uuid, r->disk_mb, &j->e) < 0)
+	    volume_make(j->volumes, r->uuid, r->disk_mb, j->gear.spec.limits.files, &j->e) < 0)
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
 		AUTO(free) char *path = file_join(j->gear.dir, parts[i]);

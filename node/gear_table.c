@@ -169,7 +169,7 @@ allocate_uids(struct gear_table *t)
 struct gear_job {
 	struct entry *owner; /* done only */
 	struct gear_table_opts o;
-	struct gear gear; /* spec and record copied, dir owned */
+	struct gear gear;          /* spec and record copied, dir owned */
 	bool writes_env, is_first; /* since the start of the daemon */
 	bool is_alive; /* its volume was mounted before: since before this daemon, or by it */
 	bool has_come; /* the volume is there, from another node */
@@ -315,7 +315,8 @@ run_prepare(void *job)
 		rc = gear_save(&j->gear, &j->e);
 		fault_point("gear_recorded");
 		if (rc == 0)
-			rc = volume_make(o->volumes, r->uuid, r->disk_mb, &j->e);
+			rc = volume_make(
+			    o->volumes, r->uuid, r->disk_mb, j->gear.spec.limits.files, &j->e);
 	}
 	fault_point("gear_volume");
 	if (rc < 0 || (j->writes_env && write_env(j) < 0) ||

@@ -26,7 +26,8 @@
 enum {
 	DISK_MB_MIN = 32,
 	JOURNAL_MB = 4,
-	RESERVED_MB = 4, /* for the daemon: neither gear nor overlay may use it */
+	FILES_PER_MB_MAX = 256, /* a block for each, and inodes take a sixteenth of the disk */
+	RESERVED_MB = 4,        /* for the daemon: neither gear nor overlay may use it */
 	PROGRAM_MS = 120000,
 	POLL_MS = 10,
 	HELD_MS = 3000, /* for mount namespaces that end */
@@ -66,21 +67,27 @@ run_program(const char *const *argv, struct err *e)
 
 /* 4 MB reserved for root; inode tables are not written, so that the image stays sparse. */
 static int
-format(const char *path, int64_t disk_mb, struct err *e)
+format(const char *path, int64_t disk_mb, int64_t files, struct err *e)
 {
 	AUTO(free) char *journal = xasprintf("size=%d", JOURNAL_MB);
 	AUTO(free)
 	char *percent = xasprintf(
 	    "%.2f", disk_mb <= RESERVED_MB * 100 ? RESERVED_MB * 100.0 / (double)disk_mb : 1.0);
-	const char *const argv[] = { "/sbin/mkfs.ext4", "-q", "-F", "-J", journal, "-m", percent,
-		"-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", "-L", "gear", path,
-		NULL };
+	AUTO(free) char *inodes = xasprintf("%" PRId64, files);
+	const char *argv[] = { "/sbin/mkfs.ext4", "-q", "-F", "-J", journal, "-m", percent, "-E",
+		"lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", "-L", "gear", path, NULL,
+		NULL, NULL };
 	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	int rc = fd < 0 ? -1 : ftruncate(fd, disk_mb * 1024 * 1024);
 
 	file_close(fd);
 	if (rc < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "make %s", path);
+	if (files > 0) {
+		argv[ARRAY_LEN(argv) - 4] = "-N";
+		argv[ARRAY_LEN(argv) - 3] = inodes;
+		argv[ARRAY_LEN(argv) - 2] = path;
+	}
 	return run_program(argv, e) == 0 ? 0 : -1;
 }
 
@@ -104,14 +111,15 @@ mount_image(const char *image, bool is_new, const char *target, struct err *e)
 
 /* A formatted image with the skeleton of a home, for volumes of that size. */
 static int
-make_template(const struct volumes *v, const char *path, int64_t disk_mb, struct err *e)
+make_template(
+    const struct volumes *v, const char *path, int64_t disk_mb, int64_t files, struct err *e)
 {
 	AUTO(free) char *fresh = xasprintf("%s.new", path);
 	AUTO(free) char *at = xasprintf("%s.mnt", path);
 	int rc;
 
 	(void)umount2(at, MNT_DETACH);
-	if (file_mkdirs(v->templates, 0700, e) < 0 || format(fresh, disk_mb, e) < 0 ||
+	if (file_mkdirs(v->templates, 0700, e) < 0 || format(fresh, disk_mb, files, e) < 0 ||
 	    mount_image(fresh, true, at, e) < 0)
 		return -1;
 	rc = gear_home_skeleton(at, e);
@@ -149,14 +157,16 @@ copy_sparse(const char *from, const char *to, struct err *e)
 }
 
 static char *
-get_template(struct volumes *v, int64_t disk_mb, struct err *e)
+get_template(struct volumes *v, int64_t disk_mb, int64_t files, struct err *e)
 {
-	AUTO(free) char *path = xasprintf("%s/home1-%" PRId64 ".img", v->templates, disk_mb);
+	AUTO(free)
+	char *path =
+	    xasprintf("%s/home1-%" PRId64 "-%" PRId64 ".img", v->templates, disk_mb, files);
 	int rc = 0;
 
 	pthread_mutex_lock(&v->lock);
 	if (!file_exists(path))
-		rc = make_template(v, path, disk_mb, e);
+		rc = make_template(v, path, disk_mb, files, e);
 	pthread_mutex_unlock(&v->lock);
 	return rc < 0 ? NULL : STEAL(path);
 }
@@ -175,7 +185,7 @@ volume_is_mounted(const struct volumes *v, const char *uuid)
 }
 
 int
-volume_make(struct volumes *v, const char *uuid, int64_t disk_mb, struct err *e)
+volume_make(struct volumes *v, const char *uuid, int64_t disk_mb, int64_t files, struct err *e)
 {
 	AUTO(free) char *image = image_path(v, uuid);
 	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
@@ -185,7 +195,9 @@ volume_make(struct volumes *v, const char *uuid, int64_t disk_mb, struct err *e)
 		return -1;
 	if (!v->is_image)
 		return file_mkdirs(dir, 0711, e) < 0 ? -1 : gear_home_skeleton(dir, e);
-	template = get_template(v, disk_mb < DISK_MB_MIN ? DISK_MB_MIN : disk_mb, e);
+	if (files > disk_mb * FILES_PER_MB_MAX)
+		files = disk_mb * FILES_PER_MB_MAX;
+	template = get_template(v, disk_mb < DISK_MB_MIN ? DISK_MB_MIN : disk_mb, files, e);
 	if (template == NULL || copy_sparse(template, image, e) < 0)
 		return -1;
 	fault_point("volume_copied");
@@ -401,7 +413,7 @@ can_mount_images(struct volumes *v)
 	AUTO(free) char *path = NULL;
 
 	if (access("/dev/loop-control", R_OK | W_OK) == 0)
-		path = get_template(v, DISK_MB_MIN, &e);
+		path = get_template(v, DISK_MB_MIN, 0, &e);
 	else
 		(void)err_set(&e, ERR_SYSTEM, NULL, "open /dev/loop-control");
 	if (path == NULL)

@@ -21,9 +21,11 @@ void volumes_close(struct volumes *take_v); /* volumes stay mounted */
 DEFINE_AUTO(struct volumes *, volumes_close)
 const char *volumes_kind(const struct volumes *v); /* "image" or "plain" */
 
+/* files: how many it can hold; 0: what suits the size. */
 /* A new volume with the skeleton of a home in it (gear_home), mounted. One that is there, whole or
  * half made, is made anew: call only while no record says that it is complete. */
-int volume_make(struct volumes *v, const char *uuid, int64_t disk_mb, struct err *e) MUST_CHECK;
+int volume_make(
+    struct volumes *v, const char *uuid, int64_t disk_mb, int64_t files, struct err *e) MUST_CHECK;
 /* Mounts what volume_make made, checking the file system first when it was not unmounted cleanly;
  * mounted already: nothing. ERR_NOT_FOUND: there is no volume. */
 int volume_mount(struct volumes *v, const char *uuid, struct err *e) MUST_CHECK;

@@ -117,6 +117,12 @@ store_key_backup(const char *app_id)
 }
 
 char *
+store_key_profile(const char *name)
+{
+	return xasprintf("/profile/%s", name);
+}
+
+char *
 store_key_leader(void)
 {
 	return xstrdup("/leader");

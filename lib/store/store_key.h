@@ -22,6 +22,7 @@ char *store_key_route(const char *host);                           /* /route/HOS
 char *store_key_cart_type(const char *id);                         /* /cartridge-type/ID */
 char *store_key_ssh_key(const char *login, const char *name);      /* /key/LOGIN/NAME */
 char *store_key_backup(const char *app_id);                        /* /backup/ID */
+char *store_key_profile(const char *name);                         /* /profile/NAME */
 char *store_key_leader(void);                                      /* /leader */
 
 /* Prefixes of the above, "/app/" … */
@@ -41,4 +42,5 @@ char *store_key_leader(void);                                      /* /leader */
 #define STORE_PREFIX_CART_TYPE "/cartridge-type/"
 #define STORE_PREFIX_ROUTE "/route/"
 #define STORE_PREFIX_BACKUP "/backup/"
+#define STORE_PREFIX_PROFILE "/profile/"
 #define STORE_PREFIX_SSH_KEY "/key/"

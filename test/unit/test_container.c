@@ -106,7 +106,7 @@ setup(void **state)
 	w->volumes = volumes_open(&w->dirs, "auto", &e);
 	if (w->limits == NULL || w->volumes == NULL)
 		fail_msg("%s", e.text);
-	ok(volume_make(w->volumes, GEAR, 40, &e), &e);
+	ok(volume_make(w->volumes, GEAR, 40, 0, &e), &e);
 	w->gear_dir = node_dirs_gear(&w->dirs, GEAR);
 	ok(gear_home_make_instance(w->gear_dir, ID, &e), &e);
 	open_host(w);

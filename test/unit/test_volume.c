@@ -81,7 +81,7 @@ test_life(void **state)
 		skip();
 	assert_int_equal(volume_mount(w->v, GEAR, &e), -1);
 	assert_int_equal(e.code, ERR_NOT_FOUND);
-	assert_int_equal(volume_make(w->v, GEAR, 40, &e), 0);
+	assert_int_equal(volume_make(w->v, GEAR, 40, 0, &e), 0);
 	assert_true(volume_is_mounted(w->v, GEAR));
 	assert_true(loopdev_find(image, device));
 	assert_int_equal(stat(data, &st), 0);
@@ -115,7 +115,7 @@ test_busy_device(void **state)
 
 	if (strcmp(volumes_kind(w->v), "image") != 0)
 		skip();
-	assert_int_equal(volume_make(w->v, GEAR, 40, &e), 0);
+	assert_int_equal(volume_make(w->v, GEAR, 40, 0, &e), 0);
 	assert_true(loopdev_find(image, first));
 	held = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(umount2(dir, MNT_DETACH), 0);
@@ -134,7 +134,7 @@ test_grow(void **state)
 
 	if (strcmp(volumes_kind(w->v), "image") != 0)
 		skip();
-	assert_int_equal(volume_make(w->v, GEAR, 40, &e), 0);
+	assert_int_equal(volume_make(w->v, GEAR, 40, 0, &e), 0);
 	assert_int_equal(volume_usage(w->v, GEAR, &used, &before, &e), 0);
 	assert_int_equal(volume_unmount(w->v, GEAR, WAIT_MS, &e), 0);
 	if (volume_grow(w->v, GEAR, 80, &e) < 0)
@@ -152,7 +152,7 @@ test_aside(void **state)
 	AUTO_FINI(str_list_fini) struct str_list list = { 0 };
 	struct err e = { 0 };
 
-	assert_int_equal(volume_make(w->v, GEAR, 40, &e), 0);
+	assert_int_equal(volume_make(w->v, GEAR, 40, 0, &e), 0);
 	assert_int_equal(volume_set_aside(w->v, GEAR, &e), 0);
 	assert_int_equal(volume_list(w->v, &list, &e), 0);
 	assert_int_equal(list.n, 0);
@@ -170,7 +170,7 @@ test_instance_dir(void **state)
 	struct err e = { 0 };
 	struct stat st;
 
-	assert_int_equal(volume_make(w->v, GEAR, 40, &e), 0);
+	assert_int_equal(volume_make(w->v, GEAR, 40, 0, &e), 0);
 	assert_true(file_exists(spare));
 	assert_int_equal(gear_home_make_instance(dir, "abc-1", &e), 0);
 	assert_int_equal(gear_home_make_instance(dir, "abc-1", &e), 0);
