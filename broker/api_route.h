@@ -18,8 +18,8 @@ enum api_scope {
 	API_SCOPE_USERINFO, /* `userinfo` or `read` */
 	API_SCOPE_READ,     /* `read` */
 	API_SCOPE_OBJECT,   /* decided with the domain or application (access) */
-	API_SCOPE_RAW,      /* as OBJECT; the body is the handler's: not read, no parameters in it */
-	API_SCOPE_ADMIN,    /* `session` of an administrator */
+	API_SCOPE_RAW,   /* as OBJECT; the body is the handler's: not read, no parameters in it */
+	API_SCOPE_ADMIN, /* `session` of an administrator */
 };
 
 struct api_route {

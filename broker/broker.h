@@ -94,7 +94,7 @@ struct broker {
 	struct gear_streams *streams;
 	struct session_set *sessions;
 	struct ssh_server *ssh;
-	int ssh_port; /* 0: no SSH */
+	int ssh_port;           /* 0: no SSH */
 	struct api_call *calls; /* of the API, under way */
 	struct blob_store *blobs;
 	struct net_guard *guard;    /* of what users name */

@@ -76,7 +76,8 @@ answer(void *arg)
 	struct cart_fetch *f = arg;
 
 	if (f->e.code != ERR_NONE)
-		log_info("cartridge_refused", LOG_STR("url", f->url == NULL ? "" : f->url), LOG_ERR(&f->e));
+		log_info("cartridge_refused", LOG_STR("url", f->url == NULL ? "" : f->url),
+		    LOG_ERR(&f->e));
 	f->fn(f->e.code == ERR_NONE ? &f->one : NULL, f->e.code == ERR_NONE ? NULL : &f->e, f->arg);
 	fetch_free(f);
 }

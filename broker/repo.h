@@ -63,5 +63,5 @@ struct repo_ask *repo_resolve(
 void repo_import(
     struct repo_store *rs, const char *app_id, const char *url, repo_resolve_fn *fn, void *arg);
 /* The same from a bare repository on disk, whose configuration is ours. */
-void repo_import_dir(struct repo_store *rs, const char *app_id, const char *git_dir,
-    repo_resolve_fn *fn, void *arg);
+void repo_import_dir(
+    struct repo_store *rs, const char *app_id, const char *git_dir, repo_resolve_fn *fn, void *arg);

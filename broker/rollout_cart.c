@@ -94,8 +94,8 @@ starts_service(struct rollout_step *st)
 			continue;
 		if (app_view_is(i, WIRE_INSTANCE_FAILED)) {
 			AUTO(free)
-			char *why = xasprintf(
-			    "The cartridge %s did not start: %s", cart, i->status.reason);
+			char *why =
+			    xasprintf("The cartridge %s did not start: %s", cart, i->status.reason);
 
 			rollout_give_up(st, i, why);
 			return true;

@@ -254,8 +254,7 @@ rollout_remove_app(struct rollout_step *st)
 		return;
 	remove_gears_from(st, 0);
 	rollout_move_remove(st);
-	if (st->t != NULL || st->v->gears_n > 0 || st->v->leaving_n > 0 ||
-	    st->v->instances_n > 0)
+	if (st->t != NULL || st->v->gears_n > 0 || st->v->leaving_n > 0 || st->v->instances_n > 0)
 		return;
 	if (!remove_records(st))
 		return;

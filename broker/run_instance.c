@@ -20,9 +20,9 @@ struct run_instance {
 	char *gear, *node, *id; /* owned */
 	struct loop_timer *look;
 	int64_t until_ms;
-	bool is_made;  /* the record is there */
+	bool is_made;    /* the record is there */
 	bool has_failed; /* there is no record */
-	bool is_ended; /* nobody waits; freed once its record says so */
+	bool is_ended;   /* nobody waits; freed once its record says so */
 	run_instance_fn *fn;
 	void *arg;
 };

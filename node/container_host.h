@@ -22,7 +22,7 @@ struct container_host {
 	char *runtime_root; /* owned: RUN/crun */
 	bool is_crun;
 	int64_t nofile;
-	int base_ns; /* mount namespace to start from; -1: the host's */
+	int base_ns;                    /* mount namespace to start from; -1: the host's */
 	char *seccomp;                  /* owned: JSON */
 	char *filter;                   /* owned: file with it compiled, for entries */
 	char *filter_text;              /* owned: the same in base64, for a runtime that takes it */

@@ -40,9 +40,9 @@ struct spawn_order {
 	const char *id;
 	const char *bundle; /* directory, made; config.json and start.log go there */
 	const char *config;
-	const char *volume; /* directory of the gear; base lacks it */
-	const char *netns;  /* file of the network namespace; "": none */
-	const char *notes; /* text of the bundle's file "notes" */
+	const char *volume;  /* directory of the gear; base lacks it */
+	const char *netns;   /* file of the network namespace; "": none */
+	const char *notes;   /* text of the bundle's file "notes" */
 	const char *runtime; /* path */
 	const char *runtime_root;
 	const char *cgroup_manager; /* "" = the runtime knows no such option */

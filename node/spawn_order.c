@@ -123,7 +123,9 @@ spawn_order_parse(char *p, size_t n, struct spawn_order *out, struct err *e)
 
 	if (n == 0 || p[n - 1] != '\0')
 		return err_set(e, ERR_BUG, NULL, "the order has no end");
-	*out = (struct spawn_order){ .hide = "", .tmp = "", .cgroup_manager = "", .notes = "", .volume = "", .netns = "" };
+	*out = (struct spawn_order){
+		.hide = "", .tmp = "", .cgroup_manager = "", .notes = "", .volume = "", .netns = ""
+	};
 	while (p < end) {
 		char *key = p;
 		char *value = p + strlen(p) + 1;

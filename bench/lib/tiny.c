@@ -8,7 +8,8 @@
 int
 main(void)
 {
-	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+	static const char answer[] =
+	    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 	const char *port = getenv("PORT");
 	struct sockaddr_in a = { .sin_family = AF_INET };
 	int one = 1, s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -21,7 +22,8 @@ main(void)
 	for (;;) {
 		int c = accept(s, NULL, NULL);
 
-		if (c >= 0 && read(c, head, sizeof head) > 0 && write(c, answer, sizeof answer - 1) < 0)
+		if (c >= 0 && read(c, head, sizeof head) > 0 &&
+		    write(c, answer, sizeof answer - 1) < 0)
 			(void)head;
 		if (c >= 0)
 			(void)close(c);

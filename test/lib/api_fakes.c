@@ -373,8 +373,8 @@ cart_fetch_start(
 }
 
 void
-cart_fetch_file(struct broker *b, const char *path, const struct cart_ask *ask, cart_fetch_fn *fn,
-    void *arg)
+cart_fetch_file(
+    struct broker *b, const char *path, const struct cart_ask *ask, cart_fetch_fn *fn, void *arg)
 {
 	(void)path;
 	cart_fetch_start(b, ask, true, fn, arg);
