@@ -247,6 +247,11 @@ create_instance(struct rollout_step *st, const struct app_view_gear *g,
 	s->gear = xstrdup(g->gear.uuid);
 	s->app_id = xstrdup(a->id);
 	s->deployment_id = xstrdup(d->id);
+	s->ref = xstrdup_null(d->ref);
+	s->sha1 = xstrdup_null(d->sha1);
+	s->deployed_at = d->created_at;
+	s->hot_deploy = d->hot_deploy;
+	s->force_clean_build = d->force_clean_build;
 	codec_copy(&wire_layers_codec, &s->layers, &d->layers);
 	codec_copy(&wire_start_codec, &s->start, &d->start);
 	s->release = xstrdup(runs_release ? d->release : "");

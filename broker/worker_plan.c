@@ -96,6 +96,11 @@ create(struct rollout_step *st, const struct wire_deployment *d, const struct wi
 	s->process = xstrdup(process->name);
 	s->process_index = index;
 	s->deployment_id = xstrdup(d->id);
+	s->ref = xstrdup_null(d->ref);
+	s->sha1 = xstrdup_null(d->sha1);
+	s->deployed_at = d->created_at;
+	s->hot_deploy = d->hot_deploy;
+	s->force_clean_build = d->force_clean_build;
 	codec_copy(&wire_layers_codec, &s->layers, &d->layers);
 	s->start.kind = xstrdup("procfile");
 	s->start.command = xstrdup(process->value);

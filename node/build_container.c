@@ -19,6 +19,7 @@
 #include "node/cart_action.h"
 #include "node/cart_code.h"
 #include "node/cart_store.h"
+#include "node/deployment_tree.h"
 #include "node/gear.h"
 #include "node/gear_storage.h"
 #include "node/init_control.h"
@@ -46,6 +47,8 @@ struct prepare_job {
 	int64_t net_kbit;
 	bool is_clean;
 	bool has_archived;
+	bool is_hot;
+	char *deployment, *ref, *sha1; /* owned */
 	struct str_list before;  /* trees to start from: the layers of the deployment before */
 	struct str_list archive; /* all layers of the deployment before, for pre-repo-archive */
 	struct str_list codes;   /* code layers, as carts */
@@ -84,6 +87,9 @@ prepare_free(void *p)
 	free(j->cache);
 	str_list_fini(&j->before);
 	str_list_fini(&j->archive);
+	free(j->deployment);
+	free(j->ref);
+	free(j->sha1);
 	str_list_fini(&j->codes);
 	str_list_fini(&j->actions);
 	free(j->gear.dir);
@@ -210,6 +216,23 @@ run_forget_tree(void *p)
 }
 
 static void
+write_deployment(const struct prepare_job *j)
+{
+	AUTO(free) char *up = file_join(j->dir, "up");
+	AUTO(free)
+	char *hot = file_join(up, "app-root/runtime/repo/.openshift/markers/hot_deploy");
+	const struct deployment_tree d = { .id = j->deployment,
+		.ref = j->ref,
+		.sha1 = j->sha1,
+		.hot_deploy = j->is_hot || file_exists(hot),
+		.force_clean_build = j->is_clean };
+	struct err e = { 0 };
+
+	if (deployment_tree_write(up, &d, &e) < 0)
+		log_warn("deployment_untold", LOG_STR("build", j->id), LOG_ERR(&e));
+}
+
+static void
 run_prepare(void *p)
 {
 	struct prepare_job *j = p;
@@ -226,6 +249,7 @@ run_prepare(void *p)
 		str_list_take(&j->codes, code);
 	}
 	filter_actions(j);
+	write_deployment(j);
 	if (bind_storage(j, &j->e) < 0 || copy_before(j, &j->e) < 0 || make_cache(j, &j->e) < 0 ||
 	    attach_net(j, &j->e) < 0 || make_archive_dirs(j, &j->e) < 0 ||
 	    init_control_write(ctl, &idle, &j->e) < 0)
@@ -482,6 +506,10 @@ build_container_start(
 	wire_storage_list_copy(&j->gear.spec.storage, &in->gear->spec.storage);
 	list_before(in, j);
 	list_archive(in, j);
+	j->is_hot = in->order->hot_deploy;
+	j->deployment = xstrdup_null(in->order->deployment_id);
+	j->ref = xstrdup_null(in->order->ref);
+	j->sha1 = xstrdup_null(in->order->sha1);
 	str_list_copy(&j->actions, &in->plan->actions);
 	c->job = worker_submit(in->o->worker, run_prepare, on_prepared, prepare_free, j);
 	return c;

@@ -18,6 +18,7 @@
 #include "node/cart_code.h"
 #include "node/cart_find.h"
 #include "node/container.h"
+#include "node/deployment_tree.h"
 #include "node/gear.h"
 #include "node/gear_env.h"
 #include "node/gear_home.h"
@@ -332,6 +333,22 @@ link_services(struct prepare_job *j)
 	return j->has_nat ? 0 : -1;
 }
 
+static void
+write_deployment(const struct prepare_job *j, const char *dir)
+{
+	AUTO(free) char *up = file_join(dir, "up");
+	const struct deployment_tree d = { .id = j->spec.deployment_id,
+		.ref = j->spec.ref,
+		.sha1 = j->spec.sha1,
+		.created = j->spec.deployed_at,
+		.hot_deploy = j->spec.hot_deploy,
+		.force_clean_build = j->spec.force_clean_build };
+	struct err e = { 0 };
+
+	if (deployment_tree_write(up, &d, &e) < 0)
+		log_warn("deployment_untold", LOG_STR("instance", j->spec.id), LOG_ERR(&e));
+}
+
 static int
 prepare_all(struct prepare_job *j)
 {
@@ -357,6 +374,7 @@ prepare_all(struct prepare_job *j)
 		return -1;
 	if (find_code(j, carts, &code, &j->e) < 0 || fill_container(j, &code, dir, ctl, &j->e) < 0)
 		return -1;
+	write_deployment(j, dir);
 	list_post(j, carts);
 	return write_settings(j, carts, ctl, &j->e);
 }

@@ -202,6 +202,43 @@ write_text(int dir, const char *name, const char *text)
 	return rc;
 }
 
+/* What v2's cartridges read of their machine, and where they look for Java. */
+static int
+fill_openshift(int to, struct err *e)
+{
+	static const struct {
+		const char *link, *target;
+	} links[] = {
+		{ "alternatives/java_sdk_1.6.0", "/usr/lib/jvm/default-java" },
+		{ "alternatives/java_sdk_1.7.0", "/usr/lib/jvm/default-java" },
+		{ "alternatives/java_sdk_1.8.0", "/usr/lib/jvm/default-java" },
+		{ "alternatives/jre", "/usr/lib/jvm/default-java" },
+		{ "alternatives/maven-3.0", "/usr/share/maven" },
+		{ "alternatives/jbossews-1.0", "/usr/share/tomcat9" },
+		{ "alternatives/jbossews-1.0", "/usr/share/tomcat10" },
+		{ "alternatives/jbossews-2.0", "/usr/share/tomcat9" },
+		{ "alternatives/jbossews-2.0", "/usr/share/tomcat10" },
+	};
+	static const char *const dirs[] = { "openshift", "openshift/env", "openshift/cart.conf.d",
+		"openshift/cart.conf.d/httpd", "alternatives" };
+
+	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+		if (mkdirat(to, dirs[i], 0755) < 0 && errno != EEXIST)
+			return err_set(e, ERR_SYSTEM, NULL, "make etc/%s", dirs[i]);
+	}
+	if (write_text(to, "openshift/node.conf",
+	        "GEAR_BASE_DIR=\"/var/lib/openshift\"\nGEAR_SHELL=\"/bin/bash\"\n"
+	        "CARTRIDGE_BASE_PATH=\"/usr/libexec/openshift/cartridges\"\n") < 0 ||
+	    write_text(to, "redhat-release", "Debian GNU/Linux release 12\n") < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "write etc/openshift/node.conf");
+	for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+		if (access(links[i].target, F_OK) == 0 &&
+		    symlinkat(links[i].target, to, links[i].link) < 0 && errno != EEXIST)
+			return err_set(e, ERR_SYSTEM, NULL, "link etc/%s", links[i].link);
+	}
+	return 0;
+}
+
 static int
 fill_etc(int from, int to, struct err *e)
 {
@@ -217,7 +254,7 @@ fill_etc(int from, int to, struct err *e)
 	if (write_text(to, "nsswitch.conf", nsswitch) < 0 ||
 	    symlinkat("/proc/mounts", to, "mtab") < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "write etc/nsswitch.conf");
-	return 0;
+	return fill_openshift(to, e);
 }
 
 /* In memory, for it is small and made anew at each start. A container that is starting keeps what

@@ -142,6 +142,9 @@ struct wire_instance {
 	char *process;         /* of a worker: "worker", "clock"; else "" */
 	int64_t process_index; /* of a worker: which of its kind, from 1 */
 	char *deployment_id;   /* "" for a service */
+	char *ref, *sha1;      /* of the deployment, for its metadata.json; or NULL */
+	int64_t deployed_at;   /* Unix time in s */
+	bool hot_deploy, force_clean_build;
 	struct wire_layers layers;
 	struct wire_start start;
 	char *release; /* command run once before the switch, in the head gear's new instance; "" */

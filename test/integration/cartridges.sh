@@ -62,6 +62,12 @@ check "forbidden ones were not made" test ! -e "$WORLD/data/node/gears/$uuid/bas
 
 check "status of one cartridge" act traced '{"cart":"tracer","action":"status"}'
 check "its text comes as a message" result '.result.ok and (.result.messages == ["CLIENT_RESULT: Tracer is running"])'
+check "the tools that scripts call by name" act traced '{"cart":"tracer","action":"tools"}'
+said=$(jq -r 'select(.fd == 1) | .text' "$WORLD/act.json")
+for line in "scl ok" "scl stdin ok" "facter 512.00 MB" "registry 4" "cgroup 536870912" "ruby 2" "sdk tracer master" "primary test-tracer-0.2 PORT" \
+	"killall 1" "deployments ok" "not hot" "etc ok" "chcon ok" "name ok"; do
+	check "tools: $line" grep -qxF "$line" <(printf '%s\n' "$said")
+done
 check "an action that fails" act traced '{"cart":"tracer","action":"fail-please"}'
 check "tells code and words" result '.result.exit_code == 42 and (.result.messages == ["CLIENT_ERROR: asked to fail","CLIENT_MESSAGE: plain words","CLIENT_ERROR: bad words"])'
 check "attributes" act traced '{"cart":"tracer","action":"attributes"}'
