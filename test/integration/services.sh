@@ -103,7 +103,7 @@ check "the same database still" test "$web" = "$(pids_of postgres | head -1)"
 add notes b >/dev/null
 
 # The database dies; the web instance does not.
-kill -9 $(pids_of postgres) $(pids_of redis-server)
+kill -9 $(pids_of postgres) $(pids_of redis-server) 2>/dev/null
 check "the web instance serves without its databases" serves notes /alive "alive two"
 check "they come back with their data" until_true both notes "a b"
 add notes c >/dev/null
@@ -122,6 +122,21 @@ refused() { timeout 5 curl -sS -H "Host: $1-it.$DOMAIN" "${ROUTER%/}/" | grep -q
 check "connections to it are refused at once" until_true refused notes
 check "it is started again" p cartridge start redis -a notes
 check "and answers" until_true both notes "a b c"
+# act APP ACTION: on all of its cartridges.
+act() {
+	curl -sS -f -m 100 --unix-socket "$(run_dir)/node.sock" -H "Authorization: Bearer $(<"$WORLD/data/secrets/broker.token")" \
+		-H 'Content-Type: application/json' -d "{\"action\":\"$2\"}" "http://node/v1/gears/$(gear_of "$1")/actions" |
+		tail -n 1 | jq -e .result.ok
+}
+data=$WORLD/data/node/gears/$(gear_of notes)/data
+check "both are dumped into the data directory" act notes pre-snapshot
+check "the dumps are there" test -s "$data/postgresql_dump_snapshot.gz" -a -s "$data/redis_dump_snapshot.tar.gz"
+add notes lost >/dev/null
+check "the dumps are taken back" act notes post-restore
+check "what came after them is gone" both notes "a b c"
+check "and so are they" test -z "$(ls "$data")"
+kill -9 $(pids_of redis-server) 2>/dev/null
+check "Redis has it on its disk" until_true both notes "a b c"
 check "stop" p app stop notes
 check "no database runs" test -z "$(pids_of postgres)$(pids_of redis-server)"
 check "start" p app start notes
@@ -135,7 +150,7 @@ check "the database was left alone" test "$postmaster" = "$(pids_of postgres | h
 write_app notes three
 check "push after that" until_true push_app notes three
 check "the data are there again" both notes "a b c d"
-kill -9 $(pids_of postgres) $(pids_of redis-server)
+kill -9 $(pids_of postgres) $(pids_of redis-server) 2>/dev/null
 check "a new daemon restarts them, too" until_true both notes "a b c d"
 
 world_stop
@@ -161,7 +176,7 @@ check "scale up" p scale grid 2
 check "all web gears reach the databases" until_true eval 'for i in 1 2 3 4; do both grid a || exit 1; done'
 write_app grid two
 check "push to both" push_app grid two
-kill -9 $(pids_of postgres)
+kill -9 $(pids_of postgres) 2>/dev/null
 check "the database comes back where it was" until_true both grid a
 check "restart all" p app restart grid
 check "data are there" both grid a
