@@ -17,8 +17,17 @@ print_json(const struct codec_value *data)
 	(void)puts(b.p);
 }
 
+/* Three bytes that turn the direction of what follows: U+202A…202E, U+2066…2069. */
+static bool
+is_turn(const unsigned char *p, size_t n)
+{
+	return n > 2 && p[0] == 0xe2 &&
+	       ((p[1] == 0x80 && p[2] >= 0xaa && p[2] <= 0xae) ||
+	           (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
+}
+
 /* Bytes of a terminal's control sequence at p: a CSI whole, so that no rest of a colour is left; a
- * control character of C0, DEL or C1 (in UTF-8); 0: text. */
+ * control character of C0, DEL or C1 (in UTF-8), one that turns text around; 0: text. */
 static size_t
 control_length(const unsigned char *p, size_t n)
 {
@@ -26,6 +35,8 @@ control_length(const unsigned char *p, size_t n)
 
 	if (p[0] == 0xc2 && n > 1 && p[1] >= 0x80 && p[1] < 0xa0)
 		return 2;
+	if (is_turn(p, n))
+		return 3;
 	if (p[0] != 0x1b || n < 2 || p[1] != '[')
 		return p[0] < ' ' || p[0] == 0x7f;
 	while (i < n && p[i] >= 0x20 && p[i] < 0x40)

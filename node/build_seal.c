@@ -21,6 +21,7 @@
 static const char runtime[] = "app-root/runtime";
 static const char repo[] = "app-root/runtime/repo";
 
+enum { DEPTH_MAX = 100 };
 enum { PARTS = 3, PART_APP = 0, PART_DEPS = 1, PART_REST = 2 };
 
 struct part {
@@ -139,7 +140,7 @@ prune(int dir, int depth)
 		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
 			continue;
 		sub = openat(dir, de->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (sub < 0 || depth > 100 || !prune(sub, depth + 1) ||
+		if (sub < 0 || depth > DEPTH_MAX || !prune(sub, depth + 1) ||
 		    unlinkat(dir, de->d_name, AT_REMOVEDIR) < 0)
 			is_empty = false;
 	}
@@ -216,6 +217,44 @@ split(const struct build_seal *in, struct part parts[PARTS], struct err *e)
 	return 0;
 }
 
+/* No program of a layer runs as anyone but its caller: on the host's disk their owner is a user of
+ * the host. Nobody else changes the tree now. */
+static int
+drop_set_ids(int dir, int depth, struct err *e)
+{
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	const struct dirent *de;
+	int rc = 0;
+
+	if (d == NULL) {
+		file_close(copy);
+		return err_set(e, ERR_SYSTEM, NULL, "cannot read a directory of the layer");
+	}
+	while (rc == 0 && (de = readdir(d)) != NULL) {
+		AUTO(file_close) int sub = -1;
+		struct stat st;
+
+		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0 ||
+		    fstatat(dir, de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (S_ISREG(st.st_mode) && (st.st_mode & (S_ISUID | S_ISGID)) != 0 &&
+		    fchmodat(dir, de->d_name, st.st_mode & 0777, 0) < 0)
+			rc = err_set(
+			    e, ERR_SYSTEM, NULL, "cannot change the mode of %s", de->d_name);
+		if (!S_ISDIR(st.st_mode))
+			continue;
+		sub = openat(dir, de->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (depth > DEPTH_MAX)
+			rc = err_set(
+			    e, ERR_LIMIT, NULL, "directories lie deeper than %d", DEPTH_MAX);
+		else if (sub >= 0)
+			rc = drop_set_ids(sub, depth + 1, e);
+	}
+	closedir(d);
+	return rc;
+}
+
 static int
 digest_part(struct part *p, struct err *e)
 {
@@ -223,6 +262,8 @@ digest_part(struct part *p, struct err *e)
 
 	if (fd < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "cannot open %s", p->tree);
+	if (drop_set_ids(fd, 0, e) < 0)
+		return -1;
 	p->digest = oci_tar_digest(fd, "", &p->size, e);
 	return p->digest == NULL ? -1 : 0;
 }

@@ -161,7 +161,7 @@ struct entry {
 
 struct entries {
 	struct entry *v;
-	size_t n;
+	size_t n, max;
 };
 
 static void
@@ -201,7 +201,10 @@ read_entries(int fd, const char *path, struct entries *l, struct err *e)
 			continue; /* gone meanwhile */
 		x.name = xstrdup(de->d_name);
 		x.key = xasprintf("%s%s", de->d_name, S_ISDIR(x.st.st_mode) ? "/" : "");
-		l->v = xreallocarray(l->v, l->n + 1, sizeof *l->v);
+		if (l->n == l->max) { /* a build may leave very many */
+			l->max = l->max == 0 ? 16 : l->max * 2;
+			l->v = xreallocarray(l->v, l->max, sizeof *l->v);
+		}
 		l->v[l->n++] = x;
 	}
 	closedir(d);
