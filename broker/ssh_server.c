@@ -19,6 +19,7 @@
 #include "broker/session.h"
 #include "broker/ssh_key.h"
 #include "broker/ssh_source.h"
+#include "broker/ssh_word.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
@@ -73,6 +74,7 @@ struct call {
 	struct gear_stream *relay;
 	struct session *session;
 	struct push_ssh *push;
+	struct ssh_word *word;
 };
 
 struct ssh_server {
@@ -106,6 +108,8 @@ free_call(struct call *c)
 	session_cancel(c->session);
 	if (c->push != NULL)
 		push_ssh_leave(c->push);
+	if (c->word != NULL)
+		ssh_word_leave(c->word);
 	stream_free(c->stream);
 	free(c);
 }
@@ -225,6 +229,15 @@ on_session_end(void *arg)
 }
 
 static void
+on_word_end(void *arg)
+{
+	struct call *c = arg;
+
+	c->word = NULL;
+	free_call(c);
+}
+
+static void
 on_push_end(void *arg)
 {
 	struct call *c = arg;
@@ -311,6 +324,13 @@ take_exec(struct call *c, struct str json, struct err *e)
 	translate(&x);
 	if (x.command != NULL && push_ssh_parse(x.command, &service, &path)) {
 		start_git(c, &x, &app, service, path);
+		return 0;
+	}
+	if (x.command != NULL && ssh_word_is(x.command)) {
+		c->word = ssh_word_start(
+		    c->server->b, STEAL(c->stream), &app, x.login, x.command, on_word_end, c);
+		if (c->word == NULL)
+			free_call(c);
 		return 0;
 	}
 	const struct session_opts o = {

@@ -138,6 +138,16 @@ p app stop web >/dev/null
 check "a stopped app has a session all the same" says "no node here" in_gear 'pgrep node >/dev/null || echo no node here'
 p app start web >/dev/null
 
+# --- v2's words for the whole application ---
+check "ctl_all stop" eval 'says "Stopping gear" in_gear ctl_all stop && [[ $(p app show web --json | jq -r .state) == stopped ]]'
+check "ctl_all start" eval 'says "Starting gear" in_gear ctl_all start && until_true serves web / "By SSH"'
+check "gear restart" eval 'says "Restarting gear" in_gear gear restart && serves web / "By SSH"'
+check "gear status" says "Application is running" in_gear gear status
+in_gear 'echo kept >app-root/data/keepsake'
+check "snapshot" eval 'in_gear snapshot >"$WORLD/snap.tar.gz" 2>"$WORLD/snap.log" && tar -tzf "$WORLD/snap.tar.gz" | grep -q "/app-root/data/keepsake"'
+in_gear 'rm app-root/data/keepsake'
+check "restore" eval 'timeout 120 ssh -F "$WORLD/ssh_config" "$AT" restore <"$WORLD/snap.tar.gz" && says kept in_gear "cat app-root/data/keepsake"'
+
 # --- a new deployment tells who is in the old instance ---
 in_gear 'echo in; while sleep 0.2; do :; done' >"$WORLD/stay" 2>&1 &
 stay=$!
