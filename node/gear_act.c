@@ -348,6 +348,7 @@ gear_act_start(const struct gear_act_opts *o, const char *gear, const struct wir
 		    e, ERR_NOT_FOUND, "cart", "the gear has no cartridge %s", order->cart);
 		return NULL;
 	}
+	instances_thaw(o->instances, gear);
 	a = xcalloc(1, sizeof *a);
 	*a = (struct gear_act){ .o = *o, .gear = g, .on_out = out, .done = done, .arg = arg };
 	gear_table_hold(o->gears, g);

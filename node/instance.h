@@ -65,6 +65,8 @@ void instances_stop_all(struct instances *is, instances_done_fn *done, void *arg
 typedef void instances_woken_fn(const struct err *e, void *arg);
 struct instances_wait;
 bool instances_wake(struct instances *is, const char *app_id, int64_t order);
+/* Thaws what is frozen of one gear, at once: before anything of it is entered. */
+void instances_thaw(struct instances *is, const char *gear);
 struct instances_wait *instances_wait_awake(
     struct instances *is, const char *app_id, int64_t ms, instances_woken_fn *fn, void *arg);
 void instances_wait_cancel(struct instances_wait *take_w); /* before fn; NULL is fine */

@@ -125,6 +125,7 @@ instance_session_open(struct instances *is, const struct instance_session_opts *
 
 	if (i == NULL)
 		return NULL;
+	instances_thaw(is, o->gear);
 	if (count(is, o->gear, NULL) >= SESSIONS_MAX) {
 		(void)err_set(
 		    e, ERR_LIMIT, NULL, "the gear has %d sessions already: end some", SESSIONS_MAX);

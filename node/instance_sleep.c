@@ -219,6 +219,34 @@ instances_wake(struct instances *is, const char *app_id, int64_t order)
 	return all;
 }
 
+struct thaw {
+	const char *gear;
+	struct instance *v[64];
+	size_t n;
+};
+
+static void
+find_frozen(const char *key, void *value, void *arg)
+{
+	struct instance *i = value;
+	struct thaw *t = arg;
+
+	(void)key;
+	if (strcmp(i->spec.gear, t->gear) == 0 && i->step == STEP_RUN &&
+	    instance_sleep_wanted(i) != WIRE_SLEEP_AWAKE && t->n < ARRAY_LEN(t->v))
+		t->v[t->n++] = i;
+}
+
+void
+instances_thaw(struct instances *is, const char *gear)
+{
+	struct thaw t = { .gear = gear };
+
+	map_each(is->all, find_frozen, &t);
+	for (size_t k = 0; k < t.n; k++)
+		wake_one(t.v[k], 0);
+}
+
 bool
 instance_sleep_waits(const struct instance *i)
 {
