@@ -95,7 +95,6 @@ static const struct codec_field pinion_fields[] = {
 	CODEC_STRS(struct wire_cart_pinion, dependency_paths, LIST_MAX, 0),
 	CODEC_STRS(struct wire_cart_pinion, build_variables, LIST_MAX, 0),
 	CODEC_LIST(struct wire_cart_pinion, needs, &wire_cart_datum_codec, LIST_MAX, 0),
-	CODEC_STR(struct wire_cart_pinion, version_program, TEXT_MAX, 0),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_cart_pinion, struct wire_cart_pinion, pinion_fields)

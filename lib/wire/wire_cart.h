@@ -103,7 +103,6 @@ struct wire_cart_pinion {
 	struct str_list build_variables;   /* names, or PREFIX_*: part of the key */
 	struct wire_cart_datum_list needs; /* key: absolute path of a program or file of the stack;
 	                                      text: the package that brings it */
-	char *version_program; /* whose `--version` must begin with the cartridge's, or NULL */
 };
 DECLARE_CODEC(wire_cart_pinion, struct wire_cart_pinion)
 

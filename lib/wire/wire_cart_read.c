@@ -539,14 +539,9 @@ read_pinion(const struct codec_value *v, struct wire_cart_pinion *p, struct err 
 	    read_strs(codec_get(v, "Build-Variables"), "Build-Variables", false,
 	        &p->build_variables, e) < 0 ||
 	    read_needs(codec_get(v, "Needs"), &p->needs, e) < 0 ||
-	    read_text(codec_get(v, "Version-Program"), "Version-Program", TEXT_MAX, NULL,
-	        &p->version_program, e) < 0 ||
 	    check_inside(&p->dependency_files, "Dependency-Files", e) < 0 ||
 	    check_inside(&p->dependency_paths, "Dependency-Paths", e) < 0)
 		return err_field(e, "Pinion");
-	if (p->version_program != NULL && !is_absolute(p->version_program))
-		return err_set(e, ERR_INVALID, "Pinion.Version-Program",
-		    "must be an absolute path of the stack");
 	return 0;
 }
 

@@ -214,6 +214,10 @@ static const struct bad {
 	{ "Install-Build-Required: perhaps\n", "Install-Build-Required" },
 	{ "Pinion: {Dependency-Paths: ['../x']}\n", "Pinion.Dependency-Paths" },
 	{ "Pinion: [x]\n", "Pinion" },
+	{ "Pinion: { Needs: [/usr/bin/x] }\n", "Pinion.Needs" },
+	{ "Pinion: { Needs: { bin/x: x } }\n", "Pinion.Needs" },
+	{ "Pinion: { Needs: { /usr/../etc/x: x } }\n", "Pinion.Needs" },
+	{ "Pinion: { Needs: { /usr/bin/x: [a] } }\n", "Pinion.Needs" },
 };
 
 static void
