@@ -13,6 +13,9 @@
 #include "broker/gear_group.h"
 #include "broker/profile.h"
 #include "lib/base/mem.h"
+#include "lib/store/store_key.h"
+#include "lib/store/store.h"
+#include "broker/record.h"
 
 #define END_PARAMS                                                                                 \
 	{                                                                                          \
@@ -241,6 +244,37 @@ api_view_ssh_url(const struct broker *b, const struct wire_app *a, const char *g
 	    "ssh://%s@%s-%s.%s:%d", gear, a->name, a->domain, b->conf.app_domain, b->ssh_port);
 }
 
+struct quota_search {
+	const struct api_call *c;
+	const char *gear;
+	const char *found;
+};
+
+static bool
+find_quota(const struct store_kv *node, void *arg)
+{
+	struct quota_search *s = arg;
+	AUTO_FINI(wire_gear_status_fini) struct wire_gear_status st = { 0 };
+	struct err e = { 0 };
+
+	if (record_get(s->c->b->store,
+	        store_key_gear_status(node->key + strlen(STORE_PREFIX_NODE), s->gear),
+	        &wire_gear_status_codec, &st, NULL, &e) < 0)
+		return true;
+	s->found = st.quota != NULL && strcmp(st.quota, "advisory") == 0 ? "advisory" : "enforced";
+	return false;
+}
+
+/* Does the head gear's disk have a limit of its own? NULL: nobody said yet. */
+static const char *
+quota_of(const struct api_call *c, const struct wire_app *a)
+{
+	struct quota_search s = { .c = c, .gear = a->id };
+
+	store_range(c->b->store, STORE_PREFIX_NODE, find_quota, &s);
+	return s.found;
+}
+
 static void
 write_urls(const struct api_call *c, struct api_json *j, const struct wire_app *a)
 {
@@ -301,6 +335,7 @@ api_view_app(const struct api_call *c, struct api_json *j, const char *key,
 	api_json_int(j, "keep_deployments", a->keep_deployments);
 	api_json_str(j, "deployment_type", a->deployment_type);
 	api_json_str(j, "state", app_state(a));
+	api_json_str(j, "quota", quota_of(c, a));
 	api_json_str(j, "sleep", wire_sleep_names[a->spec.sleep].name);
 	api_json_int(j, "idle_freeze", a->idle_freeze_s);
 	api_json_int(j, "idle_reclaim", a->idle_reclaim_s);

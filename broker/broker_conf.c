@@ -76,6 +76,8 @@ static const struct conf_item items[] = {
 	    "Size of the archive of one downloaded cartridge, in MB."),
 	CONF_STR(struct broker_conf, cart_pack_program, "cart-pack-program", NULL,
 	    "The program pinion-cart-pack (default: the one beside this program)."),
+	CONF_INT(struct broker_conf, disk_overcommit, "disk-overcommit", 0, 100000, "100",
+	    "Percent of a node's disk that the disks of its gears may add up to; 0: any."),
 	CONF_STR(struct broker_conf, backup_dir, "backup-dir", NULL,
 	    "Directory that backups go below (default: DATA/backups)."),
 	CONF_STR(struct broker_conf, backup_s3, "backup-s3", NULL,

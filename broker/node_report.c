@@ -89,6 +89,18 @@ put_status(struct report *rep, char *take_key, const struct codec *c, const void
 	store_txn_put(room(rep), key, json, strlen(json));
 }
 
+/* What the node did to a gear for its disk's sake. */
+static void
+tell_notice(struct report *rep, const struct store_kv *gear, const struct wire_gear_status *st)
+{
+	AUTO_FINI(wire_gear_fini) struct wire_gear g = { 0 };
+	struct err e = { 0 };
+
+	if (codec_decode(&wire_gear_codec, gear->val, gear->n, &g, CODEC_IGNORE, &e) == 0)
+		event_log_add_of(
+		    rep->b, g.app_id, st->uuid, NULL, "quota", "A gear was %s.", st->notice);
+}
+
 static void
 take_gear(struct report *rep, const char *node, struct wire_gear_status *st)
 {
@@ -106,6 +118,8 @@ take_gear(struct report *rep, const char *node, struct wire_gear_status *st)
 		    llabs(st->disk_used_kb - old.disk_used_kb) > old.disk_used_kb / 4 + 1024
 		        ? st->disk_used_kb
 		        : old.disk_used_kb;
+	if (st->notice != NULL && (old.notice == NULL || strcmp(old.notice, st->notice) != 0))
+		tell_notice(rep, &kv, st);
 	put_status(rep, store_key_gear_status(node, st->uuid), &wire_gear_status_codec, st);
 }
 

@@ -1,5 +1,6 @@
 #include "broker/placement.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "broker/broker.h"
@@ -10,8 +11,9 @@
 #include "lib/store/store_key.h"
 
 struct count {
-	int64_t gears; /* of anyone */
-	int64_t own;   /* of the application */
+	int64_t gears;   /* of anyone */
+	int64_t own;     /* of the application */
+	int64_t disk_mb; /* reserved by all of them */
 };
 
 struct pick {
@@ -24,6 +26,30 @@ struct pick {
 	char *
 	    lack; /* why a living node cannot run the cartridge, owned; NULL: it can, or has none */
 };
+
+/* The number behind "disk_mb": in a gear's record: it need not be decoded for that. */
+static int64_t
+disk_of(const struct store_kv *kv)
+{
+	static const char word[] = "\"disk_mb\":";
+	const char *p = memmem(kv->val, kv->n, word, sizeof word - 1);
+
+	return p == NULL ? 0 : strtoll(p + sizeof word - 1, NULL, 10);
+}
+
+/* A node has room for the whole of each volume, however little of it is used yet. */
+static bool
+has_disk(const struct pick *p, const struct wire_node_facts *f, const struct count *c)
+{
+	int64_t total = f->disk_total_mb * p->b->conf.disk_overcommit / 100;
+
+	if (f->disk_free_mb > 0 && f->disk_free_mb < p->need->disk_mb)
+		return false;
+	if (f->disk_total_mb == 0 || p->b->conf.disk_overcommit == 0)
+		return true;
+	return f->disk_free_mb >= f->disk_total_mb * f->disk_low_percent / 100 &&
+	       (c == NULL ? 0 : c->disk_mb) + p->need->disk_mb <= total;
+}
 
 /* Counts a gear record under its node: /gear/NODE/UUID. */
 static bool
@@ -40,6 +66,7 @@ count_gear(const struct store_kv *kv, void *arg)
 		map_set(p->counts, name, c);
 	}
 	c->gears++;
+	c->disk_mb += disk_of(kv);
 	/* the id is as good as unique in a record: no need to decode it */
 	if (app != NULL && memmem(kv->val, kv->n, app, strlen(app)) != NULL)
 		c->own++;
@@ -72,7 +99,7 @@ consider(const char *key, int64_t rev, void *rec, void *arg)
 {
 	const struct wire_node_record *n = rec;
 	struct pick *p = arg;
-	const struct count none = { 0, 0 };
+	const struct count none = { 0 };
 	const struct count *c = map_get(p->counts, n->facts.id);
 
 	(void)key;
@@ -81,7 +108,7 @@ consider(const char *key, int64_t rev, void *rec, void *arg)
 	    (p->need->near != NULL && strcmp(p->need->near, n->facts.id) != 0))
 		return true;
 	p->any_alive = true;
-	if (n->facts.disk_free_mb > 0 && n->facts.disk_free_mb < p->need->disk_mb)
+	if (!has_disk(p, &n->facts, c))
 		return true;
 	if (p->need->cartridge != NULL && n->facts.cartridges.n > 0 &&
 	    !str_list_has(&n->facts.cartridges, p->need->cartridge)) {

@@ -677,7 +677,8 @@ on_body(struct http_req *r, const char *p, size_t n, void *arg)
 		return;
 	if (nl == NULL)
 		(void)err_set(&e, ERR_LIMIT, "body", "the order has more than %d bytes", ORDER_MAX);
-	if (nl == NULL || read_order(x, x->head.p, (size_t)(nl - x->head.p), &e) < 0) {
+	if (nl == NULL || read_order(x, x->head.p, (size_t)(nl - x->head.p), &e) < 0 ||
+	    node_dirs_check_room(x->b->o.dirs, x->b->o.disk_low_percent, &e) < 0) {
 		refuse(x, &e);
 		return;
 	}

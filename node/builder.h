@@ -26,8 +26,9 @@ struct builder_opts { /* all borrowed for the builder's life */
 	const struct node_dirs *dirs;
 	struct cart_store *carts;
 	struct layer_store *layers;
-	struct net *net;      /* builders' way out; NULL: none */
-	const char *resolver; /* socket of pinion-resolver; NULL: none */
+	int64_t disk_low_percent; /* free of the node\'s disk: with less nothing is built */
+	struct net *net;          /* builders' way out; NULL: none */
+	const char *resolver;     /* socket of pinion-resolver; NULL: none */
 	/* The gear, or NULL while it is unknown. A build that needs a container waits until it is
 	 * GEAR_READY. */
 	struct gear *(*find_gear)(const char *uuid, void *arg);

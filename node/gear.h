@@ -65,6 +65,8 @@ struct gear {
 	char *reason;
 	struct wire_gear_cart_status_list failed; /* cartridges that could not be configured */
 	int64_t disk_used_kb;                     /* as last looked at */
+	char *notice;       /* of disk_guard, for its user; NULL: nothing to say */
+	bool is_over_quota; /* of a plain volume: nothing starts */
 };
 
 /* NULL: it is not configured. Borrowed until the record changes. */

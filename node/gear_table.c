@@ -103,6 +103,7 @@ free_entry(void *p)
 	codec_fini(&gear_record_codec, &g->gear.record);
 	free(g->gear.dir);
 	free(g->gear.reason);
+	free(g->gear.notice);
 	free(g);
 }
 
@@ -312,7 +313,9 @@ run_prepare(void *job)
 	} else {
 		/* The record comes first, so that the range is taken and the volume has an owner.
 		 */
-		rc = gear_save(&j->gear, &j->e);
+		rc = node_dirs_check_room(o->dirs, o->disk_low_percent, &j->e);
+		if (rc == 0)
+			rc = gear_save(&j->gear, &j->e);
 		fault_point("gear_recorded");
 		if (rc == 0)
 			rc = volume_make(

@@ -35,6 +35,7 @@ struct gear_table_opts { /* all borrowed for the table's life */
 	struct net *net;      /* of configure runs */
 	const char *resolver; /* socket; NULL: none */
 	const struct layer_fetch_opts *fetch;
+	int64_t disk_low_percent; /* free of the node's disk: with less no gear is made */
 	gear_table_fn *on_change;
 	void *arg;
 };

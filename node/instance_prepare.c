@@ -131,6 +131,9 @@ check_disk(const struct prepare_job *j, struct err *e)
 {
 	struct statvfs fs;
 
+	if (j->gear.is_over_quota && j->spec.kind != WIRE_INSTANCE_RUN)
+		return err_set(e, ERR_LIMIT, "disk",
+		    "the gear uses more than 110 %% of its disk: remove files in ~/app-root/data");
 	if (statvfs(j->gear.dir, &fs) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "look at %s", j->gear.dir);
 	if (fs.f_bavail * fs.f_frsize / 1024 < DISK_FLOOR_KB)
@@ -425,6 +428,7 @@ prepare_job_of(struct instance *i)
 	j->o = i->table->o;
 	j->is_releasing = i->is_releasing;
 	j->gear.dir = xstrdup(i->gear->dir);
+	j->gear.is_over_quota = i->gear->is_over_quota;
 	codec_copy(&wire_instance_codec, &j->spec, &i->spec);
 	codec_copy(&wire_gear_codec, &j->gear.spec, &i->gear->spec);
 	codec_copy(&gear_record_codec, &j->gear.record, &i->gear->record);

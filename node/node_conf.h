@@ -18,6 +18,7 @@ struct node_conf {
 	char *cartridges, *stack;
 	char *runtime, *seccomp, *volumes;
 	struct str_list allow_net;
+	int64_t disk_low_percent, disk_critical_percent; /* free of the node's disk */
 	int64_t ready_fd;
 	char *log_level;
 	bool log_json;

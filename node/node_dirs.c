@@ -1,5 +1,7 @@
 #include "node/node_dirs.h"
 
+#include <sys/statvfs.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -137,4 +139,27 @@ char *
 node_dirs_instance(const struct node_dirs *d, const char *id)
 {
 	return file_join(d->inst, id);
+}
+
+int64_t
+node_dirs_free_percent(const struct node_dirs *d)
+{
+	struct statvfs fs;
+
+	if (statvfs(d->data, &fs) < 0 || fs.f_blocks == 0)
+		return 100;
+	return (int64_t)(fs.f_bavail * 100 / fs.f_blocks);
+}
+
+int
+node_dirs_check_room(const struct node_dirs *d, int64_t percent, struct err *e)
+{
+	int64_t has = node_dirs_free_percent(d);
+
+	if (has >= percent)
+		return 0;
+	return err_set(e, ERR_LIMIT, "disk",
+	    "the node's disk is nearly full (%lld %% is free): nothing new is begun until the "
+	    "administrator makes room",
+	    (long long)has);
 }

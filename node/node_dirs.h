@@ -1,6 +1,8 @@
 /* node/node_dirs.h: where everything of a node lies on disk. */
 #pragma once
 
+#include <stdint.h>
+
 #include "lib/base/err.h"
 
 struct node_dirs {
@@ -34,3 +36,8 @@ void node_dirs_unshare(const struct node_dirs *d);
 char *node_dirs_gear(const struct node_dirs *d, const char *uuid);    /* GEARS/UUID */
 char *node_dirs_layer(const struct node_dirs *d, const char *digest); /* "sha256:…" */
 char *node_dirs_instance(const struct node_dirs *d, const char *id);  /* RUN/inst/ID */
+
+/* Percent of the disk that is free, for who is not root. */
+int64_t node_dirs_free_percent(const struct node_dirs *d);
+/* ERR_LIMIT: less than so much is free; nothing new is begun. Blocks no longer than statvfs. */
+int node_dirs_check_room(const struct node_dirs *d, int64_t percent, struct err *e) MUST_CHECK;

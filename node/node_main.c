@@ -24,6 +24,7 @@
 #include "node/builder.h"
 #include "node/cart_store.h"
 #include "node/cron.h"
+#include "node/disk_guard.h"
 #include "node/container.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
@@ -70,6 +71,7 @@ struct daemon {
 	char *resolver_path;
 	struct builder *builder;
 	struct cron *cron;
+	struct disk_guard *guard;
 	struct node_sync *sync;
 	struct node_stream *stream;
 	struct node_wake *wake; /* NULL: nobody may */
@@ -100,6 +102,10 @@ fill_facts(struct wire_node_facts *out, void *arg)
 	out->cores = sysconf(_SC_NPROCESSORS_ONLN);
 	out->memory_mb = (int64_t)(si.totalram / 1024 * si.mem_unit / 1024);
 	out->disk_free_mb = (int64_t)(fs.f_bavail * fs.f_frsize / 1024 / 1024);
+	out->disk_total_mb = (int64_t)(fs.f_blocks * fs.f_frsize / 1024 / 1024);
+	out->disk_low_percent = d->conf.disk_low_percent;
+	mem_set_str(
+	    &out->quota, strcmp(volumes_kind(d->volumes), "plain") == 0 ? "advisory" : "enforced");
 	for (size_t i = 0; i < cart_dir_count(d->carts); i++) {
 		const struct cart_dir_entry *c = cart_dir_at(d->carts, i);
 
@@ -396,6 +402,7 @@ open_tables(struct daemon *d, struct err *e)
 		.carts = d->code,
 		.net = d->net,
 		.fetch = &d->fetch,
+		.disk_low_percent = d->conf.disk_low_percent,
 		.on_change = on_gear_changed,
 		.arg = d,
 	};
@@ -458,6 +465,7 @@ static int
 open_edges(struct daemon *d, struct err *e)
 {
 	const struct builder_opts builder = {
+		.disk_low_percent = d->conf.disk_low_percent,
 		.loop = d->loop,
 		.worker = d->worker,
 		.containers = d->containers,
@@ -500,6 +508,16 @@ open_edges(struct daemon *d, struct err *e)
 	if (d->builder == NULL)
 		return -1;
 	d->sync = node_sync_new(&sync);
+	d->guard = disk_guard_new(&(const struct disk_guard_opts){
+	    .loop = d->loop,
+	    .worker = d->worker,
+	    .gears = d->gears,
+	    .limits = d->limits,
+	    .dirs = &d->dirs,
+	    .critical_percent = d->conf.disk_critical_percent,
+	    .on_change = on_gear_changed,
+	    .arg = d,
+	});
 	d->cron = cron_new(&(const struct cron_opts){
 	    .loop = d->loop, .gears = d->gears, .instances = d->instances });
 	const struct node_stream_opts stream = {
@@ -583,6 +601,7 @@ close_all(struct daemon *d)
 	node_wake_close(d->wake);
 	node_stream_close(d->stream);
 	builder_free(d->builder);
+	disk_guard_free(d->guard);
 	cron_free(d->cron);
 	resolver_host_free(d->resolver);
 	instances_close(d->instances);

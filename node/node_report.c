@@ -136,6 +136,10 @@ node_report_gear(struct node_report *r, const struct gear *g)
 	mem_set_str(&it->gear.state, state);
 	mem_set_str(&it->gear.reason, g->reason);
 	it->gear.disk_used_kb = g->disk_used_kb;
+	mem_set_str(&it->gear.notice, g->notice);
+	mem_set_str(&it->gear.quota,
+	    g->record.volume != NULL && strcmp(g->record.volume, "plain") == 0 ? "advisory"
+	                                                                       : "enforced");
 	it->gear.cart_rev = g->spec.cart_rev;
 	fill_carts(g, &it->gear.cartridges);
 	arm(r, 0); /* somebody waits for it */

@@ -225,6 +225,8 @@ static const struct codec_field gear_status_fields[] = {
 	CODEC_STR(struct wire_gear_status, state, WORD_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_gear_status, reason, REASON_MAX, 0),
 	CODEC_INT(struct wire_gear_status, disk_used_kb, 0, INT64_MAX, 0),
+	CODEC_STR(struct wire_gear_status, quota, WORD_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_gear_status, notice, REASON_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_gear_status, cart_rev, 0, INT64_MAX, 0),
 	CODEC_LIST(struct wire_gear_status, cartridges, &wire_gear_cart_status_codec,
 	    CARTRIDGES_MAX, CODEC_OMIT_NULL),

@@ -225,6 +225,8 @@ struct wire_gear_status {
 	char *state;  /* "ready", "failed", "gone" */
 	char *reason; /* when failed */
 	int64_t disk_used_kb;
+	char *quota;  /* "enforced"; "advisory": the node has no means but to stop it */
+	char *notice; /* of its disk, for its user; NULL: nothing to say */
 	int64_t cart_rev; /* of the spec that state and cartridges answer: while that is worked at,
 	                     an older one or no report */
 	struct wire_gear_cart_status_list cartridges;
