@@ -1,0 +1,165 @@
+/* SSH's pure parts: bounds of sources, git's commands, the orders of streams. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include "broker/push_ssh.h"
+#include "broker/ssh_source.h"
+#include "lib/base/mem.h"
+#include "lib/wire/wire_exec.h"
+
+static const struct ssh_source_opts limits = { 4, 3, 10, 5 };
+
+static struct sockaddr_in6
+from(const char *address)
+{
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6 };
+
+	assert_int_equal(inet_pton(AF_INET6, address, &a.sin6_addr), 1);
+	return a;
+}
+
+static struct ssh_source *
+begin(struct ssh_source_set *s, const char *address, int64_t now)
+{
+	struct sockaddr_in6 a = from(address);
+
+	return ssh_source_begin(s, (const struct sockaddr *)&a, now);
+}
+
+static void
+test_logins_of_a_source(void **state)
+{
+	struct ssh_source_set *s = ssh_source_set_new(&limits);
+	struct ssh_source *a[3];
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		assert_non_null(a[i] = begin(s, "::ffff:192.0.2.1", 0));
+	assert_null(begin(s, "::ffff:192.0.2.1", 0)); /* three are not in yet */
+	assert_non_null(begin(s, "::ffff:192.0.2.2", 0));
+	ssh_source_logged_in(a[0]);
+	assert_non_null(begin(s, "::ffff:192.0.2.1", 0));
+	ssh_source_logged_in(a[1]);
+	assert_null(begin(s, "::ffff:192.0.2.1", 1000)); /* four connections */
+	ssh_source_end(a[0], true);
+	assert_non_null(begin(s, "::ffff:192.0.2.1", 1000));
+	ssh_source_set_free(s);
+}
+
+static void
+test_rate(void **state)
+{
+	struct ssh_source_set *s = ssh_source_set_new(&limits);
+	struct ssh_source *a;
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		assert_non_null(a = begin(s, "2001:db8::1", 0));
+		ssh_source_end(a, false);
+	}
+	assert_null(begin(s, "2001:db8::1", 50));
+	assert_null(begin(s, "2001:db8::ffff", 50)); /* the same /64 */
+	assert_non_null(a = begin(s, "2001:db8:0:1::1", 50));
+	ssh_source_end(a, false);
+	assert_non_null(a = begin(s, "2001:db8::1", 200));
+	ssh_source_end(a, false);
+	ssh_source_sweep(s, 100000);
+	assert_non_null(begin(s, "2001:db8::1", 100000));
+	ssh_source_set_free(s);
+}
+
+struct git_case {
+	const char *command;
+	const char *service, *path; /* NULL: no command of git's */
+	bool is_repo;
+};
+static const struct git_case git_cases[] = {
+	{ "git-upload-pack '/~/git/web.git/'", "git-upload-pack", "/~/git/web.git/", true },
+	{ "git-receive-pack '~/git/web.git'", "git-receive-pack", "~/git/web.git", true },
+	{ "git upload-pack git/Web", "git-upload-pack", "git/Web", true },
+	{ "git-upload-pack '/var/lib/openshift/0123/git/web.git'", "git-upload-pack",
+	    "/var/lib/openshift/0123/git/web.git", true },
+	{ "git-upload-pack 'git/web'\\''x.git'", "git-upload-pack", "git/web'x.git", false },
+	{ "git-upload-pack '/~/git/web.git/../other.git'", "git-upload-pack",
+	    "/~/git/web.git/../other.git", false },
+	{ "git-upload-pack '/~/git/webother.git'", "git-upload-pack", "/~/git/webother.git",
+	    false },
+	{ "git-upload-pack '/etc/passwd'", "git-upload-pack", "/etc/passwd", false },
+	{ "git-upload-pack", NULL, NULL, false },
+	{ "git-upload-archive 'x'", NULL, NULL, false },
+	{ "git-upload-packx 'git/web'", NULL, NULL, false },
+	{ "ls", NULL, NULL, false },
+};
+
+static void
+test_git_commands(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(git_cases); i++) {
+		const struct git_case *c = &git_cases[i];
+		AUTO(free) char *service = NULL;
+		AUTO(free) char *path = NULL;
+
+		assert_int_equal(push_ssh_parse(c->command, &service, &path), c->service != NULL);
+		if (c->service == NULL)
+			continue;
+		assert_string_equal(service, c->service);
+		assert_string_equal(path, c->path);
+		assert_int_equal(push_ssh_is_repo(path, "0123", "web"), c->is_repo);
+	}
+}
+
+static void
+test_ports(void **state)
+{
+	static const char *const own[] = { "127.0.0.1", "127.1.244.3", "localhost" };
+	static const char *const others[] = { "127.0.0.53", "10.0.0.1", "169.254.169.254", "::1",
+		"0.0.0.0", "100.64.0.7", "localhost.", "127.1", "", "web.apps.localhost" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(own); i++)
+		assert_non_null(wire_port_address(own[i]));
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		assert_null(wire_port_address(others[i]));
+}
+
+static void
+test_orders(void **state)
+{
+	AUTO_FINI(wire_exec_fini) struct wire_exec x = { 0 };
+	struct err e = { 0 };
+	struct wire_var *v;
+
+	(void)state;
+	str_list_add(&x.args, "");
+	assert_int_equal(wire_exec_check(&x, &e), -1);
+	assert_string_equal(e.field, "args[0]");
+	str_list_fini(&x.args);
+	v = codec_list_add(&wire_var_codec, &x.env);
+	v->name = xstrdup("A=B");
+	v->value = xstrdup("");
+	assert_int_equal(wire_exec_check(&x, &e), -1);
+	assert_string_equal(e.field, "env");
+	mem_set_str(&v->name, "LC_ALL");
+	assert_int_equal(wire_exec_check(&x, &e), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_logins_of_a_source),
+		cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_git_commands),
+		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_orders),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
