@@ -94,6 +94,7 @@ api_world_init(struct api_world *w)
 	w->b.catalog = catalog_new(carts, &e);
 	assert_non_null(w->b.catalog);
 	assert_true(catalog_count(w->b.catalog) > 0);
+	catalog_watch(w->b.catalog, w->b.store);
 	w->b.rollout = rollout_new(&w->b);
 	w->b.client = http_client_new(w->b.loop);
 	w->b.auth = auth_new(&w->b);
