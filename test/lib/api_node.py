@@ -153,7 +153,8 @@ class FakeNode:
 
     def report(self, full=False):
         gears = [
-            {"uuid": u, "state": "gone" if g["want"] == "gone" else "ready", "reason": "", "disk_used_kb": 1}
+            {"uuid": u, "state": "gone" if g["want"] == "gone" else "ready", "reason": "",
+             "disk_used_kb": 1, "cart_rev": g.get("cart_rev", 0)}
             for u, g in self.gears.items()
         ]
         instances = []

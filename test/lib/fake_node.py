@@ -96,7 +96,7 @@ def reporter():
         changed.clear()
         with lock:
             want = dict(instances)
-            gs = {u: ("gone" if g["want"] == "gone" else "ready") for u, g in gears.items()}
+            gs = {u: ("gone" if g["want"] == "gone" else "ready", g.get("cart_rev", 0)) for u, g in gears.items()}
         out = []
         for i in want.values():
             st = status_of(i)
@@ -105,7 +105,7 @@ def reporter():
                 out.append(st)
                 note(event="instance", id=i["id"], state=st["state"], deployment=i["deployment_id"],
                      release=i.get("release") or "", env_rev=gears.get(i["gear"], {}).get("env_rev"))
-        g = [{"uuid": u, "state": s, "reason": "", "disk_used_kb": 1} for u, s in gs.items()]
+        g = [{"uuid": u, "state": s, "reason": "", "disk_used_kb": 1, "cart_rev": n} for u, (s, n) in gs.items()]
         if out or g:
             post("/internal/node/report", {"node": a.id, "gears": g, "instances": out, "full": False})
 
