@@ -8,6 +8,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -65,13 +66,31 @@ start_link(struct net_mnl *m, uint16_t type, uint16_t flags, int index, struct n
 	return i;
 }
 
-/* Sends what is in m->out and waits for its end; cb sees each part of a dump. Returns errno. */
+enum { DUMP_TRIES = 50 };
+
+/* Is the end of an answer among these messages? */
+static bool
+has_end(const char *p, ssize_t n)
+{
+	int left = (int)n;
+
+	for (const struct nlmsghdr *h = (const void *)p; mnl_nlmsg_ok(h, left);
+	     h = mnl_nlmsg_next(h, &left)) {
+		if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR)
+			return true;
+	}
+	return false;
+}
+
+/* Sends what is in m->out and waits for its end; cb sees each part of a dump. Returns errno; EINTR:
+ * what was dumped changed meanwhile, ask again. */
 static int
 talk(struct net_mnl *m, const struct nlmsghdr *h, mnl_cb_t cb, void *arg)
 {
 	char in[32768] __attribute__((aligned(NLMSG_ALIGNTO)));
+	bool is_interrupted = false;
 	ssize_t n;
-	int rc;
+	int rc = 0;
 
 	if (mnl_socket_sendto(m->s, h, h->nlmsg_len) < 0)
 		return errno;
@@ -81,9 +100,14 @@ talk(struct net_mnl *m, const struct nlmsghdr *h, mnl_cb_t cb, void *arg)
 			continue;
 		if (n < 0)
 			return errno;
+		if (is_interrupted)
+			continue;
 		rc = mnl_cb_run(in, (size_t)n, m->seq, m->port, cb, arg);
-	} while (n < 0 || rc > 0);
-	return rc < 0 ? errno : 0;
+		is_interrupted = rc < 0 && errno == EINTR;
+		if (rc < 0 && !is_interrupted)
+			return errno;
+	} while (n < 0 || (is_interrupted ? !has_end(in, n) : rc > 0));
+	return is_interrupted ? EINTR : 0;
 }
 
 static int
@@ -375,10 +399,22 @@ net_mnl_index(const struct net_mnl *m, const char *name)
 	return ioctl(mnl_socket_get_fd(m->s), SIOCGIFINDEX, &r) < 0 ? 0 : r.ifr_ifindex;
 }
 
-struct each {
-	net_mnl_link_fn *fn;
-	void *arg;
+/* Links of one dump; names and aliases are copies. */
+struct found {
+	struct net_mnl_link *v;
+	size_t n;
 };
+
+static void
+found_fini(struct found *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		free((char *)f->v[i].name);
+		free((char *)f->v[i].alias);
+	}
+	free(f->v);
+	*f = (struct found){ 0 };
+}
 
 static int
 on_link_attr(const struct nlattr *a, void *arg)
@@ -395,29 +431,44 @@ on_link_attr(const struct nlattr *a, void *arg)
 static int
 on_link(const struct nlmsghdr *h, void *arg)
 {
-	const struct each *ea = arg;
+	struct found *f = arg;
 	const struct ifinfomsg *i = mnl_nlmsg_get_payload(h);
 	struct net_mnl_link l = { .index = i->ifi_index };
 
 	if (h->nlmsg_type != RTM_NEWLINK)
 		return MNL_CB_OK;
 	(void)mnl_attr_parse(h, sizeof *i, on_link_attr, &l);
-	if (l.name != NULL)
-		ea->fn(&l, ea->arg);
+	if (l.name == NULL)
+		return MNL_CB_OK;
+	f->v = xreallocarray(f->v, f->n + 1, sizeof *f->v);
+	f->v[f->n++] = (struct net_mnl_link){ l.index, xstrdup(l.name), xstrdup_null(l.alias) };
 	return MNL_CB_OK;
+}
+
+static int
+dump_links(struct net_mnl *m, struct found *f)
+{
+	struct nlmsghdr *h = start(m, RTM_GETLINK, NLM_F_DUMP);
+	struct ifinfomsg *i = mnl_nlmsg_put_extra_header(h, sizeof *i);
+
+	i->ifi_family = AF_UNSPEC;
+	return talk(m, h, on_link, f);
 }
 
 int
 net_mnl_each_link(struct net_mnl *m, net_mnl_link_fn *fn, void *arg, struct err *e)
 {
-	struct each ea = { fn, arg };
-	struct nlmsghdr *h = start(m, RTM_GETLINK, NLM_F_DUMP);
-	struct ifinfomsg *i = mnl_nlmsg_put_extra_header(h, sizeof *i);
-	int rc;
+	AUTO_FINI(found_fini) struct found f = { 0 };
+	int rc = dump_links(m, &f);
 
-	i->ifi_family = AF_UNSPEC;
-	rc = talk(m, h, on_link, &ea);
-	if (rc == 0)
+	/* Other programs' links come and go all the time. */
+	for (int tries = 1; rc == EINTR && tries < DUMP_TRIES; tries++) {
+		found_fini(&f);
+		rc = dump_links(m, &f);
+	}
+	for (size_t k = 0; (rc == 0 || rc == EINTR) && k < f.n; k++)
+		fn(&f.v[k], arg);
+	if (rc == 0 || rc == EINTR)
 		return 0;
 	errno = rc;
 	return err_set(e, ERR_SYSTEM, NULL, "cannot list the links");
