@@ -144,13 +144,12 @@ on_unpacked(struct child *c, const struct child_end *end, void *arg)
 	struct tree_fetch *f = arg;
 
 	(void)c;
-	child_free(STEAL(f->child));
 	if (end->status != 0 && f->e.code == ERR_NONE)
 		(void)err_set(&f->e, ERR_SYSTEM, NULL, "unpack into %s: %s: %.*s", f->dir, end->why,
 		    (int)(end->err_len > REASON_MAX ? REASON_MAX : end->err_len), end->err);
 	else if (!f->is_complete && f->e.code == ERR_NONE)
 		(void)err_set(&f->e, ERR_SYSTEM, NULL, "the stream of the tree ended early");
-	finish(f);
+	finish(f); /* frees the child, and with it what end says */
 }
 
 static void

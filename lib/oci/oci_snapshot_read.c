@@ -39,16 +39,16 @@ static const struct codec_field result_fields[] = {
 };
 DEFINE_CODEC(oci_snapshot_result, struct oci_snapshot_result, result_fields)
 
-struct metadata {
+struct oci_snapshot_metadata {
 	char *git_ref, *git_sha1;
 };
 static const struct codec_field metadata_fields[] = {
-	CODEC_STR(struct metadata, git_ref, 256, 0),
-	CODEC_STR(struct metadata, git_sha1, 64, 0),
+	CODEC_STR(struct oci_snapshot_metadata, git_ref, 256, 0),
+	CODEC_STR(struct oci_snapshot_metadata, git_sha1, 64, 0),
 	CODEC_END,
 };
-DECLARE_CODEC(metadata, struct metadata)
-DEFINE_CODEC(metadata, struct metadata, metadata_fields)
+DECLARE_CODEC(oci_snapshot_metadata, struct oci_snapshot_metadata)
+DEFINE_CODEC(oci_snapshot_metadata, struct oci_snapshot_metadata, metadata_fields)
 
 struct reader {
 	struct archive *a;
@@ -415,12 +415,12 @@ read_member(struct reader *r, struct archive_entry *en, struct err *e)
 static void
 find_current(struct reader *r)
 {
-	AUTO_FINI(metadata_fini) struct metadata m = { 0 };
+	AUTO_FINI(oci_snapshot_metadata_fini) struct oci_snapshot_metadata m = { 0 };
 	const char *text = r->current == NULL ? NULL : map_get(r->deployments, r->current);
 	struct err e = { 0 };
 
-	if (text == NULL ||
-	    codec_decode(&metadata_codec, text, strlen(text), &m, CODEC_IGNORE | CODEC_LAX, &e) < 0)
+	if (text == NULL || codec_decode(&oci_snapshot_metadata_codec, text, strlen(text), &m,
+	                        CODEC_IGNORE | CODEC_LAX, &e) < 0)
 		return;
 	r->out->ref = STEAL(m.git_ref);
 	r->out->sha1 = STEAL(m.git_sha1);
