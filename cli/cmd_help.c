@@ -76,7 +76,7 @@ cmd_help_list(const struct cmd *const *tables, const char *prefix, FILE *out)
 				    out, "usage: pinion COMMAND [arguments] [options]\n\n");
 			any = true;
 			(void)str_cut(str_of(c->help), '\n', &summary);
-			(void)fprintf(out, "  %-22s %.*s\n", c->words, (int)summary.n, summary.p);
+			(void)fprintf(out, "  %-26s  %.*s\n", c->words, (int)summary.n, summary.p);
 		}
 	}
 	if (any && prefix[0] == '\0')

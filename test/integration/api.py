@@ -170,7 +170,7 @@ def test_life(t, b, node):
     status, r = b.call("POST", APP + "/events", {"event": "start"})
     t.check("start", status == 200 and r["data"]["state"] == "started", r)
     status, text = b.call("GET", APP + "/logs?lines=2", raw=True)
-    t.check("logs come as JSON lines", status == 200 and json.loads(text.splitlines()[0])["line"] == "line 0", text)
+    t.check("logs come as JSON lines", status == 200 and json.loads(text.splitlines()[0])["line"] == "line 1", text)
 
 
 def test_failures(t, b, node):

@@ -59,7 +59,7 @@ def a_failed_start_says_why(w):
         (app(w), dict(health_path="/bad"), "GET /bad answered 500"),
         (app(w, start="#!/bin/bash\nexec /no/such/program\n"), {}, "exited with status 127 after"),
         (app(w, "print('eating')\nx = b'x' * (2 << 30)\n"), {}, "ran out of memory (its profile has"),
-        ("sha256:" + "0" * 64, {}, "is not on this node"),
+        ("sha256:" + "0" * 64, {}, "no node has it now"),
     ]
     for layer, more, reason in cases:
         i = w.instance(g, layer, **more)

@@ -64,6 +64,9 @@ class Broker:
                         broker.report(json.loads(body))
                     if target == "/internal/node/hello":
                         broker.facts = json.loads(body)
+                    if target.startswith("/internal/node/layer"):
+                        self.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                        continue
                     self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
         if os.path.exists(self.path):
