@@ -14,7 +14,7 @@
 #include "broker/gear_group.h"
 #include "lib/base/mem.h"
 #include "lib/cart/cart_dir.h"
-#include "node/gear_ports.h"
+#include "lib/cart/gear_ports.h"
 #include "node/net_nat.h"
 #include "test/lib/tree.h"
 
