@@ -260,7 +260,7 @@ def output():
     Broker.answers["GET", "applications"] = 200, envelope("ok", [])
     r = run("app", "list", "--json")
     check("an empty list is []", r.stdout.strip() == "[]", r)
-    listed = [line[2:24].split() for line in run("help").stdout.split("\n")
+    listed = [line[2:].split("  ")[0].split() for line in run("help").stdout.split("\n")
               if line.startswith("  ") and line[2:3].isalpha()]
     bad = [r for r in (run("help", *words) for words in listed)
            if r.returncode != 0 or "usage: pinion" not in r.stdout]
