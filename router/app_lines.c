@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
@@ -25,7 +24,6 @@ enum {
 	BUCKET_MAX = 100, /* of an application, in a lane */
 	PATH_LEN = 300,
 	PENDING_MAX = 4096, /* while the broker is away */
-	TOKEN_MAX = 4096,
 	CALL_MS = 5000,
 };
 
@@ -222,20 +220,14 @@ app_lines_new(struct loop *l, struct fleet *f, const struct router_conf *conf, s
 	int lanes = fleet_lanes(f);
 	AUTO(app_lines_free)
 	struct app_lines *a = xcalloc(1, sizeof *a + (size_t)lanes * sizeof a->share[0]);
-	AUTO_FINI(buf_fini) struct buf b = { 0 };
 
 	a->loop = l;
 	a->fleet = f;
 	a->conf = conf;
 	a->lanes = lanes;
 	a->http = http_client_new(l);
-	if (conf->token_file != NULL && file_read(conf->token_file, TOKEN_MAX, &b, e) < 0) {
-		(void)err_wrap(e, "token-file");
+	if (router_conf_token(conf->token_file, "token-file", &a->token, e) < 0)
 		return NULL;
-	}
-	while (b.n > 0 && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == '\r'))
-		buf_truncate(&b, b.n - 1);
-	a->token = b.n == 0 ? NULL : buf_steal(&b);
 	a->url = xasprintf(str_has_prefix(conf->feed, "unix:") ? "%s:%s" : "%s%s", conf->feed,
 	    "/internal/router/lines");
 	for (int i = 0; i < lanes; i++)

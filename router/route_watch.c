@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "lib/base/buf.h"
-#include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
@@ -18,7 +17,7 @@
 #include "router/route_saved.h"
 #include "router/router_conf.h"
 
-enum { TOKEN_MAX = 4096, REPORT_TIMEOUT_MS = 5000, REPORT_AGAIN_MS = 200 };
+enum { REPORT_TIMEOUT_MS = 5000, REPORT_AGAIN_MS = 200 };
 
 struct route_watch {
 	struct loop *loop;              /* borrowed */
@@ -181,21 +180,6 @@ url_of(const struct router_conf *conf, const char *path)
 	return xasprintf(str_has_prefix(conf->feed, "unix:") ? "%s:%s" : "%s%s", conf->feed, path);
 }
 
-static int
-read_token(struct route_watch *w, struct err *e)
-{
-	AUTO_FINI(buf_fini) struct buf b = { 0 };
-
-	if (w->conf->token_file == NULL)
-		return 0;
-	if (file_read(w->conf->token_file, TOKEN_MAX, &b, e) < 0)
-		return err_wrap(e, "token-file");
-	while (b.n > 0 && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == '\r'))
-		buf_truncate(&b, b.n - 1);
-	w->token = buf_steal(&b);
-	return 0;
-}
-
 int
 route_watch_load(struct route_watch *w, struct fleet *f, struct err *e)
 {
@@ -219,7 +203,7 @@ route_watch_start(struct route_watch *w, struct err *e)
 
 	if (w->conf->feed == NULL)
 		return 0;
-	if (read_token(w, e) < 0)
+	if (router_conf_token(w->conf->token_file, "token-file", &w->token, e) < 0)
 		return -1;
 	buf_add_url(&id, w->conf->id);
 	path = xasprintf("/internal/router/feed?router=%s", id.p == NULL ? "" : id.p);

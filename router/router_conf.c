@@ -1,6 +1,11 @@
 #include "router/router_conf.h"
 
+#include "lib/base/buf.h"
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
 #include "lib/codec/conf.h"
+
+enum { TOKEN_MAX = 4096 };
 
 static const struct conf_item items[] = {
 	CONF_STR(struct router_conf, http, "http", "127.0.0.1:8080",
@@ -84,4 +89,19 @@ void
 router_conf_fini(struct router_conf *c)
 {
 	conf_fini(items, c);
+}
+
+int
+router_conf_token(const char *path, const char *field, char **out, struct err *e)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+
+	if (path == NULL)
+		return 0;
+	if (file_read(path, TOKEN_MAX, &b, e) < 0)
+		return err_wrap(e, "%s", field);
+	while (b.n > 0 && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == '\r'))
+		buf_truncate(&b, b.n - 1);
+	*out = buf_steal(&b);
+	return 0;
 }

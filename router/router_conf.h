@@ -38,3 +38,7 @@ struct router_conf {
 /* As conf_load: 1 after --help and --version. */
 int router_conf_load(int argc, char **argv, struct router_conf *out, struct err *e) MUST_CHECK;
 void router_conf_fini(struct router_conf *c);
+
+/* The token in the file (NULL: none), without its end of line, into *out: the caller's, freed by
+ * secret_free. field: the setting, for the error. Blocks: at start. */
+int router_conf_token(const char *path, const char *field, char **out, struct err *e) MUST_CHECK;

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
@@ -18,7 +17,7 @@
 #include "router/router_conf.h"
 #include "router/upstream.h"
 
-enum { TOKEN_MAX = 4096, REPORT_MS = 5000, APPS_MAX = 100000 };
+enum { REPORT_MS = 5000, APPS_MAX = 100000 };
 
 /* What one lane found; written there, read by the control thread once all have answered. */
 struct share {
@@ -200,7 +199,6 @@ traffic_new(struct loop *l, struct fleet *f, const struct router_conf *conf, str
 	int lanes = fleet_lanes(f);
 	AUTO(traffic_free)
 	struct traffic *t = xcalloc(1, sizeof *t + (size_t)lanes * sizeof t->share[0]);
-	AUTO_FINI(buf_fini) struct buf b = { 0 };
 
 	t->loop = l;
 	t->fleet = f;
@@ -208,13 +206,8 @@ traffic_new(struct loop *l, struct fleet *f, const struct router_conf *conf, str
 	t->lanes = lanes;
 	t->apps = map_new(free_time);
 	t->http = http_client_new(l);
-	if (conf->token_file != NULL && file_read(conf->token_file, TOKEN_MAX, &b, e) < 0) {
-		(void)err_wrap(e, "token-file");
+	if (router_conf_token(conf->token_file, "token-file", &t->token, e) < 0)
 		return NULL;
-	}
-	while (b.n > 0 && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == '\r'))
-		buf_truncate(&b, b.n - 1);
-	t->token = b.n == 0 ? NULL : buf_steal(&b);
 	t->url = url_of(conf);
 	t->timer = loop_timer_start(l, conf->traffic_ms, true, on_time, t);
 	return STEAL(t);

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
@@ -17,7 +16,6 @@
 #include "router/router_conf.h"
 
 enum {
-	TOKEN_MAX = 4096,
 	RETRY_MIN_MS = 20, /* a node daemon that is being restarted is back soon */
 	RETRY_MAX_MS = 1000,
 	GIVE_UP_MS = 120000,
@@ -254,17 +252,11 @@ struct wake *
 wake_new(struct loop *l, struct fleet *f, const struct router_conf *conf, struct err *e)
 {
 	AUTO(wake_free) struct wake *w = xcalloc(1, sizeof *w);
-	AUTO_FINI(buf_fini) struct buf b = { 0 };
 
 	*w = (struct wake){ .loop = l, .fleet = f, .asks = map_new(ask_free) };
 	w->http = http_client_new(l);
-	if (file_read(conf->wake_token_file, TOKEN_MAX, &b, e) < 0) {
-		(void)err_wrap(e, "wake-token-file");
+	if (router_conf_token(conf->wake_token_file, "wake-token-file", &w->token, e) < 0)
 		return NULL;
-	}
-	while (b.n > 0 && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == '\r'))
-		buf_truncate(&b, b.n - 1);
-	w->token = buf_steal(&b);
 	fleet_on_sleep(f, on_sleep, w);
 	return STEAL(w);
 }
