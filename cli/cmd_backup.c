@@ -15,17 +15,6 @@ backup_path(const struct cmd_line *l, const char *below, struct err *e)
 	return app == NULL ? NULL : xasprintf("%s/backup%s", app, below);
 }
 
-static void
-add_member(struct buf *b, const char *name, const char *value)
-{
-	if (value == NULL)
-		return;
-	buf_addc(b, b->n == 1 ? ' ' : ',');
-	buf_add_json_str(b, name);
-	buf_addc(b, ':');
-	buf_add_json_str(b, value);
-}
-
 static int
 run_enable(const struct cmd_line *l, struct err *e)
 {
@@ -39,8 +28,8 @@ run_enable(const struct cmd_line *l, struct err *e)
 	    (keep != NULL && str_to_i64(str_of(keep), 1, 1000, "--keep", &n, e) < 0))
 		return -1;
 	buf_addc(&body, '{');
-	add_member(&body, "every", cmd_option(l, "every"));
-	add_member(&body, "to", cmd_option(l, "to"));
+	buf_add_json_member(&body, "every", cmd_option(l, "every"));
+	buf_add_json_member(&body, "to", cmd_option(l, "to"));
 	buf_addf(&body, "%s\"keep\":%lld}", body.n == 1 ? "" : ",", (long long)n);
 	if (api_call(l, "PUT", path, body.p, &r, e) < 0)
 		return -1;
@@ -106,7 +95,7 @@ run_restore(const struct cmd_line *l, struct err *e)
 	AUTO(free) char *path = backup_path(l, "/restores", e);
 
 	buf_addc(&body, '{');
-	add_member(&body, "name", cmd_arg(l, 1));
+	buf_add_json_member(&body, "name", cmd_arg(l, 1));
 	buf_addf(&body, "%s\"git\":%s}", body.n == 1 ? "" : ",",
 	    cmd_has(l, "no-git") ? "false" : "true");
 	if (path == NULL || api_call(l, "POST", path, body.p, &r, e) < 0)

@@ -47,17 +47,6 @@ path_of(const struct cmd_line *l)
 }
 
 static void
-add_member(struct buf *b, const char *name, const char *value)
-{
-	if (value == NULL)
-		return;
-	buf_adds(b, b->n > 1 ? "," : "");
-	buf_add_json_str(b, name);
-	buf_addc(b, ':');
-	buf_add_json_str(b, value);
-}
-
-static void
 close_file(FILE **f)
 {
 	if (*f != NULL)
@@ -114,8 +103,8 @@ run_import(const struct cmd_line *l, struct err *e)
 	if (strstr(cmd_arg(l, 0), "://") == NULL)
 		return import_file(l, cmd_arg(l, 0), e);
 	buf_addc(&body, '{');
-	add_member(&body, "url", cmd_arg(l, 0));
-	add_member(&body, "checksum", cmd_option(l, "checksum"));
+	buf_add_json_member(&body, "url", cmd_arg(l, 0));
+	buf_add_json_member(&body, "checksum", cmd_option(l, "checksum"));
 	buf_addf(&body, ",\"activate\":%s}", cmd_has(l, "inactive") ? "false" : "true");
 	if (api_call(l, "POST", "admin/cartridges", body.p, &r, e) < 0)
 		return -1;
@@ -207,8 +196,8 @@ run_upgrade(const struct cmd_line *l, struct err *e)
 		return err_set(e, ERR_INVALID, "APP",
 		    "name the application, DOMAIN/APP or its id, or say --all");
 	buf_addc(&body, '{');
-	add_member(&body, "application", cmd_arg(l, 0));
-	add_member(&body, "cartridge", cmd_arg(l, 1));
+	buf_add_json_member(&body, "application", cmd_arg(l, 0));
+	buf_add_json_member(&body, "cartridge", cmd_arg(l, 1));
 	buf_addc(&body, '}');
 	if (api_call(l, "POST", "admin/cartridge-upgrades", body.p, &r, e) < 0)
 		return -1;

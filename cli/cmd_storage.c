@@ -16,17 +16,6 @@ storage_path(const struct cmd_line *l, struct err *e)
 	return app == NULL ? NULL : xasprintf("%s/storage", app);
 }
 
-static void
-add_member(struct buf *b, const char *name, const char *value)
-{
-	if (value == NULL)
-		return;
-	buf_addc(b, b->n == 1 ? ' ' : ',');
-	buf_add_json_str(b, name);
-	buf_addc(b, ':');
-	buf_add_json_str(b, value);
-}
-
 static int
 run_add(const struct cmd_line *l, struct err *e)
 {
@@ -41,9 +30,9 @@ run_add(const struct cmd_line *l, struct err *e)
 	if (path == NULL)
 		return -1;
 	buf_addc(&body, '{');
-	add_member(&body, "path", dir);
-	add_member(&body, "cartridge", cmd_option(l, "cartridge"));
-	add_member(&body, "mode", cmd_has(l, "exclusive") ? "exclusive" : "shared");
+	buf_add_json_member(&body, "path", dir);
+	buf_add_json_member(&body, "cartridge", cmd_option(l, "cartridge"));
+	buf_add_json_member(&body, "mode", cmd_has(l, "exclusive") ? "exclusive" : "shared");
 	buf_addc(&body, '}');
 	if (api_call(l, "POST", path, body.p, &r, e) < 0)
 		return -1;

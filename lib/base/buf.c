@@ -165,6 +165,31 @@ buf_add_json_str(struct buf *b, const char *s)
 }
 
 void
+buf_add_json_member(struct buf *b, const char *name, const char *value)
+{
+	if (value == NULL)
+		return;
+	if (b->n > 0 && b->p[b->n - 1] != '{')
+		buf_addc(b, ',');
+	buf_add_json_str(b, name);
+	buf_addc(b, ':');
+	buf_add_json_str(b, value);
+}
+
+void
+buf_add_printable(struct buf *b, const char *s, size_t most)
+{
+	for (size_t i = 0; s[i] != '\0' && i < most; i++) {
+		unsigned char c = (unsigned char)s[i];
+
+		if (c < 0x20 || c >= 0x7f)
+			buf_addf(b, "\\x%02x", c);
+		else
+			buf_addc(b, (char)c);
+	}
+}
+
+void
 buf_add_url(struct buf *b, const char *s)
 {
 	for (; *s != '\0'; s++) {

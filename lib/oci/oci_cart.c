@@ -50,14 +50,7 @@ shown(const char *s)
 {
 	struct buf b = { 0 };
 
-	for (size_t i = 0; s[i] != '\0' && i < 200; i++) {
-		unsigned char c = (unsigned char)s[i];
-
-		if (c < 0x20 || c >= 0x7f)
-			buf_addf(&b, "\\x%02x", c);
-		else
-			buf_addc(&b, (char)c);
-	}
+	buf_add_printable(&b, s, 200);
 	return b.p == NULL ? xstrdup("") : buf_steal(&b);
 }
 

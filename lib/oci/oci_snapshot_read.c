@@ -67,14 +67,7 @@ refuse(const char *path, struct err *e, const char *why)
 {
 	AUTO_FINI(buf_fini) struct buf b = { 0 };
 
-	for (size_t i = 0; path[i] != '\0' && i < 200; i++) {
-		unsigned char c = (unsigned char)path[i];
-
-		if (c < 0x20 || c >= 0x7f)
-			buf_addf(&b, "\\x%02x", c);
-		else
-			buf_addc(&b, (char)c);
-	}
+	buf_add_printable(&b, path, 200);
 	return err_set(
 	    e, ERR_INVALID, NULL, "the snapshot's entry '%s' %s", b.p == NULL ? "" : b.p, why);
 }

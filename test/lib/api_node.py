@@ -5,20 +5,10 @@ import http.client
 import http.server
 import json
 import os
-import socket
 import socketserver
 import threading
 
-
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout=30):
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
+from unix_http import UnixConnection
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

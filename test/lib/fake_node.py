@@ -4,7 +4,9 @@
 What a source tree holds decides: a file BUILD_FAILS fails the build with its text, BUILD_WAITS names
 a file whose coming the build waits for, START_FAILS fails the instance with its text, BUILD_FLOODS is a number of lines.
 Every request of the broker and every change is one line of JSON in --log."""
-import argparse, hashlib, http.client, io, json, os, socket, socketserver, sys, tarfile, threading, time
+import argparse, hashlib, http.client, io, json, os, socketserver, sys, tarfile, threading, time
+
+from unix_http import UnixConnection
 
 ap = argparse.ArgumentParser()
 for name in ("broker", "token-file", "broker-token-file", "socket", "log"):
@@ -25,17 +27,6 @@ address = [0]
 def note(**kw):
     kw["t"] = time.time()
     log.write(json.dumps(kw) + "\n")
-
-
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout=None):
-        super().__init__("broker", timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 conn = [None]

@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """A router that serves nothing: follows the routes, reports each revision, and writes its table to
 --table after each change. Instances named in the file --draining (one a line) are reported so."""
-import argparse, http.client, json, os, socket, threading, time
+import argparse, http.client, json, os, threading, time
+
+from unix_http import UnixConnection
 
 ap = argparse.ArgumentParser()
 for name in ("broker", "token-file", "table"):
@@ -11,17 +13,6 @@ ap.add_argument("--id", default="router1")
 a = ap.parse_args()
 token = open(a.token_file).read().strip()
 routes = {}
-
-
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout=None):
-        super().__init__("broker", timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 conn = [None]

@@ -104,6 +104,29 @@ buf_grows_drops_and_bounds(void **state)
 }
 
 static void
+members_are_parted(void **state)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+
+	(void)state;
+	buf_addc(&b, '{');
+	buf_add_json_member(&b, "none", NULL);
+	buf_add_json_member(&b, "a", "1");
+	buf_add_json_member(&b, "b", "\"");
+	assert_string_equal(b.p, "{\"a\":\"1\",\"b\":\"\\\"\"");
+}
+
+static void
+printable_hides_controls(void **state)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+
+	(void)state;
+	buf_add_printable(&b, "a\x1b[1m\xff\n", 6);
+	assert_string_equal(b.p, "a\\x1b[1m\\xff");
+}
+
+static void
 str_reads_strict_numbers(void **state)
 {
 	static const struct {
@@ -371,6 +394,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(members_are_parted),
+		cmocka_unit_test(printable_hides_controls),
 		cmocka_unit_test(err_keeps_code_field_and_words),
 		cmocka_unit_test(err_wrap_cuts_what_is_too_long),
 		cmocka_unit_test(buf_writes_json_strings),
