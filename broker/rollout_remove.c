@@ -207,7 +207,7 @@ struct nodes {
 };
 
 static bool
-drop_keep(const struct store_kv *kv, void *arg)
+drop_of_app(const struct store_kv *kv, void *arg)
 {
 	struct nodes *n = arg;
 
@@ -258,7 +258,8 @@ rollout_remove_app(struct rollout_step *st)
 		return;
 	if (!remove_records(st))
 		return;
-	store_range(st->b->store, STORE_PREFIX_KEEP, drop_keep, &nodes);
+	store_range(st->b->store, STORE_PREFIX_KEEP, drop_of_app, &nodes);
+	store_range(st->b->store, STORE_PREFIX_PEERS, drop_of_app, &nodes);
 	if (st->t != NULL)
 		return;
 	if (!st->is_repo_removed) {

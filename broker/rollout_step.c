@@ -8,6 +8,7 @@
 #include "broker/broker.h"
 #include "broker/connect.h"
 #include "broker/event_log.h"
+#include "broker/peer_plan.h"
 #include "broker/record.h"
 #include "broker/route_plan.h"
 #include "broker/service.h"
@@ -568,6 +569,9 @@ rollout_step_plan(struct rollout_step *st)
 		rollout_remove_app(st);
 		return;
 	}
+	peer_plan(st);
+	if (st->t != NULL)
+		return;
 	if (rollout_move_plan(st))
 		return;
 	if (storage_is_pending(&st->app)) {

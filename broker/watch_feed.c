@@ -32,6 +32,7 @@ struct feed_kind {
 static const struct feed_kind node_kinds[] = {
 	{ STORE_PREFIX_GEAR, "gear", true },
 	{ STORE_PREFIX_KEEP, "layers", true },
+	{ STORE_PREFIX_PEERS, "peers", true },
 	{ STORE_PREFIX_INSTANCE, "instance", true },
 	{ NULL, NULL, false },
 };

@@ -442,6 +442,18 @@ on_started(struct container *c, const struct err *e, void *arg)
 	instance_probe(i);
 }
 
+/* The application's gears on other nodes are let in before its first process asks for them. */
+static void
+tell_address(struct instance *i)
+{
+	const struct gear *g = gear_table_find(i->table->o.gears, i->spec.gear);
+
+	if (g == NULL || !g->spec.is_scalable)
+		return;
+	mem_set_str(&i->status.address, i->link.address);
+	instance_report(i);
+}
+
 void
 instance_prepared(struct instance *i, const struct err *e, const struct container_spec *s)
 {
@@ -458,6 +470,7 @@ instance_prepared(struct instance *i, const struct err *e, const struct containe
 	}
 	i->step = STEP_START;
 	instance_links_update(i);
+	tell_address(i);
 	i->container = container_start(i->table->o.containers, s, on_started, i, &failed);
 	if (i->container == NULL)
 		instance_fail(i, "%s", failed.text);

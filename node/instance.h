@@ -23,6 +23,7 @@ struct limits;
 struct loop;
 struct net;
 struct node_dirs;
+struct peer_table;
 struct worker;
 
 /* Its status has changed. */
@@ -38,6 +39,7 @@ struct instances_opts { /* all borrowed for its life */
 	struct gear_table *gears;
 	struct net *net;
 	const char *resolver; /* socket of pinion-resolver; NULL: none */
+	const struct peer_table *peers;
 	struct http_client *http;
 	const struct layer_fetch_opts *fetch;
 	instances_fn *on_change;
@@ -53,6 +55,8 @@ void instances_apply(struct instances *is, const struct wire_instance *spec);
 void instances_forget(struct instances *is, const char *id);
 /* Its gear's state has changed. */
 void instances_gear_changed(struct instances *is, const struct gear *g);
+/* What is on other nodes of an application has changed. */
+void instances_peers_changed(struct instances *is, const char *app_id);
 /* After a full sync: what an earlier daemon left and nobody wants is removed. */
 void instances_sweep(struct instances *is);
 /* Stops all for the end of the node; done is called once when nothing runs any more. */

@@ -15,6 +15,7 @@
 #include "node/gear_table.h"
 #include "node/instance_state.h"
 #include "node/net_nat.h"
+#include "node/peer_table.h"
 
 /* The instances of one application, and where their gears' endpoints are. */
 struct app_gear {
@@ -29,6 +30,7 @@ struct look {
 	size_t n;
 	struct app_gear *gears; /* owned */
 	size_t gears_n;
+	const struct wire_peers *peers; /* borrowed; NULL: all of it is here */
 };
 
 static void
@@ -80,7 +82,7 @@ add_gear(struct look *l, const struct instances *is, const char *uuid)
 static void
 look_init(struct look *l, const struct instances *is, const char *app)
 {
-	*l = (struct look){ .app = app };
+	*l = (struct look){ .app = app, .peers = peer_table_find(is->o.peers, app) };
 	map_each(is->all, collect, l);
 	for (size_t k = 0; k < l->n; k++)
 		add_gear(l, is, l->v[k]->spec.gear);
@@ -149,6 +151,23 @@ link_port(const struct look *l, const struct instance *i, const struct app_gear 
 		net_nat_out(out, to->link.address, p->public_port, to->link.address, port);
 }
 
+/* A gear on another node. Names of web gears stand for the addresses of its instances. */
+static void
+link_peer(const struct wire_peer *p, struct net_nat *out)
+{
+	char ip[16];
+
+	gear_ports_peer_ip(p->gear, ip);
+	for (size_t k = 0; k < p->ports.n; k++) {
+		const struct wire_peer_port *q = &p->ports.v[k];
+
+		if (!p->is_web)
+			net_nat_out(out, ip, (int)q->from, q->address, (int)q->to);
+		else if (q->from != q->to)
+			net_nat_out(out, q->address, (int)q->from, q->address, (int)q->to);
+	}
+}
+
 /* What i is to have. */
 static void
 links_of(const struct look *l, const struct instance *i, const char *address, struct net_nat *out)
@@ -170,6 +189,8 @@ links_of(const struct look *l, const struct instance *i, const char *address, st
 				    out, address, p->public_port, p->ip, p->port, c->is_service);
 		}
 	}
+	for (size_t k = 0; l->peers != NULL && k < l->peers->gears.n; k++)
+		link_peer(&l->peers->gears.v[k], out);
 }
 
 int
@@ -368,6 +389,17 @@ instance_links_changed(struct instance *i)
 	if (i->spec.app_id == NULL)
 		return;
 	look_init(&l, i->table, i->spec.app_id);
+	for (size_t k = 0; k < l.n; k++)
+		update(&l, l.v[k]);
+	look_fini(&l);
+}
+
+void
+instances_peers_changed(struct instances *is, const char *app_id)
+{
+	struct look l;
+
+	look_init(&l, is, app_id);
 	for (size_t k = 0; k < l.n; k++)
 		update(&l, l.v[k]);
 	look_fini(&l);

@@ -43,6 +43,14 @@ struct slot {
 	int port; /* translation in force; -1: not known (adopted) */
 };
 
+/* An application with gears on other nodes, too. */
+struct peers {
+	struct peers *next;
+	char app[NET_NAME_MAX];
+	uint32_t group;
+	struct str_list addresses; /* admitted */
+};
+
 struct net {
 	char *tag;       /* owned */
 	char *netns_dir; /* owned */
@@ -55,6 +63,7 @@ struct net {
 	struct slot *slots[NET_BLOCK_SIZE]; /* owned */
 	int cursor;                         /* addresses are used in turn, not again at once */
 	uint32_t last_group;
+	struct peers *peers; /* owned */
 	bool is_destroyed;
 	atomic_bool has_no_rates; /* the kernel has no token bucket */
 };
@@ -316,6 +325,10 @@ find_group(struct net *n, const char *app)
 		if (n->slots[i] != NULL && strcmp(n->slots[i]->app, app) == 0)
 			return n->slots[i]->group;
 	}
+	for (const struct peers *p = n->peers; p != NULL; p = p->next) {
+		if (strcmp(p->app, app) == 0)
+			return p->group;
+	}
 	return ++n->last_group;
 }
 
@@ -461,6 +474,43 @@ net_detach(struct net *n, const char *instance, struct err *e)
 		return 0;
 	member_of(n, i, s, veth, address, &m);
 	return net_rules_remove(n->rules, &m, e);
+}
+
+/* --- other nodes --- */
+
+/* Made when first asked for; it keeps its group. */
+static struct peers *
+peers_of(struct net *n, const char *app)
+{
+	struct peers *p;
+
+	pthread_mutex_lock(&n->lock);
+	for (p = n->peers; p != NULL && strcmp(p->app, app) != 0; p = p->next)
+		;
+	if (p == NULL) {
+		p = xcalloc(1, sizeof *p);
+		(void)snprintf(p->app, sizeof p->app, "%s", app);
+		p->group = find_group(n, p->app);
+		p->next = n->peers;
+		n->peers = p;
+	}
+	pthread_mutex_unlock(&n->lock);
+	return p;
+}
+
+int
+net_set_peers(struct net *n, const char *app, const struct str_list *addresses, struct err *e)
+{
+	struct peers *p;
+
+	if (!is_name(app))
+		return err_set(e, ERR_INVALID, "app", "must be 1..60 of [a-z0-9-]");
+	p = peers_of(n, app);
+	if (net_rules_peers(n->rules, p->group, addresses, &p->addresses, e) < 0)
+		return -1;
+	str_list_fini(&p->addresses);
+	str_list_copy(&p->addresses, addresses);
+	return 0;
 }
 
 /* --- rate --- */
@@ -877,6 +927,13 @@ net_close(struct net *take_n)
 		return;
 	for (i = 0; i < NET_BLOCK_SIZE; i++)
 		free(take_n->slots[i]);
+	while (take_n->peers != NULL) {
+		struct peers *p = take_n->peers;
+
+		take_n->peers = p->next;
+		str_list_fini(&p->addresses);
+		free(p);
+	}
 	net_rules_close(take_n->rules);
 	net_mnl_close(take_n->mnl);
 	net_block_fini(&take_n->block);

@@ -77,6 +77,11 @@ int net_set_rate(struct net *n, const char *instance, int64_t kbit, struct err *
  * is gone. Absent is fine. */
 int net_detach(struct net *n, const char *instance, struct err *e) MUST_CHECK;
 
+/* Addresses of instances on other nodes that those of the app reach, and are reached from, in place
+ * of those before; lost when the daemon ends. One call at a time. */
+int net_set_peers(
+    struct net *n, const char *app, const struct str_list *addresses, struct err *e) MUST_CHECK;
+
 /* RUN/netns/<instance>, for the runtime's config; caller owns. */
 char *net_ns_path(const struct net *n, const char *instance);
 

@@ -85,6 +85,7 @@ add_sets(const struct str_list *allow, const struct net_rules_member *v, size_t 
 	add_members(v, n, "app", out);
 	buf_adds(out, "  }\n  set member { type ifname . mark\n");
 	add_members(v, n, "member", out);
+	buf_adds(out, "  }\n  set peer { type ipv4_addr . mark\n");
 	buf_addf(out,
 	    "  }\n  set deny4 { type ipv4_addr\n    flags interval\n    elements = { %s }\n  }\n"
 	    "  set allow4 { type ipv4_addr\n    flags interval\n    auto-merge\n",
@@ -97,7 +98,9 @@ add_sets(const struct str_list *allow, const struct net_rules_member *v, size_t 
 }
 
 /* An interface is ours by its prefix; `app` gives the mark of who sends, `member` holds to whom it
- * may send. The mark lives within one chain. */
+ * may send; `peer` holds the addresses on other nodes that belong to an application, whose own node
+ * lets no one else use them. The mark lives within one chain. What comes from another node too
+ * early, before it is known here, is dropped: it is sent again. */
 static const char chains[] =
     "  chain raw { type filter hook prerouting priority raw; policy accept;\n"
     "    iifname \"@*\" meta nfproto ipv6 drop\n"
@@ -115,22 +118,41 @@ static const char chains[] =
     "  chain inward {\n"
     "    meta nfproto ipv6 drop\n"
     "    ct state established,related accept\n"
-    "    iifname != \"@*\" reject with icmpx type admin-prohibited\n"
+    "    iifname != \"@*\" goto abroad\n"
     "    meta mark set 0\n"
     "    meta mark set iifname map @app\n"
     "    oifname . meta mark @member accept\n"
     "    meta mark set 0\n"
     "    reject with icmpx type admin-prohibited\n"
     "  }\n"
+    "  chain abroad {\n"
+    "    meta mark set 0\n"
+    "    meta mark set oifname map @app\n"
+    "    ip saddr . meta mark @peer accept\n"
+    "    meta mark set 0\n"
+    "    ip saddr 100.64.0.0/10 drop\n"
+    "    reject with icmpx type admin-prohibited\n"
+    "  }\n"
     "  chain outward {\n"
     "    ct state established,related accept\n"
+    "    meta mark set 0\n"
+    "    meta mark set iifname map @app\n"
+    "    ip daddr . meta mark @peer accept\n"
+    "    meta mark set 0\n"
     "    ip daddr @allow4 accept\n"
     "    ip daddr @deny4 reject with icmpx type admin-prohibited\n"
     "    fib daddr type != unicast drop\n"
     "    accept\n"
     "  }\n"
     "  chain after { type nat hook postrouting priority srcnat; policy accept;\n"
-    "    iifname \"@*\" oifname != \"@*\" masquerade\n"
+    "    iifname \"@*\" oifname != \"@*\" jump leave\n"
+    "  }\n"
+    "  chain leave {\n"
+    "    meta mark set 0\n"
+    "    meta mark set iifname map @app\n"
+    "    ip daddr . meta mark @peer return\n"
+    "    meta mark set 0\n"
+    "    masquerade\n"
     "  }\n";
 
 /* The table of connections is the whole machine's: no instance may fill it. */
@@ -283,6 +305,25 @@ net_rules_remove(struct net_rules *r, const struct net_rules_member *m, struct e
 	element_text(r, "add", m, &text);
 	element_text(r, "delete", m, &text);
 	return run_locked(r, text.p, "remove an instance's rules", e);
+}
+
+int
+net_rules_peers(struct net_rules *r, uint32_t group, const struct str_list *now,
+    const struct str_list *before, struct err *e)
+{
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+
+	for (size_t i = 0; i < before->n; i++) {
+		if (!str_list_has(now, before->v[i]))
+			buf_addf(&text,
+			    "add element inet pinion_%s peer { %s . %u }\n"
+			    "delete element inet pinion_%s peer { %s . %u }\n",
+			    r->tag, before->v[i], group, r->tag, before->v[i], group);
+	}
+	for (size_t i = 0; i < now->n; i++)
+		buf_addf(&text, "add element inet pinion_%s peer { %s . %u }\n", r->tag, now->v[i],
+		    group);
+	return text.n == 0 ? 0 : run_locked(r, text.p, "admit another node's gears", e);
 }
 
 int

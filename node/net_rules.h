@@ -38,6 +38,10 @@ int net_rules_add(struct net_rules *r, const struct net_rules_member *m, struct 
 /* The member as it was added. Absent is fine. */
 int net_rules_remove(
     struct net_rules *r, const struct net_rules_member *m, struct err *e) MUST_CHECK;
+/* Addresses on other nodes that the group's instances reach and are reached from, in place of those
+ * before. */
+int net_rules_peers(struct net_rules *r, uint32_t group, const struct str_list *now,
+    const struct str_list *before, struct err *e) MUST_CHECK;
 /* Removes a node's table, also another's that is dead. Absent is fine. */
 int net_rules_delete_table(const char *tag, struct err *e) MUST_CHECK;
 

@@ -37,6 +37,7 @@
 #include "node/node_stream.h"
 #include "node/node_sync.h"
 #include "node/node_wake.h"
+#include "node/peer_table.h"
 #include "node/resolver_host.h"
 #include "node/stack.h"
 #include "node/volume.h"
@@ -66,6 +67,7 @@ struct daemon {
 	struct layer_store *layers;
 	struct layer_fetch_opts fetch;
 	struct gear_table *gears;
+	struct peer_table *peers;
 	struct instances *instances;
 	struct resolver_host *resolver;
 	char *resolver_path;
@@ -155,6 +157,15 @@ on_instance_changed(const struct wire_instance_status *st, void *arg)
 	struct daemon *d = arg;
 
 	node_sync_instance_changed(d->sync, st);
+	resolver_host_poke(d->resolver);
+}
+
+static void
+on_peers_changed(const char *app_id, void *arg)
+{
+	struct daemon *d = arg;
+
+	instances_peers_changed(d->instances, app_id);
 	resolver_host_poke(d->resolver);
 }
 
@@ -425,7 +436,10 @@ open_tables(struct daemon *d, struct err *e)
 	d->gears = gear_table_open(&gears, e);
 	if (d->gears == NULL)
 		return -1;
+	d->peers = peer_table_new(&(const struct peer_table_opts){
+	    .worker = d->worker, .net = d->net, .on_change = on_peers_changed, .arg = d });
 	instances.gears = d->gears;
+	instances.peers = d->peers;
 	d->instances = instances_open(&instances, e);
 	if (d->instances == NULL)
 		return -1;
@@ -436,6 +450,7 @@ open_tables(struct daemon *d, struct err *e)
 		.dirs = &d->dirs,
 		.instances = d->instances,
 		.gears = d->gears,
+		.peers = d->peers,
 		.path = d->resolver_path,
 	};
 	d->resolver = resolver_host_new(&resolver);
@@ -485,6 +500,7 @@ open_edges(struct daemon *d, struct err *e)
 		.gears = d->gears,
 		.instances = d->instances,
 		.layers = d->layers,
+		.peers = d->peers,
 		.node = d->conf.id,
 		.token = d->conf.token,
 		.data = d->dirs.data,
@@ -605,6 +621,7 @@ close_all(struct daemon *d)
 	cron_free(d->cron);
 	resolver_host_free(d->resolver);
 	instances_close(d->instances);
+	peer_table_free(d->peers);
 	gear_table_close(d->gears);
 	node_sync_free(d->sync);
 	cart_store_close(d->code);

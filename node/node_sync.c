@@ -19,6 +19,7 @@
 #include "node/instance.h"
 #include "node/layer_store.h"
 #include "node/node_report.h"
+#include "node/peer_table.h"
 
 enum {
 	KEEP_MS = 200,
@@ -167,6 +168,17 @@ apply_layers(struct node_sync *s, const char *json, struct err *e)
 }
 
 static int
+apply_peers(struct node_sync *s, const char *json, struct err *e)
+{
+	AUTO_FINI(wire_peers_fini) struct wire_peers p = { 0 };
+
+	if (codec_decode(&wire_peers_codec, json, strlen(json), &p, CODEC_IGNORE, e) < 0)
+		return -1;
+	peer_table_apply(s->o.peers, &p);
+	return 0;
+}
+
+static int
 apply(struct node_sync *s, const char *kind, const char *key, const char *json)
 {
 	struct err e = { 0 };
@@ -178,6 +190,8 @@ apply(struct node_sync *s, const char *kind, const char *key, const char *json)
 		rc = apply_instance(s, json, &e);
 	else if (strcmp(kind, "layers") == 0)
 		rc = apply_layers(s, json, &e);
+	else if (strcmp(kind, "peers") == 0)
+		rc = apply_peers(s, json, &e);
 	else
 		return 0; /* of a newer broker */
 	if (rc < 0)
@@ -199,6 +213,8 @@ forget(struct node_sync *s, const char *id)
 		node_report_drop_instance(s->report, key);
 	} else if (str_has_prefix(id, "layers/")) {
 		layer_store_forget(s->o.layers, key);
+	} else if (str_has_prefix(id, "peers/")) {
+		peer_table_forget(s->o.peers, key);
 	}
 }
 
@@ -378,6 +394,9 @@ load_line(struct str text, void *arg)
 		AUTO(free) char *id = xasprintf("%s/%s", line.kind, line.key);
 
 		omap_set(s->wishes, id, xstrdup(line.value));
+		/* The firewall has just been loaded without them. */
+		if (strcmp(line.kind, "peers") == 0)
+			(void)apply(s, line.kind, line.key, line.value);
 	}
 }
 
@@ -497,7 +516,9 @@ void
 node_sync_instance_changed(struct node_sync *s, const struct wire_instance_status *st)
 {
 	bool is_urgent = st->state == WIRE_INSTANCE_READY || st->state == WIRE_INSTANCE_FAILED ||
-	                 st->state == WIRE_INSTANCE_GONE;
+	                 st->state == WIRE_INSTANCE_GONE ||
+	                 (st->state == WIRE_INSTANCE_STARTING && st->address != NULL &&
+	                     st->address[0] != '\0'); /* of a scalable one */
 
 	node_report_instance(s->report, st, is_urgent);
 }

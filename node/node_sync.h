@@ -13,6 +13,7 @@ struct instances;
 struct layer_store;
 struct loop;
 struct node_sync;
+struct peer_table;
 struct wire_node_facts;
 struct worker;
 
@@ -23,6 +24,7 @@ struct node_sync_opts { /* all borrowed for its life */
 	struct gear_table *gears;
 	struct instances *instances;
 	struct layer_store *layers;
+	struct peer_table *peers;
 	const char *node;   /* id */
 	const char *broker; /* base of the URLs: "unix:/path:" or "https://host:port" */
 	const char *token;

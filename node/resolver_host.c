@@ -21,6 +21,7 @@
 #include "node/net.h"
 #include "node/net_ns.h"
 #include "node/node_dirs.h"
+#include "node/peer_table.h"
 #include "node/resolver_link.h"
 
 enum { SOON_MS = 50, LOOK_MS = 10000, RETRY_MS = 1000, PID_MAX = 32 };
@@ -116,6 +117,26 @@ collect_gear(struct gear *g, void *arg)
 	gear_ports_gear_ip(g->record.uid_base, ip);
 	add_name(c->job, g->spec.app_id, g->spec.gear_dns, ip);
 	add_name(c->job, g->spec.app_id, g->spec.uuid, ip);
+}
+
+/* Gears on other nodes. */
+static void
+collect_peers(const struct wire_peers *p, void *arg)
+{
+	struct collecting *c = arg;
+	char ip[16];
+
+	for (size_t k = 0; k < p->gears.n; k++) {
+		const struct wire_peer *g = &p->gears.v[k];
+
+		gear_ports_peer_ip(g->gear, ip);
+		for (size_t n = 0; n < g->names.n; n++) {
+			if (!g->is_web)
+				add_name(c->job, p->app_id, g->names.v[n], ip);
+			for (size_t m = 0; g->is_web && m < g->addresses.n; m++)
+				add_name(c->job, p->app_id, g->names.v[n], g->addresses.v[m]);
+		}
+	}
 }
 
 static void
@@ -268,6 +289,7 @@ on_timer(void *arg)
 	c = (struct collecting){ h, j };
 	instances_hosts(h->o.instances, collect, &c);
 	gear_table_each(h->o.gears, collect_gear, &c);
+	peer_table_each(h->o.peers, collect_peers, &c);
 	h->job = worker_submit(h->o.worker, run_tend, done_tend, free_tend, j);
 }
 

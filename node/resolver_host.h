@@ -8,6 +8,7 @@ struct instances;
 struct loop;
 struct net;
 struct node_dirs;
+struct peer_table;
 struct resolver_host;
 struct worker;
 
@@ -18,6 +19,7 @@ struct resolver_host_opts { /* borrowed for its life */
 	const struct node_dirs *dirs;
 	struct instances *instances;
 	struct gear_table *gears;
+	const struct peer_table *peers;
 	const char *path; /* of its control socket */
 };
 

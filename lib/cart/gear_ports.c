@@ -15,6 +15,8 @@ enum {
 	BLOCK_BITS = 7, /* 127 addresses, as v2 */
 	BLOCK_LAST = 126,
 	GEAR_BASE = 0x7f200000, /* 127.32.0.0 */
+	PEER_BASE = 0x7f300000, /* 127.48.0.0 … 127.63.255.255 */
+	PEER_MASK = 0xfffff,
 	FRONT_PORT = 8080,
 	IDS = 65536, /* of users of one gear */
 };
@@ -147,4 +149,10 @@ void
 gear_ports_gear_ip(int64_t uid_base, char out[16])
 {
 	to_text((uint32_t)GEAR_BASE + (uint32_t)(uid_base / IDS), out);
+}
+
+void
+gear_ports_peer_ip(const char *uuid, char out[16])
+{
+	to_text((uint32_t)PEER_BASE | (hash(uuid) & PEER_MASK), out);
 }

@@ -34,3 +34,5 @@ void gear_ports_fini(struct gear_port_list *l);
 /* The address by which the application's gears know this one: 127.32.x.y by its range of users,
  * which no other gear of the node has. */
 void gear_ports_gear_ip(int64_t uid_base, char out[16]);
+/* The same of a gear on another node: 127.48.0.0/12, by its UUID. */
+void gear_ports_peer_ip(const char *uuid, char out[16]);

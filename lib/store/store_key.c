@@ -99,6 +99,12 @@ store_key_keep(const char *node, const char *app_id)
 }
 
 char *
+store_key_peers(const char *node, const char *app_id)
+{
+	return xasprintf("/peers/%s/%s", node, app_id);
+}
+
+char *
 store_key_route(const char *host)
 {
 	return xasprintf("/route/%s", host);

@@ -18,6 +18,7 @@ char *store_key_gear_status(const char *node, const char *uuid);   /* /gear-stat
 char *store_key_instance(const char *node, const char *id);        /* /instance/NODE/ID */
 char *store_key_instance_status(const char *node, const char *id); /* /instance-status/NODE/ID */
 char *store_key_keep(const char *node, const char *app_id);        /* /layers/NODE/APP */
+char *store_key_peers(const char *node, const char *app_id);       /* /peers/NODE/APP */
 char *store_key_route(const char *host);                           /* /route/HOST */
 char *store_key_cart_type(const char *id);                         /* /cartridge-type/ID */
 char *store_key_ssh_key(const char *login, const char *name);      /* /key/LOGIN/NAME */
@@ -39,6 +40,7 @@ char *store_key_leader(void);                                      /* /leader */
 #define STORE_PREFIX_INSTANCE "/instance/"
 #define STORE_PREFIX_INSTANCE_STATUS "/instance-status/"
 #define STORE_PREFIX_KEEP "/layers/"
+#define STORE_PREFIX_PEERS "/peers/"
 #define STORE_PREFIX_CART_TYPE "/cartridge-type/"
 #define STORE_PREFIX_ROUTE "/route/"
 #define STORE_PREFIX_BACKUP "/backup/"

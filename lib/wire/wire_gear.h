@@ -183,7 +183,7 @@ struct wire_instance_status {
 	char *gear;
 	int64_t generation; /* of the spec that it answers */
 	int state;          /* enum wire_instance_state */
-	char *address;      /* "100.64.0.7" when ready */
+	char *address;      /* "100.64.0.7" when ready; of scalable ones, once it has a network */
 	int64_t port;       /* on that address, 8080 */
 	char *reason; /* "exited with status 1 after 0.3 s", "never listened on a port within 60 s",
 	                 "GET /health answered 500" */
@@ -225,8 +225,8 @@ struct wire_gear_status {
 	char *state;  /* "ready", "failed", "gone" */
 	char *reason; /* when failed */
 	int64_t disk_used_kb;
-	char *quota;  /* "enforced"; "advisory": the node has no means but to stop it */
-	char *notice; /* of its disk, for its user; NULL: nothing to say */
+	char *quota;      /* "enforced"; "advisory": the node has no means but to stop it */
+	char *notice;     /* of its disk, for its user; NULL: nothing to say */
 	int64_t cart_rev; /* of the spec that state and cartridges answer: while that is worked at,
 	                     an older one or no report */
 	struct wire_gear_cart_status_list cartridges;

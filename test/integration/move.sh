@@ -126,6 +126,111 @@ check "four gears are spread over both nodes" spread
 answers() { [[ $(curl -s -o /dev/null -w '%{http_code}' -H "Host: wide-it.$DOMAIN" "$ROUTER") == 200 ]]; }
 check "and all serve" answers
 
+# A scalable application finds its database on whatever node that is; nobody else does.
+node_of() { gears "$1" | sed -n "s/^$2 //p"; }
+other() { [[ $1 == local ]] && echo second || echo local; }
+shop_app() {
+	mkdir -p "$WORLD/shop/.openshift/action_hooks"
+	cat >"$WORLD/shop/wsgi.py" <<-'PY'
+	import os, psycopg2
+	e = os.environ
+	def application(env, start):
+	    try:
+	        c = psycopg2.connect(dbname=e["OPENSHIFT_APP_NAME"], user=e["OPENSHIFT_POSTGRESQL_DB_USERNAME"], password=e["OPENSHIFT_POSTGRESQL_DB_PASSWORD"],
+	            host=e["OPENSHIFT_POSTGRESQL_DB_HOST"], port=e["OPENSHIFT_POSTGRESQL_DB_PORT"], connect_timeout=10)
+	        c.autocommit = True
+	        cur = c.cursor()
+	        if env["REQUEST_METHOD"] == "POST":
+	            cur.execute("INSERT INTO note VALUES (%s)", (env["PATH_INFO"][1:],))
+	        cur.execute("SELECT t FROM note")
+	        text = "notes: " + " ".join(r[0] for r in cur.fetchall())
+	        start("200 OK", [])
+	    except Exception as x:
+	        start("500 Oops", [])
+	        text = str(x)
+	    return [(text + " gear " + e["OPENSHIFT_GEAR_UUID"]).encode()]
+	PY
+	cat >"$WORLD/shop/.openshift/action_hooks/deploy" <<-'SH'
+	#!/bin/bash
+	PGPASSWORD=$OPENSHIFT_POSTGRESQL_DB_PASSWORD psql -v ON_ERROR_STOP=1 -q -h "$OPENSHIFT_POSTGRESQL_DB_HOST" -p "$OPENSHIFT_POSTGRESQL_DB_PORT" \
+		-U "$OPENSHIFT_POSTGRESQL_DB_USERNAME" "$OPENSHIFT_APP_NAME" -c 'CREATE TABLE IF NOT EXISTS note (t text)'
+	SH
+	chmod +x "$WORLD/shop/.openshift/action_hooks/deploy"
+	: >"$WORLD/shop/requirements.txt"
+}
+if command -v psql >/dev/null && /usr/bin/python3 -c 'import psycopg2' 2>/dev/null; then
+	p app create shop python postgresql --scale >/dev/null 2>&1
+	p git clone shop "$WORLD/shop" >/dev/null 2>&1
+	shop_app
+	check "a deploy hook migrates the database" push_app shop "keep notes"
+	WEB=$(gears shop | head -1 | cut -d' ' -f1)
+	DB=$(gears shop | tail -1 | cut -d' ' -f1)
+	get shop /one -X POST >/dev/null
+	check "the application writes" serves shop / "notes: one gear"
+	HOME_NODE=$(node_of shop "$DB")
+	AWAY=$(other "$HOME_NODE")
+	check "the database moves to the other node" p gear move "$DB" "$AWAY"
+	check "the application finds it there, with its data" until_true serves shop / "notes: one gear"
+	get shop /two -X POST >/dev/null
+	check "a deploy hook does, too" eval 'date >"$WORLD/shop/now" && push_app shop again'
+	check "both notes are there" serves shop / "notes: one two gear"
+	p scale 3 -a shop >/dev/null 2>&1
+	p gear move "$WEB" "$(other "$(node_of shop "$(gears shop | sed -n 's/ .*//; 2p')")")" >/dev/null
+	check "the web gears are on both nodes" eval '[[ $(gears shop | grep -v "^$DB " | cut -d" " -f2 | sort -u | wc -l) == 2 ]]'
+	all_serve() { # each web gear answers with both notes
+		for i in {1..24}; do get shop /; echo; done | grep -o 'notes: one two gear .*' | sort | uniq -c | tee "$WORLD/who"
+		[[ $(grep -c . "$WORLD/who") == 3 && $(awk '{n += $1} END {print n}' "$WORLD/who") == 24 ]]
+	}
+	check "all of them reach it" until_true all_serve
+	# What a stranger on each node sees: neither name nor address, of the database or of a web gear.
+	address_of() { # address_of GEAR: of its instance, as its node knows it
+		local socket=$RUN/node.sock
+		[[ $(node_of shop "$1") == second ]] && socket=$RUN/second.sock
+		curl -sS -m 20 --unix-socket "$socket" -H "Authorization: Bearer $(cat "$WORLD/data/secrets/broker.token")" http://node/v1/inventory |
+			jq -r --arg g "$1" '.instances[] | select(.gear == $g and .state == "ready") | .address' | head -1
+	}
+	HOST=$(p run shop -- printenv OPENSHIFT_POSTGRESQL_DB_HOST 2>/dev/null | tr -d '\r\n')
+	cat >"$WORLD/try.py" <<-'PY'
+	import socket, sys
+	name = sys.argv[1]
+	try:
+	    if socket.gethostbyname(name) != "127.0.0.1": # its own: what .localhost stands for
+	        print("REACHED: the name", name)
+	except OSError as x:
+	    pass
+	for a in sys.argv[2:]:
+	    for port in (5432, 8080, 35531, 35532, 35533):
+	        s = socket.socket()
+	        s.settimeout(0.5)
+	        try:
+	            s.connect((a, port))
+	            print("REACHED:", a, port)
+	        except OSError as x:
+	            pass
+	print("tried", len(sys.argv[2:]))
+	PY
+	stranger() { # stranger APP: cannot reach anything of the shop
+		local out
+		out=$(p run "$1" -- python3 -c "$(cat "$WORLD/try.py")" "$HOST" $ADDRESSES 2>&1) || { echo "$out"; return 1; }
+		echo "$out"
+		grep -q "tried $(wc -w <<<"$ADDRESSES")" <<<"$out" && ! grep -q REACHED <<<"$out"
+	}
+	ADDRESSES=$(for g in $(gears shop | cut -d' ' -f1); do address_of "$g"; done)
+	check "the test knows the addresses of all gears" test "$(wc -w <<<"$ADDRESSES")" = 4
+	check "a stranger on one node reaches none of them" stranger mover
+	check "nor one on the other" eval 'p gear move "$GEAR" "$(other "$(node_of mover "$GEAR")")" && stranger mover'
+	p gear move "$GEAR" "$TO" >/dev/null 2>&1 || true
+
+	kill -9 "$SECOND" "$(child_pid pinion-node)"
+	wait "$SECOND" 2>/dev/null
+	second_start
+	check "both nodes come back" until_true eval 'node_is connected second && node_is connected local'
+	check "all web gears reach the database again" until_true all_serve
+	check "it moves back" p gear move "$DB" "$HOME_NODE"
+	check "with its data" until_true all_serve
+	p app delete shop --yes >/dev/null 2>&1
+fi
+
 kill -9 "$SECOND"
 wait "$SECOND" 2>/dev/null
 until_true node_is away second
