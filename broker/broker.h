@@ -64,8 +64,8 @@ struct broker_conf {
 	int64_t download_max_mb;
 	char *cart_pack_program;
 	int64_t disk_overcommit; /* percent of a node's disk that volumes may add up to */
-	char *backup_dir; /* that backups go below */
-	char *backup_s3;  /* s3://BUCKET/PREFIX that they go below; NULL: nothing in S3 */
+	char *backup_dir;        /* that backups go below */
+	char *backup_s3;         /* s3://BUCKET/PREFIX that they go below; NULL: nothing in S3 */
 	char *backup_s3_endpoint, *backup_s3_region, *backup_s3_access_key, *backup_s3_secret_file;
 	bool log_json;
 	char *log_level;

@@ -233,6 +233,26 @@ default_stop_timeout(const struct wire_app *a)
 	return a->spec.replace && s > HAND_OVER_STOP_S ? HAND_OVER_STOP_S : s;
 }
 
+void
+rollout_step_deploy(const struct rollout_step *st, const struct app_view_gear *g,
+    const struct wire_deployment *d, struct wire_instance *s)
+{
+	mem_set_str(&s->deployment_id, d->id);
+	mem_set_str(&s->ref, d->ref);
+	mem_set_str(&s->sha1, d->sha1);
+	s->deployed_at = d->created_at;
+	s->hot_deploy = d->hot_deploy;
+	s->force_clean_build = d->force_clean_build;
+	wire_layers_fini(&s->layers);
+	codec_copy(&wire_layers_codec, &s->layers, &d->layers);
+	wire_start_fini(&s->start);
+	codec_copy(&wire_start_codec, &s->start, &d->start);
+	mem_set_str(&s->release, "");
+	s->runs_release = false;
+	mem_set_str(&s->health_path, health_path_of(&st->app, &g->gear, d));
+	wire_env_health(&g->gear.env, s->health_path != NULL && *s->health_path != '\0', s);
+}
+
 static void
 create_instance(struct rollout_step *st, const struct app_view_gear *g,
     const struct wire_deployment *d, bool runs_release)
@@ -247,18 +267,9 @@ create_instance(struct rollout_step *st, const struct app_view_gear *g,
 	s->id = xasprintf("%.8s-%s", g->gear.uuid, salt);
 	s->gear = xstrdup(g->gear.uuid);
 	s->app_id = xstrdup(a->id);
-	s->deployment_id = xstrdup(d->id);
-	s->ref = xstrdup_null(d->ref);
-	s->sha1 = xstrdup_null(d->sha1);
-	s->deployed_at = d->created_at;
-	s->hot_deploy = d->hot_deploy;
-	s->force_clean_build = d->force_clean_build;
-	codec_copy(&wire_layers_codec, &s->layers, &d->layers);
-	codec_copy(&wire_start_codec, &s->start, &d->start);
-	s->release = xstrdup(runs_release ? d->release : "");
+	rollout_step_deploy(st, g, d, s);
+	mem_set_str(&s->release, runs_release ? d->release : "");
 	s->runs_release = runs_release;
-	s->health_path = xstrdup_null(health_path_of(a, &g->gear, d));
-	wire_env_health(&g->gear.env, s->health_path != NULL && *s->health_path != '\0', s);
 	s->start_timeout_s = wire_env_seconds(&g->gear.env, WIRE_ENV_START_TIMEOUT,
 	    a->start_timeout_s > 0 ? a->start_timeout_s : START_TIMEOUT_S);
 	s->stop_timeout_s =
@@ -321,7 +332,10 @@ sweep(struct rollout_step *st, const struct app_view_instance *const *keep, size
 static bool
 is_late(const struct rollout_step *st, const struct app_view_instance *i, int64_t *left)
 {
-	*left = i->rec.created_ms + i->rec.spec.start_timeout_s * 1000 + SILENCE_MS - st->now_ms;
+	int64_t from =
+	    i->rec.created_ms > i->rec.changed_ms ? i->rec.created_ms : i->rec.changed_ms;
+
+	*left = from + i->rec.spec.start_timeout_s * 1000 + SILENCE_MS - st->now_ms;
 	return *left <= 0;
 }
 
@@ -370,23 +384,27 @@ plan_roll(struct rollout_step *st, const struct gears *gears, const struct wire_
 	bool is_new = !is_same(st->app.spec.deployment, st->app.status.deployment);
 	bool has_release = is_new && d->release != NULL && *d->release != '\0';
 	bool is_held = is_start_held(st);
+	bool is_hot = !has_release && rollout_hot_is_wanted(st, d);
 	size_t n = 0;
 	int64_t left;
 
-	if (is_handed_over(&st->app) && clear_for_replace(st))
+	if (!is_hot && is_handed_over(&st->app) && clear_for_replace(st))
 		return;
 	for (size_t k = 0; k < gears->n; k++) {
 		const struct app_view_instance *i = target_of(st, gears->v[k]);
 
 		if (i == NULL) {
-			if (!is_held)
+			if (!is_held && (!is_hot || !rollout_hot_tell(st, gears->v[k], d)))
 				create_instance(st, gears->v[k], d, has_release && k == 0);
 			set_phase(st, rollout_step_was_stopped(&st->app) ? "starting" : "rolling");
-		} else if (app_view_is(i, WIRE_INSTANCE_READY)) {
+		} else if (app_view_is(i, WIRE_INSTANCE_READY) && i->status.hot_failure == NULL) {
 			ready[n++] = i;
 			continue;
-		} else if (app_view_is(i, WIRE_INSTANCE_FAILED)) {
-			rollout_give_up(st, i, i->status.reason);
+		} else if (app_view_is(i, WIRE_INSTANCE_READY) ||
+		           app_view_is(i, WIRE_INSTANCE_FAILED)) {
+			rollout_give_up(st, i,
+			    i->status.hot_failure != NULL ? i->status.hot_failure
+			                                  : i->status.reason);
 			return;
 		} else if (is_late(st, i, &left)) {
 			rollout_give_up(st, i, "the node does not answer");

@@ -62,6 +62,19 @@ void rollout_step_again(struct rollout_step *st, int64_t ms);
 void rollout_step_want(
     struct rollout_step *st, const struct app_view_instance *i, enum wire_want want);
 void rollout_step_retire(struct rollout_step *st, const struct app_view_instance *i);
+/* What an instance of that gear is told of a deployment; release commands are the caller's affair.
+ */
+void rollout_step_deploy(const struct rollout_step *st, const struct app_view_gear *g,
+    const struct wire_deployment *d, struct wire_instance *s);
+
+/* rollout_hot.c: a deployment for instances that run and run on (v2's hot_deploy). */
+/* It is one, and nothing but the deployment is to change. */
+bool rollout_hot_is_wanted(const struct rollout_step *st, const struct wire_deployment *d);
+/* The gear's instance is told to take it over; false: it has none that could. */
+bool rollout_hot_tell(
+    struct rollout_step *st, const struct app_view_gear *g, const struct wire_deployment *d);
+/* Was it told, and the deployment does not serve yet? */
+bool rollout_hot_is_told(const struct wire_app *a, const struct app_view_instance *i);
 
 /* rollout_cart.c: a change of cartridges is not yet made by all gears, or was given up. */
 bool rollout_cart_waits(struct rollout_step *st);

@@ -168,11 +168,26 @@ tell_switch(struct rollout_step *st, size_t n)
 	}
 }
 
+/* As v2 says it. */
+static void
+add_hot_notes(struct rollout_step *st)
+{
+	static const char *const words[] = { "stopping", "starting" };
+
+	for (size_t w = 0; w < ARRAY_LEN(words); w++) {
+		for (size_t k = 0; k < st->app.cartridges.n; k++)
+			str_list_take(&st->notes,
+			    xasprintf("Not %s cartridge %s because hot deploy is enabled", words[w],
+			        st->app.cartridges.v[k].name));
+	}
+}
+
 void
 rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v, size_t n)
 {
 	struct wire_app *a = &st->app;
 	struct find_build build = { 0 };
+	bool is_hot = false;
 
 	fault_point("rollout_switch");
 	if (!is_same(a->spec.deployment, a->status.deployment))
@@ -184,6 +199,8 @@ rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v
 	}
 	wire_build_fini(&build.out);
 	tell_switch(st, n);
+	for (size_t k = 0; k < n && !is_hot; k++)
+		is_hot = rollout_hot_is_told(a, v[k]);
 	mem_set_str(&a->status.deployment, a->spec.deployment);
 	mem_set_str(&a->status.failure, "");
 	mem_set_str(&a->status.phase, n > 0 ? "idle" : a->spec.running ? "idle" : "stopping");
@@ -208,6 +225,8 @@ rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v
 		else
 			add_notes(st, st->v->instances[k]);
 	}
+	if (is_hot)
+		add_hot_notes(st);
 }
 
 /* A deployment that never served, and its build. */
@@ -254,6 +273,7 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 	                a->spec.env_rev == a->status.env_rev && !app_cart_is_pending(a);
 	bool is_cart_pending = app_cart_is_pending(a); /* variables get a turn of their own */
 	bool is_cart_rolled = a->spec.cart_roll != a->status.cart_roll;
+	bool was_hot = false;
 	int64_t cart_roll = a->spec.cart_roll;
 	int64_t gears = 0;
 
@@ -282,6 +302,11 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 
 		if (!rollout_step_is_web(i))
 			continue;
+		if (!was_stopped && rollout_hot_is_told(a, i)) {
+			was_hot = true; /* it serves, with half of each: until another one does */
+			gears++;
+			continue;
+		}
 		if (is_new && !i->rec.retired)
 			rollout_step_want(st, i, WIRE_WANT_GONE);
 		else if (!i->rec.retired && app_view_is(i, WIRE_INSTANCE_READY))
@@ -294,7 +319,7 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 	if (was_stopped)
 		a->spec.running = false;
 	mem_set_str(&a->spec.deployment, a->status.deployment == NULL ? "" : a->status.deployment);
-	a->spec.restart_gen = a->status.restart_gen;
+	a->spec.restart_gen = a->status.restart_gen + (was_hot ? 1 : 0);
 	if (!is_cart_pending)
 		a->spec.env_rev = a->status.env_rev;
 	mem_set_str(&a->status.phase, was_stopped ? "stopping" : "idle");

@@ -21,6 +21,7 @@
 #include "node/cart_store.h"
 #include "node/deployment_tree.h"
 #include "node/gear.h"
+#include "node/gear_home.h"
 #include "node/gear_storage.h"
 #include "node/init_control.h"
 #include "node/layer_store.h"
@@ -228,7 +229,7 @@ write_deployment(const struct prepare_job *j)
 		.force_clean_build = j->is_clean };
 	struct err e = { 0 };
 
-	if (deployment_tree_write(up, &d, &e) < 0)
+	if (deployment_tree_write(up, &d, &e) < 0 || gear_home_set_state(up, "building", &e) < 0)
 		log_warn("deployment_untold", LOG_STR("build", j->id), LOG_ERR(&e));
 }
 

@@ -153,7 +153,7 @@ static int
 split_rest(const char *up, bool *is_empty, struct err *e)
 {
 	static const char *const dropped[] = { ".npm", ".cache", ".node-gyp", "app-root/data",
-		"app-root/logs", ".env", ".ssh", "app-deployments" };
+		"app-root/logs", "app-root/runtime/.state", ".env", ".ssh", "app-deployments" };
 	AUTO(file_close) int fd = -1;
 
 	for (size_t i = 0; i < ARRAY_LEN(dropped); i++) {

@@ -127,6 +127,22 @@ cart_action_stop_argv(const struct cart_dir_entry *const *carts, size_t n, struc
 	}
 }
 
+void
+cart_action_hot_argv(
+    const struct cart_dir_entry *c, const struct wire_storage_list *keeps, struct str_list *out)
+{
+	str_list_add(out, "/usr/lib/pinion/hot-deploy");
+	for (size_t i = 0; i < keeps->n; i++) {
+		str_list_add(out, "--keep");
+		str_list_take(out, wire_storage_place(&keeps->v[i]));
+	}
+	str_list_add(out, "--");
+	add_acting(c, out);
+	add_step(c, "update-configuration", out);
+	add_step(c, "deploy", out);
+	add_step(c, "post-deploy", out);
+}
+
 static void
 begin_post(const struct cart_dir_entry *c, struct str_list *out)
 {

@@ -29,6 +29,10 @@ void cart_action_start_argv(
     const struct cart_dir_entry *const *carts, size_t n, struct str_list *out);
 /* PID 1's start of a service's instance. */
 void cart_action_service_argv(const struct cart_dir_entry *c, struct str_list *out);
+/* In a living instance: what CTL/hot holds takes the place of the deployment that runs, but for
+ * persistent paths; then update-configuration, deploy, post-deploy of the web cartridge. */
+void cart_action_hot_argv(
+    const struct cart_dir_entry *c, const struct wire_storage_list *keeps, struct str_list *out);
 /* PID 1's stop: each cartridge's stop with its hooks, the primary first, the
  * others in reverse. */
 void cart_action_stop_argv(

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -81,9 +82,25 @@ make_all(const char *root, const struct home_entry *v, size_t n, struct err *e)
 }
 
 int
+gear_home_set_state(const char *home, const char *state, struct err *e)
+{
+	AUTO(free) char *path = file_join(home, "app-root/runtime/.state");
+	AUTO(free) char *line = xasprintf("%s\n", state);
+
+	if (file_replace_fast(path, line, strlen(line), 0640, e) < 0)
+		return -1;
+	if (lchown(path, USER, USER) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "own %s", path);
+	return 0;
+}
+
+int
 gear_home_skeleton(const char *root, struct err *e)
 {
-	if (make_all(root, home_entries, ARRAY_LEN(home_entries), e) < 0)
+	AUTO(free) char *base = file_join(root, "base/0");
+
+	if (make_all(root, home_entries, ARRAY_LEN(home_entries), e) < 0 ||
+	    gear_home_set_state(base, "new", e) < 0)
 		return -1;
 	return gear_home_make_spare(root, e);
 }

@@ -6,6 +6,8 @@
 
 /* Makes the skeleton in the (empty) volume at root: base/0, env, data, logs, svc, inst. */
 int gear_home_skeleton(const char *root, struct err *e) MUST_CHECK;
+/* HOME/app-root/runtime/.state, as v2 has it: what is expected of the gear; read by scripts. */
+int gear_home_set_state(const char *home, const char *state, struct err *e) MUST_CHECK;
 #define GEAR_HOME_SPARE "spare"
 
 /* ROOT/inst/ID/{up,work/work,tmp,ctl}; what is there stays. */

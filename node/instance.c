@@ -62,14 +62,17 @@ instance_report(struct instance *i)
 void
 instance_set_state(struct instance *i, int state)
 {
-	if (i->status.state == state && i->status.generation == i->spec.generation)
+	/* What has not the deployment yet that it is to have does not answer. */
+	int64_t generation = i->spec.generation - (instance_hot_is_due(i) ? 1 : 0);
+
+	if (i->status.state == state && i->status.generation == generation)
 		return;
 	log_info("instance_state", LOG_STR("gear", i->spec.gear), LOG_STR("instance", i->spec.id),
 	    LOG_STR("from", wire_instance_state_names[i->status.state].name),
 	    LOG_STR("to", wire_instance_state_names[state].name),
 	    LOG_STR("reason", i->status.reason == NULL ? "" : i->status.reason));
 	i->status.state = state;
-	i->status.generation = i->spec.generation;
+	i->status.generation = generation;
 	instance_report(i);
 	instance_links_changed(i);
 	instance_sleep_changed(i);
@@ -94,6 +97,7 @@ static void
 stop_waiting(struct instance *i)
 {
 	instance_live_stop(i);
+	instance_hot_stop(i);
 	instance_probe_stop(i);
 	loop_timer_cancel(STEAL(i->limit));
 	child_free(STEAL(i->child));
@@ -331,7 +335,7 @@ on_limit(void *arg)
 /* --- ready --- */
 
 struct mark_job {
-	char *path;
+	char *path, *deployment; /* owned */
 };
 
 static void
@@ -340,6 +344,7 @@ free_mark(void *take_job)
 	struct mark_job *j = take_job;
 
 	free(j->path);
+	free(j->deployment);
 	free(j);
 }
 
@@ -348,7 +353,7 @@ run_mark(void *job)
 {
 	const struct mark_job *j = job;
 
-	file_close(open(j->path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+	instance_mark(j->path, j->deployment);
 }
 
 /* So that the next daemon knows that it was ready. */
@@ -359,6 +364,7 @@ mark_ready(struct instance *i)
 	AUTO(free) char *dir = node_dirs_gear(i->table->o.dirs, i->spec.gear);
 
 	j->path = xasprintf("%s/inst/%s/ready", dir, i->spec.id);
+	j->deployment = xstrdup(i->deployed == NULL ? "" : i->deployed);
 	worker_submit(i->table->o.worker, run_mark, free_mark, free_mark, j);
 }
 
@@ -705,6 +711,8 @@ instance_next(struct instance *i)
 			on_container_end(i->container, i);
 		else if (i->is_late && i->step != STEP_RUN)
 			on_limit(i);
+		else if (i->step == STEP_RUN && instance_hot_is_due(i))
+			instance_hot_start(i);
 		else if (i->step == STEP_RUN && !instance_follow_limits(i))
 			instance_sleep_follow(i);
 		break;

@@ -87,8 +87,9 @@ struct instances_host {
 };
 typedef void instances_host_fn(const struct instances_host *host, void *arg);
 void instances_hosts(const struct instances *is, instances_host_fn *fn, void *arg);
-/* Digests of the layers that instances use; appended. */
-void instances_layers(const struct instances *is, struct str_list *out);
+/* Digests of the layers that instances use; appended. false: there may be others, of containers
+ * that are still looked for. */
+bool instances_layers(const struct instances *is, struct str_list *out);
 /* Ids of the instances of a gear whose containers live; for logs. */
 void instances_live(const struct instances *is, const char *gear, struct str_list *out);
 

@@ -75,7 +75,7 @@ instance_run_post(struct instance *i)
 {
 	struct err e = { 0 };
 
-	if (i->post.n == 0 || i->was_ready)
+	if (i->post.n == 0)
 		return false;
 	i->step = STEP_POST;
 	i->child = run(i, &i->post, POST_MS, on_post_end, &e);

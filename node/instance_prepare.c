@@ -47,6 +47,8 @@ struct prepare_job {
 	struct wire_instance spec;
 	struct gear gear; /* spec, record, dir */
 	bool is_releasing, was_ready;
+	bool is_changed; /* it ran with another deployment before */
+	char *deployed;  /* owned: of a rejoin: the one it runs */
 	struct net_link link;
 	struct net_nat nat; /* the way to services */
 	bool has_nat;       /* it is set */
@@ -65,6 +67,7 @@ free_prepare(void *take_job)
 	codec_fini(&wire_gear_codec, &j->gear.spec);
 	codec_fini(&gear_record_codec, &j->gear.record);
 	free(j->gear.dir);
+	free(j->deployed);
 	net_nat_fini(&j->nat);
 	container_spec_fini(&j->container);
 	str_list_fini(&j->env);
@@ -250,6 +253,13 @@ write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts,
 	return init_control_write(ctl, &s, e);
 }
 
+static void
+add_note(struct container_spec *s, const char *key, const char *value)
+{
+	if (value != NULL && value[0] != '\0')
+		str_list_take(&s->notes, xasprintf("%s=%s", key, value));
+}
+
 static int
 fill_container(struct prepare_job *j, const struct str_list *code, const char *dir, const char *ctl,
     struct err *e)
@@ -283,6 +293,9 @@ fill_container(struct prepare_job *j, const struct str_list *code, const char *d
 	str_list_add(&s->args, "/run/pinion/ctl");
 	str_list_take(&s->notes,
 	    xasprintf("deployment=%s", j->spec.deployment_id == NULL ? "" : j->spec.deployment_id));
+	add_note(s, "app", j->spec.layers.app);
+	add_note(s, "deps", j->spec.layers.deps);
+	add_note(s, "rest", j->spec.layers.rest);
 	if (j->is_releasing)
 		str_list_add(&s->notes, "release=1");
 	/* A build wrote the head gear's home into paths. */
@@ -302,7 +315,7 @@ list_post(struct prepare_job *j, const struct cart_dir_entry *const *carts)
 	size_t n = acting_carts(j, carts, own);
 	AUTO(free) char *app = NULL;
 
-	if (j->was_ready || j->is_releasing ||
+	if ((j->was_ready && !j->is_changed) || j->is_releasing ||
 	    (j->spec.kind != WIRE_INSTANCE_WEB && !is_service(j)))
 		return;
 	if (j->spec.layers.app != NULL && j->spec.layers.app[0] != '\0')
@@ -352,6 +365,26 @@ write_deployment(const struct prepare_job *j, const char *dir)
 		log_warn("deployment_untold", LOG_STR("instance", j->spec.id), LOG_ERR(&e));
 }
 
+/* It ended while another deployment was put into it, or is to begin with another: what it wrote
+ * over the tree goes. */
+static int
+drop_other(struct prepare_job *j, const char *dir, const char *ready, struct err *e)
+{
+	static const char *const parts[] = { "repo", "dependencies", "build-dependencies" };
+	AUTO(free) char *before = instance_marked(ready);
+
+	if (before == NULL || before[0] == '\0' || strcmp(before, j->spec.deployment_id) == 0)
+		return 0;
+	j->is_changed = true;
+	for (size_t k = 0; k < ARRAY_LEN(parts); k++) {
+		AUTO(free) char *path = xasprintf("%s/up/app-root/runtime/%s", dir, parts[k]);
+
+		if (file_remove_tree(path, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int
 prepare_all(struct prepare_job *j)
 {
@@ -368,6 +401,8 @@ prepare_all(struct prepare_job *j)
 		return -1;
 	fault_point("instance_directory");
 	j->was_ready = file_exists(ready);
+	if (drop_other(j, dir, ready, &j->e) < 0)
+		return -1;
 	if (net_attach(j->o.net, j->spec.id, j->spec.app_id, j->gear.spec.limits.net_kbit, &j->link,
 	        &j->e) < 0)
 		return -1;
@@ -403,7 +438,10 @@ done_prepare(void *job)
 	i->has_nat = j->has_nat;
 	net_nat_copy(&i->nat, &j->nat);
 	i->limits = j->container.limits;
+	if (i->was_ready && !j->is_changed) /* once was enough */
+		str_list_fini(&j->post);
 	i->was_ready = i->was_ready || j->was_ready;
+	mem_set_str(&i->deployed, j->spec.deployment_id);
 	str_list_fini(&i->post);
 	str_list_fini(&i->installs);
 	i->post = j->post;
@@ -455,6 +493,7 @@ run_rejoin(void *job)
 	AUTO(free) char *ready = file_join(dir, "ready");
 
 	j->was_ready = file_exists(ready);
+	j->deployed = instance_marked(ready);
 	if (net_find(j->o.net, j->spec.id, &j->link, &j->e) == 0)
 		give_resolver(j);
 }
@@ -468,6 +507,8 @@ done_rejoin(void *job)
 	i->job = NULL;
 	i->link = j->link;
 	i->was_ready = j->was_ready;
+	mem_set_str(&i->deployed,
+	    j->deployed != NULL && j->deployed[0] != '\0' ? j->deployed : j->spec.deployment_id);
 	instance_rejoined(i, j->e.code == ERR_NONE ? NULL : &j->e);
 	free_prepare(j);
 }

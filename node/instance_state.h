@@ -39,6 +39,7 @@ enum instance_step {
 	STEP_BACKOFF, /* waiting to start again */
 };
 
+struct instance_hot;
 struct instance_live;
 
 struct instance {
@@ -89,6 +90,8 @@ struct instance {
 	int health_status;          /* last answer; 0: none */
 	int64_t health_bad_ms;      /* since when it answers wrongly */
 	struct instance_live *live; /* owned; NULL: nobody looks */
+	struct instance_hot *hot;   /* owned; NULL: none is under way */
+	char *deployed;             /* owned: whose tree its home has; NULL: not known yet */
 	bool is_boot, is_granted;   /* of the daemon's start: waits for its turn; may begin */
 	bool was_left; /* an earlier daemon left it living: its sleep is what the kernel says */
 };
@@ -169,6 +172,15 @@ bool instance_boot_waits(struct instance *i); /* true: its turn comes, by instan
 /* instance_live.c */
 void instance_live_start(struct instance *i); /* once it is ready */
 void instance_live_stop(struct instance *i);  /* twice is fine */
+
+/* instance_hot.c: another deployment for what runs. */
+bool instance_hot_is_due(const struct instance *i);
+void instance_hot_start(struct instance *i); /* of a ready one; its end is told by its status */
+void instance_hot_stop(struct instance *i);  /* twice is fine */
+/* The file that says that it was ready, and with which deployment. Block; caller owns; NULL: not
+ * there. */
+void instance_mark(const char *path, const char *deployment);
+char *instance_marked(const char *path);
 
 /* instance_sleep.c */
 /* What it is to be: what the broker wants, unless a wake ended that order. */

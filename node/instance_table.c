@@ -27,6 +27,8 @@ free_instance(void *p)
 	child_free(i->child);
 	http_call_cancel(i->call);
 	instance_live_stop(i);
+	instance_hot_stop(i);
+	free(i->deployed);
 	layer_fetch_cancel(i->fetch);
 	loop_timer_cancel(i->timer);
 	loop_timer_cancel(i->limit);
@@ -104,6 +106,8 @@ instances_apply(struct instances *is, const struct wire_instance *spec)
 	} else {
 		bool retires = spec->retires && !i->spec.retires;
 
+		if (strcmp(spec->deployment_id, i->spec.deployment_id) != 0)
+			mem_set_str(&i->status.hot_failure, NULL);
 		codec_fini(&wire_instance_codec, &i->spec);
 		codec_copy(&wire_instance_codec, &i->spec, spec);
 		i->is_forgotten = false;
@@ -368,21 +372,33 @@ instances_hosts(const struct instances *is, instances_host_fn *fn, void *arg)
 	free(c.v);
 }
 
-void
+static const char *
+note_of(const struct instance *i, const char *key)
+{
+	return i->container == NULL ? NULL : container_note(i->container, key);
+}
+
+bool
 instances_layers(const struct instances *is, struct str_list *out)
 {
 	struct collected c = collect_all(is);
+	bool are_all_known = true;
 
 	for (size_t k = 0; k < c.n; k++) {
-		const struct wire_layers *l = &c.v[k]->spec.layers;
-		const char *const all[] = { l->app, l->deps, l->rest };
+		const struct instance *i = c.v[k];
+		const struct wire_layers *l = &i->spec.layers;
+		/* Those that are mounted may be of the deployment before. */
+		const char *const all[] = { l->app, l->deps, l->rest, note_of(i, "app"),
+			note_of(i, "deps"), note_of(i, "rest") };
 
+		are_all_known = are_all_known && !i->must_check;
 		for (size_t m = 0; m < ARRAY_LEN(all); m++) {
 			if (all[m] != NULL && all[m][0] != '\0' && !str_list_has(out, all[m]))
 				str_list_add(out, all[m]);
 		}
 	}
 	free(c.v);
+	return are_all_known;
 }
 
 void

@@ -217,9 +217,12 @@ on_collect(void *arg)
 	struct collect_job *j = xcalloc(1, sizeof *j);
 
 	j->layers = d->layers;
-	instances_layers(d->instances, &j->in_use);
 	gear_table_each(d->gears, add_code, &code);
 	cart_store_collect(d->code, &code, GRACE_S);
+	if (!instances_layers(d->instances, &j->in_use)) {
+		free_collect(j);
+		return;
+	}
 	worker_submit(d->worker, run_collect, free_collect, free_collect, j);
 }
 

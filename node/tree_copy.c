@@ -15,7 +15,8 @@
 enum { DEPTH_MAX = 128, CHUNK = 64 * 1024 };
 
 static int
-copy_file(int from_dir, int to_dir, const char *name, mode_t mode, struct err *e)
+copy_file(const struct tree_copy_opts *o, int from_dir, int to_dir, const char *name, mode_t mode,
+    struct err *e)
 {
 	AUTO(file_close) int in = openat(from_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	AUTO(file_close)
@@ -23,6 +24,8 @@ copy_file(int from_dir, int to_dir, const char *name, mode_t mode, struct err *e
 	AUTO(free) char *chunk = xmalloc(CHUNK);
 	ssize_t n = -1;
 
+	if (out < 0 && errno == EEXIST && o->keeps)
+		return 0;
 	if (in < 0 || out < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "cannot copy %s", name);
 	while ((n = read(in, chunk, CHUNK)) > 0) {
@@ -35,7 +38,7 @@ copy_file(int from_dir, int to_dir, const char *name, mode_t mode, struct err *e
 }
 
 static int
-copy_link(int from_dir, int to_dir, const char *name, struct err *e)
+copy_link(const struct tree_copy_opts *o, int from_dir, int to_dir, const char *name, struct err *e)
 {
 	char target[4096];
 	ssize_t n = readlinkat(from_dir, name, target, sizeof target - 1);
@@ -43,8 +46,9 @@ copy_link(int from_dir, int to_dir, const char *name, struct err *e)
 	if (n < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "cannot read the link %s", name);
 	target[n] = '\0';
-	if (symlinkat(target, to_dir, name) < 0 ||
-	    fchownat(to_dir, name, CONTAINER_UID, CONTAINER_UID, AT_SYMLINK_NOFOLLOW) < 0)
+	if (symlinkat(target, to_dir, name) < 0 && errno == EEXIST && o->keeps)
+		return 0;
+	if (fchownat(to_dir, name, CONTAINER_UID, CONTAINER_UID, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "cannot make the link %s", name);
 	return 0;
 }
@@ -61,9 +65,9 @@ copy_entry(const struct tree_copy_opts *o, int from, int to, const char *name, c
 	if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "cannot stat %s", rel);
 	if (S_ISLNK(st.st_mode))
-		return copy_link(from, to, name, e);
+		return copy_link(o, from, to, name, e);
 	if (S_ISREG(st.st_mode))
-		return copy_file(from, to, name,
+		return copy_file(o, from, to, name,
 		    o->mode == NULL ? st.st_mode & 0777 : o->mode(rel, st.st_mode), e);
 	if (S_ISDIR(st.st_mode)) {
 		AUTO(file_close)

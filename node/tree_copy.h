@@ -10,6 +10,7 @@
 struct tree_copy_opts {
 	mode_t (*mode)(const char *rel, mode_t mode); /* of a file; NULL: as it is */
 	bool (*is_left_out)(const char *rel);         /* NULL: nothing is */
+	bool keeps;                                   /* files and links that are there stay */
 };
 
 /* All below the directory from into the directory to, where directories may be there already. */

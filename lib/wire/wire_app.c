@@ -199,6 +199,7 @@ static const struct codec_field instance_record_fields[] = {
 	CODEC_INT(struct wire_instance_record, retired_ms, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_instance_record, cart_restart_gen, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_instance_record, changed_ms, 0, INT64_MAX, 0),
+	CODEC_STR(struct wire_instance_record, hot_from, ID_MAX, CODEC_OMIT_NULL),
 	CODEC_EXTRA(struct wire_instance_record, extra),
 	CODEC_END,
 };

@@ -200,7 +200,9 @@ struct wire_instance_record {
 	                        then want = gone */
 	int64_t retired_ms;  /* Unix time in ms */
 	int64_t cart_restart_gen; /* of a service: its cartridge's, likewise */
-	int64_t changed_ms; /* of a service: when it was last told something, Unix time in ms */
+	int64_t changed_ms;       /* when it was last told something, Unix time in ms */
+	char *hot_from; /* the deployment that it ran before it was told to take over another one;
+	                   NULL: never */
 	char *extra;
 };
 DECLARE_CODEC(wire_instance_record, struct wire_instance_record)

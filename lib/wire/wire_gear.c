@@ -200,6 +200,7 @@ static const struct codec_field instance_status_fields[] = {
 	CODEC_INT(struct wire_instance_status, restarts, 0, INT64_MAX, 0),
 	CODEC_STR(struct wire_instance_status, crash, REASON_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_instance_status, crash_ms, 0, INT64_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_instance_status, hot_failure, REASON_MAX, CODEC_OMIT_NULL),
 	CODEC_ENUM(struct wire_instance_status, sleep, wire_sleep_names, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_instance_status, woken_order, 0, INT64_MAX, CODEC_OMIT_NULL),
 	CODEC_END,

@@ -156,7 +156,8 @@ struct wire_instance {
 	int64_t start_timeout_s;   /* until ready; default 60 */
 	int64_t stop_timeout_s;    /* SIGTERM … SIGKILL; default 30 */
 	bool retires; /* off the route: who is in it is told; goes when they left, or in 10 min */
-	int64_t generation; /* raised by each change of want */
+	int64_t generation; /* raised by each change of want; and of the deployment: then a web
+	                       instance that runs takes it over and runs on (hot_deploy) */
 	int want;           /* present: run; stopped: stop and keep nothing running; gone: remove */
 	bool kills;         /* with want stopped or gone: by SIGKILL, at once */
 	int sleep; /* enum wire_sleep: of one that is to be present. No change of generation */
@@ -194,6 +195,8 @@ struct wire_instance_status {
 	bool has_sessions;   /* somebody is in it */
 	char *crash;         /* how it last ended unasked, after it was ready; "" = never */
 	int64_t crash_ms;    /* Unix time in ms; 0 = never */
+	char *hot_failure;   /* why the deployment that it was given is not, or only in part, in it;
+	                        NULL: it is. log_tail has the last lines */
 	int sleep;           /* enum wire_sleep: how it is */
 	int64_t woken_order; /* the highest order to sleep that a wake has ended */
 };
