@@ -35,13 +35,74 @@ has_object_scope(const struct auth_who *w, const char *kind, const char *id, con
 	return access_has_scope(w, scope);
 }
 
+enum role { ROLE_NONE, ROLE_VIEW, ROLE_EDIT, ROLE_ADMIN, ROLE_OWNER };
+
+static const char *const role_names[] = {
+	[ROLE_VIEW] = "view", [ROLE_EDIT] = "edit", [ROLE_ADMIN] = "admin"
+};
+
+static enum role
+role_of(const char *word)
+{
+	for (enum role r = ROLE_VIEW; r <= ROLE_ADMIN; r++) {
+		if (strcmp(word, role_names[r]) == 0)
+			return r;
+	}
+	return ROLE_NONE;
+}
+
+bool
+access_is_role(const char *word)
+{
+	return role_of(word) != ROLE_NONE;
+}
+
+static enum role
+role_in(const struct auth_who *w, const struct wire_domain *d)
+{
+	if (strcmp(w->login, d->owner) == 0)
+		return ROLE_OWNER;
+	for (size_t i = 0; i < d->members.n; i++) {
+		const struct wire_member *m = &d->members.v[i];
+
+		if (w->user_id != NULL && strcmp(m->id, w->user_id) == 0 &&
+		    strcmp(m->login, w->login) == 0)
+			return role_of(m->role);
+	}
+	return ROLE_NONE;
+}
+
+bool
+access_is_member(const struct auth_who *w, const struct wire_domain *d)
+{
+	return role_in(w, d) != ROLE_NONE;
+}
+
+static enum role
+role_for(enum access_want want)
+{
+	switch (want) {
+	case ACCESS_VIEW:
+		return ROLE_VIEW;
+	case ACCESS_EDIT:
+	case ACCESS_ADMIN:
+	case ACCESS_SCALE:
+		return ROLE_EDIT;
+	case ACCESS_MEMBERS:
+		return ROLE_ADMIN;
+	case ACCESS_OWNER:
+		break;
+	}
+	return ROLE_OWNER;
+}
+
 bool
 access_domain_may(const struct auth_who *w, const struct wire_domain *d, enum access_want want)
 {
 	bool is_admin;
 	bool is_edit;
 
-	if (strcmp(w->login, d->owner) != 0)
+	if (role_in(w, d) < role_for(want))
 		return false;
 	if (access_has_scope(w, "session"))
 		return true;
@@ -56,6 +117,7 @@ access_domain_may(const struct auth_who *w, const struct wire_domain *d, enum ac
 	case ACCESS_SCALE:
 		return is_edit;
 	case ACCESS_OWNER:
+	case ACCESS_MEMBERS:
 		return is_admin;
 	}
 	return false;
@@ -70,7 +132,7 @@ access_app_may(const struct auth_who *w, const struct wire_domain *d, const stru
 
 	if (access_domain_may(w, d, want))
 		return true;
-	if (strcmp(w->login, d->owner) != 0)
+	if (role_in(w, d) < role_for(want))
 		return false;
 	is_admin = has_object_scope(w, "application", a->id, "admin");
 	is_edit = is_admin || has_object_scope(w, "application", a->id, "edit");
@@ -84,6 +146,7 @@ access_app_may(const struct auth_who *w, const struct wire_domain *d, const stru
 		return is_edit || has_object_scope(w, "application", a->id, "scale");
 	case ACCESS_ADMIN:
 	case ACCESS_OWNER:
+	case ACCESS_MEMBERS:
 		return is_admin;
 	}
 	return false;
@@ -115,8 +178,19 @@ app_missing(const char *app, struct err *e)
 }
 
 static int
-denied(const struct auth_who *w, const char *kind, struct err *e)
+denied(const struct auth_who *w, const struct wire_domain *d, enum access_want want,
+    const char *kind, struct err *e)
 {
+	enum role least = role_for(want);
+
+	if (role_in(w, d) < least)
+		return err_set(e, ERR_DENIED, NULL,
+		    "You are not permitted to perform this action (%s on %s). It needs %s of "
+		    "domain '%s'.",
+		    least == ROLE_OWNER ? "owner" : role_names[least], kind,
+		    least == ROLE_OWNER ? "the owner"
+		                        : (least == ROLE_EDIT ? "the role edit" : "the role admin"),
+		    d->name);
 	return err_set(e, ERR_DENIED, NULL,
 	    "You are not permitted to perform this action with the scopes of your token (%s on "
 	    "%s). "
@@ -139,7 +213,7 @@ access_domain(const struct broker *b, const struct auth_who *w, const char *doma
 	if (!access_domain_may(w, &d, want)) {
 		if (!access_domain_may(w, &d, ACCESS_VIEW))
 			return domain_missing(domain, e);
-		return denied(w, "domain", e);
+		return denied(w, &d, want, "domain", e);
 	}
 	*out = d;
 	memset(&d, 0, sizeof d);
@@ -172,7 +246,7 @@ check_app(const struct broker *b, const struct auth_who *w, const char *asked,
 		return 0;
 	if (!access_app_may(w, &d, a, ACCESS_VIEW))
 		return app_missing(asked, e);
-	return denied(w, "application", e);
+	return denied(w, &d, want, "application", e);
 }
 
 int

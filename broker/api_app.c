@@ -31,7 +31,9 @@ enum {
 
 struct listing {
 	struct api_call *c;
-	struct omap *by_name; /* owned; values: struct wire_app, owned */
+	bool owned;                       /* only of the user's own domains */
+	struct omap *by_name;             /* owned; values: struct wire_app, owned */
+	const struct wire_domain *domain; /* that is walked; borrowed */
 };
 
 static void
@@ -46,17 +48,12 @@ collect(const char *key, int64_t rev, void *rec, void *arg)
 {
 	const struct wire_app *a = rec;
 	struct listing *l = arg;
-	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
 	AUTO(free) char *order = NULL;
 	struct wire_app *copy;
-	struct err e = { 0 };
 
 	(void)key;
 	(void)rev;
-	if (access_is_ghost(a) || strcmp(a->owner, l->c->who.login) != 0 ||
-	    record_get(l->c->b->store, store_key_domain(a->domain), &wire_domain_codec, &d, NULL,
-	        &e) < 0 ||
-	    !access_app_may(&l->c->who, &d, a, ACCESS_VIEW))
+	if (access_is_ghost(a) || !access_app_may(&l->c->who, l->domain, a, ACCESS_VIEW))
 		return true;
 	order = xasprintf("%s %s", a->name, a->domain);
 	copy = xcalloc(1, sizeof *copy);
@@ -65,28 +62,42 @@ collect(const char *key, int64_t rev, void *rec, void *arg)
 	return true;
 }
 
-/* All of one's own, or those of the domain in the path; by name. */
+static bool
+collect_of(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_domain *d = rec;
+	struct listing *l = arg;
+	AUTO(free) char *prefix = store_key_app(d->name, "");
+
+	(void)key;
+	(void)rev;
+	if (!access_is_member(&l->c->who, d) ||
+	    (l->owned && strcmp(d->owner, l->c->who.login) != 0))
+		return true;
+	l->domain = d;
+	record_each(l->c->b->store, prefix, &wire_app_codec, collect, l);
+	return true;
+}
+
+/* Those of all domains that one may see, or of the one in the path; by name. */
 void
 api_app_list(struct api_call *c)
 {
 	const char *domain = api_param_of_path(c->params, "domain");
 	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
-	AUTO(free) char *prefix = NULL;
 	struct listing l = { .c = c };
-	struct err e = { 0 };
 	void *value = NULL;
 	bool cartridges = api_domain_includes(c, "cartridges");
 
-	if (!api_domain_owner_is_self(c))
+	if (!api_domain_owner_is_self(c, &l.owned) ||
+	    (domain != NULL && !api_domain_load(c, ACCESS_VIEW, &d)))
 		return;
-	if (domain != NULL && access_domain(c->b, &c->who, domain, ACCESS_VIEW, &d, NULL, &e) < 0) {
-		e.field[0] = '\0';
-		api_fail_err(c, &e, EXIT_DOMAIN);
-		return;
-	}
-	prefix = domain == NULL ? xstrdup(STORE_PREFIX_APP) : store_key_app(d.name, "");
 	l.by_name = omap_new(free_app);
-	record_each_with(c->b->store, prefix, c->who.login, &wire_app_codec, collect, &l);
+	if (domain != NULL)
+		(void)collect_of(NULL, 0, &d, &l);
+	else
+		record_each_with(c->b->store, STORE_PREFIX_DOMAIN, c->who.login, &wire_domain_codec,
+		    collect_of, &l);
 	api_json_arr(api_data(c, "applications"), NULL);
 	for (const char *k = omap_seek(l.by_name, "", false, &value); k != NULL;
 	     k = omap_seek(l.by_name, k, true, &value))
@@ -298,7 +309,7 @@ api_app_members(struct api_call *c)
 
 	if (!api_load_app(c, ACCESS_VIEW, &a))
 		return;
-	api_view_members(c, api_data(c, "members"), NULL, a.domain, a.owner);
+	api_view_app_members(c, api_data(c, "members"), NULL, &a);
 	api_send(c, 200);
 }
 

@@ -66,6 +66,9 @@ struct api_json *api_data(struct api_call *c, const char *type);
 /* severity: "info" (debugging), "result" (for the user), "warning", "error". field may be NULL. */
 void api_message(struct api_call *c, const char *severity, int exit_code, const char *field,
     const char *fmt, ...) PRINTF(5, 6);
+/* The same for element `index` of an array parameter; negative: of none. */
+void api_message_at(struct api_call *c, const char *severity, int exit_code, const char *field,
+    int index, const char *text);
 /* Header fields of an answer that is written by the handler itself, NULL-terminated. */
 struct api_headers {
 	char *owned[4];

@@ -1,4 +1,4 @@
-/* Domains and their members. */
+/* Domains. */
 #include <string.h>
 
 #include "broker/access.h"
@@ -11,6 +11,7 @@
 #include "broker/domain.h"
 #include "broker/record.h"
 #include "broker/rollout.h"
+#include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/store/store_key.h"
 
@@ -26,7 +27,7 @@ enum {
 };
 
 bool
-api_domain_owner_is_self(struct api_call *c)
+api_domain_owner_is_self(struct api_call *c, bool *out_self)
 {
 	const char *owner = NULL;
 	struct err e = { 0 };
@@ -36,6 +37,7 @@ api_domain_owner_is_self(struct api_call *c)
 		api_fail(c, 400, 1, "owner", "Only the owner '@self' is supported.");
 		return false;
 	}
+	*out_self = owner != NULL;
 	return true;
 }
 
@@ -61,9 +63,8 @@ api_domain_includes(const struct api_call *c, const char *word)
 	return false;
 }
 
-/* Loads the domain of the path, or ends the call. */
-static bool
-load(struct api_call *c, enum access_want want, struct wire_domain *d)
+bool
+api_domain_load(struct api_call *c, enum access_want want, struct wire_domain *d)
 {
 	struct err e = { 0 };
 
@@ -77,34 +78,56 @@ load(struct api_call *c, enum access_want want, struct wire_domain *d)
 
 struct listing {
 	struct api_call *c;
-	bool counts;
+	bool owned;
+	struct omap *by_age; /* owned; values: struct wire_domain, owned */
 };
 
+static void
+free_domain(void *p)
+{
+	wire_domain_fini(p);
+	free(p);
+}
+
 static bool
-list_one(const char *key, int64_t rev, void *rec, void *arg)
+collect(const char *key, int64_t rev, void *rec, void *arg)
 {
 	const struct wire_domain *d = rec;
-	const struct listing *l = arg;
+	struct listing *l = arg;
+	bool is_own = strcmp(d->owner, l->c->who.login) == 0;
+	AUTO(free) char *order = NULL;
+	struct wire_domain *copy;
 
 	(void)key;
 	(void)rev;
-	if (access_domain_may(&l->c->who, d, ACCESS_VIEW))
-		api_view_domain(l->c, &l->c->json, NULL, d, l->counts);
+	if (!access_domain_may(&l->c->who, d, ACCESS_VIEW) || (l->owned && !is_own))
+		return true;
+	order = xasprintf("%d %020lld %s", !is_own, (long long)d->created_at, d->id);
+	copy = xcalloc(1, sizeof *copy);
+	codec_copy(&wire_domain_codec, copy, d);
+	omap_set(l->by_age, order, copy);
 	return true;
 }
 
+/* One's own first, then by age. */
 void
 api_domain_list(struct api_call *c)
 {
 	struct listing l = { .c = c };
+	void *value = NULL;
+	bool counts = api_domain_includes(c, "application_info");
 
-	if (!api_domain_owner_is_self(c))
+	if (!api_domain_owner_is_self(c, &l.owned))
 		return;
-	l.counts = api_domain_includes(c, "application_info");
-	api_json_arr(api_data(c, "domains"), NULL);
+	l.by_age = omap_new(free_domain);
 	record_each_with(
-	    c->b->store, STORE_PREFIX_DOMAIN, c->who.login, &wire_domain_codec, list_one, &l);
+	    c->b->store, STORE_PREFIX_DOMAIN, c->who.login, &wire_domain_codec, collect, &l);
+	api_json_arr(api_data(c, "domains"), NULL);
+	for (const char *k = omap_seek(l.by_age, "", false, &value); k != NULL;
+	     k = omap_seek(l.by_age, k, true, &value))
+		api_view_domain(c, &c->json, NULL, value, counts);
 	api_json_end_arr(&c->json);
+	omap_free(l.by_age);
 	api_send(c, 200);
 }
 
@@ -113,50 +136,11 @@ api_domain_show(struct api_call *c)
 {
 	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
 
-	if (!load(c, ACCESS_VIEW, &d))
+	if (!api_domain_load(c, ACCESS_VIEW, &d))
 		return;
 	api_view_domain(
 	    c, api_data(c, "domain"), NULL, &d, api_domain_includes(c, "application_info"));
 	api_send(c, 200);
-}
-
-void
-api_domain_members(struct api_call *c)
-{
-	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
-
-	if (!load(c, ACCESS_VIEW, &d))
-		return;
-	api_view_members(c, api_data(c, "members"), NULL, d.name, d.owner);
-	api_send(c, 200);
-}
-
-void
-api_domain_member(struct api_call *c)
-{
-	const char *id = api_param_of_path(c->params, "id");
-	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
-	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
-	struct err e = { 0 };
-
-	if (!load(c, ACCESS_VIEW, &d))
-		return;
-	if (record_get(c->b->store, store_key_user(d.owner), &wire_user_codec, &u, NULL, &e) < 0 ||
-	    (strcmp(u.id, id) != 0 && strcmp(u.login, id) != 0)) {
-		api_fail(c, 404, 1, NULL, "Member '%.80s' not found.", id);
-		return;
-	}
-	api_view_member(c, api_data(c, "member"), NULL, d.name, d.owner);
-	api_send(c, 200);
-}
-
-void
-api_domain_later(struct api_call *c)
-{
-	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
-
-	if (load(c, ACCESS_OWNER, &d))
-		api_entry_later(c);
 }
 
 /* --- create and update --- */
@@ -294,7 +278,7 @@ api_domain_update(struct api_call *c)
 	bool has_sizes;
 	struct state *s;
 
-	if (!load(c, ACCESS_OWNER, &d) || read_name(c, &name) < 0 ||
+	if (!api_domain_load(c, ACCESS_OWNER, &d) || read_name(c, &name) < 0 ||
 	    read_sizes(c, d.owner, &sizes, &has_sizes) < 0)
 		return;
 	if (name == NULL && !has_sizes) {
@@ -385,7 +369,7 @@ api_domain_delete(struct api_call *c)
 	bool force = false;
 	struct state *s;
 
-	if (!load(c, ACCESS_OWNER, &d))
+	if (!api_domain_load(c, ACCESS_OWNER, &d))
 		return;
 	if (api_param_bool(c->params, "force", &force, &e) < 0) {
 		api_fail_err(c, &e, 167);

@@ -29,9 +29,14 @@ void api_domain_create(struct api_call *c);
 void api_domain_show(struct api_call *c);
 void api_domain_update(struct api_call *c);
 void api_domain_delete(struct api_call *c);
-void api_domain_members(struct api_call *c);
-void api_domain_member(struct api_call *c);
-void api_domain_later(struct api_call *c);
+
+/* api_member.c */
+void api_member_list(struct api_call *c);
+void api_member_show(struct api_call *c);
+void api_member_change(struct api_call *c);
+void api_member_update(struct api_call *c);
+void api_member_remove(struct api_call *c);
+void api_member_remove_many(struct api_call *c);
 
 /* api_cart_admin.c */
 void api_cart_admin_list(struct api_call *c);

@@ -56,9 +56,9 @@ api_data(struct api_call *c, const char *type)
 	return &c->json;
 }
 
-static void
-add_message(
-    struct api_call *c, const char *severity, int exit_code, const char *field, const char *text)
+void
+api_message_at(struct api_call *c, const char *severity, int exit_code, const char *field,
+    int index, const char *text)
 {
 	struct api_json j = { .b = &c->messages, .comma = c->messages.n > 0 };
 
@@ -70,7 +70,10 @@ add_message(
 	if (field == NULL && c->minor <= 5 && strcmp(severity, "result") == 0)
 		field = "result";
 	api_json_str(&j, "field", field == NULL || *field == '\0' ? NULL : field);
-	api_json_null(&j, "index");
+	if (index < 0)
+		api_json_null(&j, "index");
+	else
+		api_json_int(&j, "index", index);
 	api_json_str(&j, "severity", severity);
 	api_json_str(&j, "text", text);
 	api_json_end_obj(&j);
@@ -83,7 +86,7 @@ static void PRINTF(5, 0) add_messagev(struct api_call *c, const char *severity, 
 
 	if (vasprintf(&text, fmt, ap) < 0)
 		abort();
-	add_message(c, severity, exit_code, field, text);
+	api_message_at(c, severity, exit_code, field, -1, text);
 }
 
 void

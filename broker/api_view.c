@@ -131,6 +131,14 @@ static const struct api_link_param rename_optional[] = {
 	{ "allowed_gear_sizes", "array", "Gear sizes allowed in this domain", NULL, NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
+static const struct api_link_param members_optional[] = {
+	{ "id", "string", "Unique identifier of the user", NULL, NULL },
+	{ "login", "string", "Login of the user", NULL, NULL },
+	{ "role", "string", "The role the member should have",
+	    "[\"view\",\"edit\",\"admin\",\"none\"]", NULL },
+	{ "members", "array", "An array of members with the fields above", NULL, NULL },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
 static const struct api_link_param force_optional[] = {
 	{ "force", "boolean", "Force delete domain. i.e. delete any applications under this domain",
 	    "[true,false]", "false" },
@@ -143,45 +151,105 @@ static const struct api_link domain_links[] = {
 	{ "ADD_APPLICATION", "Create new application", "POST", "/applications", app_required,
 	    app_optional, 0, 0 },
 	{ "LIST_MEMBERS", "List members of this domain", "GET", "/members", NULL, NULL, 0, 0 },
+	{ "UPDATE_MEMBERS", "Add or remove one or more members to this domain.", "POST", "/members",
+	    NULL, members_optional, 0, 5 },
+	{ "UPDATE_MEMBERS", "Add or remove one or more members to this domain.", "PATCH",
+	    "/members", NULL, members_optional, 6, 0 },
+	{ "LEAVE", "Leave this domain", "DELETE", "/members/self", NULL, NULL, 0, 0 },
 	{ "UPDATE", "Update domain", "PUT", "", NULL, rename_optional, 0, 0 },
 	{ "DELETE", "Delete domain", "DELETE", "", NULL, force_optional, 0, 0 },
 	{ NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
 
-void
-api_view_member(const struct api_call *c, struct api_json *j, const char *key, const char *domain,
-    const char *owner)
+static const struct api_link_param member_required[] = {
+	{ "role", "string", "New role for the member", "[\"view\",\"edit\",\"admin\",\"none\"]",
+	    NULL },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
+
+static void
+write_member(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_domain *d, bool of_app, const struct wire_member *m)
 {
 	static const struct api_link links[] = {
 		{ "GET", "Get member", "GET", "", NULL, NULL, 0, 0 },
+		{ "UPDATE", "Update member", "PUT", "", member_required, NULL, 0, 0 },
+		{ "DELETE", "Delete member", "DELETE", "", NULL, NULL, 0, 0 },
 		{ NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 	};
-	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
-	AUTO(free) char *base = NULL;
-	struct err e = { 0 };
-	const char *id = NULL;
+	AUTO(free) char *base = xasprintf("domain/%s/member/%s", d->name, m->id);
+	bool is_owner = strcmp(m->login, d->owner) == 0;
 
-	if (record_get(c->b->store, store_key_user(owner), &wire_user_codec, &u, NULL, &e) == 0)
-		id = u.id;
-	base = xasprintf("domain/%s/member/%s", domain, id == NULL ? owner : id);
 	api_json_obj(j, key);
-	api_json_str(j, "id", id);
+	api_json_str(j, "id", m->id);
 	api_json_str(j, "type", "user");
-	api_json_str(j, "login", owner);
-	api_json_str(j, "role", "admin");
-	api_json_str(j, "explicit_role", "admin");
-	api_json_bool(j, "owner", true);
+	api_json_str(j, "login", m->login);
+	api_json_str(j, "role", m->role);
+	api_json_str(j, "explicit_role", of_app ? NULL : m->role);
+	if (of_app) {
+		api_json_arr(j, "from");
+		api_json_obj(j, NULL);
+		api_json_str(j, "type", "domain");
+		api_json_str(j, "role", m->role);
+		api_json_end_obj(j);
+		api_json_end_arr(j);
+	}
+	api_json_bool(j, "owner", is_owner);
 	api_link_write(c, j, links, base);
 	api_json_end_obj(j);
 }
 
-void
-api_view_members(const struct api_call *c, struct api_json *j, const char *key, const char *domain,
-    const char *owner)
+static void
+owner_of(const struct api_call *c, const struct wire_domain *d, struct wire_member *out)
 {
+	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
+	struct err e = { 0 };
+
+	if (record_get(c->b->store, store_key_user(d->owner), &wire_user_codec, &u, NULL, &e) == 0)
+		out->id = STEAL(u.id);
+	else
+		out->id = xstrdup(d->owner);
+	out->login = xstrdup(d->owner);
+	out->role = xstrdup("admin");
+}
+
+void
+api_view_member(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_domain *d, const struct wire_member *m)
+{
+	AUTO_FINI(wire_member_fini) struct wire_member owner = { 0 };
+
+	owner_of(c, d, &owner);
+	write_member(c, j, key, d, false, m == NULL ? &owner : m);
+}
+
+void
+api_view_members(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_domain *d, bool of_app)
+{
+	AUTO_FINI(wire_member_fini) struct wire_member owner = { 0 };
+
+	owner_of(c, d, &owner);
 	api_json_arr(j, key);
-	api_view_member(c, j, NULL, domain, owner);
+	write_member(c, j, NULL, d, of_app, &owner);
+	for (size_t i = 0; i < d->members.n; i++)
+		write_member(c, j, NULL, d, of_app, &d->members.v[i]);
 	api_json_end_arr(j);
+}
+
+void
+api_view_app_members(
+    const struct api_call *c, struct api_json *j, const char *key, const struct wire_app *a)
+{
+	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
+	struct err e = { 0 };
+
+	if (record_get(c->b->store, store_key_domain(a->domain), &wire_domain_codec, &d, NULL, &e) <
+	    0) {
+		d.name = xstrdup(a->domain);
+		d.owner = xstrdup(a->owner);
+	}
+	api_view_members(c, j, key, &d, true);
 }
 
 struct counts {
@@ -242,7 +310,7 @@ api_view_domain(const struct api_call *c, struct api_json *j, const char *key,
 	api_json_str(j, "suffix", c->b->conf.app_domain);
 	if (c->minor >= 3) {
 		api_json_time(j, "creation_time", d->created_at);
-		api_view_members(c, j, "members", d->name, d->owner);
+		api_view_members(c, j, "members", d, false);
 		api_json_strs(j, "allowed_gear_sizes", &d->allowed_gear_sizes);
 	}
 	if (c->minor >= 6) {

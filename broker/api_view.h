@@ -18,10 +18,15 @@ void api_view_token(const struct api_call *c, struct api_json *j, const char *ke
 /* counts: application_count and gear_counts too. */
 void api_view_domain(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_domain *d, bool counts);
+/* All members of the domain, its owner first. of_app: as those of an application, which has them of
+ * its domain. */
 void api_view_members(const struct api_call *c, struct api_json *j, const char *key,
-    const char *domain, const char *owner);
+    const struct wire_domain *d, bool of_app);
+void api_view_app_members(
+    const struct api_call *c, struct api_json *j, const char *key, const struct wire_app *a);
+/* One of the domain. NULL: its owner. */
 void api_view_member(const struct api_call *c, struct api_json *j, const char *key,
-    const char *domain, const char *owner);
+    const struct wire_domain *d, const struct wire_member *m);
 /* cartridges: the array of them too. */
 void api_view_app(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_app *a, bool cartridges);

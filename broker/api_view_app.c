@@ -344,7 +344,7 @@ api_view_app(const struct api_call *c, struct api_json *j, const char *key,
 	    a->status.deployment == NULL || *a->status.deployment == '\0' ? NULL
 	                                                                  : a->status.deployment);
 	if (c->minor >= 4)
-		api_view_members(c, j, "members", a->domain, a->owner);
+		api_view_app_members(c, j, "members", a);
 	if (cartridges)
 		api_view_app_carts(c, j, "cartridges", a);
 	if (c->minor == 0) {

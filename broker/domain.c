@@ -177,6 +177,84 @@ domain_update(struct broker *b, const char *name, const char *new_name,
 	change_start(b, update_build, op_done, op_new(name, new_name, NULL, sizes, done, arg));
 }
 
+/* --- members --- */
+
+struct member_op {
+	struct wire_domain wanted; /* name and members: the changes */
+	change_done_fn *done;
+	void *arg; /* borrowed */
+};
+
+static void
+member_op_done(const struct err *e, void *arg)
+{
+	struct member_op *op = arg;
+
+	op->done(e, op->arg);
+	wire_domain_fini(&op->wanted);
+	free(op);
+}
+
+static int
+apply_member(struct wire_domain *d, const struct wire_member *m, struct err *e)
+{
+	struct wire_member *at = NULL;
+
+	for (size_t i = 0; i < d->members.n; i++) {
+		if (strcmp(d->members.v[i].id, m->id) == 0)
+			at = &d->members.v[i];
+	}
+	if (strcmp(m->role, "none") == 0) {
+		if (at == NULL)
+			return 0;
+		wire_member_fini(at);
+		memmove(at, at + 1, (size_t)(d->members.v + d->members.n - (at + 1)) * sizeof *at);
+		d->members.n--;
+		return 0;
+	}
+	if (at == NULL && d->members.n >= WIRE_MEMBERS_MAX)
+		return err_set(e, ERR_LIMIT, "members",
+		    "A domain can have %d members. Remove one first.", WIRE_MEMBERS_MAX);
+	if (at == NULL) {
+		at = codec_list_add(&wire_member_codec, &d->members);
+		at->id = xstrdup(m->id);
+		at->login = xstrdup(m->login);
+	}
+	mem_set_str(&at->role, m->role);
+	return 0;
+}
+
+static int
+members_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
+{
+	const struct member_op *op = arg;
+	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
+	int64_t rev;
+
+	if (record_get(
+	        b->store, store_key_domain(op->wanted.name), &wire_domain_codec, &d, &rev, e) < 0)
+		return -1;
+	for (size_t i = 0; i < op->wanted.members.n; i++) {
+		if (apply_member(&d, &op->wanted.members.v[i], e) < 0)
+			return -1;
+	}
+	record_put_cas(t, store_key_domain(d.name), rev, &wire_domain_codec, &d);
+	return 0;
+}
+
+void
+domain_set_members(struct broker *b, const char *name, const struct wire_member_list *changes,
+    change_done_fn *done, void *arg)
+{
+	struct member_op *op = xcalloc(1, sizeof *op);
+
+	*op = (struct member_op){ .wanted = { .name = xstrdup(name) }, .done = done, .arg = arg };
+	for (size_t i = 0; i < changes->n; i++)
+		codec_copy(&wire_member_codec,
+		    codec_list_add(&wire_member_codec, &op->wanted.members), &changes->v[i]);
+	change_start(b, members_build, member_op_done, op);
+}
+
 static int
 delete_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 {

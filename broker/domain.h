@@ -5,6 +5,7 @@
 #include "broker/change.h"
 #include "lib/base/err.h"
 #include "lib/base/str.h"
+#include "lib/wire/wire_user.h"
 
 struct broker;
 
@@ -21,5 +22,9 @@ void domain_create(struct broker *b, const char *name, const char *owner,
  * "apps"): it has applications and the name would change. */
 void domain_update(struct broker *b, const char *name, const char *new_name,
     const struct str_list *sizes, change_done_fn *done, void *arg);
+/* Each of the changes: a member with that role from now on, or, role "none", no longer one (who was
+ * none is passed over). ERR_LIMIT: more than WIRE_MEMBERS_MAX. */
+void domain_set_members(struct broker *b, const char *name, const struct wire_member_list *changes,
+    change_done_fn *done, void *arg);
 /* ERR_CONFLICT: has applications. */
 void domain_delete(struct broker *b, const char *name, change_done_fn *done, void *arg);

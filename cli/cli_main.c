@@ -9,6 +9,7 @@ main(int argc, char **argv)
 {
 	static const struct cmd *const tables[] = {
 		cmd_account_table,
+		cmd_member_table,
 		cmd_app_table,
 		cmd_deploy_table,
 		cmd_cart_table,

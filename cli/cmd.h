@@ -57,6 +57,7 @@ extern const struct cmd cmd_event_table[];
 extern const struct cmd cmd_idle_table[];
 extern const struct cmd cmd_drain_table[];
 extern const struct cmd cmd_log_table[];
+extern const struct cmd cmd_member_table[];
 extern const struct cmd cmd_admin_table[];
 extern const struct cmd cmd_ssh_table[];
 extern const struct cmd cmd_storage_table[];

@@ -54,6 +54,14 @@ static const struct codec_field ssh_key_fields[] = {
 };
 DEFINE_CODEC(wire_ssh_key, struct wire_ssh_key, ssh_key_fields)
 
+static const struct codec_field member_fields[] = {
+	CODEC_STR(struct wire_member, id, ID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_member, login, LOGIN_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_member, role, 16, CODEC_REQUIRED),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_member, struct wire_member, member_fields)
+
 static const struct codec_field domain_fields[] = {
 	CODEC_STR(struct wire_domain, id, ID_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_domain, name, NAME_MAX_LEN, CODEC_REQUIRED),
@@ -61,6 +69,8 @@ static const struct codec_field domain_fields[] = {
 	CODEC_INT(struct wire_domain, created_at, 0, INT64_MAX, 0),
 	CODEC_STRS(struct wire_domain, allowed_gear_sizes, SIZES_MAX, 0),
 	CODEC_INT(struct wire_domain, apps, 0, COUNT_MAX, 0),
+	CODEC_LIST(
+	    struct wire_domain, members, &wire_member_codec, WIRE_MEMBERS_MAX, CODEC_OMIT_NULL),
 	CODEC_EXTRA(struct wire_domain, extra),
 	CODEC_END,
 };

@@ -46,13 +46,28 @@ struct wire_ssh_key {
 };
 DECLARE_CODEC(wire_ssh_key, struct wire_ssh_key)
 
+/* Somebody whom the owner lets in. */
+struct wire_member {
+	char *id; /* of the user; a new user of the same login does not inherit it */
+	char *login;
+	char *role; /* "view", "edit", "admin" */
+};
+DECLARE_CODEC(wire_member, struct wire_member)
+struct wire_member_list {
+	struct wire_member *v;
+	size_t n;
+};
+
+enum { WIRE_MEMBERS_MAX = 100 };
+
 struct wire_domain { /* key: store_key_domain(name) */
 	char *id;
 	char *name;
 	char *owner; /* login */
 	int64_t created_at;
 	struct str_list allowed_gear_sizes;
-	int64_t apps; /* number of applications */
+	int64_t apps;                    /* number of applications */
+	struct wire_member_list members; /* without the owner */
 	char *extra;
 };
 DECLARE_CODEC(wire_domain, struct wire_domain)

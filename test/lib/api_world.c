@@ -243,3 +243,26 @@ api_world_wait_count(struct api_world *w, const char *prefix, size_t n)
 		(void)loop_run_until(w->b.loop, &never, 5);
 	assert_int_equal(store_count(w->b.store, prefix), n);
 }
+
+void
+api_world_rows(struct api_world *w, const struct api_world_row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct api_world_row *r = &rows[i];
+
+		if (r->login != NULL) {
+			(void)api_world_as(w, r->login, r->method, r->path, r->body);
+		} else {
+			w->headers[0] = NULL;
+			(void)api_world_call(w, r->method, r->path, r->body);
+		}
+		if (w->status != r->status || api_world_exit(w) != r->exit ||
+		    strcmp(api_world_field(w), r->field) != 0 ||
+		    strstr(api_world_text(w), r->text) == NULL) {
+			print_message("%s: %s %s: %d, %s\n", r->name, r->method, r->path, w->status,
+			    w->body.n == 0 ? "" : w->body.p);
+			fail_msg("wanted %d/%lld field '%s' text '%s'", r->status,
+			    (long long)r->exit, r->field, r->text);
+		}
+	}
+}

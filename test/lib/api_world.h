@@ -47,5 +47,18 @@ const char *api_world_field(const struct api_world *w);
 const char *api_world_text(const struct api_world *w);
 /* Member of `data`, "" when absent or no string. */
 const char *api_world_data(const struct api_world *w, const char *key);
+
+/* A call and what it must answer. */
+struct api_world_row {
+	const char *name;
+	const char *login; /* NULL: nobody */
+	const char *method, *path, *body;
+	int status;
+	int64_t exit;      /* of the first message; INT64_MIN: null or no message */
+	const char *field; /* its */
+	const char *text;  /* part of its text */
+};
+/* One after the other; fails the test, telling the row and the answer. */
+void api_world_rows(struct api_world *w, const struct api_world_row *rows, size_t n);
 /* Runs the loop until the store has n records under prefix. */
 void api_world_wait_count(struct api_world *w, const char *prefix, size_t n);
