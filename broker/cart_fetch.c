@@ -121,7 +121,7 @@ fill_gear(struct cart_fetch *f, const char *digest)
 		.cart_version = xstrdup(c->cart_version),
 		.vendor = xstrdup(c->cart_vendor),
 		.is_web = wire_cart_is_web(c),
-		.is_service = wire_cart_has_category(c, "service"),
+		.is_service = wire_cart_is_service(c),
 		.digest = xstrdup_null(digest),
 		.manifest = xstrdup(f->manifest),
 		.source_url = xstrdup_null(f->url) };

@@ -380,7 +380,7 @@ catalog_gear_cart(const struct catalog_cart *cc, struct wire_gear_cart *to)
 		.cart_version = xstrdup(cc->cart.cart_version),
 		.vendor = xstrdup(cc->cart.cart_vendor),
 		.is_web = cc->is_web,
-		.is_service = wire_cart_has_category(&cc->cart, "service"),
+		.is_service = wire_cart_is_service(&cc->cart),
 		.digest = xstrdup_null(cc->digest),
 		.manifest = xstrdup_null(cc->manifest),
 		.source_url = xstrdup_null(cc->url),

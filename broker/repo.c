@@ -16,8 +16,11 @@
 #include "lib/base/log.h"
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
+#include "lib/base/secret.h"
+#include "lib/base/str.h"
 #include "lib/cart/cart_dir.h"
 #include "lib/loop/child.h"
+#include "lib/loop/child_run.h"
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
 #include "lib/store/store.h"
@@ -28,9 +31,11 @@ enum {
 	ENV_MAX = 24,
 	PACK_AFTER = 20, /* pushes to a repository, then git is asked whether it wants packing */
 	PACK_TIMEOUT_MS = 30 * 60 * 1000,
+	TEMPLATE_MS = 5 * 60 * 1000,
 };
 
 #define GIT_PROGRAM "/usr/bin/git"
+#define TAR_PROGRAM "/usr/bin/tar"
 
 DEFINE_AUTO(struct cart_dir *, cart_dir_close)
 
@@ -62,7 +67,7 @@ struct repo_store {
 	char *root;
 	char *env[ENV_MAX];    /* owned strings, NULL-terminated */
 	struct map *repos;     /* app id → struct repo, owned */
-	struct map *templates; /* NAME-VERSION@BRANCH → directory, owned */
+	struct map *templates; /* NAME-VERSION[DIGEST]@BRANCH → directory, owned */
 	struct child *packing; /* one at a time; owned */
 	struct repo_ask *pack_ask;
 };
@@ -358,7 +363,8 @@ struct template_job {
 	struct repo_store *rs; /* borrowed; loop only */
 	struct repo_ask *ask;  /* owned; loop only */
 	char *key;             /* loop only */
-	char *cartridges, *root;
+	char *cartridges, *root, *data;
+	const char *const *env; /* borrowed */
 	struct wire_gear_cart cart;
 	char *branch;
 	char *dir; /* the result */
@@ -374,39 +380,122 @@ template_free(void *p)
 	free(j->key);
 	free(j->cartridges);
 	free(j->root);
+	free(j->data);
 	wire_gear_cart_fini(&j->cart);
 	free(j->branch);
 	free(j->dir);
 	free(j);
 }
 
+/* Where a cartridge keeps what its applications begin with, as v2 looked for it. */
+static const char *const template_dirs[] = { "template", "template.git", "usr/template",
+	"usr/template.git" };
+
+/* In the directory of a cartridge; NULL: it brings none. */
+static char *
+find_template(const char *cart)
+{
+	for (size_t i = 0; i < ARRAY_LEN(template_dirs); i++) {
+		char *dir = file_join(cart, template_dirs[i]);
+
+		if (file_exists(dir))
+			return dir;
+		free(dir);
+	}
+	return NULL;
+}
+
+static int
+template_child(struct template_job *j, const char *const *argv)
+{
+	const struct child_opts o = { .argv = argv, .env = j->env, .timeout_ms = TEMPLATE_MS };
+
+	return child_run(&o, NULL, 0, NULL, &j->e) == 0 ? 0 : -1;
+}
+
+/* The head of a repository becomes the branch. */
+static int
+template_fetch(struct template_job *j, const char *src, const char *dir)
+{
+	AUTO(free) char *git = xasprintf("--git-dir=%s", dir);
+	AUTO(free) char *ref = xasprintf("+HEAD:refs/heads/%s", j->branch);
+	AUTO(free) char *head = file_join(dir, "HEAD");
+	AUTO(free) char *line = xasprintf("ref: refs/heads/%s\n", j->branch);
+	const char *argv[] = { GIT_PROGRAM, git, "fetch", "-q", "--no-tags", src, ref, NULL };
+
+	if (template_child(j, argv) < 0)
+		return -1;
+	return file_replace(head, line, strlen(line), 0600, &j->e);
+}
+
+/* What the cartridge at `cart` brings becomes the repository `dir`; without a template: an empty
+ * directory. */
+static int
+template_import(struct template_job *j, const char *cart, const char *dir)
+{
+	AUTO(free) char *src = find_template(cart);
+	char sha1[REPO_GIT_OID_LEN + 1];
+
+	if (src != NULL && str_has_suffix(src, ".git"))
+		return template_fetch(j, src, dir);
+	return repo_git_import_tree(dir, src, j->branch, sha1, &j->e);
+}
+
+/* Of a cartridge that came as an archive: our own packer has looked through it. */
+static int
+template_of_blob(struct template_job *j, const char *dir)
+{
+	AUTO(free) char *word = secret_random_hex(8);
+	AUTO(free) char *tmp = xasprintf("%s/scratch/%s", j->data, word);
+	AUTO(free)
+	char *blob = xasprintf("%s/blobs/%s", j->data, j->cart.digest + strlen("sha256:"));
+	const char *argv[] = { TAR_PROGRAM, "-xf", blob, "-C", tmp, "--no-same-owner", NULL };
+	struct err ignored = { 0 };
+	int rc;
+
+	if (file_mkdirs(tmp, 0700, &j->e) < 0)
+		return -1;
+	rc = template_child(j, argv);
+	if (rc == 0)
+		rc = template_import(j, tmp, dir);
+	if (file_remove_tree(tmp, &ignored) < 0)
+		log_warn("scratch_remains", LOG_STR("dir", tmp), LOG_ERR(&ignored));
+	return rc;
+}
+
+static const struct cart_dir_entry *
+find_stock(struct template_job *j, const struct cart_dir *d)
+{
+	const struct cart_dir_entry *c = cart_dir_find(d, j->cart.name, j->cart.version, NULL);
+
+	if (c == NULL)
+		(void)err_set(&j->e, ERR_NOT_FOUND, "cartridge", "there is no cartridge %s %s",
+		    j->cart.name, j->cart.version);
+	return c;
+}
+
 static int
 template_make(struct template_job *j)
 {
-	AUTO(cart_dir_close) struct cart_dir *d = cart_dir_open(j->cartridges, &j->e);
-	const struct cart_dir_entry *c;
-	AUTO(free) char *src = NULL, *dir = NULL, *safe = xstrdup(j->branch), *done = NULL;
-	char sha1[REPO_GIT_OID_LEN + 1];
+	AUTO(cart_dir_close) struct cart_dir *d = NULL;
+	const struct cart_dir_entry *c = NULL;
+	bool is_stock = j->cart.digest == NULL || j->cart.digest[0] == '\0';
+	AUTO(free) char *dir = NULL, *safe = xstrdup(j->branch), *done = NULL;
 
-	if (d == NULL)
+	if (is_stock &&
+	    ((d = cart_dir_open(j->cartridges, &j->e)) == NULL || (c = find_stock(j, d)) == NULL))
 		return -1;
-	c = cart_dir_find(d, j->cart.name, j->cart.version, NULL);
-	if (c == NULL)
-		return err_set(&j->e, ERR_NOT_FOUND, "cartridge", "there is no cartridge %s %s",
-		    j->cart.name, j->cart.version);
-	src = file_join(c->path, "template");
-	if (!file_exists(src))
-		return err_set(&j->e, ERR_NOT_FOUND, "cartridge",
-		    "the cartridge %s has no template", j->cart.name);
 	for (char *p = safe; *p != '\0'; p++) {
 		if (*p == '/')
 			*p = '+';
 	}
-	dir = xasprintf("%s/template/%s-%.16s@%s.git", j->root, j->cart.name, c->digest, safe);
+	dir = xasprintf("%s/template/%s-%.16s@%s.git", j->root, j->cart.name,
+	    is_stock ? c->digest : j->cart.digest + strlen("sha256:"), safe);
 	done = file_join(dir, "complete");
-	if (!file_exists(done) && (repo_disk_make(dir, &j->e) < 0 ||
-	                              repo_git_import_tree(dir, src, j->branch, sha1, &j->e) < 0 ||
-	                              file_replace(done, sha1, strlen(sha1), 0600, &j->e) < 0))
+	if (!file_exists(done) &&
+	    (repo_disk_make(dir, &j->e) < 0 ||
+	        (is_stock ? template_import(j, c->path, dir) : template_of_blob(j, dir)) < 0 ||
+	        file_replace(done, "", 0, 0600, &j->e) < 0))
 		return -1;
 	j->dir = STEAL(dir);
 	return 0;
@@ -456,7 +545,10 @@ repo_open_template(struct repo_store *rs, const struct wire_gear_cart *cart, con
 		.root = xstrdup(rs->root),
 		.branch = xstrdup(branch),
 		.cartridges = xstrdup(rs->b->conf.cartridges),
-		.key = xasprintf("%s-%s@%s", cart->name, cart->version, branch) };
+		.data = xstrdup(rs->b->conf.data),
+		.env = repo_store_env(rs),
+		.key = xasprintf("%s-%s%s@%s", cart->name, cart->version,
+		    cart->digest == NULL ? "" : cart->digest, branch) };
 	codec_copy(&wire_gear_cart_codec, &j->cart, cart);
 	dir = map_get(rs->templates, j->key);
 	if (dir != NULL) {

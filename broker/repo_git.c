@@ -157,17 +157,25 @@ repo_git_import_tree(const char *dir, const char *src, const char *branch,
 	AUTO(git_tree_free) git_tree *tree = NULL;
 	AUTO(git_reference_free) git_reference *ref = NULL;
 	AUTO(free) char *name = xasprintf("refs/heads/%s", branch);
+	AUTO(git_treebuilder_free) git_treebuilder *none = NULL;
 	__attribute__((cleanup(file_close_auto))) int fd =
-	    open(src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	    src == NULL ? -1 : open(src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	git_oid oid;
 	int rc;
 
 	if (repo == NULL)
 		return -1;
-	if (fd < 0)
+	if (src != NULL && fd < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "cannot read the template %s", src);
-	if (write_dir(repo, fd, 0, &oid, e) < 0)
+	if (src == NULL) {
+		rc = git_treebuilder_new(&none, repo, NULL);
+		if (rc == 0)
+			rc = git_treebuilder_write(&oid, none);
+		if (rc < 0)
+			return fail(e, rc, "tree");
+	} else if (write_dir(repo, fd, 0, &oid, e) < 0) {
 		return -1;
+	}
 	rc = git_tree_lookup(&tree, repo, &oid);
 	if (rc == 0)
 		rc = git_signature_new(&sig, "Pinion", "pinion@localhost", TEMPLATE_TIME, 0);

@@ -20,8 +20,8 @@ enum {
 
 void repo_git_setup(void);
 
-/* Writes the files below src as the only commit of `branch` into the bare repository dir (which
- * exists, empty or not), always with the same id for the same content. */
+/* Writes the files below src (NULL: none) as the only commit of `branch` into the bare repository
+ * dir (which exists, empty or not), always with the same id for the same content. */
 int repo_git_import_tree(const char *dir, const char *src, const char *branch,
     char out_sha1[REPO_GIT_OID_LEN + 1], struct err *e) MUST_CHECK;
 

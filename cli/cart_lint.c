@@ -381,7 +381,7 @@ check_endpoints(struct lint *l)
 		find(l, false, "metadata/manifest.yml",
 		    "Endpoints: none is mapped to the Frontend '': the application's address leads "
 		    "nowhere");
-	if (wire_cart_has_category(&l->cart, "service") && l->cart.endpoints.n == 0)
+	if (wire_cart_is_service(&l->cart) && l->cart.endpoints.n == 0)
 		find(l, false, "metadata/manifest.yml",
 		    "Endpoints: a service without one cannot be reached by the application");
 }

@@ -193,6 +193,12 @@ wire_cart_is_web(const struct wire_cart *c)
 	return wire_cart_has_category(c, "web_framework");
 }
 
+bool
+wire_cart_is_service(const struct wire_cart *c)
+{
+	return wire_cart_has_category(c, "service") && !wire_cart_is_web(c);
+}
+
 char *
 wire_cart_full_name(const struct wire_cart *c)
 {

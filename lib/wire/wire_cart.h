@@ -146,6 +146,8 @@ int wire_cart_check_download(const struct wire_cart *c, struct err *e) MUST_CHEC
 
 bool wire_cart_has_category(const struct wire_cart *c, const char *category);
 bool wire_cart_is_web(const struct wire_cart *c); /* web_framework */
+/* service, and no web_framework: most of v2's say both. */
+bool wire_cart_is_service(const struct wire_cart *c);
 /* The broker's identifier: Name-Version when stock (vendor redhat or pinion, or none), else
  * vendor-Name-Version. Caller owns. */
 char *wire_cart_full_name(const struct wire_cart *c);

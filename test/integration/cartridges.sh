@@ -128,6 +128,35 @@ check "tells 127" result '.result.exit_code == 127'
 check "stop by killall, start, in one call" act held '{"cart":"holder","action":"restart"}'
 check "ends at once" result '.result.ok'
 check "the daemon lives on" until_true serves held / "holder's page"
+
+# --- imported ones, and what they begin with ---
+# bring VERSION: another version of bringer, prepared by the caller in $WORLD/bringer.
+bring() {
+	sed -i "s/^Version: .*/Version: '$1'/; s/bringer-1.0/bringer-$1/" "$WORLD/bringer/metadata/manifest.yml"
+	p admin cartridge import "$WORLD/bringer"
+}
+cp -a "$PINION_SRCDIR/test/cartridges/bringer" "$WORLD"
+check "import a web cartridge that is a service too" bring 1.1
+check "an application of it" p app create brought bringer-1.1
+check "has the template below usr" serves brought / "brought below usr"
+check "it was not built, as Install-Build-Required says" has_calls brought "control update-configuration" "control deploy" "control start" "control post-deploy"
+check "delete it" p app delete brought --yes
+git init -q --bare -b odd "$WORLD/template.git"
+git init -q -b odd "$WORLD/template"
+echo "from a repository" >"$WORLD/template/index.html"
+git -C "$WORLD/template" add -A && git -C "$WORLD/template" commit -q -m begin && git -C "$WORLD/template" push -q "$WORLD/template.git" odd
+rm -r "$WORLD/bringer/usr/template" && mv "$WORLD/template.git" "$WORLD/bringer/usr/template.git"
+check "one whose template is a repository" bring 1.2
+check "create" p app create brought bringer-1.2
+check "has what its head holds" serves brought / "from a repository"
+check "clone" clone brought
+check "by the application's branch" test "$(git -C "$WORLD/brought" log --format=%s)" = begin
+check "delete it, too" p app delete brought --yes
+rm -r "$WORLD/bringer/usr"
+check "one without a template" bring 1.3
+check "begins empty" p app create brought bringer-1.3
+check "and serves that" serves brought / "Directory listing"
+check "delete the third" p app delete brought --yes
 forget_calls traced
 check "delete" p app delete traced --yes
 check "delete the other" p app delete held --yes
