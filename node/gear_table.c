@@ -37,7 +37,7 @@ enum {
 	RETRY_MIN_MS = 1000,
 	RETRY_MAX_MS = 60000,
 	REMOVE_MS = 10000,
-	USAGE_MS = 60000,
+	USAGE_MS = 10000,
 	USAGE_STEP_KB = 1024, /* smaller changes are not told */
 };
 

@@ -13,8 +13,9 @@
 #include "node/loopdev.h"
 
 enum {
-	IMAGE_TIMES = 4,           /* the disk */
-	IMAGE_MORE_MB = 16 * 1024, /* than the disk, at most */
+	IMAGE_TIMES = 4, /* the disk, within */
+	IMAGE_MORE_MIN_MB = 4 * 1024,
+	IMAGE_MORE_MAX_MB = 16 * 1024,
 	MB = 1024 * 1024,
 	PROGRAM_MS = 120000,
 	/* what the kernel keeps for itself */
@@ -96,7 +97,9 @@ volume_size_image_mb(int64_t disk_mb)
 {
 	int64_t more = disk_mb * (IMAGE_TIMES - 1);
 
-	return disk_mb + (more < IMAGE_MORE_MB ? more : IMAGE_MORE_MB);
+	if (more < IMAGE_MORE_MIN_MB)
+		more = IMAGE_MORE_MIN_MB;
+	return disk_mb + (more > IMAGE_MORE_MAX_MB ? IMAGE_MORE_MAX_MB : more);
 }
 
 /* Bytes that the image must have: inodes come with groups of blocks. */
