@@ -8,6 +8,7 @@
 #include "broker/api_view.h"
 #include "broker/broker.h"
 #include "broker/cart_status.h"
+#include "broker/gear_disk.h"
 #include "broker/gear_group.h"
 #include "broker/node_link.h"
 #include "broker/record.h"
@@ -187,8 +188,8 @@ write_group(struct api_call *c, struct api_json *j, const struct listing *l)
 	api_json_str(j, "gear_profile", a->profile);
 	api_json_int(j, "scales_from", grp->gears);
 	api_json_int(j, "scales_to", a->scalable ? grp->max : 1);
-	api_json_int(j, "base_gear_storage", 1);
-	api_json_int(j, "additional_gear_storage", 0);
+	api_json_int(j, "base_gear_storage", gear_disk_base_gb(c->b, a->profile));
+	api_json_int(j, "additional_gear_storage", gear_disk_extra_gb(a, grp));
 	write_carts(c, j, a, grp);
 	api_json_arr(j, "gears");
 	record_each_with(c->b->store, STORE_PREFIX_GEAR, a->id, &wire_gear_codec, write_gear, &arg);

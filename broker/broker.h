@@ -53,6 +53,7 @@ struct broker_conf {
 	char *admin_password_file; /* makes the user "admin" with this password at first start */
 	int64_t ready_fd;          /* >= 0: a JSON line once it serves */
 	int64_t max_gears;         /* default of new users */
+	int64_t max_storage_gb;    /* likewise: of a gear, beside its profile's */
 	int64_t keep_deployments;
 	int64_t pack_max_mb;                                /* of one push */
 	char *drain_ca_file;                                /* of log drains; NULL: the system's */
