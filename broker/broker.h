@@ -19,6 +19,7 @@ struct idler;
 struct loop;
 struct net_guard;
 struct node_link;
+struct gear_command_set;
 struct gear_streams;
 struct push_http;
 struct push_set;
@@ -94,6 +95,7 @@ struct broker {
 	struct push_http *git;
 	struct push_ssh_set *ssh_pushes;
 	struct gear_streams *streams;
+	struct gear_command_set *commands;
 	struct session_set *sessions;
 	struct ssh_server *ssh;
 	int ssh_port;           /* 0: no SSH */
