@@ -502,10 +502,10 @@ serves(struct api_call *c, const struct err *e)
 		return;
 	}
 	api_message(c, "info", 0, NULL, "Application %s was created.", s->name);
-	for (size_t i = 0; i < s->carts.n; i++)
-		api_cart_messages(c, s->id, s->carts.v[i].name);
 	for (size_t i = 0; i < s->pick.notices.n; i++)
 		api_message(c, "warning", 0, "cartridges", "%s", s->pick.notices.v[i]);
+	for (size_t i = 0; i < s->carts.n; i++)
+		api_cart_messages(c, s->id, s->carts.v[i].name);
 	api_load_send_app(c, s->id, 201, NULL);
 }
 
