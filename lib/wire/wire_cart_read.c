@@ -82,6 +82,12 @@ read_int(const struct codec_value *v, const char *key, int64_t min, int64_t max,
 	return str_to_i64(str_of(s), min, max, key, out, e);
 }
 
+static bool
+is_one_of(const char *s, const char *a, const char *b, const char *c)
+{
+	return strcasecmp(s, a) == 0 || strcasecmp(s, b) == 0 || strcasecmp(s, c) == 0;
+}
+
 static int
 read_bool(const struct codec_value *v, const char *key, bool *out, struct err *e)
 {
@@ -91,9 +97,11 @@ read_bool(const struct codec_value *v, const char *key, bool *out, struct err *e
 		return 0;
 	if (codec_type(v) == CODEC_BOOLEAN)
 		*out = codec_bool(v, false);
-	else if (s != NULL && (strcasecmp(s, "true") == 0 || strcasecmp(s, "yes") == 0))
+	else if (codec_type(v) == CODEC_NUMBER)
+		*out = codec_int(v, 0) != 0; /* jbossews: "websocket": 1 */
+	else if (s != NULL && is_one_of(s, "true", "yes", "on"))
 		*out = true;
-	else if (s != NULL && (strcasecmp(s, "false") == 0 || strcasecmp(s, "no") == 0))
+	else if (s != NULL && is_one_of(s, "false", "no", "off"))
 		*out = false;
 	else
 		return err_set(e, ERR_INVALID, key, "must be true or false");

@@ -78,11 +78,11 @@ static const char whole[] =
     "Private-Port: 8080\n"
     "   Public-Port-Name: EXAMPLE_PUBLIC_PORT1\n   WebSocket-Port-Name: WSP\n   WebSocket-Port: "
     "'8443'\n"
-    "   Protocols: [http, ws]\n   Options: {primary: true, ssl_to_gear: true}\n   Description: "
+    "   Protocols: [http, ws]\n   Options: {primary: 'yes', ssl_to_gear: on}\n   Description: "
     "front\n"
     "   Mappings:\n    - Frontend: ''\n      Backend: 'x'\n      Options: {websocket: true, "
     "connections: -1}\n"
-    "    - {Frontend: front, Backend: '', Options: {gone: true}}\n"
+    "    - {Frontend: front, Backend: '', Options: {gone: 1}}\n"
     " - Public-Port-Name: P2\n   Protocols: [tls]\n   Mappings: [{Frontend: 'TLS_PORT_1', Backend: "
     "''}]\n"
     "Unknown-Key: [kept, out]\nProfile: small\n";
