@@ -33,12 +33,10 @@ is_program(const char *rel)
 	           name - rel >= 4 && strncmp(name - 4, "/bin", 4) == 0);
 }
 
-/* The template is the repository's start and no part of the gear's code. */
 static bool
 is_left_out(const char *rel)
 {
-	return strcmp(rel, ".git") == 0 || strcmp(rel, "template") == 0 ||
-	       strcmp(rel, "template.git") == 0;
+	return strcmp(rel, ".git") == 0;
 }
 
 static mode_t

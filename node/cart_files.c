@@ -219,6 +219,21 @@ own(int above, const char *name, uid_t uid, struct err *e)
 	return 0;
 }
 
+/* What is root's now the user still reads, by his group: scripts write with umask 077. */
+static int
+open_to_group(int above, const char *name, struct err *e)
+{
+	AUTO(file_close)
+	int fd = openat(above, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+		return 0;
+	if (fchmod(fd, (st.st_mode & 07777) | (st.st_mode & 0500) >> 3) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "cannot open %s to the gear's group", name);
+	return 0;
+}
+
 /* One file of a layer below, to be changed: its copy in the upper. 1: it is in none. */
 static int
 copy_up(const struct cart_files *f, const char *rel, int above, const char *name, struct err *e)
@@ -305,7 +320,9 @@ set_owner(const struct cart_files *f, const char *path, uid_t uid, bool makes, s
 		if (rc < 0 || (rc > 0 && makes && make_entry(above, name, e) < 0))
 			return -1;
 	}
-	return own(above, plain, uid, e);
+	if (own(above, plain, uid, e) < 0)
+		return -1;
+	return uid == 0 ? open_to_group(above, plain, e) : 0;
 }
 
 /* --- what is the platform's --- */

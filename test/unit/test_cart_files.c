@@ -98,6 +98,16 @@ expect(const char *dir, const char *rel, const char *want)
 }
 
 static void
+expect_mode(const char *dir, const char *rel, mode_t want)
+{
+	AUTO(free) char *path = file_join(dir, rel);
+	struct stat st;
+
+	assert_int_equal(lstat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, want);
+}
+
+static void
 test_match(void **state)
 {
 	static const struct {
@@ -146,7 +156,9 @@ test_locked(void **state)
 	expect(w->up, "app-root/mock", "1000 d");
 	expect(w->gear, "data/kept", "1000 d"); /* where it is bound from */
 	expect(w->up, "mock/env/OPENSHIFT_MOCK_IDENT", "1000 f");
+	tree_put(w->up, "mock/made/file", "secret", 0600); /* by a script, with umask 077 */
 	ok(cart_files_lock(&w->f, &e), &e);
+	expect_mode(w->up, "mock/made/file", 0640); /* root's now: the user reads on */
 	expect(w->up, "mock/run", "0 d");
 	expect(w->up, "mock/conf/a.conf", "0 f");
 	expect(w->gear, "data/kept", "0 d");
