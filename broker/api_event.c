@@ -7,7 +7,6 @@
 #include "broker/api_load.h"
 #include "broker/api_view.h"
 #include "broker/app.h"
-#include "broker/app_state.h"
 #include "broker/broker.h"
 #include "broker/catalog.h"
 #include "broker/event_log.h"
@@ -27,10 +26,13 @@ enum {
 };
 
 struct event {
-	char *app_id; /* owned */
-	char *text;   /* owned or NULL; for the user, when done */
+	char *app_id;     /* owned */
+	char *deployment; /* owned or NULL */
+	char *text;       /* owned or NULL; for the user, when done */
+	const char *word;
 	int64_t old_gears, gears;
-	int level; /* enum wire_sleep */
+	int level;  /* enum wire_sleep */
+	char *cart; /* owned or NULL */
 	struct err failure;
 };
 
@@ -40,16 +42,18 @@ event_free(void *p)
 	struct event *ev = p;
 
 	free(ev->app_id);
+	free(ev->deployment);
 	free(ev->text);
+	free(ev->cart);
 	free(ev);
 }
 
 static struct event *
-event_new(struct api_call *c, const struct wire_app *a)
+event_new(struct api_call *c, const struct wire_app *a, const char *word)
 {
 	struct event *ev = xcalloc(1, sizeof *ev);
 
-	*ev = (struct event){ .app_id = xstrdup(a->id) };
+	*ev = (struct event){ .app_id = xstrdup(a->id), .word = word };
 	api_call_keep(c, ev, event_free);
 	return ev;
 }
@@ -81,33 +85,83 @@ event_stored(const struct err *e, void *arg)
 
 /* --- state --- */
 
-static void
-order(
-    struct api_call *c, const struct wire_app *a, const struct app_state_order *o, const char *done)
+static int
+do_start(struct wire_app *a, void *arg, struct err *e)
 {
-	struct event *ev = event_new(c, a);
+	(void)arg;
+	(void)e;
+	a->spec.running = true;
+	a->spec.is_killed = false;
+	return 0;
+}
+
+static int
+do_stop(struct wire_app *a, void *arg, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	a->spec.running = false;
+	return 0;
+}
+
+static int
+do_restart(struct wire_app *a, void *arg, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	a->spec.running = true;
+	a->spec.is_killed = false;
+	a->spec.restart_gen++;
+	return 0;
+}
+
+static int
+do_activate(struct wire_app *a, void *arg, struct err *e)
+{
+	const struct event *ev = arg;
+
+	(void)e;
+	mem_set_str(&a->spec.deployment, ev->deployment);
+	return 0;
+}
+
+static void
+change_state(struct api_call *c, const struct wire_app *a, const char *word, app_change_fn *change,
+    const char *done)
+{
+	struct event *ev = event_new(c, a, word);
 
 	ev->text = xasprintf("Application %s %s.", a->name, done);
-	app_state_set(c->b, a->id, o, event_stored, c);
+	app_change(c->b, a->id, change, ev, event_stored, c);
 }
 
 static void
 start(struct api_call *c, const struct wire_app *a)
 {
-	order(c, a, &(struct app_state_order){ .word = APP_STATE_START }, "was started");
+	change_state(c, a, "start", do_start, "was started");
 }
 
 static void
 stop(struct api_call *c, const struct wire_app *a)
 {
-	order(c, a, &(struct app_state_order){ .word = APP_STATE_STOP }, "was stopped");
+	change_state(c, a, "stop", do_stop, "was stopped");
+}
+
+/* Also one that hangs in its stop. */
+static int
+do_force_stop(struct wire_app *a, void *arg, struct err *e)
+{
+	(void)arg;
+	(void)e;
+	a->spec.running = false;
+	a->spec.is_killed = true;
+	return 0;
 }
 
 static void
 force_stop(struct api_call *c, const struct wire_app *a)
 {
-	order(c, a, &(struct app_state_order){ .word = APP_STATE_FORCE_STOP },
-	    "was stopped by force");
+	change_state(c, a, "force-stop", do_force_stop, "was stopped by force");
 }
 
 /* To sleep now, whatever its settings say; the next request wakes it. */
@@ -136,7 +190,7 @@ do_unidle(struct wire_app *a, void *arg, struct err *e)
 static void
 idle(struct api_call *c, const struct wire_app *a)
 {
-	struct event *ev = event_new(c, a);
+	struct event *ev = event_new(c, a, "idle");
 	const char *level = NULL;
 	struct err e = { 0 };
 
@@ -163,28 +217,24 @@ idle(struct api_call *c, const struct wire_app *a)
 static void
 unidle(struct api_call *c, const struct wire_app *a)
 {
-	struct event *ev = event_new(c, a);
-
-	ev->text = xasprintf("Application %s is awake.", a->name);
-	app_change(c->b, a->id, do_unidle, ev, event_stored, c);
+	change_state(c, a, "unidle", do_unidle, "is awake");
 }
 
 /* New instances before the old ones go: no request is lost. */
 static void
 restart(struct api_call *c, const struct wire_app *a)
 {
-	order(c, a, &(struct app_state_order){ .word = APP_STATE_RESTART }, "was restarted");
+	change_state(c, a, "restart", do_restart, "was restarted");
 }
 
 static void
 activate_id(struct api_call *c, const struct wire_app *a, const char *id)
 {
-	struct event *ev = event_new(c, a);
+	struct event *ev = event_new(c, a, "activate");
 
+	ev->deployment = xstrdup(id);
 	ev->text = xasprintf("Deployment %s of application %s is active.", id, a->name);
-	app_state_set(c->b, a->id,
-	    &(struct app_state_order){ .word = APP_STATE_ACTIVATE, .deployment = id }, event_stored,
-	    c);
+	app_change(c->b, a->id, do_activate, ev, event_stored, c);
 }
 
 static void
@@ -354,7 +404,7 @@ scale(struct api_call *c, const struct wire_app *a, int sign)
 		    (long long)a->spec.gears, (long long)max, (long long)to);
 		return;
 	}
-	ev = event_new(c, a);
+	ev = event_new(c, a, sign > 0 ? "scale-up" : "scale-down");
 	ev->old_gears = a->spec.gears;
 	ev->gears = to;
 	ev->text = xasprintf(
@@ -432,16 +482,34 @@ no_port(struct api_call *c, const struct wire_app *a)
 
 /* --- of one cartridge --- */
 
+/* The web cartridge is the application: what runs beside it starts and stops with it. */
+static int
+set_cart(struct wire_app *a, void *arg, struct err *e)
+{
+	const struct event *ev = arg;
+
+	for (size_t i = 0; i < a->cartridges.n; i++) {
+		struct wire_gear_cart *k = &a->cartridges.v[i];
+
+		if (strcmp(k->name, ev->cart) != 0)
+			continue;
+		k->is_stopped = strcmp(ev->word, "stop") == 0;
+		k->restart_gen += strcmp(ev->word, "restart") == 0;
+		return 0;
+	}
+	return err_set(e, ERR_NOT_FOUND, "cartridge", "The cartridge is no longer there.");
+}
+
 static void
 service_event(struct api_call *c, const struct wire_app *a, const struct wire_gear_cart *k,
-    enum app_state_word word, const char *done)
+    const char *word, const char *done)
 {
-	struct event *ev = event_new(c, a);
+	struct event *ev = event_new(c, a, word);
 
+	ev->cart = xstrdup(k->name);
 	ev->text = xasprintf("Cartridge %s of application %s %s.", k->name, a->name, done);
 	event_log_add(c->b, a->id, done + strlen("was "), "Cartridge %s %s.", k->name, done);
-	app_state_set(c->b, a->id, &(struct app_state_order){ .word = word, .cart = k->name },
-	    event_stored, c);
+	app_change(c->b, a->id, set_cart, ev, event_stored, c);
 }
 
 /* false: it is the application's own affair. */
@@ -451,12 +519,10 @@ cart_event(
 {
 	static const struct {
 		const char *word, *done;
-		enum app_state_word order; /* of a service: the first three */
-	} known[] = { { "start", "was started", APP_STATE_START },
-		{ "stop", "was stopped", APP_STATE_STOP },
-		{ "restart", "was restarted", APP_STATE_RESTART }, { "reload", "was reloaded", 0 },
-		{ "tidy", "was tidied", 0 }, { "status", "was asked for its status", 0 },
-		{ "threaddump", "wrote a thread dump into its output", 0 } };
+	} known[] = { { "start", "was started" }, { "stop", "was stopped" },
+		{ "restart", "was restarted" }, { "reload", "was reloaded" },
+		{ "tidy", "was tidied" }, { "status", "was asked for its status" },
+		{ "threaddump", "wrote a thread dump into its output" } };
 	bool is_dump = strcmp(word, "thread-dump") == 0;
 
 	if (strncmp(word, "scale", 5) == 0)
@@ -472,7 +538,7 @@ cart_event(
 		if (k->is_web && i < 4)
 			return false;
 		if (k->is_service && i < 3)
-			service_event(c, a, k, known[i].order, known[i].done);
+			service_event(c, a, k, known[i].word, known[i].done);
 		else
 			api_action_run(c, a, k->name, known[i].word, known[i].done);
 		return true;

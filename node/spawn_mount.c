@@ -295,6 +295,7 @@ static const struct root_entry root_entries[] = {
 	{ "var", NULL, 0755 },
 	{ "var/lib", NULL, 0755 },
 	{ "var/lib/openshift", NULL, 0755 },
+	{ "var/www", NULL, 0755 },
 	{ "root", NULL, 0700 },
 	{ "mnt", NULL, 0755 },
 	{ "srv", NULL, 0755 },
@@ -307,6 +308,8 @@ static const struct root_entry root_entries[] = {
 	{ "libx32", "usr/libx32", 0 },
 	{ "var/tmp", "../tmp", 0 },
 	{ "var/run", "../run", 0 },
+	{ "var/www/error", "/usr/share/apache2/error", 0 }, /* where v2's httpd.conf looks */
+	{ "var/www/icons", "/usr/share/apache2/icons", 0 },
 };
 
 static int

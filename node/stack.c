@@ -14,6 +14,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "node/node_dirs.h"
+#include "node/stack_layout.h"
 
 enum { COPY_MAX = 4 * 1024 * 1024, DEPTH_MAX = 8, DUPLICATES_MAX = 64 };
 
@@ -202,43 +203,6 @@ write_text(int dir, const char *name, const char *text)
 	return rc;
 }
 
-/* What v2's cartridges read of their machine, and where they look for Java. */
-static int
-fill_openshift(int to, struct err *e)
-{
-	static const struct {
-		const char *link, *target;
-	} links[] = {
-		{ "alternatives/java_sdk_1.6.0", "/usr/lib/jvm/default-java" },
-		{ "alternatives/java_sdk_1.7.0", "/usr/lib/jvm/default-java" },
-		{ "alternatives/java_sdk_1.8.0", "/usr/lib/jvm/default-java" },
-		{ "alternatives/jre", "/usr/lib/jvm/default-java" },
-		{ "alternatives/maven-3.0", "/usr/share/maven" },
-		{ "alternatives/jbossews-1.0", "/usr/share/tomcat9" },
-		{ "alternatives/jbossews-1.0", "/usr/share/tomcat10" },
-		{ "alternatives/jbossews-2.0", "/usr/share/tomcat9" },
-		{ "alternatives/jbossews-2.0", "/usr/share/tomcat10" },
-	};
-	static const char *const dirs[] = { "openshift", "openshift/env", "openshift/cart.conf.d",
-		"openshift/cart.conf.d/httpd", "alternatives" };
-
-	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
-		if (mkdirat(to, dirs[i], 0755) < 0 && errno != EEXIST)
-			return err_set(e, ERR_SYSTEM, NULL, "make etc/%s", dirs[i]);
-	}
-	if (write_text(to, "openshift/node.conf",
-	        "GEAR_BASE_DIR=\"/var/lib/openshift\"\nGEAR_SHELL=\"/bin/bash\"\n"
-	        "CARTRIDGE_BASE_PATH=\"/usr/libexec/openshift/cartridges\"\n") < 0 ||
-	    write_text(to, "redhat-release", "Debian GNU/Linux release 12\n") < 0)
-		return err_set(e, ERR_SYSTEM, NULL, "write etc/openshift/node.conf");
-	for (size_t i = 0; i < ARRAY_LEN(links); i++) {
-		if (access(links[i].target, F_OK) == 0 &&
-		    symlinkat(links[i].target, to, links[i].link) < 0 && errno != EEXIST)
-			return err_set(e, ERR_SYSTEM, NULL, "link etc/%s", links[i].link);
-	}
-	return 0;
-}
-
 static int
 fill_etc(int from, int to, struct err *e)
 {
@@ -254,7 +218,7 @@ fill_etc(int from, int to, struct err *e)
 	if (write_text(to, "nsswitch.conf", nsswitch) < 0 ||
 	    symlinkat("/proc/mounts", to, "mtab") < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "write etc/nsswitch.conf");
-	return fill_openshift(to, e);
+	return stack_layout_etc(to, e);
 }
 
 /* In memory, for it is small and made anew at each start. A container that is starting keeps what
@@ -284,9 +248,10 @@ make_etc(const char *dir, struct err *e)
 
 /* A container that runs keeps the mount it has; only the next ones see the new. */
 static int
-mount_usr(const struct node_dirs *d, const char *usr, struct err *e)
+mount_usr(const struct node_dirs *d, const char *dir, const char *usr, struct err *e)
 {
 	AUTO(free) char *over = file_join(d->stack, "usr");
+	AUTO(free) char *layout = file_join(dir, "layout");
 	AUTO(free) char *options = NULL;
 
 	if (file_mkdirs(usr, 0755, e) < 0)
@@ -299,7 +264,9 @@ mount_usr(const struct node_dirs *d, const char *usr, struct err *e)
 			return err_set(e, ERR_SYSTEM, NULL, "bind /usr on %s", usr);
 		return 0;
 	}
-	options = xasprintf("lowerdir=%s:/usr", over);
+	if (stack_layout_usr(layout, e) < 0)
+		return -1;
+	options = xasprintf("lowerdir=%s:%s:/usr", over, layout);
 	if (mount("overlay", usr, "overlay", MS_RDONLY | MS_NODEV, options) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "lay %s over /usr", over);
 	return 0;
@@ -312,7 +279,7 @@ stack_open(const struct node_dirs *d, struct stack *out, struct err *e)
 	AUTO_FINI(stack_fini) struct stack s = { .usr = file_join(dir, "usr") };
 
 	umask(022);
-	if (file_mkdirs(dir, 0711, e) < 0 || mount_usr(d, s.usr, e) < 0 ||
+	if (file_mkdirs(dir, 0711, e) < 0 || mount_usr(d, dir, s.usr, e) < 0 ||
 	    (s.etc = make_etc(dir, e)) == NULL)
 		return -1;
 	*out = s;

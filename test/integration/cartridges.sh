@@ -129,6 +129,27 @@ check "stop by killall, start, in one call" act held '{"cart":"holder","action":
 check "ends at once" result '.result.ok'
 check "the daemon lives on" until_true serves held / "holder's page"
 
+# --- apached: Apache as on v2's machines, configured for 2.2 ---
+if command -v apache2 >/dev/null; then
+	check "an application of a cartridge that runs /usr/sbin/httpd" p app create httpd apached
+	check "the page, with the variables passed on" serves httpd / "<p>page of httpd</p>"
+	check "rules of 2.2 hold" test "$(status_of httpd /private)" = 403
+	check "icons are where Fedora has them" test "$(status_of httpd /icons/text.gif)" = 200
+	check "a log's program runs in a shell" until_true grep -q ' 403 /private' "$(data_of httpd)/seen"
+	check "status" act httpd '{"cart":"apached","action":"status"}'
+	check "finds processes named httpd" result '.result.messages == ["CLIENT_RESULT: Apache is running"]'
+	check "restart in place" act httpd '{"action":"restart"}'
+	check "is one" result '.result.ok'
+	check "and serves" until_true serves httpd / "page of httpd"
+	check "reload, without its pid file" act httpd '{"cart":"apached","action":"reload"}'
+	check "finds the process by its configuration" result '.result.ok'
+	check "and serves on" until_true serves httpd / "page of httpd"
+	check "stop gracefully" p app stop httpd
+	check "start" p app start httpd
+	check "and serves again" until_true serves httpd / "page of httpd"
+	check "delete it" p app delete httpd --yes
+fi
+
 # --- imported ones, and what they begin with ---
 # bring VERSION: another version of bringer, prepared by the caller in $WORLD/bringer.
 bring() {
