@@ -279,9 +279,27 @@ count_gears(const struct api_call *c, const char *node)
 }
 
 static bool
+write_notice(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_gear_status *st = rec;
+	struct api_json *j = arg;
+
+	(void)key;
+	(void)rev;
+	if (st->notice == NULL)
+		return true;
+	api_json_obj(j, NULL);
+	api_json_str(j, "gear", st->uuid);
+	api_json_str(j, "notice", st->notice);
+	api_json_end_obj(j);
+	return true;
+}
+
+static bool
 write_node(const struct wire_node_facts *f, bool is_alive, void *arg)
 {
 	const struct status *s = arg;
+	AUTO(free) char *prefix = store_key_gear_status(f->id, "");
 	struct api_json *j = s->j;
 
 	api_json_obj(j, NULL);
@@ -292,7 +310,13 @@ write_node(const struct wire_node_facts *f, bool is_alive, void *arg)
 	api_json_str(j, "arch", f->arch);
 	api_json_int(j, "cores", f->cores);
 	api_json_int(j, "memory_mb", f->memory_mb);
+	api_json_int(j, "disk_total_mb", f->disk_total_mb);
 	api_json_int(j, "disk_free_mb", f->disk_free_mb);
+	api_json_str(j, "quota", f->quota);
+	api_json_arr(j, "notices");
+	record_each_with(
+	    s->c->b->store, prefix, "\"notice\"", &wire_gear_status_codec, write_notice, j);
+	api_json_end_arr(j);
 	api_json_strs(j, "cartridges", &f->cartridges);
 	api_json_end_obj(j);
 	return true;

@@ -111,6 +111,7 @@ write_gear(const char *key, int64_t rev, void *rec, void *arg)
 	api_json_str(l->j, "state", state);
 	api_json_str(l->j, "ssh_url", ssh);
 	api_json_str(l->j, "node", node);
+	(void)api_view_disk(l->c, l->j, node, g->uuid);
 	if (l->c->minor >= 6) {
 		api_json_null(l->j, "region");
 		api_json_null(l->j, "zone");

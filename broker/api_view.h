@@ -49,6 +49,10 @@ void api_view_deployment(
 char *api_view_app_base(const struct api_call *c, const struct wire_app *a);
 /* ssh://GEAR@HOST[:PORT], or NULL: no SSH is served; caller owns. */
 char *api_view_ssh_url(const struct broker *b, const struct wire_app *a, const char *gear);
+/* Members quota and notice of a gear: how its disk is limited, and what was done for the sake of
+ * the node's. False: that node has not told of it, nothing is written. */
+bool api_view_disk(
+    const struct api_call *c, struct api_json *j, const char *node, const char *gear);
 char *api_view_app_url(const struct broker *b, const struct wire_app *a);
 /* "nodejs-20"; caller owns. */
 char *api_view_cart_name(const struct broker *b, const struct wire_gear_cart *g);

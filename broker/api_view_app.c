@@ -244,35 +244,46 @@ api_view_ssh_url(const struct broker *b, const struct wire_app *a, const char *g
 	    "ssh://%s@%s-%s.%s:%d", gear, a->name, a->domain, b->conf.app_domain, b->ssh_port);
 }
 
-struct quota_search {
-	const struct api_call *c;
-	const char *gear;
-	const char *found;
-};
-
-static bool
-find_quota(const struct store_kv *node, void *arg)
+bool
+api_view_disk(const struct api_call *c, struct api_json *j, const char *node, const char *gear)
 {
-	struct quota_search *s = arg;
 	AUTO_FINI(wire_gear_status_fini) struct wire_gear_status st = { 0 };
 	struct err e = { 0 };
 
-	if (record_get(s->c->b->store,
-	        store_key_gear_status(node->key + strlen(STORE_PREFIX_NODE), s->gear),
-	        &wire_gear_status_codec, &st, NULL, &e) < 0)
-		return true;
-	s->found = st.quota != NULL && strcmp(st.quota, "advisory") == 0 ? "advisory" : "enforced";
-	return false;
+	if (record_get(c->b->store, store_key_gear_status(node, gear), &wire_gear_status_codec, &st,
+	        NULL, &e) < 0)
+		return false;
+	api_json_str(j, "quota",
+	    st.quota != NULL && strcmp(st.quota, "advisory") == 0 ? "advisory" : "enforced");
+	api_json_str(j, "notice", st.notice);
+	return true;
 }
 
-/* Does the head gear's disk have a limit of its own? NULL: nobody said yet. */
-static const char *
-quota_of(const struct api_call *c, const struct wire_app *a)
-{
-	struct quota_search s = { .c = c, .gear = a->id };
+struct disk_search {
+	const struct api_call *c;
+	struct api_json *j;
+	const char *gear;
+	bool is_found;
+};
 
-	store_range(c->b->store, STORE_PREFIX_NODE, find_quota, &s);
-	return s.found;
+static bool
+find_disk(const struct store_kv *node, void *arg)
+{
+	struct disk_search *s = arg;
+
+	s->is_found = api_view_disk(s->c, s->j, node->key + strlen(STORE_PREFIX_NODE), s->gear);
+	return !s->is_found;
+}
+
+/* The head gear's. */
+static void
+write_disk(const struct api_call *c, struct api_json *j, const struct wire_app *a)
+{
+	struct disk_search s = { .c = c, .j = j, .gear = a->id };
+
+	store_range(c->b->store, STORE_PREFIX_NODE, find_disk, &s);
+	if (!s.is_found)
+		api_json_null(j, "quota");
 }
 
 static void
@@ -335,7 +346,7 @@ api_view_app(const struct api_call *c, struct api_json *j, const char *key,
 	api_json_int(j, "keep_deployments", a->keep_deployments);
 	api_json_str(j, "deployment_type", a->deployment_type);
 	api_json_str(j, "state", app_state(a));
-	api_json_str(j, "quota", quota_of(c, a));
+	write_disk(c, j, a);
 	api_json_str(j, "sleep", wire_sleep_names[a->spec.sleep].name);
 	api_json_int(j, "idle_freeze", a->idle_freeze_s);
 	api_json_int(j, "idle_reclaim", a->idle_reclaim_s);

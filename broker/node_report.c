@@ -91,14 +91,20 @@ put_status(struct report *rep, char *take_key, const struct codec *c, const void
 
 /* What the node did to a gear for its disk's sake. */
 static void
-tell_notice(struct report *rep, const struct store_kv *gear, const struct wire_gear_status *st)
+tell_notice(struct report *rep, const struct store_kv *gear, const struct wire_gear_status *st,
+    const char *old)
 {
 	AUTO_FINI(wire_gear_fini) struct wire_gear g = { 0 };
 	struct err e = { 0 };
 
-	if (codec_decode(&wire_gear_codec, gear->val, gear->n, &g, CODEC_IGNORE, &e) == 0)
+	if (codec_decode(&wire_gear_codec, gear->val, gear->n, &g, CODEC_IGNORE, &e) < 0)
+		return;
+	if (st->notice != NULL)
 		event_log_add_of(
 		    rep->b, g.app_id, st->uuid, NULL, "quota", "A gear was %s.", st->notice);
+	else
+		event_log_add_of(rep->b, g.app_id, st->uuid, NULL, "quota",
+		    "A gear may go on: it was %s; now there is room.", old);
 }
 
 static void
@@ -118,8 +124,8 @@ take_gear(struct report *rep, const char *node, struct wire_gear_status *st)
 		    llabs(st->disk_used_kb - old.disk_used_kb) > old.disk_used_kb / 4 + 1024
 		        ? st->disk_used_kb
 		        : old.disk_used_kb;
-	if (st->notice != NULL && (old.notice == NULL || strcmp(old.notice, st->notice) != 0))
-		tell_notice(rep, &kv, st);
+	if (strcmp(old.notice == NULL ? "" : old.notice, st->notice == NULL ? "" : st->notice) != 0)
+		tell_notice(rep, &kv, st, old.notice);
 	put_status(rep, store_key_gear_status(node, st->uuid), &wire_gear_status_codec, st);
 }
 

@@ -34,6 +34,25 @@ run_cartridges(const struct cmd_line *l, struct err *e)
 	return list(l, "cartridges", columns, e);
 }
 
+static void
+print_notices(const struct cmd_line *l, const struct codec_value *nodes)
+{
+	static const struct output_column columns[] = {
+		{ "GEAR", "gear" },
+		{ "NOTICE", "notice" },
+		{ NULL, NULL },
+	};
+
+	for (size_t i = 0; i < codec_count(nodes); i++) {
+		const struct codec_value *v = codec_get(codec_at(nodes, i), "notices");
+
+		if (codec_count(v) == 0)
+			continue;
+		(void)putchar('\n');
+		output_table(l, v, columns);
+	}
+}
+
 static int
 run_status(const struct cmd_line *l, struct err *e)
 {
@@ -42,6 +61,9 @@ run_status(const struct cmd_line *l, struct err *e)
 		{ "NODE", "id" },
 		{ "STATE", "state" },
 		{ "GEARS", "gears" },
+		{ "DISK FREE", "disk_free_mb" },
+		{ "OF MB", "disk_total_mb" },
+		{ "QUOTA", "quota" },
 		{ "VERSION", "version" },
 		{ NULL, NULL },
 	};
@@ -59,6 +81,7 @@ run_status(const struct cmd_line *l, struct err *e)
 		return 0;
 	}
 	output_table(l, codec_get(r.data, "nodes"), nodes);
+	print_notices(l, codec_get(r.data, "nodes"));
 	(void)putchar('\n');
 	output_table(l, codec_get(r.data, "routers"), routers);
 	return 0;

@@ -22,6 +22,8 @@ static const struct output_column app_columns[] = {
 	{ "Git by HTTP", "git_http_url" },
 	{ "Cartridge", "framework" },
 	{ "State", "state" },
+	{ "Disk quota", "quota" },
+	{ "Notice", "notice" },
 	{ "Deployment", "deployment_id" },
 	{ "Gears", "gear_count" },
 	{ "Gear size", "gear_profile" },

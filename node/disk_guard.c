@@ -158,11 +158,14 @@ tell(struct disk_guard *g, const struct sample *s)
 	if (s->is_frozen == s->was_frozen && s->is_over == s->was_over)
 		return;
 	gear->is_over_quota = s->is_over;
+	gear->is_frozen = s->is_frozen;
 	if (s->is_over)
-		mem_set_str(&gear->notice, "stopped: it uses more than 110 % of its disk");
+		mem_set_str(&gear->notice,
+		    "stopped: it uses more than 110 % of its disk (remove files in "
+		    "~/app-root/data)");
 	else if (s->is_frozen)
-		mem_set_str(
-		    &gear->notice, "frozen: the node's disk is full, and this gear writes most");
+		mem_set_str(&gear->notice,
+		    "frozen: the node's disk is nearly full, and this gear writes most");
 	else
 		mem_set_str(&gear->notice, NULL);
 	log_warn("gear_disk", LOG_STR("gear", s->uuid),

@@ -67,6 +67,7 @@ struct gear {
 	int64_t disk_used_kb;                     /* as last looked at */
 	char *notice;       /* of disk_guard, for its user; NULL: nothing to say */
 	bool is_over_quota; /* of a plain volume: nothing starts */
+	bool is_frozen;     /* by disk_guard: what would start would not run */
 };
 
 /* NULL: it is not configured. Borrowed until the record changes. */

@@ -134,6 +134,10 @@ check_disk(const struct prepare_job *j, struct err *e)
 {
 	struct statvfs fs;
 
+	if (j->gear.is_frozen)
+		return err_set(e, ERR_LIMIT, "disk",
+		    "the gear is frozen until the node's disk has room: the administrator is asked "
+		    "for it");
 	if (j->gear.is_over_quota && j->spec.kind != WIRE_INSTANCE_RUN)
 		return err_set(e, ERR_LIMIT, "disk",
 		    "the gear uses more than 110 %% of its disk: remove files in ~/app-root/data");
@@ -467,6 +471,7 @@ prepare_job_of(struct instance *i)
 	j->is_releasing = i->is_releasing;
 	j->gear.dir = xstrdup(i->gear->dir);
 	j->gear.is_over_quota = i->gear->is_over_quota;
+	j->gear.is_frozen = i->gear->is_frozen;
 	codec_copy(&wire_instance_codec, &j->spec, &i->spec);
 	codec_copy(&wire_gear_codec, &j->gear.spec, &i->gear->spec);
 	codec_copy(&gear_record_codec, &j->gear.record, &i->gear->record);
