@@ -22,6 +22,7 @@ struct op {
 	char *id;
 	char *scope;
 	char *note;
+	struct account_limits limits;
 	bool is_admin;
 	struct wire_token record;
 	change_done_fn *done;
@@ -73,6 +74,7 @@ create_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 		.is_admin = op->is_admin,
 		.created_at = (int64_t)time(NULL),
 		.max_gears = b->conf.max_gears,
+		.max_storage_gb = b->conf.max_storage_gb,
 		.max_domains = MAX_DOMAINS,
 		.auth_rev = 1,
 	};
@@ -213,6 +215,39 @@ account_set_password(struct broker *b, const char *login, const char *password_h
 	op->hash = xstrdup(password_hash);
 	op->id = xstrdup_null(keep_token_id);
 	change_start(b, password_build, op_done, op);
+}
+
+static void
+set_unless(int64_t *to, int64_t value)
+{
+	if (value >= 0)
+		*to = value;
+}
+
+static int
+limits_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
+{
+	const struct op *op = arg;
+	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
+	int64_t rev;
+
+	if (record_get(b->store, store_key_user(op->login), &wire_user_codec, &u, &rev, e) < 0)
+		return err_set(e, ERR_NOT_FOUND, "login", "There is no user '%s'.", op->login);
+	set_unless(&u.max_gears, op->limits.gears);
+	set_unless(&u.max_domains, op->limits.domains);
+	set_unless(&u.max_storage_gb, op->limits.storage_gb);
+	record_put_cas(t, store_key_user(op->login), rev, &wire_user_codec, &u);
+	return 0;
+}
+
+void
+account_set_limits(struct broker *b, const char *login, const struct account_limits *l,
+    change_done_fn *done, void *arg)
+{
+	struct op *op = op_new(login, done, arg);
+
+	op->limits = *l;
+	change_start(b, limits_build, op_done, op);
 }
 
 static int

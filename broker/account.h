@@ -16,6 +16,12 @@ void account_create(struct broker *b, const char *login, const char *password_ha
 /* Forgets remembered passwords and voids the user's tokens but keep_token_id (may be NULL). */
 void account_set_password(struct broker *b, const char *login, const char *password_hash,
     const char *keep_token_id, change_done_fn *done, void *arg);
+/* What the user may have: -1 leaves a number as it is. */
+struct account_limits {
+	int64_t gears, domains, storage_gb;
+};
+void account_set_limits(struct broker *b, const char *login, const struct account_limits *l,
+    change_done_fn *done, void *arg);
 /* The user and all tokens. ERR_CONFLICT: still owns domains. */
 void account_delete(struct broker *b, const char *login, change_done_fn *done, void *arg);
 

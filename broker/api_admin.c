@@ -133,6 +133,47 @@ api_admin_user_create(struct api_call *c)
 	auth_hash(c->b->auth, password, user_hashed, c);
 }
 
+static void
+user_updated(const struct err *e, void *arg)
+{
+	struct api_call *c = arg;
+	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
+	struct err why = { 0 };
+
+	if (e == NULL &&
+	    record_get(c->b->store, store_key_user(api_param_of_path(c->params, "login")),
+	        &wire_user_codec, &u, NULL, &why) < 0)
+		e = &why;
+	if (e != NULL) {
+		api_fail_err(c, e, e->code == ERR_NOT_FOUND ? EXIT_NO_USER : EXIT_USER);
+		return;
+	}
+	c->no_links = true;
+	api_view_user(c, api_data(c, "user"), NULL, &u);
+	api_send(c, 200);
+}
+
+void
+api_admin_user_update(struct api_call *c)
+{
+	struct account_limits l = { -1, -1, -1 };
+	struct err e = { 0 };
+
+	if (api_param_int(c->params, "max_gears", 0, INT32_MAX, &l.gears, &e) < 0 ||
+	    api_param_int(c->params, "max_domains", 0, INT32_MAX, &l.domains, &e) < 0 ||
+	    api_param_int(c->params, "max_storage_per_gear", 0, WIRE_USER_STORAGE_MAX,
+	        &l.storage_gb, &e) < 0) {
+		api_fail_err(c, &e, EXIT_USER);
+		return;
+	}
+	if (l.gears < 0 && l.domains < 0 && l.storage_gb < 0) {
+		api_fail(c, 422, EXIT_USER, "max_gears",
+		    "Give max_gears, max_domains or max_storage_per_gear.");
+		return;
+	}
+	account_set_limits(c->b, api_param_of_path(c->params, "login"), &l, user_updated, c);
+}
+
 /* --- deleting a user: with force, applications and domains first --- */
 
 struct user_removal {

@@ -5,8 +5,13 @@
 #include <string.h>
 
 #include "broker/api_call.h"
+#include "broker/broker.h"
 #include "broker/cart_rules.h"
+#include "broker/gear_disk.h"
+#include "broker/record.h"
 #include "lib/base/mem.h"
+#include "lib/store/store_key.h"
+#include "lib/wire/wire_user.h"
 
 enum { WORD_MAX = 128, URL_MAX = 2048, ASKED_MAX = 20, EXIT_SCALES = 168, EXIT_STORAGE = 165 };
 
@@ -157,6 +162,25 @@ api_cart_ask(struct api_call *c, bool may_be_top, struct cart_ask_list *out)
 	for (size_t i = 0; i < codec_count(v); i++) {
 		if (!read_one(c, codec_at(v, i), out))
 			return false;
+	}
+	return true;
+}
+
+bool
+api_cart_ask_storage(struct api_call *c, const char *domain, const struct cart_ask_list *l)
+{
+	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
+	const char *owner = c->who.login;
+	struct err e = { 0 };
+	int exit_code;
+
+	if (record_get(c->b->store, store_key_domain(domain), &wire_domain_codec, &d, NULL, &e) ==
+	    0)
+		owner = d.owner;
+	e = (struct err){ 0 };
+	for (size_t i = 0; i < l->n; i++) {
+		if (gear_disk_may(c->b, owner, l->v[i].storage_gb, &exit_code, &e) < 0)
+			return fail(c, &e, exit_code);
 	}
 	return true;
 }

@@ -316,7 +316,8 @@ api_cart_add(struct api_call *c)
 		return;
 	}
 	s->is_list = asks.n > 1;
-	if (!check_sizes(c, &a, &asks) || !read_vars(c, &s->vars))
+	if (!check_sizes(c, &a, &asks) || !api_cart_ask_storage(c, a.domain, &asks) ||
+	    !read_vars(c, &s->vars))
 		return;
 	cart_resolve_start(c->b, &asks, &a, resolved, c);
 }

@@ -10,6 +10,7 @@
 #include "broker/app.h"
 #include "broker/broker.h"
 #include "broker/cart_pick.h"
+#include "broker/gear_disk.h"
 #include "broker/node_act.h"
 #include "broker/record.h"
 #include "lib/base/mem.h"
@@ -21,7 +22,7 @@ enum {
 	EXIT_EMBEDDED = 129,
 	EXIT_UNSCALED = 100,
 	EXIT_GEARS = 104,
-	EXIT_NO_STORAGE = 164,
+	EXIT_DISK = 140, /* no node has room, or the gear uses it */
 	EXIT_STORAGE = 165,
 	EXIT_SCALES = 168,
 };
@@ -198,6 +199,8 @@ struct update {
 	char *app_id, *cart; /* owned */
 	int64_t from, to;    /* 0: not said */
 	int64_t gears;       /* to scale to at once; 0: as they are */
+	bool has_scales, has_storage;
+	int64_t storage_gb;
 };
 
 static void
@@ -266,6 +269,22 @@ updated(const struct err *e, void *arg)
 		send_cart(c, u->app_id, u->cart, "null");
 }
 
+static void
+storage_set(const struct err *e, void *arg)
+{
+	struct api_call *c = arg;
+	struct update *u = c->state;
+
+	if (e != NULL && e->code == ERR_LIMIT)
+		api_fail(c, 422, EXIT_DISK, e->field, "%s", e->text);
+	else if (e != NULL)
+		api_fail_err(c, e, e->code == ERR_NOT_FOUND ? EXIT_EMBEDDED : 1);
+	else if (u->has_scales)
+		app_change(c->b, u->app_id, do_update, u, updated, c);
+	else
+		send_cart(c, u->app_id, u->cart, "null");
+}
+
 static bool
 fail_scales(struct api_call *c, const char *field, const char *text)
 {
@@ -274,21 +293,19 @@ fail_scales(struct api_call *c, const char *field, const char *text)
 }
 
 static bool
-check_storage(struct api_call *c)
+check_storage(struct api_call *c, const struct wire_app *a, struct update *u)
 {
-	int64_t gb = 0;
+	int exit_code = EXIT_STORAGE;
 	struct err e = { 0 };
 
-	if (!api_param_has(c->params, "additional_gear_storage"))
+	u->has_storage = api_param_has(c->params, "additional_gear_storage");
+	if (!u->has_storage)
 		return true;
-	if (api_param_int(c->params, "additional_gear_storage", 0, INT32_MAX, &gb, &e) < 0) {
-		api_fail_err(c, &e, EXIT_STORAGE);
-		return false;
-	}
-	if (gb == 0)
+	if (api_param_int(c->params, "additional_gear_storage", 0, INT32_MAX, &u->storage_gb, &e) ==
+	        0 &&
+	    gear_disk_may(c->b, a->owner, u->storage_gb, &exit_code, &e) == 0)
 		return true;
-	api_fail(c, 422, EXIT_NO_STORAGE, "additional_gear_storage",
-	    "You are not allowed to request additional gear storage. Choose a larger gear size.");
+	api_fail_as(c, &e, 422, exit_code);
 	return false;
 }
 
@@ -342,21 +359,21 @@ api_cart_update(struct api_call *c)
 	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
 	const struct wire_gear_cart *g;
 	struct update *u;
-	bool has_scales;
 
 	if (!api_load_app(c, ACCESS_EDIT, &a) || (g = api_load_cart(c, &a)) == NULL)
 		return;
 	u = xcalloc(1, sizeof *u);
 	*u = (struct update){ .app_id = xstrdup(a.id), .cart = xstrdup(g->name) };
 	api_call_keep(c, u, update_free);
-	has_scales =
+	u->has_scales =
 	    api_param_has(c->params, "scales_from") || api_param_has(c->params, "scales_to");
-	if (!has_scales && !api_param_has(c->params, "additional_gear_storage")) {
+	if (!check_storage(c, &a, u) || (u->has_scales && !check_scales(c, &a, g, u)))
+		return;
+	if (!u->has_scales && !u->has_storage)
 		(void)fail_scales(
 		    c, "scales_from", "Give scales_from, scales_to or additional_gear_storage.");
-		return;
-	}
-	if (!check_storage(c) || (has_scales && !check_scales(c, &a, g, u)))
-		return;
-	app_change(c->b, a.id, do_update, u, updated, c);
+	else if (u->has_storage)
+		gear_disk_change(c->b, a.id, g->name, u->storage_gb, storage_set, c);
+	else
+		app_change(c->b, a.id, do_update, u, updated, c);
 }

@@ -502,10 +502,10 @@ serves(struct api_call *c, const struct err *e)
 		return;
 	}
 	api_message(c, "info", 0, NULL, "Application %s was created.", s->name);
-	for (size_t i = 0; i < s->carts.n; i++)
-		api_cart_messages(c, s->id, s->carts.v[i].name);
 	for (size_t i = 0; i < s->pick.notices.n; i++)
 		api_message(c, "warning", 0, "cartridges", "%s", s->pick.notices.v[i]);
+	for (size_t i = 0; i < s->carts.n; i++)
+		api_cart_messages(c, s->id, s->carts.v[i].name);
 	api_load_send_app(c, s->id, 201, NULL);
 }
 
@@ -726,6 +726,7 @@ api_create_app(struct api_call *c)
 	s->b = c->b;
 	api_call_keep(c, s, create_free);
 	if (read_flags(c, s) && read_name(c, s) && read_git_url(c, s) && read_carts(c, s) &&
-	    read_domain(c, s) && read_size(c, s) && read_vars(c, s) && read_settings(c, s))
+	    read_domain(c, s) && read_size(c, s) && api_cart_ask_storage(c, s->domain, &s->asks) &&
+	    read_vars(c, s) && read_settings(c, s))
 		cart_resolve_start(c->b, &s->asks, NULL, resolved, c);
 }

@@ -7,6 +7,7 @@
 #include "broker/api_load.h"
 #include "broker/api_view.h"
 #include "broker/app.h"
+#include "broker/app_state.h"
 #include "broker/broker.h"
 #include "broker/catalog.h"
 #include "broker/event_log.h"
@@ -26,13 +27,10 @@ enum {
 };
 
 struct event {
-	char *app_id;     /* owned */
-	char *deployment; /* owned or NULL */
-	char *text;       /* owned or NULL; for the user, when done */
-	const char *word;
+	char *app_id; /* owned */
+	char *text;   /* owned or NULL; for the user, when done */
 	int64_t old_gears, gears;
-	int level;  /* enum wire_sleep */
-	char *cart; /* owned or NULL */
+	int level; /* enum wire_sleep */
 	struct err failure;
 };
 
@@ -42,18 +40,16 @@ event_free(void *p)
 	struct event *ev = p;
 
 	free(ev->app_id);
-	free(ev->deployment);
 	free(ev->text);
-	free(ev->cart);
 	free(ev);
 }
 
 static struct event *
-event_new(struct api_call *c, const struct wire_app *a, const char *word)
+event_new(struct api_call *c, const struct wire_app *a)
 {
 	struct event *ev = xcalloc(1, sizeof *ev);
 
-	*ev = (struct event){ .app_id = xstrdup(a->id), .word = word };
+	*ev = (struct event){ .app_id = xstrdup(a->id) };
 	api_call_keep(c, ev, event_free);
 	return ev;
 }
@@ -85,83 +81,33 @@ event_stored(const struct err *e, void *arg)
 
 /* --- state --- */
 
-static int
-do_start(struct wire_app *a, void *arg, struct err *e)
-{
-	(void)arg;
-	(void)e;
-	a->spec.running = true;
-	a->spec.is_killed = false;
-	return 0;
-}
-
-static int
-do_stop(struct wire_app *a, void *arg, struct err *e)
-{
-	(void)arg;
-	(void)e;
-	a->spec.running = false;
-	return 0;
-}
-
-static int
-do_restart(struct wire_app *a, void *arg, struct err *e)
-{
-	(void)arg;
-	(void)e;
-	a->spec.running = true;
-	a->spec.is_killed = false;
-	a->spec.restart_gen++;
-	return 0;
-}
-
-static int
-do_activate(struct wire_app *a, void *arg, struct err *e)
-{
-	const struct event *ev = arg;
-
-	(void)e;
-	mem_set_str(&a->spec.deployment, ev->deployment);
-	return 0;
-}
-
 static void
-change_state(struct api_call *c, const struct wire_app *a, const char *word, app_change_fn *change,
-    const char *done)
+order(
+    struct api_call *c, const struct wire_app *a, const struct app_state_order *o, const char *done)
 {
-	struct event *ev = event_new(c, a, word);
+	struct event *ev = event_new(c, a);
 
 	ev->text = xasprintf("Application %s %s.", a->name, done);
-	app_change(c->b, a->id, change, ev, event_stored, c);
+	app_state_set(c->b, a->id, o, event_stored, c);
 }
 
 static void
 start(struct api_call *c, const struct wire_app *a)
 {
-	change_state(c, a, "start", do_start, "was started");
+	order(c, a, &(struct app_state_order){ .word = APP_STATE_START }, "was started");
 }
 
 static void
 stop(struct api_call *c, const struct wire_app *a)
 {
-	change_state(c, a, "stop", do_stop, "was stopped");
-}
-
-/* Also one that hangs in its stop. */
-static int
-do_force_stop(struct wire_app *a, void *arg, struct err *e)
-{
-	(void)arg;
-	(void)e;
-	a->spec.running = false;
-	a->spec.is_killed = true;
-	return 0;
+	order(c, a, &(struct app_state_order){ .word = APP_STATE_STOP }, "was stopped");
 }
 
 static void
 force_stop(struct api_call *c, const struct wire_app *a)
 {
-	change_state(c, a, "force-stop", do_force_stop, "was stopped by force");
+	order(c, a, &(struct app_state_order){ .word = APP_STATE_FORCE_STOP },
+	    "was stopped by force");
 }
 
 /* To sleep now, whatever its settings say; the next request wakes it. */
@@ -190,7 +136,7 @@ do_unidle(struct wire_app *a, void *arg, struct err *e)
 static void
 idle(struct api_call *c, const struct wire_app *a)
 {
-	struct event *ev = event_new(c, a, "idle");
+	struct event *ev = event_new(c, a);
 	const char *level = NULL;
 	struct err e = { 0 };
 
@@ -217,24 +163,28 @@ idle(struct api_call *c, const struct wire_app *a)
 static void
 unidle(struct api_call *c, const struct wire_app *a)
 {
-	change_state(c, a, "unidle", do_unidle, "is awake");
+	struct event *ev = event_new(c, a);
+
+	ev->text = xasprintf("Application %s is awake.", a->name);
+	app_change(c->b, a->id, do_unidle, ev, event_stored, c);
 }
 
 /* New instances before the old ones go: no request is lost. */
 static void
 restart(struct api_call *c, const struct wire_app *a)
 {
-	change_state(c, a, "restart", do_restart, "was restarted");
+	order(c, a, &(struct app_state_order){ .word = APP_STATE_RESTART }, "was restarted");
 }
 
 static void
 activate_id(struct api_call *c, const struct wire_app *a, const char *id)
 {
-	struct event *ev = event_new(c, a, "activate");
+	struct event *ev = event_new(c, a);
 
-	ev->deployment = xstrdup(id);
 	ev->text = xasprintf("Deployment %s of application %s is active.", id, a->name);
-	app_change(c->b, a->id, do_activate, ev, event_stored, c);
+	app_state_set(c->b, a->id,
+	    &(struct app_state_order){ .word = APP_STATE_ACTIVATE, .deployment = id }, event_stored,
+	    c);
 }
 
 static void
@@ -404,7 +354,7 @@ scale(struct api_call *c, const struct wire_app *a, int sign)
 		    (long long)a->spec.gears, (long long)max, (long long)to);
 		return;
 	}
-	ev = event_new(c, a, sign > 0 ? "scale-up" : "scale-down");
+	ev = event_new(c, a);
 	ev->old_gears = a->spec.gears;
 	ev->gears = to;
 	ev->text = xasprintf(
@@ -482,34 +432,16 @@ no_port(struct api_call *c, const struct wire_app *a)
 
 /* --- of one cartridge --- */
 
-/* The web cartridge is the application: what runs beside it starts and stops with it. */
-static int
-set_cart(struct wire_app *a, void *arg, struct err *e)
-{
-	const struct event *ev = arg;
-
-	for (size_t i = 0; i < a->cartridges.n; i++) {
-		struct wire_gear_cart *k = &a->cartridges.v[i];
-
-		if (strcmp(k->name, ev->cart) != 0)
-			continue;
-		k->is_stopped = strcmp(ev->word, "stop") == 0;
-		k->restart_gen += strcmp(ev->word, "restart") == 0;
-		return 0;
-	}
-	return err_set(e, ERR_NOT_FOUND, "cartridge", "The cartridge is no longer there.");
-}
-
 static void
 service_event(struct api_call *c, const struct wire_app *a, const struct wire_gear_cart *k,
-    const char *word, const char *done)
+    enum app_state_word word, const char *done)
 {
-	struct event *ev = event_new(c, a, word);
+	struct event *ev = event_new(c, a);
 
-	ev->cart = xstrdup(k->name);
 	ev->text = xasprintf("Cartridge %s of application %s %s.", k->name, a->name, done);
 	event_log_add(c->b, a->id, done + strlen("was "), "Cartridge %s %s.", k->name, done);
-	app_change(c->b, a->id, set_cart, ev, event_stored, c);
+	app_state_set(c->b, a->id, &(struct app_state_order){ .word = word, .cart = k->name },
+	    event_stored, c);
 }
 
 /* false: it is the application's own affair. */
@@ -519,10 +451,12 @@ cart_event(
 {
 	static const struct {
 		const char *word, *done;
-	} known[] = { { "start", "was started" }, { "stop", "was stopped" },
-		{ "restart", "was restarted" }, { "reload", "was reloaded" },
-		{ "tidy", "was tidied" }, { "status", "was asked for its status" },
-		{ "threaddump", "wrote a thread dump into its output" } };
+		enum app_state_word order; /* of a service: the first three */
+	} known[] = { { "start", "was started", APP_STATE_START },
+		{ "stop", "was stopped", APP_STATE_STOP },
+		{ "restart", "was restarted", APP_STATE_RESTART }, { "reload", "was reloaded", 0 },
+		{ "tidy", "was tidied", 0 }, { "status", "was asked for its status", 0 },
+		{ "threaddump", "wrote a thread dump into its output", 0 } };
 	bool is_dump = strcmp(word, "thread-dump") == 0;
 
 	if (strncmp(word, "scale", 5) == 0)
@@ -538,7 +472,7 @@ cart_event(
 		if (k->is_web && i < 4)
 			return false;
 		if (k->is_service && i < 3)
-			service_event(c, a, k, known[i].word, known[i].done);
+			service_event(c, a, k, known[i].order, known[i].done);
 		else
 			api_action_run(c, a, k->name, known[i].word, known[i].done);
 		return true;

@@ -11,13 +11,10 @@
 #include "lib/http/stream.h"
 #include "lib/loop/loop.h"
 
-enum { ORDER_MS = 20 * 1000 };
-
 /* From the upgrade until the order came. */
 struct api_exec {
 	struct broker *b; /* borrowed */
 	struct stream *stream;
-	struct loop_timer *timer;
 	char *app_id, *gear, *login; /* owned */
 	bool is_fresh;
 };
@@ -36,7 +33,6 @@ release(void *p)
 static void
 end(struct api_exec *x)
 {
-	loop_timer_cancel(STEAL(x->timer));
 	stream_free(STEAL(x->stream));
 	loop_free_later(x->b->loop, release, x);
 }
@@ -76,16 +72,6 @@ on_control(struct stream *s, const struct stream_frame *f, void *arg)
 }
 
 static void
-on_data(struct stream *s, int channel, const char *p, size_t n, void *arg)
-{
-	(void)s;
-	(void)channel;
-	(void)p;
-	(void)n;
-	end(arg); /* before READY: against the rules */
-}
-
-static void
 on_close(struct stream *s, const struct err *e, void *arg)
 {
 	(void)s;
@@ -93,17 +79,7 @@ on_close(struct stream *s, const struct err *e, void *arg)
 	end(arg);
 }
 
-static const struct stream_calls calls = { on_data, NULL, on_control, on_close };
-
-static void
-on_late(void *arg)
-{
-	struct api_exec *x = arg;
-	struct err e = { 0 };
-
-	(void)err_set(&e, ERR_INVALID, NULL, "no order came in time");
-	fail(x, &e);
-}
+static const struct stream_calls calls = { NULL, NULL, on_control, on_close };
 
 void
 api_exec_app(struct api_call *c)
@@ -138,6 +114,5 @@ api_exec_app(struct api_call *c)
 		.is_fresh = is_fresh,
 	};
 	x->stream = stream_accept(STEAL(c->req), &calls, x);
-	x->timer = loop_timer_start(c->b->loop, ORDER_MS, false, on_late, x);
 	api_call_free(c);
 }

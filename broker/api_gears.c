@@ -2,12 +2,15 @@
 #include <string.h>
 
 #include "broker/api_call.h"
+#include "broker/api_domain.h"
 #include "broker/api_env.h"
 #include "broker/api_handlers.h"
 #include "broker/api_load.h"
 #include "broker/api_view.h"
 #include "broker/broker.h"
 #include "broker/cart_status.h"
+#include "broker/gear_disk.h"
+#include "broker/gear_ends.h"
 #include "broker/gear_group.h"
 #include "broker/node_link.h"
 #include "broker/record.h"
@@ -89,7 +92,52 @@ struct listing {
 	const struct wire_app *a;
 	const struct gear_group_list *groups;
 	size_t group;
+	bool with_endpoints;
 };
+
+static void
+write_mappings(struct api_json *j, const struct wire_cart_endpoint *ep)
+{
+	api_json_arr(j, "mappings");
+	for (size_t i = 0; i < ep->mappings.n; i++) {
+		api_json_obj(j, NULL);
+		api_json_str(j, "frontend", ep->mappings.v[i].frontend);
+		api_json_str(j, "backend", ep->mappings.v[i].backend);
+		api_json_end_obj(j);
+	}
+	api_json_end_arr(j);
+}
+
+static void
+write_endpoints(const struct listing *l, const struct wire_gear *g)
+{
+	AUTO_FINI(gear_ends_fini) struct gear_ends ends = { 0 };
+	struct api_json *j = l->j;
+	char address[16];
+
+	gear_ends_list(l->c->b, &g->cartridges, &ends);
+	gear_ports_peer_ip(g->uuid, address);
+	for (size_t i = 0; i < ends.ports.n; i++) {
+		const struct gear_port *p = &ends.ports.v[i];
+		const struct wire_gear_cart *k = &g->cartridges.v[p->cart];
+		const struct catalog_cart *cc = catalog_of(l->c->b->catalog, k);
+		AUTO(free) char *name = api_view_cart_name(l->c->b, k);
+
+		api_json_obj(j, NULL);
+		api_json_str(j, "cartridge_name", name);
+		api_json_str(j, "external_address", address);
+		api_json_int(j, "external_port", p->public_port);
+		api_json_str(j, "internal_address", p->ip);
+		api_json_int(j, "internal_port", p->port);
+		api_json_strs(j, "protocols", &p->ep->protocols);
+		if (cc != NULL)
+			api_json_strs(j, "types", &cc->cart.categories);
+		else
+			api_json_raw(j, "types", "[]");
+		write_mappings(j, p->ep);
+		api_json_end_obj(j);
+	}
+}
 
 static bool
 write_gear(const char *key, int64_t rev, void *rec, void *arg)
@@ -116,7 +164,10 @@ write_gear(const char *key, int64_t rev, void *rec, void *arg)
 		api_json_null(l->j, "region");
 		api_json_null(l->j, "zone");
 	}
-	api_json_raw(l->j, l->c->minor >= 6 ? "endpoints" : "port_interfaces", "[]");
+	api_json_arr(l->j, l->c->minor >= 6 ? "endpoints" : "port_interfaces");
+	if (l->with_endpoints)
+		write_endpoints(l, g);
+	api_json_end_arr(l->j);
 	api_json_end_obj(l->j);
 	return true;
 }
@@ -188,8 +239,8 @@ write_group(struct api_call *c, struct api_json *j, const struct listing *l)
 	api_json_str(j, "gear_profile", a->profile);
 	api_json_int(j, "scales_from", grp->gears);
 	api_json_int(j, "scales_to", a->scalable ? grp->max : 1);
-	api_json_int(j, "base_gear_storage", 1);
-	api_json_int(j, "additional_gear_storage", 0);
+	api_json_int(j, "base_gear_storage", gear_disk_base_gb(c->b, a->profile));
+	api_json_int(j, "additional_gear_storage", gear_disk_extra_gb(a, grp));
 	write_carts(c, j, a, grp);
 	api_json_arr(j, "gears");
 	record_each_with(c->b->store, STORE_PREFIX_GEAR, a->id, &wire_gear_codec, write_gear, &arg);
@@ -202,7 +253,7 @@ api_app_gear_groups(struct api_call *c)
 {
 	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
 	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
-	struct listing l = { c, &c->json, &a, &groups, 0 };
+	struct listing l = { c, &c->json, &a, &groups, 0, api_domain_includes(c, "endpoints") };
 
 	if (!api_load_app(c, ACCESS_VIEW, &a))
 		return;
@@ -219,7 +270,7 @@ api_app_gear_group(struct api_call *c)
 {
 	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
 	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
-	struct listing l = { c, &c->json, &a, &groups, 0 };
+	struct listing l = { c, &c->json, &a, &groups, 0, api_domain_includes(c, "endpoints") };
 	const char *id = api_param_of_path(c->params, "id");
 
 	if (!api_load_app(c, ACCESS_VIEW, &a))

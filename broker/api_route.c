@@ -36,6 +36,7 @@ static const struct api_route routes[] = {
 
 	{ "GET", "users", API_SCOPE_ADMIN, api_admin_users },
 	{ "POST", "users", API_SCOPE_ADMIN, api_admin_user_create },
+	{ "PUT", "users/:login", API_SCOPE_ADMIN, api_admin_user_update },
 	{ "DELETE", "user|users/:login", API_SCOPE_ADMIN, api_admin_user_delete },
 	{ "GET", "status", API_SCOPE_ADMIN, api_admin_status },
 	{ "GET", "gear_profiles", API_SCOPE_ADMIN, api_profile_list },

@@ -55,7 +55,7 @@ api_view_user(
 	api_json_bool(j, "ha", false);
 	api_json_bool(j, "view_global_teams", false);
 	api_json_bool(j, "private_ssl_certificates", false);
-	api_json_int(j, "max_storage_per_gear", 0);
+	api_json_int(j, "max_storage_per_gear", u->max_storage_gb);
 	api_json_end_obj(j);
 	api_json_null(j, "plan_id");
 	api_json_null(j, "usage_account_id");
@@ -315,7 +315,7 @@ api_view_domain(const struct api_call *c, struct api_json *j, const char *key,
 	}
 	if (c->minor >= 6) {
 		api_json_int(j, "available_gears", left < 0 ? 0 : left);
-		api_json_int(j, "max_storage_per_gear", 0);
+		api_json_int(j, "max_storage_per_gear", owner.max_storage_gb);
 		api_json_raw(j, "usage_rates", "{}");
 		api_json_bool(j, "private_ssl_certificates", false);
 	}

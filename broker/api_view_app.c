@@ -10,8 +10,8 @@
 #include "broker/broker.h"
 #include "broker/cart_pick.h"
 #include "broker/cart_status.h"
+#include "broker/gear_disk.h"
 #include "broker/gear_group.h"
-#include "broker/profile.h"
 #include "lib/base/mem.h"
 #include "lib/store/store_key.h"
 #include "lib/store/store.h"
@@ -549,8 +549,6 @@ write_place(const struct api_call *c, struct api_json *j, const struct wire_app 
     const struct wire_gear_cart *g)
 {
 	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
-	struct wire_limits limits = { 0 };
-	bool has_limits = profile_get(c->b, a->profile, &limits);
 	const struct gear_group *own;
 	size_t k = 0;
 
@@ -566,8 +564,8 @@ write_place(const struct api_call *c, struct api_json *j, const struct wire_app 
 	api_json_int(j, "current_scale", own->is_web ? a->spec.gears : own->gears);
 	api_json_null(j, "scales_with");
 	api_json_str(j, "gear_profile", a->profile);
-	api_json_int(j, "base_gear_storage", !has_limits ? 1 : (limits.disk_mb + 1023) / 1024);
-	api_json_int(j, "additional_gear_storage", g->storage_gb);
+	api_json_int(j, "base_gear_storage", gear_disk_base_gb(c->b, a->profile));
+	api_json_int(j, "additional_gear_storage", gear_disk_extra_gb(a, own));
 	api_json_arr(j, "collocated_with");
 	for (size_t i = 0; i < a->cartridges.n; i++) {
 		AUTO(free) char *name = NULL;

@@ -7,6 +7,7 @@
 #include "broker/app_cart.h"
 #include "broker/broker.h"
 #include "broker/event_log.h"
+#include "broker/gear_disk.h"
 #include "broker/idler.h"
 #include "broker/catalog.h"
 #include "broker/change.h"
@@ -214,6 +215,7 @@ gear_fill(const struct broker *b, const struct wire_app *a, const struct wire_en
 		.cart_rev = a->spec.cart_rev,
 		.want = WIRE_WANT_PRESENT,
 	};
+	gear_disk_set_extra(g, a, grp);
 	gear_group_carts(grp, a, &carts);
 	app_cart_copy_to_gear(&g->cartridges, &carts);
 	app_cart_list_fini(&carts);
@@ -268,15 +270,15 @@ put_new_gear(const struct broker *b, struct store_txn *t, const struct wire_app 
 	if (!profile_get(b, a->profile, &limits))
 		return err_set(
 		    e, ERR_INVALID, "gear_size", "The gear size '%s' is not known.", a->profile);
+	gear_fill(b, a, env, uuid, grp, &limits, &g);
 	node = placement_pick(b,
 	    &(struct placement_need){
-	        .cartridge = cart, .disk_mb = limits.disk_mb, .app_id = a->id, .near = *near },
+	        .cartridge = cart, .disk_mb = g.limits.disk_mb, .app_id = a->id, .near = *near },
 	    e);
 	if (node == NULL)
 		return -1;
 	if (*near == NULL && has_service(a))
 		*near = xstrdup(node);
-	gear_fill(b, a, env, uuid, grp, &limits, &g);
 	record_put_cas(t, store_key_gear(node, uuid), 0, &wire_gear_codec, &g);
 	return 0;
 }

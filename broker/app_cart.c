@@ -6,6 +6,7 @@
 
 #include "broker/broker.h"
 #include "broker/change.h"
+#include "broker/gear_disk.h"
 #include "broker/gear_group.h"
 #include "broker/record.h"
 #include "lib/base/log.h"
@@ -64,7 +65,7 @@ app_cart_copy_to_gear(struct wire_gear_cart_list *to, const struct wire_gear_car
 		c = codec_list_add(&wire_gear_cart_codec, to);
 		codec_copy(&wire_gear_cart_codec, c, &from->v[i]);
 		mem_set_str(&c->manifest, NULL);
-		c->scales_from = c->scales_to = 0;
+		c->scales_from = c->scales_to = c->storage_gb = 0;
 	}
 }
 
@@ -127,6 +128,7 @@ put_gear(const char *key, int64_t rev, void *rec, void *arg)
 	list_of(p, &p->groups->v[group], g, &carts);
 	app_cart_copy_to_gear(&g->cartridges, &carts);
 	app_cart_list_fini(&carts);
+	gear_disk_set_extra(g, p->a, &p->groups->v[group]);
 	g->cart_rev = p->a->spec.cart_rev;
 	record_put_cas(p->t, xstrdup(key), rev, &wire_gear_codec, g);
 	return true;
@@ -177,6 +179,7 @@ change_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 		app_cart_list_fini(&a.cartridges_before);
 		if (!c.is_one_way)
 			app_cart_list_copy(&a.cartridges_before, &a.cartridges);
+		gear_disk_keep(b, &a, &c.cartridges);
 		app_cart_list_copy(&a.cartridges, &c.cartridges);
 		a.spec.cart_rev++;
 		a.spec.cart_at = (int64_t)time(NULL);

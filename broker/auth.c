@@ -582,6 +582,7 @@ bootstrap_hashed(const char *hash, const struct err *e, void *arg)
 		.is_admin = true,
 		.created_at = (int64_t)time(NULL),
 		.max_gears = b->conf.max_gears,
+		.max_storage_gb = b->conf.max_storage_gb,
 		.max_domains = 10,
 		.auth_rev = 1,
 	};

@@ -19,6 +19,7 @@ struct idler;
 struct loop;
 struct net_guard;
 struct node_link;
+struct gear_command_set;
 struct gear_streams;
 struct push_http;
 struct push_set;
@@ -53,6 +54,7 @@ struct broker_conf {
 	char *admin_password_file; /* makes the user "admin" with this password at first start */
 	int64_t ready_fd;          /* >= 0: a JSON line once it serves */
 	int64_t max_gears;         /* default of new users */
+	int64_t max_storage_gb;    /* likewise: of a gear, beside its profile's */
 	int64_t keep_deployments;
 	int64_t pack_max_mb;                                /* of one push */
 	char *drain_ca_file;                                /* of log drains; NULL: the system's */
@@ -93,6 +95,7 @@ struct broker {
 	struct push_http *git;
 	struct push_ssh_set *ssh_pushes;
 	struct gear_streams *streams;
+	struct gear_command_set *commands;
 	struct session_set *sessions;
 	struct ssh_server *ssh;
 	int ssh_port;           /* 0: no SSH */

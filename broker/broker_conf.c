@@ -5,6 +5,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/where.h"
 #include "lib/codec/conf.h"
+#include "lib/wire/wire_user.h"
 
 enum { IDLE_S_MAX = 366 * 86400 };
 
@@ -48,6 +49,8 @@ static const struct conf_item items[] = {
 	    "File descriptor that gets a line of JSON once the broker serves."),
 	CONF_INT(struct broker_conf, max_gears, "max-gears", 0, 1 << 20, "100",
 	    "Gears that a new user may have."),
+	CONF_INT(struct broker_conf, max_storage_gb, "max-storage", 0, WIRE_USER_STORAGE_MAX, "0",
+	    "GB of disk beside the profile's that a new user may ask for, for each gear."),
 	CONF_INT(struct broker_conf, keep_deployments, "keep-deployments", 1, 1000, "10",
 	    "Deployments that a new application keeps for rollbacks."),
 	CONF_INT(struct broker_conf, pack_max_mb, "pack-max-mb", 1, 1 << 20, "2048",

@@ -17,6 +17,7 @@
 #include "broker/build_record.h"
 #include "broker/cart_fetch.h"
 #include "broker/catalog.h"
+#include "broker/gear_command.h"
 #include "broker/gear_stream.h"
 #include "broker/drain.h"
 #include "broker/idler.h"
@@ -90,6 +91,8 @@ on_internal(struct http_req *r, void *arg)
 			blob_store_serve(d->b.blobs, r);
 		else if (strcmp(path, "/internal/node/layer") == 0)
 			tree_relay_layer(&d->b, r);
+		else if (strcmp(path, "/internal/node/command") == 0)
+			gear_command_handle(d->b.commands, r);
 		else if (strcmp(path, "/internal/node/volume") == 0)
 			tree_relay_volume(&d->b, r);
 		else
@@ -270,6 +273,7 @@ open_parts(struct broker *b, struct err *e)
 	b->ssh_pushes = push_ssh_set_new(b);
 	b->streams = gear_streams_new(b);
 	b->sessions = session_set_new(b);
+	b->commands = gear_command_set_new(b);
 	b->ssh = ssh_server_new(b);
 	b->builds = build_queue_new(b);
 	b->backups = backups_new(b);
@@ -289,6 +293,7 @@ close_parts(struct daemon *d)
 	push_http_free(b->git);
 	push_ssh_set_free(b->ssh_pushes);
 	session_set_free(b->sessions);
+	gear_command_set_free(b->commands);
 	gear_streams_free(b->streams);
 	watch_feed_free(b->feeds);
 	http_server_free(d->public);

@@ -122,16 +122,6 @@ on_dialed(int take_fd, struct str early, const struct err *e, void *arg)
 /* --- until the node answers --- */
 
 static void
-on_data(struct stream *s, int channel, const char *p, size_t n, void *arg)
-{
-	(void)s;
-	(void)channel;
-	(void)p;
-	(void)n;
-	end(arg); /* before READY: against the rules */
-}
-
-static void
 on_control(struct stream *s, const struct stream_frame *f, void *arg)
 {
 	struct gear_stream *g = arg;
@@ -149,7 +139,7 @@ on_close(struct stream *s, const struct err *e, void *arg)
 	end(arg);
 }
 
-static const struct stream_calls calls = { on_data, NULL, on_control, on_close };
+static const struct stream_calls calls = { NULL, NULL, on_control, on_close };
 
 struct search {
 	const char *uuid;

@@ -4,48 +4,16 @@
 #include <string.h>
 
 #include "broker/broker.h"
-#include "broker/cart_pick.h"
 #include "broker/connect.h"
+#include "broker/gear_ends.h"
 #include "broker/rollout_step.h"
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
-#include "lib/cart/cart_dir.h"
 #include "lib/cart/gear_ports.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
 #include "lib/wire/wire_peer.h"
-
-/* One gear's endpoints. */
-struct ends {
-	struct cart_dir_entry *carts;    /* owned */
-	const struct cart_dir_entry **v; /* owned */
-	struct gear_port_list ports;
-	size_t n;
-};
-
-static void
-ends_init(struct ends *l, const struct rollout_step *st, const struct wire_gear *g)
-{
-	*l = (struct ends){ .n = g->cartridges.n };
-	l->carts = xcalloc(l->n + 1, sizeof *l->carts);
-	l->v = xcalloc(l->n + 1, sizeof *l->v);
-	for (size_t i = 0; i < l->n; i++) {
-		cart_pick_load(st->b, &g->cartridges.v[i], &l->carts[i].cart);
-		l->v[i] = &l->carts[i];
-	}
-	gear_ports_list(l->v, l->n, &l->ports);
-}
-
-static void
-ends_fini(struct ends *l)
-{
-	gear_ports_fini(&l->ports);
-	for (size_t i = 0; i < l->n; i++)
-		wire_cart_fini(&l->carts[i].cart);
-	free(l->carts);
-	free(l->v);
-}
 
 static void
 add_name(struct wire_peer *p, const char *name)
@@ -80,9 +48,9 @@ add_port(struct wire_peer *p, int from, const char *address, int64_t to)
 static void
 add_ports(const struct rollout_step *st, const struct app_view_gear *g, struct wire_peer *p)
 {
-	struct ends l;
+	AUTO_FINI(gear_ends_fini) struct gear_ends l = { 0 };
 
-	ends_init(&l, st, &g->gear);
+	gear_ends_list(st->b, &g->gear.cartridges, &l);
 	for (size_t k = 0; k < l.ports.n; k++) {
 		const struct gear_port *e = &l.ports.v[k];
 		const struct wire_gear_cart *c = &g->gear.cartridges.v[e->cart];
@@ -93,7 +61,6 @@ add_ports(const struct rollout_step *st, const struct app_view_gear *g, struct w
 			add_port(p, e->public_port, i->status.address,
 			    is_front ? i->status.port : e->public_port);
 	}
-	ends_fini(&l);
 }
 
 static void

@@ -1,5 +1,6 @@
 #include "broker/placement.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,16 +40,16 @@ disk_of(const struct store_kv *kv)
 
 /* A node has room for the whole of each volume, however little of it is used yet. */
 static bool
-has_disk(const struct pick *p, const struct wire_node_facts *f, const struct count *c)
+has_disk(const struct broker *b, const struct wire_node_facts *f, const struct count *c, int64_t mb)
 {
-	int64_t total = f->disk_total_mb * p->b->conf.disk_overcommit / 100;
+	int64_t total = f->disk_total_mb * b->conf.disk_overcommit / 100;
 
-	if (f->disk_free_mb > 0 && f->disk_free_mb < p->need->disk_mb)
+	if (f->disk_free_mb > 0 && f->disk_free_mb < mb)
 		return false;
-	if (f->disk_total_mb == 0 || p->b->conf.disk_overcommit == 0)
+	if (f->disk_total_mb == 0 || b->conf.disk_overcommit == 0)
 		return true;
 	return f->disk_free_mb >= f->disk_total_mb * f->disk_low_percent / 100 &&
-	       (c == NULL ? 0 : c->disk_mb) + p->need->disk_mb <= total;
+	       (c == NULL ? 0 : c->disk_mb) + mb <= total;
 }
 
 /* Counts a gear record under its node: /gear/NODE/UUID. */
@@ -108,7 +109,7 @@ consider(const char *key, int64_t rev, void *rec, void *arg)
 	    (p->need->near != NULL && strcmp(p->need->near, n->facts.id) != 0))
 		return true;
 	p->any_alive = true;
-	if (!has_disk(p, &n->facts, c))
+	if (!has_disk(p->b, &n->facts, c, p->need->disk_mb))
 		return true;
 	if (p->need->cartridge != NULL && n->facts.cartridges.n > 0 &&
 	    !str_list_has(&n->facts.cartridges, p->need->cartridge)) {
@@ -146,4 +147,30 @@ placement_pick(const struct broker *b, const struct placement_need *need, struct
 		    (long long)need->disk_mb);
 	free(p.lack);
 	return p.best;
+}
+
+static bool
+count_one(const struct store_kv *kv, void *arg)
+{
+	struct count *c = arg;
+
+	c->disk_mb += disk_of(kv);
+	return true;
+}
+
+int
+placement_has_room(const struct broker *b, const char *node, int64_t mb, struct err *e)
+{
+	AUTO_FINI(wire_node_record_fini) struct wire_node_record n = { 0 };
+	AUTO(free) char *prefix = store_key_gear(node, "");
+	struct count c = { 0 };
+
+	if (record_get(b->store, store_key_node(node), &wire_node_record_codec, &n, NULL, e) < 0)
+		return -1;
+	store_range(b->store, prefix, count_one, &c);
+	if (has_disk(b, &n.facts, &c, mb))
+		return 0;
+	return err_set(e, ERR_LIMIT, "additional_gear_storage",
+	    "The node %s has no room for %" PRId64 " MB more: move the gear to another node first.",
+	    node, mb);
 }

@@ -15,3 +15,6 @@ struct placement_need {
 
 /* Id of the node (caller owns), or NULL: ERR_BUSY, no node is there that can take it. */
 char *placement_pick(const struct broker *b, const struct placement_need *need, struct err *e);
+/* Has that node room for so much more of a gear that it has? ERR_LIMIT. */
+int placement_has_room(
+    const struct broker *b, const char *node, int64_t mb, struct err *e) MUST_CHECK;

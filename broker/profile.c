@@ -7,6 +7,7 @@
 #include "broker/broker.h"
 #include "broker/catalog.h"
 #include "broker/change.h"
+#include "broker/gear_disk.h"
 #include "broker/record.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -115,34 +116,22 @@ struct gears {
 	size_t n;
 };
 
-/* The profile's disk, and what was bought for the gear. */
-static int64_t
-disk_of(const struct wire_gear *g, const struct wire_limits *l)
-{
-	int64_t mb = l->disk_mb;
-
-	for (size_t i = 0; i < g->cartridges.n; i++)
-		mb += g->cartridges.v[i].storage_gb * 1024;
-	return mb;
-}
-
 static bool
 put_gear(const char *key, int64_t rev, void *rec, void *arg)
 {
 	struct wire_gear *g = rec;
 	struct gears *gs = arg;
-	struct wire_limits want = gs->op->limits;
+	const struct wire_limits old = g->limits;
 
 	if (strcmp(g->profile, gs->op->name) != 0 || g->want == WIRE_WANT_GONE)
 		return true;
-	want.disk_mb = disk_of(g, &want);
-	if (codec_equal(&wire_limits_codec, &g->limits, &want))
+	gear_disk_set_limits(g, &gs->op->limits);
+	if (codec_equal(&wire_limits_codec, &g->limits, &old))
 		return true;
 	if (gs->n++ == BATCH) {
 		gs->op->has_more = true;
 		return false;
 	}
-	g->limits = want;
 	record_put_cas(gs->t, xstrdup(key), rev, &wire_gear_codec, g);
 	return true;
 }

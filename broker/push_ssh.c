@@ -304,24 +304,6 @@ on_repo(const char *git_dir, const struct err *e, void *arg)
 /* --- the start --- */
 
 static void
-on_data(struct stream *s, int channel, const char *p, size_t n, void *arg)
-{
-	(void)s;
-	(void)channel;
-	(void)p;
-	(void)n;
-	end(arg); /* before READY: against the rules */
-}
-
-static void
-on_control(struct stream *s, const struct stream_frame *f, void *arg)
-{
-	(void)s;
-	(void)f;
-	(void)arg;
-}
-
-static void
 on_close(struct stream *s, const struct err *e, void *arg)
 {
 	(void)s;
@@ -329,7 +311,7 @@ on_close(struct stream *s, const struct err *e, void *arg)
 	end(arg);
 }
 
-static const struct stream_calls calls = { on_data, NULL, on_control, on_close };
+static const struct stream_calls calls = { NULL, NULL, NULL, on_close };
 
 static const struct wire_gear_cart *
 web_cart(const struct wire_app *app)

@@ -3,11 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/broker.h"
-#include "broker/catalog.h"
+#include "broker/gear_ends.h"
 #include "lib/base/mem.h"
-#include "lib/cart/cart_dir.h"
-#include "lib/cart/gear_ports.h"
+#include "lib/wire/wire_cart.h"
 
 enum { PATHS_MAX = 64, PATH_MAX_LEN = 128 };
 
@@ -85,35 +83,15 @@ longest_first(const void *a, const void *b)
 	return nx != ny ? (nx > ny ? -1 : 1) : strcmp(x->path, y->path);
 }
 
-/* What the catalogue has, or the manifest that came with a downloaded one. */
-static int
-load(const struct broker *b, const struct wire_gear_cart *c, struct wire_cart *out)
-{
-	const struct catalog_cart *cc;
-	struct err e = { 0 };
-
-	if (c->manifest != NULL && c->manifest[0] != '\0')
-		return wire_cart_parse(c->manifest, strlen(c->manifest), c->version, out, &e);
-	cc = catalog_of(b->catalog, c);
-	if (cc == NULL)
-		return -1;
-	codec_copy(&wire_cart_codec, out, &cc->cart);
-	return 0;
-}
-
 void
 route_paths_list(
     const struct broker *b, const struct wire_gear_cart_list *carts, struct route_path_list *out)
 {
-	AUTO(free_ptr) struct cart_dir_entry *all = xcalloc(carts->n + 1, sizeof *all);
-	AUTO(free_ptr) const struct cart_dir_entry **v = xcalloc(carts->n + 1, sizeof *v);
-	AUTO_FINI(gear_ports_fini) struct gear_port_list ports = { 0 };
+	AUTO_FINI(gear_ends_fini) struct gear_ends ends = { 0 };
 
-	for (size_t i = 0; i < carts->n; i++)
-		v[i] = load(b, &carts->v[i], &all[i].cart) == 0 ? &all[i] : NULL;
-	gear_ports_list(v, carts->n, &ports);
-	for (size_t i = 0; i < ports.n; i++) {
-		const struct gear_port *p = &ports.v[i];
+	gear_ends_list(b, carts, &ends);
+	for (size_t i = 0; i < ends.ports.n; i++) {
+		const struct gear_port *p = &ends.ports.v[i];
 
 		if (carts->v[p->cart].is_service)
 			continue;
@@ -122,6 +100,4 @@ route_paths_list(
 	}
 	if (out->n > 0)
 		qsort(out->v, out->n, sizeof *out->v, longest_first);
-	for (size_t i = 0; i < carts->n; i++)
-		wire_cart_fini(&all[i].cart);
 }

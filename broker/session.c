@@ -217,16 +217,6 @@ on_look(void *arg)
 /* --- until it is entered --- */
 
 static void
-on_data(struct stream *s, int channel, const char *p, size_t n, void *arg)
-{
-	(void)s;
-	(void)channel;
-	(void)p;
-	(void)n;
-	end(arg); /* before READY: against the rules */
-}
-
-static void
 on_control(struct stream *s, const struct stream_frame *f, void *arg)
 {
 	struct session *x = arg;
@@ -246,7 +236,7 @@ on_close(struct stream *s, const struct err *e, void *arg)
 	end(arg);
 }
 
-static const struct stream_calls calls = { on_data, NULL, on_control, on_close };
+static const struct stream_calls calls = { NULL, NULL, on_control, on_close };
 
 struct session *
 session_start(struct session_set *all, struct stream *take_s, const struct session_opts *o,

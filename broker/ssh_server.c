@@ -13,13 +13,14 @@
 
 #include "broker/auth.h"
 #include "broker/broker.h"
+#include "broker/gear_command.h"
 #include "broker/gear_stream.h"
+#include "broker/gear_word.h"
 #include "broker/push_ssh.h"
 #include "broker/record.h"
 #include "broker/session.h"
 #include "broker/ssh_key.h"
 #include "broker/ssh_source.h"
-#include "broker/ssh_word.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
@@ -74,7 +75,7 @@ struct call {
 	struct gear_stream *relay;
 	struct session *session;
 	struct push_ssh *push;
-	struct ssh_word *word;
+	struct gear_command *command;
 };
 
 struct ssh_server {
@@ -108,8 +109,7 @@ free_call(struct call *c)
 	session_cancel(c->session);
 	if (c->push != NULL)
 		push_ssh_leave(c->push);
-	if (c->word != NULL)
-		ssh_word_leave(c->word);
+	gear_command_leave(c->command);
 	stream_free(c->stream);
 	free(c);
 }
@@ -229,11 +229,11 @@ on_session_end(void *arg)
 }
 
 static void
-on_word_end(void *arg)
+on_command_end(void *arg)
 {
 	struct call *c = arg;
 
-	c->word = NULL;
+	c->command = NULL;
 	free_call(c);
 }
 
@@ -313,6 +313,7 @@ take_exec(struct call *c, struct str json, struct err *e)
 {
 	AUTO_FINI(wire_exec_fini) struct wire_exec x = { 0 };
 	AUTO_FINI(wire_app_fini) struct wire_app app = { 0 };
+	AUTO_FINI(str_list_fini) struct str_list argv = { 0 };
 	AUTO(free) char *service = NULL;
 	AUTO(free) char *path = NULL;
 
@@ -326,10 +327,14 @@ take_exec(struct call *c, struct str json, struct err *e)
 		start_git(c, &x, &app, service, path);
 		return 0;
 	}
-	if (x.command != NULL && ssh_word_is(x.command)) {
-		c->word = ssh_word_start(
-		    c->server->b, STEAL(c->stream), &app, x.login, x.command, on_word_end, c);
-		if (c->word == NULL)
+	if (x.command != NULL && gear_word_split(x.command, &argv) && gear_word_is(&argv)) {
+		const struct gear_command_opts command = {
+			.app_id = app.id, .gear = c->conn->gear, .login = x.login, .argv = &argv
+		};
+
+		c->command = gear_command_start(
+		    c->server->b->commands, STEAL(c->stream), &command, on_command_end, c);
+		if (c->command == NULL)
 			free_call(c);
 		return 0;
 	}
@@ -384,16 +389,6 @@ on_control(struct stream *s, const struct stream_frame *f, void *arg)
 }
 
 static void
-on_data(struct stream *s, int channel, const char *p, size_t n, void *arg)
-{
-	(void)s;
-	(void)channel;
-	(void)p;
-	(void)n;
-	free_call(arg); /* before READY: against the rules */
-}
-
-static void
 on_close(struct stream *s, const struct err *e, void *arg)
 {
 	(void)s;
@@ -401,7 +396,7 @@ on_close(struct stream *s, const struct err *e, void *arg)
 	free_call(arg);
 }
 
-static const struct stream_calls calls = { on_data, NULL, on_control, on_close };
+static const struct stream_calls calls = { NULL, NULL, on_control, on_close };
 
 static const char *
 known_path(const char *path)

@@ -1,4 +1,5 @@
 /* The catalogue, the state of the system, users. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -126,6 +127,39 @@ run_user_list(const struct cmd_line *l, struct err *e)
 }
 
 static int
+run_user_set(const struct cmd_line *l, struct err *e)
+{
+	static const struct {
+		const char *option, *member;
+	} numbers[] = {
+		{ "max-gears", "max_gears" },
+		{ "max-domains", "max_domains" },
+		{ "max-storage", "max_storage_per_gear" },
+	};
+	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO_FINI(buf_fini) struct buf path = { 0 };
+	AUTO_FINI(buf_fini) struct buf body = { 0 };
+
+	buf_adds(&path, "users/");
+	buf_add_url(&path, cmd_arg(l, 0));
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+		int64_t n;
+
+		if (!cmd_has(l, numbers[i].option))
+			continue;
+		if (str_to_i64(str_of(cmd_option(l, numbers[i].option)), 0, INT32_MAX,
+		        numbers[i].option, &n, e) < 0)
+			return -1;
+		buf_addf(&body, "%c\"%s\":%" PRId64, body.n == 0 ? '{' : ',', numbers[i].member, n);
+	}
+	if (body.n == 0)
+		return err_set(e, ERR_INVALID, "max-gears",
+		    "give --max-gears, --max-domains or --max-storage");
+	buf_addc(&body, '}');
+	return api_call(l, "PUT", path.p, body.p, &r, e);
+}
+
+static int
 run_user_delete(const struct cmd_line *l, struct err *e)
 {
 	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
@@ -146,6 +180,12 @@ run_user_delete(const struct cmd_line *l, struct err *e)
 static const struct cmd_option create_options[] = {
 	{ "password-file", 0, "FILE", "file that holds the password; - is standard input" },
 	{ "admin", 0, NULL, "may manage users" },
+	{ NULL, 0, NULL, NULL },
+};
+static const struct cmd_option set_options[] = {
+	{ "max-gears", 0, "N", "gears in all the user's domains" },
+	{ "max-domains", 0, "N", "domains" },
+	{ "max-storage", 0, "GB", "disk of a gear beside its profile's (see cartridge storage)" },
 	{ NULL, 0, NULL, NULL },
 };
 static const struct cmd_option delete_options[] = {
@@ -179,6 +219,8 @@ const struct cmd cmd_admin_table[] = {
 	{ "user create", "NAME", 1, 1, "make a user (for admins)", create_options, run_user_create,
 	    false },
 	{ "user list", "", 0, 0, "list the users (for admins)", NULL, run_user_list, false },
+	{ "user set", "NAME", 1, 1, "say how much a user may have (for admins)", set_options,
+	    run_user_set, false },
 	{ "user delete", "NAME", 1, 1, "delete a user (for admins)", delete_options,
 	    run_user_delete, false },
 	{ 0 },

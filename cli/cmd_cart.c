@@ -1,5 +1,7 @@
-/* Cartridges of an application: add, remove, list, show, status, start, stop, restart. */
+/* Cartridges of an application: add, remove, list, show, status, storage, start, stop, restart. */
+#include <inttypes.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/api_client.h"
 #include "cli/cmd.h"
@@ -192,6 +194,60 @@ run_status(const struct cmd_line *l, struct err *e)
 	return 0;
 }
 
+/* "2", "2GB", "2 gb". */
+static int
+read_gb(const struct cmd_line *l, const char *option, int64_t *out, struct err *e)
+{
+	const char *text = cmd_option(l, option);
+	size_t n = strspn(text, "0123456789");
+
+	if (text[n + strspn(text + n, " ")] != '\0' &&
+	    strcasecmp(text + n + strspn(text + n, " "), "gb") != 0)
+		return err_set(e, ERR_INVALID, option, "must be whole GB, like 2 or 2GB");
+	return str_to_i64((struct str){ text, n }, 0, INT32_MAX, option, out, e);
+}
+
+static int
+set_storage(const struct cmd_line *l, const char *path, struct api_reply *r, struct err *e)
+{
+	int64_t has = codec_int(codec_get(r->data, "additional_gear_storage"), 0), gb = 0;
+	AUTO(free) char *body = NULL;
+
+	if (cmd_has(l, "set") ? read_gb(l, "set", &has, e) < 0
+	                      : read_gb(l, cmd_has(l, "add") ? "add" : "remove", &gb, e) < 0)
+		return -1;
+	if (cmd_has(l, "remove") && gb > has && !cmd_has(l, "force"))
+		return err_set(e, ERR_INVALID, "remove",
+		    "there are only %" PRId64 " GB beside the profile's (--force: down to none)",
+		    has);
+	has += cmd_has(l, "remove") ? -gb : gb;
+	body = xasprintf("{\"additional_gear_storage\":%" PRId64 "}", has < 0 ? 0 : has);
+	api_reply_fini(r);
+	return api_call(l, "PUT", path, body, r, e);
+}
+
+static int
+run_storage(const struct cmd_line *l, struct err *e)
+{
+	static const struct output_column columns[] = {
+		{ "Cartridge", "name" },
+		{ "GB of the profile", "base_gear_storage" },
+		{ "GB beside it", "additional_gear_storage" },
+		{ NULL, NULL },
+	};
+	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO(free) char *path = cart_path(l, "", e);
+	int given = cmd_has(l, "add") + cmd_has(l, "remove") + cmd_has(l, "set");
+
+	if (given > 1)
+		return err_set(e, ERR_INVALID, "add", "give one of --add, --remove and --set");
+	if (path == NULL || api_call(l, "GET", path, NULL, &r, e) < 0 ||
+	    (given == 1 && set_storage(l, path, &r, e) < 0))
+		return -1;
+	output_object(l, r.data, columns);
+	return 0;
+}
+
 static int
 send_event(const struct cmd_line *l, const char *event, const char *done, struct err *e)
 {
@@ -243,6 +299,16 @@ static const struct cmd_option remove_options[] = {
 	{ NULL, 0, NULL, NULL },
 };
 
+static const struct cmd_option storage_options[] = {
+	APP_OPTIONS,
+	{ "show", 0, NULL, "only show it (as without an option)" },
+	{ "add", 0, "GB", "so much more" },
+	{ "remove", 0, "GB", "so much less" },
+	{ "set", 0, "GB", "so much beside the profile's" },
+	{ "force", 0, NULL, "with --remove: down to none" },
+	{ NULL, 0, NULL, NULL },
+};
+
 const struct cmd cmd_cart_table[] = {
 	{ "cartridge add", "[APP] CARTRIDGE…", 1, -1,
 	    "add cartridges to an application\n\nA name of the catalogue (see pinion cartridges), "
@@ -259,6 +325,12 @@ const struct cmd cmd_cart_table[] = {
 	    run_show, false },
 	{ "cartridge status", "[APP] CARTRIDGE", 1, 2, "ask the cartridge how it is", app_options,
 	    run_status, false },
+	{ "cartridge storage", "[APP] CARTRIDGE", 1, 2,
+	    "show or change the disk of the cartridge's gears\n\nBeside what their profile gives, "
+	    "in "
+	    "GB; in force at once. All cartridges of a gear share\nits disk. How much a user may "
+	    "have is the administrator's affair (user set).",
+	    storage_options, run_storage, false },
 	{ "cartridge start", "[APP] CARTRIDGE", 1, 2, "start a stopped cartridge", app_options,
 	    run_start, false },
 	{ "cartridge stop", "[APP] CARTRIDGE", 1, 2, "stop a cartridge alone", app_options,

@@ -16,8 +16,6 @@
 #include "node/gear_port.h"
 #include "node/instance_session.h"
 
-enum { ORDER_MS = 20 * 1000 };
-
 struct gear_exec {
 	struct gear_exec_opts o;
 	struct exec *list;
@@ -27,10 +25,9 @@ struct gear_exec {
 /* One program, from the request to its end. */
 struct exec {
 	struct exec *next, **link;
-	struct gear_exec *all;    /* borrowed */
-	char *gear;               /* owned */
-	struct stream *stream;    /* owned until the program is about to start */
-	struct loop_timer *timer; /* until the order came */
+	struct gear_exec *all; /* borrowed */
+	char *gear;            /* owned */
+	struct stream *stream; /* owned until the program is about to start */
 	struct wire_exec order;
 	bool has_order;
 	struct instance_session *session;
@@ -54,7 +51,6 @@ end(struct exec *x)
 	*x->link = x->next;
 	if (x->next != NULL)
 		x->next->link = x->link;
-	loop_timer_cancel(x->timer);
 	stream_child_free(x->child);
 	instance_session_close(x->session);
 	stream_free(x->stream);
@@ -301,26 +297,11 @@ on_control(struct stream *s, const struct stream_frame *f, void *arg)
 		x->order.columns = stream_frame_size(f).columns;
 		x->order.rows = stream_frame_size(f).rows;
 	}
-	if (f->type != STREAM_ORDER || x->has_order)
+	if (f->type != STREAM_ORDER)
 		return;
 	x->has_order = true;
-	loop_timer_cancel(STEAL(x->timer));
 	if (take_order(x, f->data, &e) < 0)
 		refuse(x, &e);
-}
-
-static void
-on_data(struct stream *s, int channel, const char *p, size_t n, void *arg)
-{
-	struct exec *x = arg;
-	struct err e = { 0 };
-
-	(void)s;
-	(void)channel;
-	(void)p;
-	(void)n;
-	(void)err_set(&e, ERR_INVALID, NULL, "data came before the stream was ready");
-	refuse(x, &e);
 }
 
 static void
@@ -331,17 +312,7 @@ on_close(struct stream *s, const struct err *e, void *arg)
 	end(arg);
 }
 
-static const struct stream_calls order_calls = { on_data, NULL, on_control, on_close };
-
-static void
-on_no_order(void *arg)
-{
-	struct exec *x = arg;
-	struct err e = { 0 };
-
-	(void)err_set(&e, ERR_INVALID, NULL, "no order came within %d s", ORDER_MS / 1000);
-	refuse(x, &e);
-}
+static const struct stream_calls order_calls = { NULL, NULL, on_control, on_close };
 
 void
 gear_exec_handle(struct gear_exec *all, struct http_req *r, const char *gear)
@@ -361,7 +332,6 @@ gear_exec_handle(struct gear_exec *all, struct http_req *r, const char *gear)
 		x->next->link = &x->next;
 	all->list = x;
 	x->stream = stream_accept(r, &order_calls, x);
-	x->timer = loop_timer_start(all->o.loop, ORDER_MS, false, on_no_order, x);
 }
 
 void

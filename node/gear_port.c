@@ -18,7 +18,7 @@
 #include "node/instance_session.h"
 #include "node/net.h"
 
-enum { ORDER_MS = 20 * 1000, CONNECT_MS = 10 * 1000, PORTS_MAX = 128 /* in one gear */ };
+enum { CONNECT_MS = 10 * 1000, PORTS_MAX = 128 /* in one gear */ };
 
 struct gear_port_set {
 	struct gear_exec_opts o;
@@ -35,7 +35,6 @@ struct port {
 	struct instance_session *session;
 	struct worker_job *job;
 	struct wire_port order;
-	bool has_order;
 	int fd; /* owned; -1 */
 	struct loop_io *connecting;
 	struct stream_sink *in;
@@ -234,11 +233,8 @@ on_late(void *arg)
 	struct port *x = arg;
 	struct err e = { 0 };
 
-	if (x->has_order)
-		(void)err_set(
-		    &e, ERR_BUSY, NULL, "%s:%d does not answer", x->order.host, (int)x->order.port);
-	else
-		(void)err_set(&e, ERR_INVALID, NULL, "no order came in time");
+	(void)err_set(
+	    &e, ERR_BUSY, NULL, "%s:%d does not answer", x->order.host, (int)x->order.port);
 	refuse(x, &e);
 }
 
@@ -251,10 +247,9 @@ on_control(struct stream *s, const struct stream_frame *f, void *arg)
 	struct err e = { 0 };
 
 	(void)s;
-	if (f->type != STREAM_ORDER || x->has_order)
+	if (f->type != STREAM_ORDER)
 		return;
-	x->has_order = true;
-	loop_timer_again(x->timer, CONNECT_MS);
+	x->timer = loop_timer_start(x->all->o.loop, CONNECT_MS, false, on_late, x);
 	if (take_order(x, f->data, &e) < 0)
 		refuse(x, &e);
 }
@@ -266,13 +261,6 @@ on_data(struct stream *s, int channel, const char *p, size_t n, void *arg)
 
 	(void)s;
 	(void)channel;
-	if (x->in == NULL) {
-		struct err e = { 0 };
-
-		(void)err_set(&e, ERR_INVALID, NULL, "data came before the stream was ready");
-		refuse(x, &e);
-		return;
-	}
 	stream_sink_data(x->in, p, n);
 	if (n > 0)
 		return;
@@ -318,7 +306,6 @@ gear_port_handle(struct gear_port_set *all, struct http_req *r, const char *gear
 		x->next->link = &x->next;
 	all->list = x;
 	x->stream = stream_accept(r, &calls, x);
-	x->timer = loop_timer_start(all->o.loop, ORDER_MS, false, on_late, x);
 }
 
 struct gear_port_set *

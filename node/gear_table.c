@@ -37,7 +37,7 @@ enum {
 	RETRY_MIN_MS = 1000,
 	RETRY_MAX_MS = 60000,
 	REMOVE_MS = 10000,
-	USAGE_MS = 60000,
+	USAGE_MS = 10000,
 	USAGE_STEP_KB = 1024, /* smaller changes are not told */
 };
 
@@ -275,18 +275,36 @@ write_env(struct gear_job *j)
 	return rc;
 }
 
-/* A larger profile takes effect when the volume is mounted next; a smaller one never. */
+/* The disk that the gear is to have. */
 static int
-grow(struct gear_job *j)
+fit(struct gear_job *j)
 {
+	const struct wire_limits *l = &j->gear.spec.limits;
 	struct gear_record *r = &j->gear.record;
+	int64_t mb = 0;
 
-	if (j->gear.spec.limits.disk_mb <= r->disk_mb || volume_is_mounted(j->o.volumes, r->uuid))
-		return 0;
-	if (volume_grow(j->o.volumes, r->uuid, j->gear.spec.limits.disk_mb, &j->e) < 0)
+	if (volume_fit(j->o.volumes, r->uuid, l->disk_mb, l->files, &mb, &j->e) < 0)
 		return -1;
-	r->disk_mb = j->gear.spec.limits.disk_mb;
+	if (mb == r->disk_mb)
+		return 0;
+	fault_point("gear_fitted");
+	log_info("gear_disk_set", LOG_STR("gear", r->uuid), LOG_INT("mb", mb));
+	r->disk_mb = mb;
 	return gear_save(&j->gear, &j->e);
+}
+
+static int
+mount_made(struct gear_job *j)
+{
+	struct volumes *v = j->o.volumes;
+	const struct wire_limits *l = &j->gear.spec.limits;
+	const struct gear_record *r = &j->gear.record;
+
+	if (r->is_made && volume_grow(v, r->uuid, l->disk_mb, l->files, &j->e) < 0)
+		return -1;
+	if (volume_mount(v, r->uuid, &j->e) < 0)
+		return -1;
+	return r->is_made ? fit(j) : 0;
 }
 
 /* Volume made or mounted, environment written, cgroup there. */
@@ -301,9 +319,7 @@ run_prepare(void *job)
 	if (r->is_made || j->has_come) {
 		bool is_mounted = j->is_alive = volume_is_mounted(o->volumes, r->uuid);
 
-		rc = r->is_made ? grow(j) : 0;
-		if (rc == 0)
-			rc = volume_mount(o->volumes, r->uuid, &j->e);
+		rc = mount_made(j);
 		/* No container of an earlier daemon has it: bases of cartridges that went can go.
 		 */
 		if (rc == 0 && !is_mounted && gear_sweep_bases(&j->gear, &j->e) < 0)

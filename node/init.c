@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "node/container_ids.h"
+#include "node/init_command.h"
 #include "node/init_filter.h"
 #include "node/init_log.h"
 #include "node/init_plan.h"
@@ -407,6 +408,8 @@ main(int argc, char **argv)
 
 	if (argc > 0 && init_filter_is(argv[0]))
 		return init_filter_run(argc, argv);
+	if (argc > 0 && init_command_is(argv[0]))
+		return init_command_run(argc, argv);
 	(void)prctl(PR_SET_DUMPABLE, 0);
 	set_rlimits();
 	if (argc != 2 || getpid() != 1) {

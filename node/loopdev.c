@@ -120,3 +120,13 @@ loopdev_open(const char *path, bool is_new, char out[LOOPDEV_NAME_MAX], struct e
 	}
 	return err_set(e, ERR_SYSTEM, NULL, "attach %s to a loop device", path);
 }
+
+int
+loopdev_resized(const char *device, struct err *e)
+{
+	AUTO(file_close) int fd = open(device, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, LOOP_SET_CAPACITY, 0) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "set the size of %s", device);
+	return 0;
+}

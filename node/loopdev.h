@@ -19,3 +19,5 @@ bool loopdev_has(const char *device, const char *path);
  * itself after the last user. is_new: the file was made just now, nothing can have it. */
 int loopdev_open(
     const char *path, bool is_new, char out[LOOPDEV_NAME_MAX], struct err *e) MUST_CHECK;
+/* Its backing file became larger. */
+int loopdev_resized(const char *device, struct err *e) MUST_CHECK;

@@ -26,6 +26,7 @@
 #include "node/cron.h"
 #include "node/disk_guard.h"
 #include "node/container.h"
+#include "node/gear_socket.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
 #include "node/layer_fetch.h"
@@ -68,6 +69,7 @@ struct daemon {
 	struct layer_fetch_opts fetch;
 	struct gear_table *gears;
 	struct peer_table *peers;
+	struct gear_sockets *sockets;
 	struct instances *instances;
 	struct resolver_host *resolver;
 	char *resolver_path;
@@ -147,6 +149,10 @@ on_gear_changed(struct gear *g, void *arg)
 {
 	struct daemon *d = arg;
 
+	if (g->state == GEAR_READY)
+		gear_sockets_open(d->sockets, g);
+	else if (g->state == GEAR_GONE)
+		gear_sockets_close(d->sockets, g->record.uuid);
 	node_sync_gear_changed(d->sync, g);
 	instances_gear_changed(d->instances, g);
 }
@@ -436,6 +442,13 @@ open_tables(struct daemon *d, struct err *e)
 
 	d->resolver_path = file_join(d->dirs.run, "resolver.sock");
 	instances.resolver = gears.resolver = d->resolver_path;
+	d->sockets = gear_sockets_new(&(const struct gear_sockets_opts){
+	    .loop = d->loop,
+	    .dirs = &d->dirs,
+	    .broker = d->broker_url,
+	    .token = d->conf.token,
+	    .node = d->conf.id,
+	});
 	d->gears = gear_table_open(&gears, e);
 	if (d->gears == NULL)
 		return -1;
@@ -626,6 +639,7 @@ close_all(struct daemon *d)
 	instances_close(d->instances);
 	peer_table_free(d->peers);
 	gear_table_close(d->gears);
+	gear_sockets_free(d->sockets);
 	node_sync_free(d->sync);
 	cart_store_close(d->code);
 	if (d->containers != NULL)

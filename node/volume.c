@@ -22,29 +22,27 @@
 #include "node/gear_home.h"
 #include "node/loopdev.h"
 #include "node/node_dirs.h"
+#include "node/volume_size.h"
 
 enum {
 	DISK_MB_MIN = 32,
 	JOURNAL_MB = 4,
+	FILES_PER_MB_USUAL = 64,
 	FILES_PER_MB_MAX = 256, /* a block for each, and inodes take a sixteenth of the disk */
-	RESERVED_MB = 4,        /* for the daemon: neither gear nor overlay may use it */
+	SMALL_MB = 512,         /* below, mkfs takes blocks of 1 KiB */
+	SMALL_GROUP_MB = 8,
+	GROUP_MB = 128,
+	INODES_STEP = 8, /* a group's number of them is rounded down to that */
 	PROGRAM_MS = 120000,
 	POLL_MS = 10,
 	HELD_MS = 3000, /* for mount namespaces that end */
-	/* of ext4's super block */
-	SUPER_AT = 1024,
-	SUPER_SIZE = 1024,
-	STATE_AT = 58,
-	INCOMPAT_AT = 96,
-	STATE_VALID = 1,
-	STATE_ERROR = 2,
-	INCOMPAT_RECOVER = 4,
 };
 
 struct volumes {
 	const struct node_dirs *dirs; /* borrowed */
 	char *templates;              /* owned: DATA/templates */
 	bool is_image;
+	bool can_hold;        /* file systems may be larger than their disks */
 	pthread_mutex_t lock; /* guards the making of templates */
 };
 
@@ -65,29 +63,25 @@ run_program(const char *const *argv, struct err *e)
 
 /* --- templates --- */
 
-/* 4 MB reserved for root; inode tables are not written, so that the image stays sparse. */
+/* Inode tables are not written, so that the image stays sparse; nor is room kept for a larger table
+ * of groups in each copy of it. */
 static int
-format(const char *path, int64_t disk_mb, int64_t files, struct err *e)
+format(const char *path, int64_t image_mb, int64_t files, struct err *e)
 {
 	AUTO(free) char *journal = xasprintf("size=%d", JOURNAL_MB);
 	AUTO(free)
-	char *percent = xasprintf(
-	    "%.2f", disk_mb <= RESERVED_MB * 100 ? RESERVED_MB * 100.0 / (double)disk_mb : 1.0);
-	AUTO(free) char *inodes = xasprintf("%" PRId64, files);
-	const char *argv[] = { "/sbin/mkfs.ext4", "-q", "-F", "-J", journal, "-m", percent, "-E",
-		"lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", "-L", "gear", path, NULL,
-		NULL, NULL };
+	char *percent = xasprintf("%.4f", VOLUME_SIZE_RESERVED_MB * 100.0 / (double)image_mb);
+	int64_t groups = image_mb / (image_mb < SMALL_MB ? SMALL_GROUP_MB : GROUP_MB) + 1;
+	AUTO(free) char *inodes = xasprintf("%" PRId64, files + groups * INODES_STEP);
+	const char *argv[] = { "/sbin/mkfs.ext4", "-q", "-F", "-J", journal, "-m", percent, "-O",
+		"^resize_inode", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0",
+		"-N", inodes, "-L", "gear", path, NULL };
 	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	int rc = fd < 0 ? -1 : ftruncate(fd, disk_mb * 1024 * 1024);
+	int rc = fd < 0 ? -1 : ftruncate(fd, image_mb * 1024 * 1024);
 
 	file_close(fd);
 	if (rc < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "make %s", path);
-	if (files > 0) {
-		argv[ARRAY_LEN(argv) - 4] = "-N";
-		argv[ARRAY_LEN(argv) - 3] = inodes;
-		argv[ARRAY_LEN(argv) - 2] = path;
-	}
 	return run_program(argv, e) == 0 ? 0 : -1;
 }
 
@@ -112,14 +106,14 @@ mount_image(const char *image, bool is_new, const char *target, struct err *e)
 /* A formatted image with the skeleton of a home, for volumes of that size. */
 static int
 make_template(
-    const struct volumes *v, const char *path, int64_t disk_mb, int64_t files, struct err *e)
+    const struct volumes *v, const char *path, int64_t image_mb, int64_t files, struct err *e)
 {
 	AUTO(free) char *fresh = xasprintf("%s.new", path);
 	AUTO(free) char *at = xasprintf("%s.mnt", path);
 	int rc;
 
 	(void)umount2(at, MNT_DETACH);
-	if (file_mkdirs(v->templates, 0700, e) < 0 || format(fresh, disk_mb, files, e) < 0 ||
+	if (file_mkdirs(v->templates, 0700, e) < 0 || format(fresh, image_mb, files, e) < 0 ||
 	    mount_image(fresh, true, at, e) < 0)
 		return -1;
 	rc = gear_home_skeleton(at, e);
@@ -159,19 +153,35 @@ copy_sparse(const char *from, const char *to, struct err *e)
 static char *
 get_template(struct volumes *v, int64_t disk_mb, int64_t files, struct err *e)
 {
+	int64_t image_mb = v->can_hold ? volume_size_image_mb(disk_mb) : disk_mb;
 	AUTO(free)
 	char *path =
-	    xasprintf("%s/home1-%" PRId64 "-%" PRId64 ".img", v->templates, disk_mb, files);
+	    xasprintf("%s/home2-%" PRId64 "-%" PRId64 ".img", v->templates, image_mb, files);
 	int rc = 0;
 
 	pthread_mutex_lock(&v->lock);
 	if (!file_exists(path))
-		rc = make_template(v, path, disk_mb, files, e);
+		rc = make_template(v, path, image_mb, files, e);
 	pthread_mutex_unlock(&v->lock);
 	return rc < 0 ? NULL : STEAL(path);
 }
 
 /* --- volumes --- */
+
+static int64_t
+least_mb(int64_t disk_mb)
+{
+	return disk_mb < DISK_MB_MIN ? DISK_MB_MIN : disk_mb;
+}
+
+/* How many files, 0: what suits the size. */
+static int64_t
+files_of(int64_t disk_mb, int64_t files)
+{
+	if (files <= 0)
+		return least_mb(disk_mb) * FILES_PER_MB_USUAL;
+	return files > disk_mb * FILES_PER_MB_MAX ? disk_mb * FILES_PER_MB_MAX : files;
+}
 
 bool
 volume_is_mounted(const struct volumes *v, const char *uuid)
@@ -190,34 +200,18 @@ volume_make(struct volumes *v, const char *uuid, int64_t disk_mb, int64_t files,
 	AUTO(free) char *image = image_path(v, uuid);
 	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
 	AUTO(free) char *template = NULL;
+	int64_t mb;
 
 	if (volume_remove(v, uuid, e) < 0)
 		return -1;
 	if (!v->is_image)
 		return file_mkdirs(dir, 0711, e) < 0 ? -1 : gear_home_skeleton(dir, e);
-	if (files > disk_mb * FILES_PER_MB_MAX)
-		files = disk_mb * FILES_PER_MB_MAX;
-	template = get_template(v, disk_mb < DISK_MB_MIN ? DISK_MB_MIN : disk_mb, files, e);
+	template = get_template(v, least_mb(disk_mb), files_of(disk_mb, files), e);
 	if (template == NULL || copy_sparse(template, image, e) < 0)
 		return -1;
 	fault_point("volume_copied");
-	return mount_image(image, true, dir, e);
-}
-
-/* Was it left without being unmounted, or with errors? */
-static bool
-needs_check(const char *image)
-{
-	uint8_t super[SUPER_SIZE];
-	AUTO(file_close) int fd = open(image, O_RDONLY | O_CLOEXEC);
-	unsigned state, incompat;
-
-	if (fd < 0 || pread(fd, super, sizeof super, SUPER_AT) != (ssize_t)sizeof super)
-		return true;
-	state = super[STATE_AT] | (unsigned)super[STATE_AT + 1] << 8;
-	incompat = super[INCOMPAT_AT];
-	return (state & STATE_VALID) == 0 || (state & STATE_ERROR) != 0 ||
-	       (incompat & INCOMPAT_RECOVER) != 0;
+	return mount_image(image, true, dir, e) < 0 ? -1
+	                                            : volume_fit(v, uuid, disk_mb, files, &mb, e);
 }
 
 static int
@@ -252,7 +246,7 @@ volume_mount(struct volumes *v, const char *uuid, struct err *e)
 	}
 	/* While something uses the device, the file system is alive and must not be touched. */
 	is_held = loopdev_find(image, device);
-	if (!is_held && needs_check(image) && check_image(image, uuid, e) < 0)
+	if (!is_held && volume_size_needs_check(image) && check_image(image, uuid, e) < 0)
 		return -1;
 	return mount_image(image, !is_held, dir, e);
 }
@@ -304,19 +298,35 @@ volume_remove(struct volumes *v, const char *uuid, struct err *e)
 }
 
 int
-volume_grow(struct volumes *v, const char *uuid, int64_t disk_mb, struct err *e)
+volume_grow(struct volumes *v, const char *uuid, int64_t disk_mb, int64_t files, struct err *e)
 {
 	AUTO(free) char *image = image_path(v, uuid);
-	const char *const check[] = { "/sbin/e2fsck", "-fp", image, NULL };
-	const char *const argv[] = { "/sbin/resize2fs", image, NULL };
-	struct stat st;
 
-	if (stat(image, &st) < 0 || st.st_size >= disk_mb * 1024 * 1024)
+	if (!file_exists(image) || volume_is_mounted(v, uuid))
 		return 0;
-	if (truncate(image, disk_mb * 1024 * 1024) < 0)
-		return err_set(e, ERR_SYSTEM, NULL, "grow %s", image);
-	if (run_program(check, e) >= 4 || run_program(argv, e) != 0)
+	if (volume_size_grow(image, NULL, least_mb(disk_mb), files_of(disk_mb, files), e) < 0)
 		return err_wrap(e, "grow the disk of gear %s", uuid);
+	return 0;
+}
+
+int
+volume_fit(struct volumes *v, const char *uuid, int64_t disk_mb, int64_t files, int64_t *out_mb,
+    struct err *e)
+{
+	AUTO(free) char *image = image_path(v, uuid);
+	AUTO(free) char *dir = node_dirs_gear(v->dirs, uuid);
+	char device[LOOPDEV_NAME_MAX];
+	struct err why = { 0 };
+	int64_t mb = 0;
+
+	*out_mb = disk_mb;
+	if (!v->can_hold || !volume_is_mounted(v, uuid) || !loopdev_mounted(dir, device))
+		return 0;
+	if (volume_size_grow(image, device, least_mb(disk_mb), files_of(disk_mb, files), &why) < 0)
+		log_info("volume_grows_later", LOG_STR("gear", uuid), LOG_ERR(&why));
+	if (volume_size_hold(device, least_mb(disk_mb), &mb, e) < 0)
+		return err_wrap(e, "the disk of gear %s", uuid);
+	*out_mb = mb < disk_mb ? mb : disk_mb;
 	return 0;
 }
 
@@ -405,6 +415,28 @@ volume_list(const struct volumes *v, struct str_list *out, struct err *e)
 
 /* --- all of them --- */
 
+/* Can this machine hold back a part of a file system? One is mounted to see. */
+static bool
+can_hold(const struct volumes *v, const char *image)
+{
+	AUTO(free) char *at = xasprintf("%s.mnt", image);
+	char device[LOOPDEV_NAME_MAX];
+	struct err e = { 0 };
+	int64_t mb;
+	bool is_held;
+
+	if (mount_image(image, false, at, &e) < 0)
+		return false;
+	is_held =
+	    loopdev_mounted(at, device) && volume_size_hold(device, DISK_MB_MIN, &mb, &e) == 0;
+	(void)umount2(at, 0);
+	(void)rmdir(at);
+	if (!is_held)
+		log_warn(
+		    "disks_grow_at_the_next_start", LOG_STR("data", v->dirs->data), LOG_ERR(&e));
+	return is_held;
+}
+
 /* Can this machine mount an image of ours? Proved by making the smallest template. */
 static bool
 can_mount_images(struct volumes *v)
@@ -419,6 +451,8 @@ can_mount_images(struct volumes *v)
 	if (path == NULL)
 		log_warn("volumes_without_limit",
 		    LOG_STR("fix", "a kernel with loop devices and ext4"), LOG_ERR(&e));
+	else
+		v->can_hold = can_hold(v, path);
 	return path != NULL;
 }
 
@@ -434,6 +468,7 @@ volumes_open(const struct node_dirs *dirs, const char *kind, struct err *e)
 	v->dirs = dirs;
 	v->templates = file_join(dirs->data, "templates");
 	pthread_mutex_init(&v->lock, NULL);
+	v->can_hold = true;
 	v->is_image = strcmp(kind, "plain") != 0 && can_mount_images(v);
 	if (!v->is_image && strcmp(kind, "image") == 0) {
 		(void)err_set(e, ERR_SYSTEM, "volumes", "this machine cannot mount images");

@@ -1,7 +1,7 @@
 /* node/volume.h: the file system of a gear's own data under a disk limit: a sparse ext4 image on a
- * loop device, copied from a prepared template; or, where there are no loop devices, a plain
- * directory without a limit. Mounted at GEARS/UUID. All calls block: for workers and the start;
- * thread-safe, but two calls for one gear must not overlap. */
+ * loop device (volume_size), copied from a prepared template; or, where there are no loop devices,
+ * a plain directory without a limit. Mounted at GEARS/UUID. All calls block: for workers and the
+ * start; thread-safe, but two calls for one gear must not overlap. */
 #pragma once
 
 #include <stdbool.h>
@@ -40,8 +40,15 @@ int volume_remove(struct volumes *v, const char *uuid, struct err *e) MUST_CHECK
  */
 int volume_set_aside(struct volumes *v, const char *uuid, struct err *e) MUST_CHECK;
 int volume_purge_aside(struct volumes *v, int64_t max_age_s, struct err *e) MUST_CHECK;
-/* Grows (never shrinks) the image of an unmounted volume. */
-int volume_grow(struct volumes *v, const char *uuid, int64_t disk_mb, struct err *e) MUST_CHECK;
+/* Before it is mounted: grows (never shrinks) what is too small for the disk or the number of
+ * files. Of a mounted or a plain one: nothing. */
+int volume_grow(
+    struct volumes *v, const char *uuid, int64_t disk_mb, int64_t files, struct err *e) MUST_CHECK;
+/* Gives a mounted volume this disk, larger or smaller than before; what lies in it stays. *out_mb:
+ * what it has, less where the file system cannot grow while it is mounted (it will before the next
+ * mount). */
+int volume_fit(struct volumes *v, const char *uuid, int64_t disk_mb, int64_t files, int64_t *out_mb,
+    struct err *e) MUST_CHECK;
 /* Used and free KiB of a mounted volume. */
 int volume_usage(const struct volumes *v, const char *uuid, int64_t *out_used_kb,
     int64_t *out_free_kb, struct err *e) MUST_CHECK;

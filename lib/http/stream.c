@@ -26,6 +26,7 @@ enum {
 	SILENCE_MS = 100 * 1000,
 	FINISH_MS = 10 * 1000,     /* for the peer to close when all is said */
 	STALL_MS = 10 * 60 * 1000, /* for a slow peer to take something of what is left */
+	ORDER_MS = 20 * 1000,      /* for a client to say what it wants */
 };
 
 struct channel {
@@ -44,6 +45,7 @@ struct stream {
 	int interest;
 	struct loop_timer *timer; /* pings and silence; the limit of finishing */
 	struct loop_timer *soon;  /* frames that were there already */
+	struct loop_timer *late;  /* of a client: until its order came */
 	struct channel channels[STREAM_CHANNELS];
 	struct buf in, out;
 	size_t in_off; /* of frames that were taken */
@@ -51,6 +53,8 @@ struct stream {
 	int64_t heard_ms, sent_ms;
 	bool wants_room; /* somebody found too little */
 	bool is_over;    /* on_close was called, or it finishes */
+	bool has_order;  /* of a client: there is none to come */
+	bool is_waiting; /* a client: READY was not sent, it may send no data */
 	bool is_finishing;
 	bool has_said_all; /* finishing: nothing more is sent */
 };
@@ -72,6 +76,7 @@ stop(struct stream *s)
 	loop_io_cancel(STEAL(s->io));
 	loop_timer_cancel(STEAL(s->timer));
 	loop_timer_cancel(STEAL(s->soon));
+	loop_timer_cancel(STEAL(s->late));
 	file_close(s->fd);
 	s->fd = -1;
 	s->is_over = true;
@@ -158,6 +163,8 @@ add(struct stream *s, enum stream_type type, int channel, const void *p, size_t 
 {
 	if (s->fd < 0 || s->is_finishing)
 		return;
+	if (type == STREAM_READY)
+		s->is_waiting = false;
 	stream_frame_add(&s->out, type, channel, p, n);
 	set_interest(s);
 }
@@ -254,14 +261,20 @@ stream_send_exit(struct stream *s, int status, const char *signal)
 	add(s, STREAM_EXIT, 0, b.p, b.n);
 }
 
-void
-stream_send_error(struct stream *s, const struct err *e)
+static void
+add_error(struct stream *s, const struct err *e)
 {
 	AUTO_FINI(buf_fini) struct buf b = { 0 };
 
 	buf_addc(&b, (char)(e->code == ERR_NONE ? ERR_BUG : e->code));
 	buf_adds(&b, e->text);
 	add(s, STREAM_ERROR, 0, b.p, b.n);
+}
+
+void
+stream_send_error(struct stream *s, const struct err *e)
+{
+	add_error(s, e);
 	stream_finish(s);
 }
 
@@ -288,6 +301,7 @@ stream_finish(struct stream *take_s)
 	s->is_over = s->is_finishing = true;
 	s->sent_ms = loop_now_ms();
 	loop_timer_cancel(STEAL(s->soon));
+	loop_timer_cancel(STEAL(s->late));
 	loop_timer_cancel(s->timer);
 	s->timer = loop_timer_start(s->loop, FINISH_MS, false, on_finish_limit, s);
 	flush(s);
@@ -295,18 +309,43 @@ stream_finish(struct stream *take_s)
 
 /* --- in --- */
 
+/* The client broke the order of a stream: it is told, as far as it listens. */
+static void
+misused(struct stream *s, const char *why)
+{
+	struct err e = { 0 };
+
+	(void)err_set(&e, ERR_INVALID, NULL, "%s", why);
+	add_error(s, &e);
+	flush(s);
+	close_with(s, &e);
+}
+
+static void
+on_late(void *arg)
+{
+	misused(arg, "no order came in time");
+}
+
 static void
 take_data(struct stream *s, const struct stream_frame *f)
 {
 	struct channel *c = &s->channels[f->channel];
 
+	if (s->is_waiting) {
+		misused(s, "data came before the stream was ready");
+		return;
+	}
 	if (c->has_ended_in || f->data.n > c->open) {
 		broken(s, "the other side sent more than was asked for");
 		return;
 	}
 	c->open -= f->data.n;
 	c->has_ended_in = f->type == STREAM_END;
-	s->calls->on_data(s, f->channel, f->data.p, f->data.n, s->arg);
+	if (s->calls->on_data != NULL)
+		s->calls->on_data(s, f->channel, f->data.p, f->data.n, s->arg);
+	else
+		stream_used(s, f->channel, f->data.n);
 }
 
 static void
@@ -320,6 +359,21 @@ take_window(struct stream *s, const struct stream_frame *f)
 		return;
 	}
 	c->credit += more;
+}
+
+static void
+take_control(struct stream *s, const struct stream_frame *f)
+{
+	if (f->type == STREAM_ORDER && s->has_order) {
+		misused(s, "a stream has one order");
+		return;
+	}
+	if (f->type == STREAM_ORDER) {
+		s->has_order = true;
+		loop_timer_cancel(STEAL(s->late));
+	}
+	if (s->calls->on_control != NULL)
+		s->calls->on_control(s, f, s->arg);
 }
 
 static void
@@ -348,7 +402,7 @@ take_frame(struct stream *s, const struct stream_frame *f)
 		close_with(s, &e);
 		break;
 	default:
-		s->calls->on_control(s, f, s->arg);
+		take_control(s, f);
 		break;
 	}
 }
@@ -570,6 +624,8 @@ stream_accept(struct http_req *r, const struct stream_calls *calls, void *arg)
 	int fd = stream_take_fd(r, &early);
 
 	s = stream_new(l, fd, buf_str(&early), calls, arg);
+	s->is_waiting = true;
+	s->late = loop_timer_start(l, ORDER_MS, false, on_late, s);
 	buf_add(&s->out, head, sizeof head - 1);
 	flush(s);
 	return s;

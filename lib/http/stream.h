@@ -20,11 +20,12 @@ enum { STREAM_WINDOW_SIZE = 256 * 1024, STREAM_STDIN = 0, STREAM_STDOUT = 1, STR
 #define STREAM_PROTOCOL "pinion-stream"
 
 struct stream_calls {
-	/* n 0: the end of the channel. What was taken is to be given back with stream_used. */
+	/* n 0: the end of the channel. What was taken is to be given back with stream_used. NULL:
+	 * nobody wants it. */
 	void (*on_data)(struct stream *s, int channel, const char *p, size_t n, void *arg);
 	/* stream_room of some channel was short and has grown. May be NULL. */
 	void (*on_room)(struct stream *s, void *arg);
-	/* ORDER, READY, RESIZE, SIGNAL, EXIT, as it came; ERROR comes as on_close. */
+	/* ORDER, READY, RESIZE, SIGNAL, EXIT, as it came; ERROR comes as on_close. May be NULL. */
 	void (*on_control)(struct stream *s, const struct stream_frame *f, void *arg);
 	/* Once: the peer closed, broke the rules, said ERROR or nothing for too long. The stream
 	 * is only to be freed now. */
@@ -61,7 +62,8 @@ int stream_detach(struct stream *take_s, struct buf *early);
 
 /* Server: is it a well-formed wish to upgrade? Else it was answered. */
 bool stream_wanted(struct http_req *r);
-/* Server: 101, and the connection is a stream from now on; takes the request. */
+/* Server: 101, and the connection is a stream from now on; takes the request. A client that gives
+ * no order in time, or a second one, or sends data before READY, is told and closed. */
 struct stream *stream_accept(struct http_req *r, const struct stream_calls *calls, void *arg);
 /* Server: takes the connection as it is, 101 not sent; early gets what was read. */
 int stream_take_fd(struct http_req *take_r, struct buf *early);

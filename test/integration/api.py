@@ -149,6 +149,12 @@ def test_life(t, b, node):
     t.equal("its URL", r["data"]["app_url"], "http://web-it.apps.test:8080/")
     status, r = b.call("GET", APP + "/gear_groups")
     t.equal("its gear is started", [g["state"] for g in r["data"][0]["gears"]], ["started"])
+    status, r = b.call("GET", APP + "/gear_groups?include=endpoints")
+    ends = r["data"][0]["gears"][0]["endpoints"]
+    t.check("its endpoint, public and private", [
+        (e["cartridge_name"].split("-")[0], e["internal_port"], e["mappings"][0]["frontend"]) for e in ends
+        if e["external_port"] > 35530 and e["external_address"].startswith("127.")
+        and e["internal_address"].startswith("127.") and "web_framework" in e["types"]] == [("nodejs", 8080, "")], ends)
     status, r = b.call("PATCH", APP + "/environment-variables",
                        {"environment_variables": [{"name": "COLOUR", "value": "blue"}]})
     t.equal("a variable is set", status, 201)

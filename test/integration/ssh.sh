@@ -143,6 +143,59 @@ check "ctl_all stop" eval 'says "Stopping gear" in_gear ctl_all stop && [[ $(p a
 check "ctl_all start" eval 'says "Starting gear" in_gear ctl_all start && until_true serves web / "By SSH"'
 check "gear restart" eval 'says "Restarting gear" in_gear gear restart && serves web / "By SSH"'
 check "gear status" says "Application is running" in_gear gear status
+check "a restart of one cartridge" says "Restarting gear" in_gear gear restart --cart nodejs-20
+check "what there is not is said with what there is" eval 'exits 255 in_gear gear frobnicate && grep -q "Usage: gear start" "$WORLD/out"'
+check "a step of v2's builds says what stands in for it" eval 'exits 255 in_gear gear build && grep -q "a push" "$WORLD/out"'
+check "gear deployments" eval 'in_gear gear deployments >"$WORLD/list" && head -1 "$WORLD/list" | grep -qx "Activation time - Deployment ID - Git Ref - Git SHA1" && grep -q -- " - master - .* - ACTIVE" "$WORLD/list"'
+
+# --- the same words in the gear: programs there ---
+check "in a shell's command: gear status, behind a pipe" says "running" in_gear 'cd app-root && gear status --cart nodejs | cat'
+check "an unknown word in the gear" eval 'exits 255 in_gear "true; gear frobnicate" && grep -q "Usage: gear start" "$WORLD/out"'
+check "it leaves the input alone" says "left" in_gear 'echo left | { gear status >/dev/null; cat; }'
+check "ctl_all status, ctl_app restart" eval 'in_gear "ctl_all status && echo; ctl_app restart nodejs" | grep -q "Restarting gear"'
+mkdir -p "$WORLD/git/.openshift/action_hooks"
+cat >"$WORLD/git/.openshift/action_hooks/post_deploy" <<'HOOK'
+#!/bin/bash
+[[ -e $OPENSHIFT_DATA_DIR/hook ]] && exit
+{ gear deployments && gear restart; echo "status $?"; } >"$OPENSHIFT_DATA_DIR/hook" 2>&1
+HOOK
+chmod +x "$WORLD/git/.openshift/action_hooks/post_deploy"
+(cd "$WORLD/git" && page Earlier && git add -A && git commit -qam earlier && git push -q origin HEAD:master && page "By SSH" && git commit -qam back && git push -q origin HEAD:side) 2>/dev/null
+check "a hook of a deployment is told that its restart comes after it" says "A deployment is under way: this is done after it.
+status 0" in_gear 'cat app-root/data/hook'
+check "gear deploy of a branch, from within" eval 'in_gear "x=1; gear deploy side" | grep -q "Deployment completed with status: success" && serves web / "By SSH"'
+check "gear deploy by SSH" eval 'in_gear gear deploy master | grep -q "Activation status: success" && serves web / Earlier'
+earlier() { in_gear gear deployments | grep ' - side - ' | head -1 | sed 's/.* +0000 - //; s/ - .*//'; }
+check "gear activate of the one before" eval 'in_gear gear activate --all "$(earlier)" | grep -q "Activation status: success" && serves web / "By SSH"'
+check "one that is not there" eval 'exits 255 in_gear gear activate 12345678 && grep -q "not found" "$WORLD/out"'
+check "gear snapshot from within, into a file of the gear" in_gear 'true; gear snapshot >app-root/data/s.tgz 2>/dev/null && tar -tzf app-root/data/s.tgz >/dev/null && rm app-root/data/s.tgz'
+cat >"$WORLD/rude.py" <<'PY'
+import socket, time
+for junk in (b"", b"\0" * 4000, b"GET / HTTP/1.1\r\n\r\n", b'\3\0\0\0\0\0\0\x10{"args":["gear"]',
+             b"\3\0\0\0\xff\xff\xff\xff", b"\0\0\0\0\0\0\0\1x", b'\3\0\0\0\0\0\0\x0c{"args":[1]}'):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(20)
+    s.connect("/run/pinion/gear/sock")
+    s.sendall(junk)
+    s.shutdown(socket.SHUT_WR)
+    try:
+        while s.recv(4096):
+            pass
+    except OSError:
+        pass
+said = b""
+for i in range(100):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect("/run/pinion/gear/sock")
+    s.settimeout(0.001)
+    try:
+        said += s.recv(4096)
+    except OSError:
+        pass
+print("bounded" if b"too many" in said else said)
+PY
+check "what does not speak as it should, or too fast, is closed" says bounded in_gear "python3 -" <"$WORLD/rude.py"
+check "and it goes on" until_true in_gear 'true; gear status'
 in_gear 'echo kept >app-root/data/keepsake'
 check "snapshot" eval 'in_gear snapshot >"$WORLD/snap.tar.gz" 2>"$WORLD/snap.log" && tar -tzf "$WORLD/snap.tar.gz" | grep -q "/app-root/data/keepsake"'
 in_gear 'rm app-root/data/keepsake'

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "broker/gear_word.h"
 #include "broker/push_ssh.h"
 #include "broker/ssh_source.h"
 #include "lib/base/mem.h"
@@ -150,12 +151,85 @@ test_orders(void **state)
 	assert_int_equal(wire_exec_check(&x, &e), 0);
 }
 
+struct word_case {
+	const char *command;
+	const char *name; /* NULL: refused */
+	const char *cart, *arg;
+	const char *says; /* of a refusal */
+};
+static const struct word_case words[] = {
+	{ "gear start", "gear start", NULL, NULL, NULL },
+	{ "gear  restart   --all-cartridges ", "gear restart", NULL, NULL, NULL },
+	{ "gear restart --cart nodejs-20", "gear restart", "nodejs-20", NULL, NULL },
+	{ "gear stop --cart=mysql --conditional --git-ref abc", "gear stop", "mysql", NULL, NULL },
+	{ "ctl_app stop mysql", "ctl_app stop", "mysql", NULL, NULL },
+	{ "ctl_app stop", "ctl_app stop", NULL, NULL, NULL },
+	{ "gear deploy topic/x --hot-deploy", "gear deploy", NULL, "topic/x", NULL },
+	{ "gear activate --all 1a2b3c4d --no-rotation", "gear activate", NULL, "1a2b3c4d", NULL },
+	{ "restore INCLUDE_GIT", "restore", NULL, NULL, NULL },
+	{ "gear", NULL, NULL, NULL, "Usage: gear start" },
+	{ "gear fly", NULL, NULL, NULL, "Usage: gear start" },
+	{ "gear restart --cart", NULL, NULL, NULL, "Usage" },
+	{ "gear restart nodejs", NULL, NULL, NULL, "Usage" },
+	{ "gear activate", NULL, NULL, NULL, "Usage" },
+	{ "gear activate a b", NULL, NULL, NULL, "Usage" },
+	{ "gear deploy --upload-pack=x", NULL, NULL, NULL, "Usage" },
+	{ "gear build", NULL, NULL, NULL, "gear deploy REF" },
+	{ "ctl_all dance", NULL, NULL, NULL, "Usage: ctl_all" },
+	{ "snapshot x", NULL, NULL, NULL, "Usage: ctl_all" },
+	{ "gearbox start", NULL, NULL, NULL, "no such command" },
+};
+
+static bool
+is_same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static void
+test_words(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		const struct word_case *c = &words[i];
+		AUTO_FINI(str_list_fini) struct str_list argv = { 0 };
+		AUTO_FINI(gear_word_fini) struct gear_word w = { 0 };
+		struct err e = { 0 };
+
+		assert_true(gear_word_split(c->command, &argv));
+		if ((gear_word_parse(&argv, &w, &e) == 0) != (c->name != NULL))
+			fail_msg("%s: %s", c->command, e.text);
+		if (c->name == NULL && strstr(e.text, c->says) == NULL)
+			fail_msg("%s: %s", c->command, e.text);
+		if (!is_same(w.name, c->name) || !is_same(w.cart, c->cart) ||
+		    !is_same(w.arg, c->arg))
+			fail_msg("%s: %s %s %s", c->command, w.name, w.cart, w.arg);
+	}
+}
+
+/* A shell's affair: the words in it are said by the programs of these names. */
+static void
+test_words_of_a_shell(void **state)
+{
+	static const char *const commands[] = { "gear status; ls", "gear status | cat",
+		"gear status $(x)", "gear 'status'", "gear status\ngear stop", "gear stop *" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		AUTO_FINI(str_list_fini) struct str_list argv = { 0 };
+
+		assert_false(gear_word_split(commands[i], &argv));
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_logins_of_a_source),
 		cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_words_of_a_shell),
 		cmocka_unit_test(test_git_commands),
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_orders),

@@ -317,6 +317,7 @@ test_upgrade(void **state)
 	upgraded_open(&u);
 	dial(&u, "/yes");
 	assert_non_null(u.w.a.s);
+	stream_send(u.w.b.s, STREAM_READY, NULL, 0);
 	stream_data(u.w.a.s, 0, "hello", 5);
 	http_peer_wait_n(u.w.loop, &u.w.b.got[0].n, 5);
 	stream_data(u.w.b.s, 1, "world", 5);
@@ -355,7 +356,7 @@ test_upgrade_early(void **state)
 {
 	static const char early[] =
 	    "POST /yes HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: pinion-stream\r\n\r\n"
-	    "\0\0\0\0\0\0\0\5hello";
+	    "\3\0\0\0\0\0\0\2{}";
 	struct upgraded u;
 	struct http_peer p;
 
@@ -363,11 +364,42 @@ test_upgrade_early(void **state)
 	upgraded_open(&u);
 	http_peer_open(&p, u.w.loop, u.port, NULL);
 	http_peer_send(&p, early, sizeof early - 1);
-	http_peer_wait_n(u.w.loop, &u.w.b.got[0].n, 5);
-	assert_string_equal(u.w.b.got[0].p, "hello");
 	http_peer_expect(&p, "101 Switching Protocols");
+	http_peer_wait_n(u.w.loop, &u.w.b.control.n, 1);
 	http_peer_close(&p);
 	upgraded_close(&u);
+}
+
+/* What a client may not do: it is told, and the server's side closed. */
+static void
+test_misuse(void **state)
+{
+	static const struct {
+		const char *frames;
+		size_t n;
+		const char *says;
+	} cases[] = {
+		{ "\0\0\0\0\0\0\0\5hello", 13, "before the stream was ready" },
+		{ "\1\0\0\0\0\0\0\0", 8, "before the stream was ready" },
+		{ "\3\0\0\0\0\0\0\2{}\3\0\0\0\0\0\0\2{}", 20, "one order" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct upgraded u;
+		struct http_peer p;
+
+		upgraded_open(&u);
+		http_peer_open(&p, u.w.loop, u.port, NULL);
+		http_peer_puts(&p, "POST /yes HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n"
+		                   "Upgrade: pinion-stream\r\n\r\n");
+		http_peer_expect(&p, "101 Switching Protocols");
+		http_peer_send(&p, cases[i].frames, cases[i].n);
+		http_peer_wait(u.w.loop, &u.w.b.is_closed);
+		assert_non_null(strstr(u.w.b.why.text, cases[i].says));
+		http_peer_close(&p);
+		upgraded_close(&u);
+	}
 }
 
 /* --- pumps and relays --- */
@@ -489,6 +521,7 @@ main(void)
 		cmocka_unit_test(test_upgrade),
 		cmocka_unit_test(test_upgrade_refused),
 		cmocka_unit_test(test_upgrade_early),
+		cmocka_unit_test(test_misuse),
 		cmocka_unit_test(test_pump),
 	};
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -125,24 +126,53 @@ test_busy_device(void **state)
 	assert_string_equal(first, second);
 }
 
+/* What the gear can use at most, in KiB. */
+static int64_t
+room_of(struct world *w)
+{
+	int64_t used = 0, room = 0;
+	struct err e = { 0 };
+
+	assert_int_equal(volume_usage(w->v, GEAR, &used, &room, &e), 0);
+	return used + room;
+}
+
+/* A mounted disk becomes larger and smaller at once; beyond what the image has room for when it is
+ * mounted next, if not at once. */
 static void
-test_grow(void **state)
+test_fit(void **state)
 {
 	struct world *w = *state;
-	int64_t used = 0, before = 0, after = 0;
+	AUTO(free) char *dir = node_dirs_gear(&w->dirs, GEAR);
+	int64_t first, mb = 0;
+	struct statvfs before, after;
 	struct err e = { 0 };
 
 	if (strcmp(volumes_kind(w->v), "image") != 0)
 		skip();
-	assert_int_equal(volume_make(w->v, GEAR, 40, 0, &e), 0);
-	assert_int_equal(volume_usage(w->v, GEAR, &used, &before, &e), 0);
+	assert_int_equal(volume_make(w->v, GEAR, 40, 2000, &e), 0);
+	first = room_of(w);
+	assert_true(first > 25 * 1024 && first < 40 * 1024);
+	assert_int_equal(statvfs(dir, &before), 0);
+	assert_true(before.f_files >= 2000 && before.f_files < 2700);
+	assert_int_equal(volume_fit(w->v, GEAR, 120, 2000, &mb, &e), 0);
+	assert_int_equal(mb, 120);
+	assert_true(room_of(w) >= first + 75 * 1024 && room_of(w) < 120 * 1024);
+	assert_int_equal(volume_fit(w->v, GEAR, 40, 2000, &mb, &e), 0);
+	assert_int_equal(mb, 40);
+	assert_true(room_of(w) <= first + 2048 && room_of(w) >= first - 2048);
+	/* as many files as before or more, the disk as large as the file system or larger */
+	assert_int_equal(volume_fit(w->v, GEAR, 8000, 40000, &mb, &e), 0);
+	assert_true(mb >= 4000 && mb <= 8000);
 	assert_int_equal(volume_unmount(w->v, GEAR, WAIT_MS, &e), 0);
-	if (volume_grow(w->v, GEAR, 80, &e) < 0)
+	if (volume_grow(w->v, GEAR, 8000, 40000, &e) < 0)
 		fail_msg("%s", e.text);
-	assert_int_equal(volume_grow(w->v, GEAR, 60, &e), 0); /* never smaller */
 	assert_int_equal(volume_mount(w->v, GEAR, &e), 0);
-	assert_int_equal(volume_usage(w->v, GEAR, &used, &after, &e), 0);
-	assert_true(after > before + 30 * 1024);
+	assert_int_equal(volume_fit(w->v, GEAR, 8000, 40000, &mb, &e), 0);
+	assert_int_equal(mb, 8000);
+	assert_true(room_of(w) > 7800 * 1024 && room_of(w) <= 8000 * 1024);
+	assert_int_equal(statvfs(dir, &after), 0);
+	assert_true(after.f_files >= 40000);
 }
 
 static void
@@ -188,7 +218,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_life, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_busy_device, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_grow, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fit, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_aside, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_instance_dir, setup, teardown),
 	};

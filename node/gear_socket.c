@@ -1,0 +1,317 @@
+#include "node/gear_socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/base/mem.h"
+#include "lib/http/stream_dial.h"
+#include "lib/http/stream_frame.h"
+#include "lib/http/stream_relay.h"
+#include "lib/loop/loop.h"
+#include "node/container.h"
+#include "node/container_ids.h"
+#include "node/gear.h"
+#include "node/node_dirs.h"
+
+enum {
+	BACKLOG = 8,
+	ASKERS_MAX = 8, /* of one gear */
+	RATE = 5,       /* a second */
+	BURST = 20,
+	A_TURN = 8,
+};
+
+struct gear_sockets {
+	struct gear_sockets_opts o;
+	struct map *all; /* by uuid */
+};
+
+struct gear_socket {
+	struct gear_sockets *all; /* borrowed */
+	char *uuid;               /* owned */
+	int64_t uid_base;
+	int fd; /* owned */
+	struct loop_io *io;
+	struct asker *askers;
+	int n;
+	int64_t tokens, since_ms;
+};
+
+/* One command. */
+struct asker {
+	struct asker *next, **link;
+	struct gear_socket *socket; /* borrowed */
+	int fd;                     /* owned until the relay has it */
+	struct stream_dial *dial;
+	struct stream_relay *relay;
+};
+
+static char *
+dir_of(const struct node_dirs *d, const char *gear)
+{
+	return xasprintf("%s/gear/%s", d->run, gear);
+}
+
+static int
+make_dir(const struct node_dirs *d, const char *gear, char **out, struct err *e)
+{
+	AUTO(free) char *all = file_join(d->run, "gear");
+	AUTO(free) char *dir = dir_of(d, gear);
+
+	if ((mkdir(all, 0711) < 0 && errno != EEXIST) || (mkdir(dir, 0711) < 0 && errno != EEXIST))
+		return err_set(e, ERR_SYSTEM, NULL, "make %s", dir);
+	if (chmod(dir, 0711) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "chmod %s", dir);
+	*out = STEAL(dir);
+	return 0;
+}
+
+int
+gear_socket_bind(
+    const struct node_dirs *d, const char *gear, struct container_spec *s, struct err *e)
+{
+	AUTO(free) char *dir = NULL;
+
+	if (make_dir(d, gear, &dir, e) < 0)
+		return -1;
+	container_spec_bind(s, dir, GEAR_SOCKET_DIR, true, false);
+	return 0;
+}
+
+/* --- commands --- */
+
+static void
+end(struct asker *a)
+{
+	*a->link = a->next;
+	if (a->next != NULL)
+		a->next->link = a->link;
+	a->socket->n--;
+	stream_dial_cancel(a->dial);
+	stream_relay_cancel(a->relay);
+	file_close(a->fd);
+	free(a);
+}
+
+static void
+refuse(int fd, enum err_code code, const char *text)
+{
+	AUTO_FINI(buf_fini) struct buf payload = { 0 };
+	AUTO_FINI(buf_fini) struct buf frame = { 0 };
+
+	buf_addc(&payload, (char)code);
+	buf_adds(&payload, text);
+	stream_frame_add(&frame, STREAM_ERROR, 0, payload.p, payload.n);
+	(void)send(fd, frame.p, frame.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void
+on_relay_end(void *arg)
+{
+	struct asker *a = arg;
+
+	a->relay = NULL;
+	end(a);
+}
+
+static void
+on_dialed(int take_fd, struct str early, const struct err *e, void *arg)
+{
+	struct asker *a = arg;
+	int fd = a->fd;
+
+	a->dial = NULL;
+	if (e != NULL) {
+		refuse(fd, e->code, e->text);
+		end(a);
+		return;
+	}
+	a->fd = -1;
+	a->relay = stream_relay_start(
+	    a->socket->all->o.loop, fd, (struct str){ 0 }, take_fd, early, on_relay_end, a);
+}
+
+static int
+dial(struct asker *a, struct err *e)
+{
+	const struct gear_sockets_opts *o = &a->socket->all->o;
+	AUTO(free)
+	char *url = xasprintf(
+	    "%s/internal/node/command?node=%s&gear=%s", o->broker, o->node, a->socket->uuid);
+	AUTO(free) char *authorization = xasprintf("Bearer %s", o->token);
+	const struct stream_dial_opts d = { .url = url, .authorization = authorization };
+
+	a->dial = stream_dial_start(o->loop, &d, on_dialed, a, e);
+	return a->dial == NULL ? -1 : 0;
+}
+
+static bool
+is_of_gear(const struct gear_socket *s, int fd)
+{
+	struct ucred peer = { 0 };
+	socklen_t n = sizeof peer;
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0 &&
+	       (int64_t)peer.uid >= s->uid_base && (int64_t)peer.uid < s->uid_base + CONTAINER_IDS;
+}
+
+static bool
+may_ask(struct gear_socket *s)
+{
+	int64_t now = loop_now_ms();
+	int64_t more = (now - s->since_ms) * RATE / 1000;
+
+	if (more > 0) {
+		s->tokens = s->tokens + more > BURST ? BURST : s->tokens + more;
+		s->since_ms = now;
+	}
+	if (s->tokens <= 0 || s->n >= ASKERS_MAX)
+		return false;
+	s->tokens--;
+	return true;
+}
+
+static void
+begin(struct gear_socket *s, int take_fd)
+{
+	AUTO(file_close) int fd = take_fd;
+	struct asker *a;
+	struct err e = { 0 };
+
+	if (!is_of_gear(s, fd)) {
+		refuse(fd, ERR_DENIED, "this is another gear's");
+		return;
+	}
+	if (!may_ask(s)) {
+		refuse(fd, ERR_BUSY, "too many commands at once: try again in a moment");
+		return;
+	}
+	a = xcalloc(1, sizeof *a);
+	*a = (struct asker){ .next = s->askers, .link = &s->askers, .socket = s, .fd = fd };
+	fd = -1;
+	if (a->next != NULL)
+		a->next->link = &a->next;
+	s->askers = a;
+	s->n++;
+	if (dial(a, &e) < 0) {
+		refuse(a->fd, e.code, e.text);
+		end(a);
+	}
+}
+
+static void
+on_accept(int fd, int what, void *arg)
+{
+	(void)what;
+	for (int i = 0; i < A_TURN; i++) {
+		int got = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (got < 0)
+			return;
+		begin(arg, got);
+	}
+}
+
+/* --- sockets --- */
+
+static void
+free_socket(void *p)
+{
+	struct gear_socket *s = p;
+
+	while (s->askers != NULL)
+		end(s->askers);
+	loop_io_cancel(s->io);
+	file_close(s->fd);
+	free(s->uuid);
+	free(s);
+}
+
+/* The instances that run have the directory: what is made in it is there in them. */
+static int
+listen_in(const char *dir, struct err *e)
+{
+	AUTO(file_close) int at = open(dir, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO(file_close)
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int got;
+
+	if (at < 0 || fd < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "open %s", dir);
+	(void)snprintf(a.sun_path, sizeof a.sun_path, "/proc/self/fd/%d/sock", at);
+	(void)unlinkat(at, "sock", 0);
+	if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || fchmodat(at, "sock", 0666, 0) < 0 ||
+	    listen(fd, BACKLOG) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "listen at %s/sock", dir);
+	got = fd;
+	fd = -1;
+	return got;
+}
+
+void
+gear_sockets_open(struct gear_sockets *all, const struct gear *g)
+{
+	AUTO(free) char *dir = NULL;
+	struct gear_socket *s;
+	struct err e = { 0 };
+	int fd = -1;
+
+	if (map_get(all->all, g->record.uuid) != NULL)
+		return;
+	if (make_dir(all->o.dirs, g->record.uuid, &dir, &e) < 0 || (fd = listen_in(dir, &e)) < 0) {
+		log_warn("gear_without_socket", LOG_STR("gear", g->record.uuid), LOG_ERR(&e));
+		return;
+	}
+	s = xcalloc(1, sizeof *s);
+	*s = (struct gear_socket){
+		.all = all,
+		.uuid = xstrdup(g->record.uuid),
+		.uid_base = g->record.uid_base,
+		.fd = fd,
+		.tokens = BURST,
+		.since_ms = loop_now_ms(),
+	};
+	s->io = loop_io_start(all->o.loop, fd, LOOP_READ, on_accept, s);
+	map_set(all->all, s->uuid, s);
+}
+
+void
+gear_sockets_close(struct gear_sockets *s, const char *gear)
+{
+	AUTO(free) char *dir = dir_of(s->o.dirs, gear);
+	AUTO(free) char *path = file_join(dir, "sock");
+
+	(void)map_remove(s->all, gear);
+	(void)unlink(path);
+	(void)rmdir(dir);
+}
+
+struct gear_sockets *
+gear_sockets_new(const struct gear_sockets_opts *o)
+{
+	struct gear_sockets *s = xcalloc(1, sizeof *s);
+
+	s->o = *o;
+	s->all = map_new(free_socket);
+	return s;
+}
+
+void
+gear_sockets_free(struct gear_sockets *take_s)
+{
+	if (take_s == NULL)
+		return;
+	map_free(take_s->all);
+	free(take_s);
+}
