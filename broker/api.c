@@ -14,7 +14,7 @@
 #include "lib/base/secret.h"
 #include "lib/http/http_server.h"
 
-enum { REQUEST_ID_BYTES = 8, HOST_MAX = 300 };
+enum { REQUEST_ID_BYTES = 8, HOST_MAX = 300, GEAR_KEY_MAX = 256, GEAR_BODY_MAX = 8192 };
 
 static const char prefix[] = "/broker/rest";
 
@@ -70,6 +70,14 @@ root_of(const struct broker *b, const struct http_req *r)
 	return xasprintf("http://%s", host);
 }
 
+/* A gear's token, where nothing else says who asks. */
+static void
+take_gear_key(struct api_call *c, const char *key)
+{
+	if (c->authorization == NULL && key != NULL && *key != '\0' && strlen(key) <= GEAR_KEY_MAX)
+		c->authorization = xasprintf("Bearer %s", key);
+}
+
 static struct api_call *
 call_new(struct broker *b, struct http_req *r)
 {
@@ -89,6 +97,7 @@ call_new(struct broker *b, struct http_req *r)
 	c->id = secret_random_hex(REQUEST_ID_BYTES);
 	c->content_type = xstrdup_null(http_req_header(r, "Content-Type"));
 	c->authorization = xstrdup_null(http_req_header(r, "Authorization"));
+	take_gear_key(c, http_req_header(r, "broker_auth_key"));
 	c->peer = xstrdup(http_req_peer(r));
 	c->params = api_param_new();
 	return c;
@@ -153,6 +162,8 @@ take_nolinks(struct api_call *c)
 		c->no_links = true;
 }
 
+static void authenticate_by_body(struct api_call *c);
+
 static void
 on_body(struct http_req *r, struct str body, const struct err *body_e, void *arg)
 {
@@ -166,7 +177,10 @@ on_body(struct http_req *r, struct str body, const struct err *body_e, void *arg
 		fail_params(c, &e);
 	} else {
 		take_nolinks(c);
-		run(c);
+		if (c->is_body_first)
+			authenticate_by_body(c);
+		else
+			run(c);
 	}
 }
 
@@ -205,17 +219,45 @@ on_auth(const struct auth_answer *ans, void *arg)
 	}
 	auth_who_copy(&c->who, ans->who);
 	c->has_who = true;
-	read_body(c);
+	if (c->is_body_first)
+		run(c);
+	else
+		read_body(c);
+}
+
+/* What gears say of themselves as v2 has it: the token is a parameter. */
+static void
+authenticate_by_body(struct api_call *c)
+{
+	const char *key = NULL;
+	struct err e = { 0 };
+
+	if (api_param_str(c->params, "broker_auth_key", GEAR_KEY_MAX, &key, &e) == 0)
+		take_gear_key(c, key);
+	c->ask = auth_start(c->b->auth, c->authorization, c->peer, on_auth, c);
+}
+
+/* No other proof, and a small form: the key may be in it. */
+static bool
+may_be_gear(const struct api_call *c)
+{
+	return c->authorization == NULL && c->content_type != NULL &&
+	       str_has_prefix(c->content_type, "application/x-www-form-urlencoded") &&
+	       http_req_length(c->req) > 0 && http_req_length(c->req) <= GEAR_BODY_MAX;
 }
 
 /* Bodies are read from those only who may send one: what is held for strangers is a head. */
 static void
 authenticate(struct api_call *c)
 {
-	if (c->route->scope == API_SCOPE_OPEN)
+	if (c->route->scope == API_SCOPE_OPEN) {
 		read_body(c);
-	else
+	} else if (may_be_gear(c) && c->route->scope != API_SCOPE_RAW) {
+		c->is_body_first = true;
+		http_req_read_all(c->req, GEAR_BODY_MAX, on_body, c);
+	} else {
 		c->ask = auth_start(c->b->auth, c->authorization, c->peer, on_auth, c);
+	}
 }
 
 /* Version, format and route, from the head alone; false: the call has ended. */

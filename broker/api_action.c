@@ -9,6 +9,7 @@
 #include "broker/idler.h"
 #include "broker/node_act.h"
 #include "broker/record.h"
+#include "broker/wish.h"
 #include "lib/base/mem.h"
 #include "lib/store/store_key.h"
 
@@ -101,6 +102,7 @@ on_done(const struct wire_act_result *r, const struct err *e, void *arg)
 	t->act = NULL;
 	if (r != NULL) {
 		tell(t, r);
+		wish_add(x->c->b, x->app_id, &r->asked);
 		x->failures += r->ok ? 0 : 1;
 	} else if (e->code != ERR_NOT_FOUND || x->n == 1) { /* that cartridge is in another gear */
 		api_message(x->c, "error", 1, NULL, "Gear %s: %s", t->uuid, e->text);

@@ -40,7 +40,8 @@ struct api_call {
 	bool has_begun;       /* the stream of lines */
 	struct auth_ask *ask; /* while it is asked who */
 	bool has_who;
-	bool is_running; /* the handler has it */
+	bool is_body_first; /* the proof may be in the (small) body */
+	bool is_running;    /* the handler has it */
 	struct auth_who who;
 	struct api_param *params; /* owned */
 	/* the answer */

@@ -7,6 +7,7 @@
 #include "broker/rollout_step.h"
 #include "broker/route_plan.h"
 #include "broker/router_link.h"
+#include "broker/wish.h"
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -232,6 +233,7 @@ remove_last(struct rollout_step *st)
 	store_txn_delete(t, env);
 	store_txn_delete(t, backup);
 	store_txn_delete(t, refs);
+	wish_forget(t, &st->app);
 	if (quota_apps(st->b, t, st->app.domain, -1, &e) < 0)
 		log_error("quota_not_given_back", LOG_STR("app", st->app.id), LOG_ERR(&e));
 	st->is_app_gone = true;

@@ -14,6 +14,7 @@
 #include "broker/service.h"
 #include "broker/storage.h"
 #include "broker/sleep_plan.h"
+#include "broker/wish_plan.h"
 #include "broker/worker_plan.h"
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
@@ -597,7 +598,7 @@ rollout_step_plan(struct rollout_step *st)
 		st->is_app_changed = true;
 		return;
 	}
-	if (sleep_plan(st))
+	if (wish_plan(st) || sleep_plan(st))
 		return;
 	service_plan(st);
 	if (st->t != NULL)

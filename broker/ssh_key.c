@@ -8,6 +8,7 @@
 #include "broker/auth.h"
 #include "broker/broker.h"
 #include "broker/record.h"
+#include "broker/wish.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/store/store_key.h"
@@ -273,9 +274,8 @@ ssh_key_admits(const struct broker *b, const struct auth_who *who, const struct 
 	AUTO_FINI(wire_app_fini) struct wire_app app = { 0 };
 	struct err e = { 0 };
 
-	return ssh_key_is_valid(b, key) &&
-	       access_app_by_id(b, who, app_id, ACCESS_EDIT, &app, NULL, &e) == 0 &&
-	       !app.spec.deleted;
+	return access_app_by_id(b, who, app_id, ACCESS_EDIT, &app, NULL, &e) == 0 &&
+	       !app.spec.deleted && (ssh_key_is_valid(b, key) || wish_has_key(&app, key->content));
 }
 
 struct gear_search {
@@ -360,6 +360,37 @@ try_key(const char *key, int64_t rev, void *rec, void *arg)
 	return false;
 }
 
+/* A key that a cartridge has added may enter its own application, and nothing else. */
+static void
+try_wish(struct key_search *s)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app app = { 0 };
+	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
+	AUTO(free) char *scopes = xasprintf("application/%s/edit", s->app_id);
+	struct auth_who who = { .scopes = scopes };
+	struct err e = { 0 };
+
+	if (!says_type(s->content, s->type) ||
+	    record_app_by_id(s->b->store, s->app_id, &app, NULL, &e) < 0 ||
+	    !wish_has_key(&app, s->content) ||
+	    record_get(s->b->store, store_key_user(app.owner), &wire_user_codec, &u, NULL, &e) < 0)
+		return;
+	who.login = u.login;
+	who.user_id = u.id;
+	wire_app_fini(s->app);
+	*s->app = (struct wire_app){ 0 };
+	if (access_app_by_id(s->b, &who, s->app_id, ACCESS_EDIT, s->app, NULL, &e) < 0 ||
+	    s->app->spec.deleted)
+		return;
+	auth_who_copy(s->who, &who);
+	s->key->name = xasprintf("application-%s", app.name);
+	s->key->login = xstrdup("");
+	s->key->user_id = xstrdup("");
+	s->key->type = xstrdup(s->type);
+	s->key->content = xstrdup(s->content);
+	s->is_found = true;
+}
+
 int
 ssh_key_admit(const struct broker *b, const char *user, const char *type, const char *content,
     struct auth_who *who, struct wire_ssh_key *key, struct wire_app *app, char **out_gear,
@@ -372,6 +403,8 @@ ssh_key_admit(const struct broker *b, const char *user, const char *type, const 
 	if (app_id != NULL)
 		record_each_with(
 		    b->store, STORE_PREFIX_SSH_KEY, content, &wire_ssh_key_codec, try_key, &s);
+	if (app_id != NULL && !s.is_found)
+		try_wish(&s);
 	if (!s.is_found)
 		return err_set(
 		    e, ERR_DENIED, NULL, "the key is not that of somebody who may enter");

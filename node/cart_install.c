@@ -376,6 +376,7 @@ static void
 keep_said(struct install_job *j, const struct cart_message *m)
 {
 	str_list_copy(&j->now.messages, &m->lines);
+	codec_copy(&wire_asks_codec, &j->now.asks, &m->asks);
 	for (size_t k = 0; k < m->properties.n; k++)
 		codec_copy(&wire_var_codec, codec_list_add(&wire_var_codec, &j->now.properties),
 		    &m->properties.v[k]);
@@ -390,6 +391,7 @@ on_run_done(const char *step, int exit_code, const struct err *e, void *arg)
 
 	(void)exit_code;
 	i->run = NULL;
+	cart_message_end(&i->said, e == NULL);
 	if (e != NULL && j->kind == CART_TEARDOWN)
 		log_warn("teardown_failed", LOG_STR("gear", i->gear->record.uuid),
 		    LOG_STR("cartridge", j->now.name), LOG_ERR(e));

@@ -5,7 +5,21 @@
 
 #include "lib/base/mem.h"
 
-enum kind { LINE, ERROR_LINE, PROPERTY, ENV, ENV_UNIQUE, ENV_GONE, SSH_KEY, AUTH, PLATFORM };
+enum kind {
+	LINE,
+	ERROR_LINE,
+	PROPERTY,
+	ENV,
+	ENV_UNIQUE,
+	ENV_GONE,
+	SSH_KEY,
+	APP_SSH_KEY,
+	SSH_KEY_GONE,
+	APP_SSH_KEY_GONE,
+	AUTH,
+	AUTH_GONE,
+	PLATFORM
+};
 
 static const struct {
 	const char *prefix;
@@ -15,10 +29,15 @@ static const struct {
 	{ "CLIENT_INTERNAL_ERROR: ", LINE }, { "CLIENT_DEBUG: ", LINE }, { "APP_INFO: ", LINE },
 	{ "CART_DATA: ", PROPERTY }, { "CART_PROPERTIES: ", PROPERTY }, { "ATTR: ", PROPERTY },
 	{ "ENV_VAR_ADD: ", ENV }, { "ENV_VAR_ADD_UNIQUE: ", ENV_UNIQUE },
-	{ "APP_ENV_VAR_REMOVE: ", ENV_GONE }, { "SSH_KEY_ADD: ", SSH_KEY },
-	{ "APP_SSH_KEY_ADD: ", SSH_KEY }, { "BROKER_AUTH_KEY_ADD: ", AUTH },
+	{ "APP_ENV_VAR_REMOVE: ", ENV_GONE }, { "ENV_VAR_REMOVE: ", ENV_GONE },
+	{ "SSH_KEY_ADD: ", SSH_KEY }, { "APP_SSH_KEY_ADD: ", APP_SSH_KEY },
+	{ "SSH_KEY_REMOVE:", SSH_KEY_GONE }, { "APP_SSH_KEY_REMOVE: ", APP_SSH_KEY_GONE },
+	{ "BROKER_AUTH_KEY_ADD:", AUTH }, { "BROKER_AUTH_KEY_REMOVE:", AUTH_GONE },
 	{ "NOTIFY_ENDPOINT_", PLATFORM }, /* the platform's own: nothing that a cartridge may say */
 };
+
+/* Name of the key of SSH_KEY_ADD, which has none. */
+static const char domain_key[] = "domain";
 
 static void
 add_pair(struct wire_var_list *l, const char *text, bool is_env)
@@ -64,6 +83,116 @@ add_plain(struct cart_message *m, const char *text)
 }
 
 static void
+drop_var(struct wire_var_list *l, const char *name)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (strcmp(l->v[i].name, name) != 0)
+			continue;
+		wire_var_fini(&l->v[i]);
+		memmove(l->v + i, l->v + i + 1, (--l->n - i) * sizeof *l->v);
+		return;
+	}
+}
+
+/* What is asked for last counts. */
+static void
+add_env(struct wire_asks *a, struct wire_var_list *l, const char *text)
+{
+	AUTO(free) char *name = xstrndup(text, strcspn(text, "="));
+
+	add_pair(l, text, true);
+	str_list_remove(&a->env_gone, name);
+}
+
+static void
+drop_env(struct wire_asks *a, const char *name)
+{
+	if (!str_is_env_name(name) || str_list_has(&a->env_gone, name))
+		return;
+	drop_var(&a->env, name);
+	drop_var(&a->env_unique, name);
+	add_line(&a->env_gone, name);
+}
+
+static void
+drop_key(struct wire_asks *a, const char *name)
+{
+	AUTO(free) char *begin = xasprintf("%s ", name);
+
+	for (size_t i = a->ssh_keys.n; i > 0; i--) {
+		AUTO(free) char *key = xstrdup(a->ssh_keys.v[i - 1]);
+
+		if (str_has_prefix(key, begin))
+			str_list_remove(&a->ssh_keys, key);
+	}
+}
+
+/* "NAME CONTENT"; a dot in the name is a dash, as in v2. */
+static void
+add_key(struct wire_asks *a, const char *name, size_t n, const char *content)
+{
+	AUTO(free) char *key = xstrndup(name, n);
+
+	for (char *p = key; *p != '\0'; p++)
+		*p = *p == '.' ? '-' : *p;
+	while (*content == ' ')
+		content++;
+	if (key[0] == '\0' || content[0] == '\0' || strchr(content, ' ') != NULL)
+		return;
+	drop_key(a, key);
+	str_list_remove(&a->ssh_keys_gone, key);
+	if (a->ssh_keys.n < CART_MESSAGE_LINES_MAX)
+		str_list_take(&a->ssh_keys, xasprintf("%s %s", key, content));
+}
+
+static void
+lose_key(struct wire_asks *a, const char *name)
+{
+	AUTO(free) char *key = xstrdup(name);
+
+	for (char *p = key; *p != '\0'; p++)
+		*p = *p == '.' ? '-' : *p;
+	drop_key(a, key);
+	if (!str_list_has(&a->ssh_keys_gone, key))
+		add_line(&a->ssh_keys_gone, key);
+}
+
+static void
+take_ask(struct wire_asks *a, enum kind kind, const char *text)
+{
+	switch (kind) {
+	case ENV:
+		add_env(a, &a->env, text);
+		break;
+	case ENV_UNIQUE:
+		add_env(a, &a->env_unique, text);
+		break;
+	case ENV_GONE:
+		drop_env(a, text);
+		break;
+	case SSH_KEY:
+		add_key(a, domain_key, strlen(domain_key), text);
+		break;
+	case APP_SSH_KEY:
+		add_key(a, text, strcspn(text, " "), text + strcspn(text, " "));
+		break;
+	case SSH_KEY_GONE:
+		lose_key(a, domain_key);
+		break;
+	case APP_SSH_KEY_GONE:
+		lose_key(a, text);
+		break;
+	case AUTH:
+	case AUTH_GONE:
+		a->wants_auth = kind == AUTH;
+		a->drops_auth = kind == AUTH_GONE;
+		break;
+	default:
+		break;
+	}
+}
+
+static void
 take(struct cart_message *m, enum kind kind, const char *line, const char *text)
 {
 	switch (kind) {
@@ -77,23 +206,8 @@ take(struct cart_message *m, enum kind kind, const char *line, const char *text)
 	case PROPERTY:
 		add_pair(&m->properties, text, false);
 		break;
-	case ENV:
-		add_pair(&m->env, text, true);
-		break;
-	case ENV_UNIQUE:
-		add_pair(&m->env_unique, text, true);
-		break;
-	case ENV_GONE:
-		if (str_is_env_name(text))
-			add_line(&m->env_gone, text);
-		break;
-	case SSH_KEY:
-		add_line(&m->ssh_keys, text);
-		break;
-	case AUTH:
-		m->wants_auth = true;
-		break;
-	case PLATFORM:
+	default:
+		take_ask(&m->asks, kind, text);
 		break;
 	}
 }
@@ -155,28 +269,18 @@ free_vars(struct wire_var_list *l)
 	*l = (struct wire_var_list){ 0 };
 }
 
-static void
-drop_effects(struct cart_message *m)
-{
-	free_vars(&m->env);
-	free_vars(&m->env_unique);
-	str_list_fini(&m->env_gone);
-	str_list_fini(&m->ssh_keys);
-	m->wants_auth = false;
-}
-
 void
 cart_message_end(struct cart_message *m, bool ok)
 {
 	end_line(m);
 	if (!ok)
-		drop_effects(m);
+		wire_asks_fini(&m->asks);
 }
 
 void
 cart_message_fini(struct cart_message *m)
 {
-	drop_effects(m);
+	wire_asks_fini(&m->asks);
 	free_vars(&m->properties);
 	str_list_fini(&m->lines);
 	str_list_fini(&m->plain);

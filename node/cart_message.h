@@ -21,14 +21,10 @@ struct cart_message {
 	struct wire_var_list
 	    properties; /* CART_PROPERTIES, CART_DATA, ATTR: k=v at the first '=' */
 	/* What counts only when the step succeeded: */
-	struct wire_var_list env;        /* ENV_VAR_ADD: K=V, whole */
-	struct wire_var_list env_unique; /* ENV_VAR_ADD_UNIQUE */
-	struct str_list env_gone;        /* APP_ENV_VAR_REMOVE */
-	struct str_list ssh_keys;        /* SSH_KEY_ADD: key; APP_SSH_KEY_ADD: "name key" */
-	bool wants_auth;                 /* BROKER_AUTH_KEY_ADD */
-	bool has_error;                  /* CLIENT_ERROR: the user can fix it */
-	struct str_list plain;           /* the last lines that are none of these */
-	struct buf part;                 /* a line that has not ended */
+	struct wire_asks asks; /* ENV_VAR_ADD, SSH_KEY_ADD, BROKER_AUTH_KEY_ADD and their likes */
+	bool has_error;        /* CLIENT_ERROR: the user can fix it */
+	struct str_list plain; /* the last lines that are none of these */
+	struct buf part;       /* a line that has not ended */
 };
 
 void cart_message_feed(struct cart_message *m, const char *p, size_t n);

@@ -34,6 +34,7 @@ static const struct codec_field cart_fields[] = {
 	CODEC_BOOL(struct gear_cart, is_installed, 0),
 	CODEC_STRS(struct gear_cart, messages, LINES_MAX, 0),
 	CODEC_LIST(struct gear_cart, properties, &wire_var_codec, LINES_MAX, CODEC_SECRET),
+	CODEC_OBJ(struct gear_cart, asks, &wire_asks_codec, 0),
 	CODEC_END,
 };
 DEFINE_CODEC(gear_cart, struct gear_cart, cart_fields)
@@ -188,10 +189,14 @@ gear_add_binds(const struct gear *g, struct container_spec *s)
 	AUTO(free) char *data = file_join(g->dir, "data");
 	AUTO(free) char *logs = file_join(g->dir, "logs");
 	AUTO(free) char *env = file_join(g->dir, "env");
+	AUTO(free) char *auth = file_join(g->dir, "auth");
 
 	container_spec_bind(s, data, "~/app-root/data", false, true);
 	container_spec_bind(s, logs, "~/app-root/logs", false, true);
 	container_spec_bind(s, env, "~/.env", true, true);
+	if (file_exists(
+	        auth)) /* gears that were made by an older release get it with their next spec */
+		container_spec_bind(s, auth, "~/.auth", true, true);
 }
 
 void
@@ -419,4 +424,34 @@ gear_write_published(const struct gear *g, const struct wire_gear_published_list
 		rc = gear_write_env(g, name, &l->v[i].vars, true, e);
 	}
 	return rc;
+}
+
+static int
+write_secret(const char *dir, const char *name, const char *text, struct err *e)
+{
+	AUTO(free) char *path = file_join(dir, name);
+
+	if (text == NULL) {
+		if (unlink(path) < 0 && errno != ENOENT)
+			return err_set(e, ERR_SYSTEM, NULL, "remove %s", path);
+		return 0;
+	}
+	if (file_replace_fast(path, text, strlen(text), 0640, e) < 0)
+		return -1;
+	if (lchown(path, 0, CONTAINER_UID) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "own %s", path);
+	return 0;
+}
+
+int
+gear_write_auth(const struct gear *g, struct err *e)
+{
+	AUTO(free) char *dir = file_join(g->dir, "auth");
+
+	if (mkdir(dir, 0750) < 0 && errno != EEXIST)
+		return err_set(e, ERR_SYSTEM, NULL, "make %s", dir);
+	if (chown(dir, 0, CONTAINER_UID) < 0 ||
+	    write_secret(dir, "token", g->spec.auth_token, e) < 0)
+		return -1;
+	return write_secret(dir, "iv", g->spec.auth_iv, e);
 }

@@ -35,6 +35,7 @@ struct gear_cart {
 	bool is_installed; /* post_install ran, or there is none */
 	struct str_list messages; /* CLIENT_ lines of the last step */
 	struct wire_var_list properties;
+	struct wire_asks asks; /* of its configuration */
 };
 DECLARE_CODEC(gear_cart, struct gear_cart)
 struct gear_cart_list {
@@ -119,6 +120,9 @@ int gear_write_env(const struct gear *g, const char *dir, const struct wire_var_
 /* Blocks: .env/PUBLISHER/NAME of each; directories of others are removed. */
 int gear_write_published(
     const struct gear *g, const struct wire_gear_published_list *l, struct err *e) MUST_CHECK;
+
+/* Blocks: .auth/{token,iv}, or neither. */
+int gear_write_auth(const struct gear *g, struct err *e) MUST_CHECK;
 
 /* Blocks: the record, replaced safely. */
 int gear_save(const struct gear *g, struct err *e) MUST_CHECK;

@@ -120,6 +120,14 @@ move_vars(struct wire_var_list *from, struct wire_var_list *to)
 	}
 }
 
+static bool
+asks_anything(const struct wire_asks *a)
+{
+	static const struct wire_asks nothing = { 0 };
+
+	return !codec_equal(&wire_asks_codec, a, &nothing);
+}
+
 static void
 collect(struct gear_act *a, bool ok)
 {
@@ -132,9 +140,13 @@ collect(struct gear_act *a, bool ok)
 		cart_message_tell_plain(&a->err, "CLIENT_ERROR", &a->result.messages);
 	}
 	move_vars(&a->out.properties, &a->result.properties);
-	move_vars(&a->out.env, &a->result.env);
-	for (size_t i = 0; i < a->out.env_gone.n; i++)
-		str_list_add(&a->result.env_gone, a->out.env_gone.v[i]);
+	if (ok && asks_anything(&a->out.asks)) {
+		struct wire_asked *asked = codec_list_add(&wire_asked_codec, &a->result.asked);
+
+		asked->cart = xstrdup(a->steps[a->next].cart->cart.name);
+		asked->asks = a->out.asks;
+		a->out.asks = (struct wire_asks){ 0 };
+	}
 	cart_message_fini(&a->out);
 	cart_message_fini(&a->err);
 }

@@ -16,6 +16,7 @@
 #include "lib/base/mem.h"
 #include "lib/cart/cart_dir.h"
 #include "lib/cart/gear_ports.h"
+#include "lib/wire/wire_env.h"
 
 enum {
 	VALUE_MAX = 64 * 1024,   /* of one file */
@@ -172,6 +173,10 @@ gear_env_gear_vars(const struct gear_env *in, struct wire_var_list *out)
 		}
 	}
 	add_endpoints(in, out);
+	for (size_t i = 0; i < g->asked.n; i++) { /* what the gear itself has is not theirs */
+		if (wire_env_get(out, g->asked.v[i].name) == NULL)
+			add_var(out, g->asked.v[i].name, g->asked.v[i].value);
+	}
 }
 
 void

@@ -44,6 +44,7 @@ static const struct home_entry home_entries[] = {
 	{ "base/0/app-root/repo", 0, USER, "runtime/repo" },
 	{ "base/0/app-root/dependencies", 0, USER, "runtime/dependencies" },
 	{ "base/0/app-root/build-dependencies", 0, USER, "runtime/build-dependencies" },
+	{ "auth", 0750, ROOT, NULL },
 	{ "env", 0750, ROOT, NULL },
 	{ "env/user_vars", 0750, ROOT, NULL },
 	{ "data", 0750, USER, NULL },

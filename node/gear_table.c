@@ -268,6 +268,8 @@ write_env(struct gear_job *j)
 	if (rc == 0)
 		rc = gear_write_published(&j->gear, &spec->published, &j->e);
 	if (rc == 0)
+		rc = gear_write_auth(&j->gear, &j->e);
+	if (rc == 0)
 		rc = gear_storage_retire(&j->gear, &j->e);
 	for (size_t i = 0; i < list.n; i++)
 		codec_fini(&wire_var_codec, &list.v[i]);

@@ -110,6 +110,7 @@ fill_carts(const struct gear *g, struct wire_gear_cart_status_list *out)
 		st->ident = xstrdup(c->ident);
 		st->state = xstrdup("configured");
 		str_list_copy(&st->messages, &c->messages);
+		codec_copy(&wire_asks_codec, &st->asks, &c->asks);
 		for (size_t k = 0; k < c->properties.n; k++)
 			codec_copy(&wire_var_codec,
 			    codec_list_add(&wire_var_codec, &st->properties), &c->properties.v[k]);

@@ -30,8 +30,8 @@ int buf_add_max(struct buf *b, const void *p, size_t n, size_t max, struct err *
 /* JSON string with quotes; invalid UTF-8 becomes U+FFFD. s NULL writes null. */
 void buf_add_json_str(struct buf *b, const char *s);
 void buf_add_json_strn(struct buf *b, const char *s, size_t n);
-/* A member of the object that b begins with `{`, behind a comma where one is needed. value NULL adds
- * nothing. */
+/* A member of the object that b begins with `{`, behind a comma where one is needed. value NULL
+ * adds nothing. */
 void buf_add_json_member(struct buf *b, const char *name, const char *value);
 /* At most `most` bytes of s for a message: control characters and bytes beyond ASCII as \xNN. */
 void buf_add_printable(struct buf *b, const char *s, size_t most);

@@ -16,6 +16,17 @@ struct wire_act_order {
 };
 DECLARE_CODEC(wire_act_order, struct wire_act_order)
 
+/* What one cartridge asked for. */
+struct wire_asked {
+	char *cart;
+	struct wire_asks asks;
+};
+DECLARE_CODEC(wire_asked, struct wire_asked)
+struct wire_asked_list {
+	struct wire_asked *v;
+	size_t n;
+};
+
 struct wire_act_result {
 	bool ok;
 	int64_t exit_code; /* of the step that failed first; 0 */
@@ -24,8 +35,7 @@ struct wire_act_result {
 	/* Lines with their prefix, as "CLIENT_MESSAGE: …"; of a failure also what had none. */
 	struct str_list messages;
 	struct wire_var_list properties; /* CART_PROPERTIES, CART_DATA, ATTR */
-	struct wire_var_list env;        /* ENV_VAR_ADD; only of an action that succeeded */
-	struct str_list env_gone;        /* APP_ENV_VAR_REMOVE; the same */
+	struct wire_asked_list asked;    /* of what succeeded; each cartridge has its own */
 };
 DECLARE_CODEC(wire_act_result, struct wire_act_result)
 

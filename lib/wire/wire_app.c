@@ -80,6 +80,17 @@ static const struct codec_field published_fields[] = {
 };
 DEFINE_CODEC(wire_published, struct wire_published, published_fields)
 
+static const struct codec_field wish_fields[] = {
+	CODEC_STR(struct wire_wish, cart, APP_NAME_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_wish, ident, REASON_MAX, 0),
+	CODEC_LIST(
+	    struct wire_wish, env, &wire_var_codec, VARS_MAX, CODEC_OMIT_NULL | CODEC_SECRET),
+	CODEC_STRS(struct wire_wish, ssh_keys, VARS_MAX, CODEC_OMIT_NULL),
+	CODEC_BOOL(struct wire_wish, wants_auth, CODEC_OMIT_NULL),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_wish, struct wire_wish, wish_fields)
+
 static const struct codec_field app_fields[] = {
 	CODEC_STR(struct wire_app, id, ID_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_app, name, APP_NAME_MAX, CODEC_REQUIRED),
@@ -112,6 +123,9 @@ static const struct codec_field app_fields[] = {
 	CODEC_BOOL(struct wire_app, pushed, 0),
 	CODEC_LIST(struct wire_app, published, &wire_published_codec, WIRE_PUBLISHED_COUNT_MAX,
 	    CODEC_OMIT_NULL),
+	CODEC_LIST(struct wire_app, wishes, &wire_wish_codec, CARTRIDGES_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_app, auth_token, 256, CODEC_OMIT_NULL | CODEC_SECRET),
+	CODEC_STR(struct wire_app, auth_iv, 256, CODEC_OMIT_NULL | CODEC_SECRET),
 	CODEC_OBJ(struct wire_app, spec, &wire_app_spec_codec, 0),
 	CODEC_OBJ(struct wire_app, status, &wire_app_status_codec, 0),
 	CODEC_EXTRA(struct wire_app, extra),

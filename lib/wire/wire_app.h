@@ -64,6 +64,20 @@ struct wire_published_list {
 	size_t n;
 };
 
+/* What a cartridge of the application asked of the platform, and has: until it goes. */
+struct wire_wish {
+	char *cart;
+	char *ident; /* whose configuration was looked at */
+	struct wire_var_list env;
+	struct str_list ssh_keys; /* "NAME CONTENT" */
+	bool wants_auth;
+};
+DECLARE_CODEC(wire_wish, struct wire_wish)
+struct wire_wish_list {
+	struct wire_wish *v;
+	size_t n;
+};
+
 /* Where an application's log is sent. */
 struct wire_drain {
 	char *id; /* 8 hex */
@@ -106,6 +120,8 @@ struct wire_app { /* key: store_key_app(domain, name) */
 	char *secret_token;
 	bool pushed; /* has a history of its own; until then fetch serves the template */
 	struct wire_published_list published;
+	struct wire_wish_list wishes;
+	char *auth_token, *auth_iv; /* of the gears, for the API; NULL: no cartridge asked for it */
 	struct wire_app_spec spec;
 	struct wire_app_status status;
 	char *extra;

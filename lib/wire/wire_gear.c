@@ -113,6 +113,9 @@ static const struct codec_field gear_fields[] = {
 	CODEC_BOOL(struct wire_gear, is_scalable, 0),
 	CODEC_LIST(struct wire_gear, published, &wire_gear_published_codec, CARTRIDGES_MAX,
 	    CODEC_OMIT_NULL),
+	CODEC_LIST(struct wire_gear, asked, &wire_var_codec, VARS_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_gear, auth_token, 256, CODEC_OMIT_NULL | CODEC_SECRET),
+	CODEC_STR(struct wire_gear, auth_iv, 256, CODEC_OMIT_NULL | CODEC_SECRET),
 	CODEC_INT(struct wire_gear, moving_ms, 0, INT64_MAX, CODEC_OMIT_NULL),
 	CODEC_ENUM(struct wire_gear, want, wire_want_names, CODEC_REQUIRED),
 	CODEC_END,
@@ -207,6 +210,20 @@ static const struct codec_field instance_status_fields[] = {
 };
 DEFINE_CODEC(wire_instance_status, struct wire_instance_status, instance_status_fields)
 
+static const struct codec_field asks_fields[] = {
+	CODEC_LIST(
+	    struct wire_asks, env, &wire_var_codec, VARS_MAX, CODEC_OMIT_NULL | CODEC_SECRET),
+	CODEC_LIST(struct wire_asks, env_unique, &wire_var_codec, VARS_MAX,
+	    CODEC_OMIT_NULL | CODEC_SECRET),
+	CODEC_STRS(struct wire_asks, env_gone, LINES_MAX, CODEC_OMIT_NULL),
+	CODEC_STRS(struct wire_asks, ssh_keys, LINES_MAX, CODEC_OMIT_NULL),
+	CODEC_STRS(struct wire_asks, ssh_keys_gone, LINES_MAX, CODEC_OMIT_NULL),
+	CODEC_BOOL(struct wire_asks, wants_auth, CODEC_OMIT_NULL),
+	CODEC_BOOL(struct wire_asks, drops_auth, CODEC_OMIT_NULL),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_asks, struct wire_asks, asks_fields)
+
 static const struct codec_field cart_status_fields[] = {
 	CODEC_STR(struct wire_gear_cart_status, name, CART_NAME_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_gear_cart_status, ident, REASON_MAX, CODEC_OMIT_NULL),
@@ -217,6 +234,7 @@ static const struct codec_field cart_status_fields[] = {
 	    struct wire_gear_cart_status, properties, &wire_var_codec, VARS_MAX, CODEC_OMIT_NULL),
 	CODEC_LIST(
 	    struct wire_gear_cart_status, published, &wire_var_codec, VARS_MAX, CODEC_OMIT_NULL),
+	CODEC_OBJ(struct wire_gear_cart_status, asks, &wire_asks_codec, 0),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_gear_cart_status, struct wire_gear_cart_status, cart_status_fields)

@@ -92,7 +92,9 @@ struct wire_gear {
 	int64_t moving_ms; /* since when it is under way: Unix time in ms */
 	bool is_scalable;  /* several gears, maybe: public ports, published values */
 	struct wire_gear_published_list published;
-	int want; /* enum wire_want */
+	struct wire_var_list asked; /* variables that cartridges asked for: ~/.env/NAME */
+	char *auth_token, *auth_iv; /* likewise: ~/.auth; NULL: none */
+	int want;                   /* enum wire_want */
 };
 DECLARE_CODEC(wire_gear, struct wire_gear)
 
@@ -206,6 +208,19 @@ struct wire_instance_status_list {
 	size_t n;
 };
 
+/* What a cartridge's scripts asked of the platform ("ENV_VAR_ADD: …"), and which counts only when
+ * they succeeded. */
+struct wire_asks {
+	struct wire_var_list env;        /* for all gears of the application */
+	struct wire_var_list env_unique; /* the same, of names that are not set yet */
+	struct str_list env_gone;        /* names */
+	struct str_list ssh_keys;        /* "NAME CONTENT": may enter the application's gears */
+	struct str_list ssh_keys_gone;   /* NAME */
+	bool wants_auth;                 /* a token for the API, of this application alone */
+	bool drops_auth;
+};
+DECLARE_CODEC(wire_asks, struct wire_asks)
+
 /* What the node knows of one cartridge of a gear. */
 struct wire_gear_cart_status {
 	char *name;
@@ -216,6 +231,7 @@ struct wire_gear_cart_status {
 	                             step that the broker asked for */
 	struct wire_var_list properties; /* CART_PROPERTIES, CART_DATA: shown to the user */
 	struct wire_var_list published;  /* ENV: values for the application's other gears */
+	struct wire_asks asks;           /* of its configuration */
 };
 DECLARE_CODEC(wire_gear_cart_status, struct wire_gear_cart_status)
 struct wire_gear_cart_status_list {

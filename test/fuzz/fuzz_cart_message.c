@@ -36,10 +36,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	check(whole.lines.n <= CART_MESSAGE_LINES_MAX && whole.plain.n <= CART_MESSAGE_PLAIN_MAX);
 	check_same(&whole.lines, &parts.lines);
 	check_same(&whole.plain, &parts.plain);
-	check_same(&whole.env_gone, &parts.env_gone);
-	check(whole.properties.n == parts.properties.n && whole.env.n == parts.env.n);
-	for (size_t i = 0; i < whole.env.n; i++)
-		check(str_is_env_name(whole.env.v[i].name));
+	check_same(&whole.asks.env_gone, &parts.asks.env_gone);
+	check(whole.properties.n == parts.properties.n && whole.asks.env.n == parts.asks.env.n);
+	for (size_t i = 0; i < whole.asks.env.n; i++)
+		check(str_is_env_name(whole.asks.env.v[i].name));
 	cart_message_fini(&whole);
 	cart_message_fini(&parts);
 	return 0;

@@ -7,6 +7,8 @@ command -v erb >/dev/null || { echo "1..0 # SKIP needs ruby"; echo "ok 1 - skipp
 carts=$(mktemp -d "${TMPDIR:-/tmp}/pinion-carts.XXXXXX")
 cp -a "$PINION_SRCDIR/cartridges/." "$PINION_SRCDIR/test/cartridges/." "$carts"
 trap 'world_end; rm -rf "$carts"' EXIT
+ssh-keygen -q -t rsa -b 2048 -N "" -C "" -f "$carts/asked"
+mv "$carts/asked.pub" "$carts/asker/key.pub"
 world_up --cartridges "$carts"
 trap 'world_end; rm -rf "$carts"' EXIT
 
@@ -119,8 +121,42 @@ check "the plugin is removed" p cartridge remove -a traced follower --yes
 check "by its teardown" grep -qx "follower teardown " "$(data_of traced)/calls"
 check "the application serves on without it" serves traced / "first /"
 
-# --- holder ---
+# --- what a cartridge asks of the platform ---
+env_of() { cat "$WORLD/data/node/gears/$uuid/env/$1"; }
+enter() { timeout 30 ssh -q -i "$WORLD/asked" -p "$(jq -r .ssh_port "$WORLD/ready")" -o IdentitiesOnly=yes -o BatchMode=yes \
+	-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "$1@127.0.0.1" "${@:2}"; }
+gear_says() { # METHOD PATH [CURL OPTION…]: status of a call with the gear's token
+	curl -sS -m 30 -o "$WORLD/said" -w '%{http_code}' -X "$1" "$BROKER/broker/rest/$2" "${@:3}"
+}
 check "a cartridge whose daemon holds the output" p app create held holder
+mv "$carts/asked" "$WORLD/asked"
+check "a cartridge that asks is added" p cartridge add -a traced asker
+check "its variable is the gear's, whole" test "$(env_of ASKED_URL)" = "http://asked/?a=b"
+check "what the gear has is not its own" test "$(env_of OPENSHIFT_GEAR_UUID)" = "$uuid"
+check "the web instance has it" in_env traced "ASKED_URL=http://asked/?a=b"
+check "its key enters the application" eval '[[ $(enter "$uuid" "echo \$ASKED_ONCE") == once ]]'
+check "no other one" eval '! enter "$(gear_of held)" true'
+token=$(<"$WORLD/data/node/gears/$uuid/auth/token")
+check "a token lies in the gear" test "$(enter "$uuid" 'cat ~/.auth/token; test -s ~/.auth/iv')" = "$token"
+check "the API takes it for the application" test "$(gear_says GET domain/it/application/traced -H "Authorization: Bearer $token")" = 200
+check "as v2's header" test "$(gear_says GET domain/it/application/traced -H "broker_auth_key: $token")" = 200
+check "as v2's parameter" test "$(gear_says POST domain/it/application/traced/events -d event=start -d "broker_auth_key=$token" -d broker_auth_iv=x)" = 200
+check "for no other" test "$(gear_says GET domain/it/application/held -H "broker_auth_key: $token")" = 404
+check "for nothing else of it" test "$(gear_says DELETE domain/it/application/traced -H "broker_auth_key: $token")" = 403
+check "no wrong one" test "$(gear_says POST domain/it/application/traced/events -d event=start -d broker_auth_key=wrong)" = 401
+check "a second cartridge with a name that is taken is refused" fails_with 2 "ASKED_ONCE" p cartridge add -a traced sameasker
+check "an action that fails asks in vain" fails_with 2 "" p app tidy traced --cartridge asker
+check "an action gives back" p app reload traced --cartridge asker
+check "the variable" until_true test ! -e "$WORLD/data/node/gears/$uuid/env/ASKED_ONCE"
+check "the key" eval '! enter "$uuid" true'
+check "the token" until_true test ! -e "$WORLD/data/node/gears/$uuid/auth/token"
+check "which the API takes no more" test "$(gear_says GET domain/it/application/traced -H "broker_auth_key: $token")" = 401
+check "the others stay" test "$(env_of ASKED_URL)" = "http://asked/?a=b"
+check "it is removed" p cartridge remove -a traced asker --yes
+check "and its variables with it" until_true test ! -e "$WORLD/data/node/gears/$uuid/env/ASKED_URL"
+check "the application serves on" serves traced / "first /"
+
+# --- holder ---
 check "port 8080 on 127.0.0.1 is found" serves held / "holder's page"
 check "its output is in the log" until_true grep -q "asked for /" <(p logs -a held -n 50)
 check "a status that is not there" act held '{"cart":"holder","action":"status"}'

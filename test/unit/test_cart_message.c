@@ -36,11 +36,35 @@ test_kinds(void **state)
 	assert_int_equal(m.plain.n, 2);
 	assert_int_equal(m.properties.n, 3);
 	assert_string_equal(m.properties.v[0].value, "postgres://u:p@h/?a=b");
-	assert_int_equal(m.env.n, 1);
-	assert_string_equal(m.env.v[0].value, "http://x/?a=b");
-	assert_int_equal(m.env_gone.n, 1);
-	assert_int_equal(m.ssh_keys.n, 1);
-	assert_true(m.wants_auth);
+	assert_int_equal(m.asks.env.n, 1);
+	assert_string_equal(m.asks.env.v[0].value, "http://x/?a=b");
+	assert_int_equal(m.asks.env_gone.n, 1);
+	assert_int_equal(m.asks.ssh_keys.n, 1);
+	assert_true(m.asks.wants_auth);
+}
+
+/* What is asked for and taken back: the last word counts. */
+static void
+test_asks(void **state)
+{
+	AUTO_FINI(cart_message_fini) struct cart_message m = { 0 };
+
+	(void)state;
+	feed(&m, "ENV_VAR_ADD: A=1\nENV_VAR_REMOVE: A\nAPP_ENV_VAR_REMOVE: B\nENV_VAR_ADD: B=2\n"
+	         "APP_SSH_KEY_ADD: a.b CCCC\nAPP_SSH_KEY_ADD: c DDDD\nAPP_SSH_KEY_REMOVE: a.b\n"
+	         "SSH_KEY_ADD: AAAA\nSSH_KEY_ADD: BBBB\nBROKER_AUTH_KEY_ADD: \n"
+	         "BROKER_AUTH_KEY_REMOVE: \nAPP_SSH_KEY_ADD: two words here\n");
+	cart_message_end(&m, true);
+	assert_int_equal(m.asks.env.n, 1);
+	assert_string_equal(m.asks.env.v[0].name, "B");
+	assert_int_equal(m.asks.env_gone.n, 1);
+	assert_string_equal(m.asks.env_gone.v[0], "A");
+	assert_int_equal(m.asks.ssh_keys.n, 2);
+	assert_string_equal(m.asks.ssh_keys.v[0], "c DDDD");
+	assert_string_equal(m.asks.ssh_keys.v[1], "domain BBBB");
+	assert_string_equal(m.asks.ssh_keys_gone.v[0], "a-b");
+	assert_false(m.asks.wants_auth);
+	assert_true(m.asks.drops_auth);
 }
 
 /* What only a success may do is dropped; the lines stay. */
@@ -53,9 +77,9 @@ test_failure(void **state)
 	(void)state;
 	feed(&m, "ENV_VAR_ADD: A=1\nBROKER_AUTH_KEY_ADD: \nSSH_KEY_ADD: AAAA\nwhy\n");
 	cart_message_end(&m, false);
-	assert_int_equal(m.env.n, 0);
-	assert_int_equal(m.ssh_keys.n, 0);
-	assert_false(m.wants_auth);
+	assert_int_equal(m.asks.env.n, 0);
+	assert_int_equal(m.asks.ssh_keys.n, 0);
+	assert_false(m.asks.wants_auth);
 	cart_message_tell_plain(&m, "CLIENT_ERROR", &told);
 	assert_int_equal(told.n, 1);
 	assert_string_equal(told.v[0], "CLIENT_ERROR: why");
@@ -113,6 +137,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_asks),
 		cmocka_unit_test(test_failure),
 		cmocka_unit_test(test_bounds),
 		cmocka_unit_test(test_terminal_escapes),

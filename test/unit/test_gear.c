@@ -184,11 +184,12 @@ test_bases(void **state)
 	expect_lowers(w, NULL, "cron +cron redis static +static 0");
 	expect_lowers(w, "static", "cron +cron redis 0");
 	gear_add_binds(&w->g, &s);
-	assert_int_equal(s.binds.n, 3);
-	assert_true(s.binds.v[2].ro); /* .env */
-	gear_bind_services(&w->g, NULL, &s);
 	assert_int_equal(s.binds.n, 4);
-	assert_true(s.binds.v[3].ro);
+	assert_true(s.binds.v[2].ro); /* .env */
+	assert_true(s.binds.v[3].ro); /* .auth */
+	gear_bind_services(&w->g, NULL, &s);
+	assert_int_equal(s.binds.n, 5);
+	assert_true(s.binds.v[4].ro);
 
 	/* One in the middle goes; what no record names is swept. */
 	assert_int_equal(mkdir(left, 0700), 0);
