@@ -108,6 +108,7 @@ static const struct codec_field gear_fields[] = {
 	CODEC_INT(struct wire_gear, keep_deployments, 0, 1000, 0),
 	CODEC_INT(struct wire_gear, env_rev, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_gear, cart_rev, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_gear, extra_disk_gb, 0, INT32_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_gear, moving_to, ID_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_gear, moved_from, ID_MAX, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct wire_gear, is_scalable, 0),

@@ -85,8 +85,9 @@ struct wire_gear {
 	char *deployment_branch;
 	bool auto_deploy;
 	int64_t keep_deployments;
-	int64_t env_rev;   /* changes with env */
-	int64_t cart_rev;  /* raised by each change of cartridges */
+	int64_t env_rev;       /* changes with env */
+	int64_t cart_rev;      /* raised by each change of cartridges */
+	int64_t extra_disk_gb; /* beside the profile's; limits.disk_mb has it */
 	char *moving_to;   /* node: it leaves this one as soon as nothing runs; NULL: it stays */
 	char *moved_from;  /* node that has the volume until this one took it over; NULL: none */
 	int64_t moving_ms; /* since when it is under way: Unix time in ms */

@@ -4,6 +4,8 @@
 
 #include "lib/codec/codec.h"
 
+enum { WIRE_USER_STORAGE_MAX = 1 << 20 }; /* GB */
+
 struct wire_user { /* key: store_key_user(login) */
 	char *id;  /* 24 hex */
 	char *login;
@@ -12,6 +14,7 @@ struct wire_user { /* key: store_key_user(login) */
 	int64_t created_at;
 	int64_t max_gears;
 	int64_t max_domains;
+	int64_t max_storage_gb; /* of a gear, beside its profile's */
 	struct str_list gear_sizes;
 	int64_t consumed_gears; /* counted inside the transactions that make and remove gears */
 	int64_t domains;        /* likewise */
