@@ -27,6 +27,7 @@
 #include "broker/push_http.h"
 #include "broker/push_ssh.h"
 #include "broker/repo.h"
+#include "broker/repo_serve.h"
 #include "broker/rollout.h"
 #include "broker/router_lines.h"
 #include "broker/router_link.h"
@@ -93,6 +94,8 @@ on_internal(struct http_req *r, void *arg)
 			tree_relay_layer(&d->b, r);
 		else if (strcmp(path, "/internal/node/command") == 0)
 			gear_command_handle(d->b.commands, r);
+		else if (strcmp(path, "/internal/node/repo") == 0)
+			repo_serve(&d->b, r);
 		else if (strcmp(path, "/internal/node/volume") == 0)
 			tree_relay_volume(&d->b, r);
 		else

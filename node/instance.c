@@ -20,6 +20,7 @@
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
 #include "node/container.h"
+#include "node/gear_repo.h"
 #include "node/gear_table.h"
 #include "node/instance_state.h"
 #include "node/layer_fetch.h"
@@ -73,6 +74,8 @@ instance_set_state(struct instance *i, int state)
 	    LOG_STR("reason", i->status.reason == NULL ? "" : i->status.reason));
 	i->status.state = state;
 	i->status.generation = generation;
+	if (state == WIRE_INSTANCE_READY && i->spec.kind == WIRE_INSTANCE_WEB)
+		gear_repos_want(i->table->o.repos, i->spec.gear, i->spec.deployment_id);
 	instance_report(i);
 	instance_links_changed(i);
 	instance_sleep_changed(i);

@@ -29,6 +29,7 @@ struct worker;
 /* Its status has changed. */
 typedef void instances_fn(const struct wire_instance_status *st, void *arg);
 
+struct gear_repos;
 struct instances_opts { /* all borrowed for its life */
 	struct loop *loop;
 	struct worker *worker;
@@ -42,6 +43,7 @@ struct instances_opts { /* all borrowed for its life */
 	const struct peer_table *peers;
 	struct http_client *http;
 	const struct layer_fetch_opts *fetch;
+	struct gear_repos *repos;
 	instances_fn *on_change;
 	void *arg;
 };

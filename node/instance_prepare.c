@@ -23,6 +23,7 @@
 #include "node/gear_env.h"
 #include "node/gear_home.h"
 #include "node/gear_log.h"
+#include "node/gear_repo.h"
 #include "node/gear_socket.h"
 #include "node/gear_storage.h"
 #include "node/instance_env.h"
@@ -293,7 +294,8 @@ fill_container(struct prepare_job *j, const struct str_list *code, const char *d
 	    (!is_service(j) && gear_storage_bind(&j->gear, s->upper, &s->lowers, false, s, e) < 0))
 		return -1;
 	container_spec_bind(s, ctl, "/run/pinion/ctl", false, true);
-	if (gear_socket_bind(j->o.dirs, j->spec.gear, s, e) < 0)
+	if (gear_socket_bind(j->o.dirs, j->spec.gear, s, e) < 0 ||
+	    gear_repo_bind(j->o.dirs, j->spec.gear, s, e) < 0)
 		return -1;
 	container_spec_env(s, "PATH", "/usr/bin:/bin");
 	str_list_add(&s->args, "/run/pinion/init");

@@ -26,6 +26,7 @@
 #include "node/cron.h"
 #include "node/disk_guard.h"
 #include "node/container.h"
+#include "node/gear_repo.h"
 #include "node/gear_socket.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
@@ -70,6 +71,7 @@ struct daemon {
 	struct gear_table *gears;
 	struct peer_table *peers;
 	struct gear_sockets *sockets;
+	struct gear_repos *repos;
 	struct instances *instances;
 	struct resolver_host *resolver;
 	char *resolver_path;
@@ -151,8 +153,10 @@ on_gear_changed(struct gear *g, void *arg)
 
 	if (g->state == GEAR_READY)
 		gear_sockets_open(d->sockets, g);
-	else if (g->state == GEAR_GONE)
+	if (g->state == GEAR_GONE) {
 		gear_sockets_close(d->sockets, g->record.uuid);
+		gear_repos_forget(d->repos, g->record.uuid);
+	}
 	node_sync_gear_changed(d->sync, g);
 	instances_gear_changed(d->instances, g);
 }
@@ -440,6 +444,7 @@ open_tables(struct daemon *d, struct err *e)
 		.arg = d,
 	};
 
+	d->repos = instances.repos = gear_repos_new(&d->fetch);
 	d->resolver_path = file_join(d->dirs.run, "resolver.sock");
 	instances.resolver = gears.resolver = d->resolver_path;
 	d->sockets = gear_sockets_new(&(const struct gear_sockets_opts){
@@ -640,6 +645,7 @@ close_all(struct daemon *d)
 	peer_table_free(d->peers);
 	gear_table_close(d->gears);
 	gear_sockets_free(d->sockets);
+	gear_repos_free(d->repos);
 	node_sync_free(d->sync);
 	cart_store_close(d->code);
 	if (d->containers != NULL)

@@ -107,6 +107,9 @@ git add -A && git commit -qm one
 check "git push by SSH deploys, with the platform's lines" eval 'git push origin HEAD:master 2>&1 | tee "$WORLD/push.log" | grep -q "Deployment completed with status: success"'
 check "it serves" serves web / "By SSH"
 check "git fetch sees it" eval 'git fetch -q && [[ $(git rev-parse origin/master) == $(git rev-parse HEAD) ]]'
+check "the gear has the deployed history" until_true eval '[[ $(in_gear "git --git-dir=git/web.git rev-parse master") == $(git -C "$WORLD/git" rev-parse HEAD) ]]'
+check "git log and clone of it work there" in_gear 'cd git/web.git && git log --oneline -1 && git clone -q ~/git/web.git /tmp/clone && test -f /tmp/clone/server.js'
+check "it cannot be written" eval '! in_gear "git --git-dir=git/web.git update-ref refs/heads/x HEAD || touch git/x || rm -f git/web.git/HEAD" 2>/dev/null'
 check "v2's short path" git ls-remote -q "$AT:git/web.git"
 check "another repository's path is none" exits 128 git ls-remote "ssh://$AT:$PORT/~/git/other.git/"
 cd "$WORLD" || exit 1
