@@ -31,6 +31,8 @@ enum {
 	OUTPUT_MAX = 10 << 20,
 	GRACE_MS = 60 * 1000,
 	TREE_MAX_MB = 4096,
+	TEMPLATE_MAX = 64 << 20,
+	TEMPLATE_MS = 60 * 1000,
 };
 
 struct build_order {
@@ -416,6 +418,47 @@ web_cart(const struct wire_app *app)
 	return &app->cartridges.v[0];
 }
 
+static void
+open_template(struct build_order *o, const struct wire_app *app, struct str tar)
+{
+	const char *branch = app->deployment_branch;
+
+	o->ask = repo_open_template(o->b->repos, app->id, web_cart(app),
+	    branch == NULL || *branch == '\0' ? "master" : branch, tar, on_repo, o);
+}
+
+static void
+on_template(struct http_call *c, int status, struct str body, const struct err *e, void *arg)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app app = { 0 };
+	struct build_order *o = arg;
+	struct err bad = { 0 };
+
+	(void)c;
+	o->call = NULL;
+	if (record_app_by_id(o->b->store, o->r->app_id, &app, NULL, &bad) < 0) {
+		end(o, &bad);
+		return;
+	}
+	if (e != NULL || (status != 200 && status != 404))
+		log_warn("template_unknown", LOG_STR("app", app.id), LOG_INT("status", status));
+	open_template(o, &app, status == 200 && e == NULL ? body : (struct str){ 0 });
+}
+
+/* A cartridge's scripts may have changed what an application begins with: the gear has it. */
+static int
+ask_template(struct build_order *o, struct err *e)
+{
+	AUTO(free) char *path = xasprintf("/v1/gears/%s/template", o->r->app_id);
+	AUTO(free) char *url = NULL;
+	struct http_call_opts opts = { .body_max = TEMPLATE_MAX, .timeout_ms = TEMPLATE_MS };
+
+	if (node_link_call(o->b->nodes, o->r->node, path, &opts, &url, e) < 0)
+		return -1;
+	o->call = http_call_start(o->b->client, &opts, on_template, o, e);
+	return o->call == NULL ? -1 : 0;
+}
+
 struct build_order *
 build_order_start(struct broker *b, struct build_record *r, build_order_line_fn *on_line_fn,
     build_order_done_fn *done, void *arg)
@@ -427,13 +470,11 @@ build_order_start(struct broker *b, struct build_record *r, build_order_line_fn 
 
 	*o =
 	    (struct build_order){ .b = b, .r = r, .on_line = on_line_fn, .done = done, .arg = arg };
-	if (r->is_template && has_app && app.cartridges.n > 0)
-		o->ask = repo_open_template(b->repos, web_cart(&app),
-		    app.deployment_branch != NULL && *app.deployment_branch != '\0'
-		        ? app.deployment_branch
-		        : "master",
-		    on_repo, o);
-	else
+	if (r->is_template && has_app && app.cartridges.n > 0) {
+		if (ask_template(o, &e) < 0)
+			open_template(o, &app, (struct str){ 0 });
+	} else {
 		o->ask = repo_open(b->repos, r->app_id, on_repo, o);
+	}
 	return o;
 }

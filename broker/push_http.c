@@ -518,11 +518,11 @@ on_auth(const struct auth_answer *ans, void *arg)
 		refuse(x, 503, "Too many git operations are under way: try again in a minute.");
 	else if (x->service == SERVICE_FETCH && !app.pushed && web_cart(&app) != NULL &&
 	         (app.initial_git_url == NULL || *app.initial_git_url == '\0'))
-		x->repo = repo_open_template(rs, web_cart(&app),
+		x->repo = repo_open_template(rs, app.id, web_cart(&app),
 		    app.deployment_branch == NULL || *app.deployment_branch == '\0'
 		        ? "master"
 		        : app.deployment_branch,
-		    on_repo, x);
+		    (struct str){ 0 }, on_repo, x);
 	else
 		x->repo = repo_open(rs, app.id, on_repo, x);
 }

@@ -333,8 +333,8 @@ open_repo(struct push_ssh *x, const struct wire_app *app)
 
 	if (!is_template)
 		return repo_open(rs, app->id, on_repo, x);
-	return repo_open_template(
-	    rs, web_cart(app), branch == NULL || *branch == '\0' ? "master" : branch, on_repo, x);
+	return repo_open_template(rs, app->id, web_cart(app),
+	    branch == NULL || *branch == '\0' ? "master" : branch, (struct str){ 0 }, on_repo, x);
 }
 
 static int

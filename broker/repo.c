@@ -367,7 +367,10 @@ struct template_job {
 	const char *const *env; /* borrowed */
 	struct wire_gear_cart cart;
 	char *branch;
-	char *dir; /* the result */
+	char *own;      /* where the application's own is, if a gear's scripts made one */
+	char *known;    /* the cartridge's, when it was made before; or NULL */
+	struct buf tar; /* the own one, new */
+	char *dir;      /* the result */
 	struct err e;
 };
 
@@ -383,6 +386,9 @@ template_free(void *p)
 	free(j->data);
 	wire_gear_cart_fini(&j->cart);
 	free(j->branch);
+	free(j->own);
+	free(j->known);
+	buf_fini(&j->tar);
 	free(j->dir);
 	free(j);
 }
@@ -441,15 +447,13 @@ template_import(struct template_job *j, const char *cart, const char *dir)
 	return repo_git_import_tree(dir, src, j->branch, sha1, &j->e);
 }
 
-/* Of a cartridge that came as an archive: our own packer has looked through it. */
+/* Our own packer has looked through the archive, or the node. */
 static int
-template_of_blob(struct template_job *j, const char *dir)
+template_of_archive(struct template_job *j, const char *archive, const char *dir)
 {
 	AUTO(free) char *word = secret_random_hex(8);
 	AUTO(free) char *tmp = xasprintf("%s/scratch/%s", j->data, word);
-	AUTO(free)
-	char *blob = xasprintf("%s/blobs/%s", j->data, j->cart.digest + strlen("sha256:"));
-	const char *argv[] = { TAR_PROGRAM, "-xf", blob, "-C", tmp, "--no-same-owner", NULL };
+	const char *argv[] = { TAR_PROGRAM, "-xf", archive, "-C", tmp, "--no-same-owner", NULL };
 	struct err ignored = { 0 };
 	int rc;
 
@@ -463,6 +467,15 @@ template_of_blob(struct template_job *j, const char *dir)
 	return rc;
 }
 
+static int
+template_of_blob(struct template_job *j, const char *dir)
+{
+	AUTO(free)
+	char *blob = xasprintf("%s/blobs/%s", j->data, j->cart.digest + strlen("sha256:"));
+
+	return template_of_archive(j, blob, dir);
+}
+
 static const struct cart_dir_entry *
 find_stock(struct template_job *j, const struct cart_dir *d)
 {
@@ -474,21 +487,48 @@ find_stock(struct template_job *j, const struct cart_dir *d)
 	return c;
 }
 
+/* A branch's name as one word of a path. */
+static char *
+branch_word(const char *branch)
+{
+	char *safe = xstrdup(branch);
+
+	for (char *p = safe; *p != '\0'; p++) {
+		if (*p == '/')
+			*p = '+';
+	}
+	return safe;
+}
+
+/* The first one counts: users may have it. */
+static int
+template_keep(struct template_job *j, const char *done)
+{
+	AUTO(free) char *word = secret_random_hex(8);
+	AUTO(free) char *scratch = file_join(j->data, "scratch");
+	AUTO(free) char *archive = xasprintf("%s/%s.tar", scratch, word);
+	int rc;
+
+	if (file_mkdirs(scratch, 0700, &j->e) < 0 || file_remove_tree(j->own, &j->e) < 0 ||
+	    repo_disk_make(j->own, &j->e) < 0 ||
+	    file_replace_fast(archive, j->tar.p, j->tar.n, 0600, &j->e) < 0)
+		return -1;
+	rc = template_of_archive(j, archive, j->own);
+	(void)unlink(archive);
+	return rc < 0 ? -1 : file_replace(done, "", 0, 0600, &j->e);
+}
+
 static int
 template_make(struct template_job *j)
 {
 	AUTO(cart_dir_close) struct cart_dir *d = NULL;
 	const struct cart_dir_entry *c = NULL;
 	bool is_stock = j->cart.digest == NULL || j->cart.digest[0] == '\0';
-	AUTO(free) char *dir = NULL, *safe = xstrdup(j->branch), *done = NULL;
+	AUTO(free) char *dir = NULL, *safe = branch_word(j->branch), *done = NULL;
 
 	if (is_stock &&
 	    ((d = cart_dir_open(j->cartridges, &j->e)) == NULL || (c = find_stock(j, d)) == NULL))
 		return -1;
-	for (char *p = safe; *p != '\0'; p++) {
-		if (*p == '/')
-			*p = '+';
-	}
 	dir = xasprintf("%s/template/%s-%.16s@%s.git", j->root, j->cart.name,
 	    is_stock ? c->digest : j->cart.digest + strlen("sha256:"), safe);
 	done = file_join(dir, "complete");
@@ -504,7 +544,17 @@ template_make(struct template_job *j)
 static void
 template_run(void *p)
 {
-	(void)template_make(p);
+	struct template_job *j = p;
+	AUTO(free) char *done = file_join(j->own, "complete");
+
+	if (j->tar.n > 0 && !file_exists(done) && template_keep(j, done) < 0)
+		return;
+	if (file_exists(done))
+		j->dir = xstrdup(j->own);
+	else if (j->known != NULL)
+		j->dir = STEAL(j->known);
+	else
+		(void)template_make(j);
 }
 
 static void
@@ -512,51 +562,38 @@ template_done(void *p)
 {
 	struct template_job *j = p;
 
-	if (j->dir != NULL)
+	if (j->dir != NULL && strcmp(j->dir, j->own) != 0)
 		map_set(j->rs->templates, j->key, xstrdup(j->dir));
-	else
+	else if (j->dir == NULL)
 		log_error("template_failed", LOG_STR("cartridge", j->key), LOG_ERR(&j->e));
 	if (j->ask->fn != NULL)
 		j->ask->fn(j->dir, j->dir == NULL ? &j->e : NULL, j->ask->arg);
 	template_free(j);
 }
 
-static void
-template_known(void *p)
-{
-	struct template_job *j = p;
-
-	if (j->ask->fn != NULL)
-		j->ask->fn(j->dir, NULL, j->ask->arg);
-	template_free(j);
-}
-
 struct repo_ask *
-repo_open_template(struct repo_store *rs, const struct wire_gear_cart *cart, const char *branch,
-    repo_ready_fn *fn, void *arg)
+repo_open_template(struct repo_store *rs, const char *app_id, const struct wire_gear_cart *cart,
+    const char *branch, struct str tar, repo_ready_fn *fn, void *arg)
 {
 	struct template_job *j = xcalloc(1, sizeof *j);
 	struct repo_ask *a = xcalloc(1, sizeof *a);
-	const char *dir;
+	AUTO(free) char *word = branch_word(branch);
 
 	*a = (struct repo_ask){ .rs = rs, .fn = fn, .arg = arg };
 	*j = (struct template_job){ .rs = rs,
 		.ask = a,
 		.root = xstrdup(rs->root),
 		.branch = xstrdup(branch),
+		.own = xasprintf("%s/template/own/%s/%s.git", rs->root, app_id, word),
 		.cartridges = xstrdup(rs->b->conf.cartridges),
 		.data = xstrdup(rs->b->conf.data),
 		.env = repo_store_env(rs),
 		.key = xasprintf("%s-%s%s@%s", cart->name, cart->version,
 		    cart->digest == NULL ? "" : cart->digest, branch) };
 	codec_copy(&wire_gear_cart_codec, &j->cart, cart);
-	dir = map_get(rs->templates, j->key);
-	if (dir != NULL) {
-		j->dir = xstrdup(dir);
-		loop_post(rs->b->loop, template_known, j);
-	} else {
-		(void)worker_submit(rs->b->worker, template_run, template_done, template_free, j);
-	}
+	buf_add(&j->tar, tar.p, tar.n);
+	j->known = xstrdup_null(map_get(rs->templates, j->key));
+	(void)worker_submit(rs->b->worker, template_run, template_done, template_free, j);
 	return a;
 }
 
@@ -565,7 +602,7 @@ repo_open_template(struct repo_store *rs, const struct wire_gear_cart *cart, con
 struct remove_job {
 	repo_done_fn *fn;
 	void *arg;
-	char *dir;
+	char *dir, *own;
 	struct err e;
 	int rc;
 };
@@ -576,6 +613,7 @@ remove_free(void *p)
 	struct remove_job *j = p;
 
 	free(j->dir);
+	free(j->own);
 	free(j);
 }
 
@@ -585,6 +623,8 @@ remove_run(void *p)
 	struct remove_job *j = p;
 
 	j->rc = file_remove_tree(j->dir, &j->e);
+	if (j->rc == 0)
+		j->rc = file_remove_tree(j->own, &j->e);
 }
 
 static void
@@ -603,7 +643,10 @@ repo_remove(struct repo_store *rs, const char *app_id, repo_done_fn *fn, void *a
 	struct repo *r = repo_of(rs, app_id);
 
 	r->disk_rev = -1;
-	*j = (struct remove_job){ .fn = fn, .arg = arg, .dir = xstrdup(r->dir) };
+	*j = (struct remove_job){ .fn = fn,
+		.arg = arg,
+		.dir = xstrdup(r->dir),
+		.own = xasprintf("%s/template/own/%s", rs->root, app_id) };
 	(void)worker_submit(rs->b->worker, remove_run, remove_done, remove_free, j);
 }
 

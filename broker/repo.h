@@ -38,9 +38,12 @@ typedef void repo_ready_fn(const char *git_dir, const struct err *e, void *arg);
 /* The application's own repository, made if absent, its refs as the record has them. Once, later.
  */
 struct repo_ask *repo_open(struct repo_store *rs, const char *app_id, repo_ready_fn *fn, void *arg);
-/* What the application's cartridge starts from, as a repository whose only branch is `branch`. */
-struct repo_ask *repo_open_template(struct repo_store *rs, const struct wire_gear_cart *cart,
-    const char *branch, repo_ready_fn *fn, void *arg);
+/* What the application starts from, as a repository whose only branch is `branch`: what the
+ * cartridge brings, or what its scripts have made of it: tar (copied) when it is new, kept from
+ * then on. */
+struct repo_ask *repo_open_template(struct repo_store *rs, const char *app_id,
+    const struct wire_gear_cart *cart, const char *branch, struct str tar, repo_ready_fn *fn,
+    void *arg);
 void repo_ask_cancel(struct repo_ask *take_a); /* before fn; NULL is fine */
 
 /* A push ended: now and then the repository is packed, in the background. */

@@ -178,7 +178,8 @@ repo_tar_save(struct repo_store *rs, const struct wire_app *a, repo_tar_data_fn 
 	if (a->pushed || web == NULL)
 		t->ask = repo_open(rs, a->id, on_repo, t);
 	else
-		t->ask = repo_open_template(rs, web, a->deployment_branch, on_repo, t);
+		t->ask = repo_open_template(
+		    rs, a->id, web, a->deployment_branch, (struct str){ 0 }, on_repo, t);
 	return t;
 }
 

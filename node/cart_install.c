@@ -247,6 +247,28 @@ seal(struct install_job *j, const char *up, struct err *e)
 	return gear_add_base(&j->gear, up, &j->now, e);
 }
 
+/* What the scripts have made of the template, which cart-beginning has put aside in /tmp:
+ * files, directories and links alone. */
+static int
+keep_template(struct install_job *j, struct err *e)
+{
+	static const struct tree_copy_opts as_is = { 0 };
+	AUTO(free) char *aside = file_join(j->dir, "tmp/beginning");
+	AUTO(free) char *dir = gear_template_dir(&j->gear);
+	AUTO(file_close)
+	int from = open(aside, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO(file_close) int to = -1;
+
+	if (from < 0)
+		return 0;
+	if (file_remove_tree(dir, e) < 0 || file_mkdirs(dir, 0700, e) < 0)
+		return -1;
+	to = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (to < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "open %s", dir);
+	return tree_copy(from, to, &as_is, e);
+}
+
 static int
 check_and_seal(struct install_job *j, struct err *e)
 {
@@ -256,7 +278,8 @@ check_and_seal(struct install_job *j, struct err *e)
 
 	for (size_t i = 0; i < j->gear.spec.cartridges.n; i++)
 		str_list_add(&others, j->gear.spec.cartridges.v[i].name);
-	if (cart_files_check(&f, &others, e) < 0 || cart_files_lock(&f, e) < 0)
+	if (cart_files_check(&f, &others, e) < 0 || cart_files_lock(&f, e) < 0 ||
+	    keep_template(j, e) < 0)
 		return -1;
 	return seal(j, up, e);
 }
@@ -480,6 +503,13 @@ list_steps(const struct install_job *j, struct cart_run_step_list *steps)
 		cart_run_add(steps, "templates", &rest);
 	if (c->has_install && !j->is_upgrade)
 		add_script(steps, j, "install", version);
+	if (wire_cart_is_web(&c->cart) && !c->cart.pinion.is_given && !j->is_upgrade) {
+		AUTO_FINI(str_list_fini) struct str_list argv = { 0 };
+
+		str_list_add(&argv, "/usr/lib/pinion/cart-beginning");
+		str_list_add(&argv, c->cart.name);
+		cart_run_add(steps, "template", &argv);
+	}
 }
 
 static void

@@ -214,6 +214,12 @@ gear_bind_services(const struct gear *g, const char *own, struct container_spec 
 }
 
 char *
+gear_template_dir(const struct gear *g)
+{
+	return file_join(g->dir, "template");
+}
+
+char *
 gear_instance_dir(const struct gear *g, const char *id)
 {
 	return xasprintf("%s/inst/%s", g->dir, id);

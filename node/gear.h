@@ -100,6 +100,8 @@ void gear_bind_services(const struct gear *g, const char *own, struct container_
 
 /* GEARS/UUID/inst/ID: {up,work/work,tmp}; caller owns the string. */
 char *gear_instance_dir(const struct gear *g, const char *id);
+/* There when a cartridge's scripts have changed its template: holds template/ or template.git/. */
+char *gear_template_dir(const struct gear *g);
 /* Blocks: makes that directory with its children owned as the container needs them. */
 int gear_make_instance_dir(const struct gear *g, const char *id, struct err *e) MUST_CHECK;
 /* Blocks: the upper of a configure run becomes the base of the cartridge, which is entered in the

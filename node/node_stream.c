@@ -449,6 +449,18 @@ handle_volume(struct node_stream *s, struct http_req *r, const char *uuid)
 }
 
 static void
+handle_template(struct node_stream *s, struct http_req *r, const char *uuid)
+{
+	const struct gear *g = gear_table_find(s->o.gears, uuid);
+	AUTO(free) char *dir = g == NULL ? NULL : gear_template_dir(g);
+
+	if (dir == NULL || !file_exists(dir))
+		http_req_reply_text(r, 404, "Nothing has changed the template of %s.\n", uuid);
+	else
+		tree_stream_send(s->o.loop, r, dir, false, NULL, NULL);
+}
+
+static void
 handle_exec(struct node_stream *s, struct http_req *r, const char *uuid)
 {
 	gear_exec_handle(s->exec, r, uuid);
@@ -516,6 +528,7 @@ static const struct {
 	{ "POST", "/v1/gears/", "/exec", handle_exec },
 	{ "POST", "/v1/gears/", "/port", handle_port },
 	{ "GET", "/v1/gears/", "/volume", handle_volume },
+	{ "GET", "/v1/gears/", "/template", handle_template },
 	{ "POST", "/v1/gears/", "/snapshot", handle_save },
 	{ "POST", "/v1/gears/", "/restore", handle_restore },
 	{ "GET", "/v1/gears/", "/restore/git", handle_restored_git },

@@ -186,6 +186,25 @@ if command -v apache2 >/dev/null; then
 	check "delete it" p app delete httpd --yes
 fi
 
+# --- javan: Java as on v2's machines, with a template that install changes ---
+if [[ -x /usr/bin/javac ]]; then
+	check "an application of a cartridge that calls Java with options of its day" p app create coffee javan
+	check "was built from the template that install has changed" serves coffee / "coffee in Java"
+	check "the second endpoint" serves coffee /admin admin
+	check "thread dump" p app thread-dump coffee
+	check "is in the log" until_true grep -q "Full thread dump" <(p logs -a coffee -n 500)
+	check "clone" clone coffee
+	check "has what install has changed" grep -q '"coffee in Java"' "$WORLD/coffee/src/Main.java"
+	check "and added" grep -qx "settings of the cartridge" "$WORLD/coffee/.openshift/config/settings"
+	check "and not what it took away" test ! -e "$WORLD/coffee/only-in-the-source"
+	sed -i 's/in Java/once more/' "$WORLD/coffee/src/Main.java"
+	check "push" push_app coffee more
+	check "serves what was pushed" serves coffee / "coffee once more"
+	check "~/.m2 is kept from build to build" test 2 = "$(p run coffee -- 'wc -l <.m2/builds')"
+	check "delete it" p app delete coffee --yes
+	check "its own template goes with it" test -z "$(find "$WORLD/data/broker/git/template/own" -mindepth 1 2>/dev/null)"
+fi
+
 # --- imported ones, and what they begin with ---
 # bring VERSION: another version of bringer, prepared by the caller in $WORLD/bringer.
 bring() {
