@@ -79,34 +79,21 @@ compare(const void *a, const void *b)
 	return strcmp(x->i->spec.id, y->i->spec.id);
 }
 
-struct search {
-	const struct instance *i;
-	bool found;
-};
-
-static void
-find_service(const char *key, void *value, void *arg)
-{
-	const struct instance *k = value;
-	struct search *s = arg;
-
-	(void)key;
-	if (k->spec.kind == WIRE_INSTANCE_SERVICE && k->is_boot && k->step != STEP_RUN &&
-	    strcmp(k->spec.app_id, s->i->spec.app_id) == 0 && instance_wants_running(k) &&
-	    k->status.state != WIRE_INSTANCE_FAILED && k->status.state != WIRE_INSTANCE_CRASHED)
-		s->found = true;
-}
-
 /* Its services come first. */
 static bool
 waits_for_service(const struct instance *i)
 {
-	struct search s = { .i = i };
+	const struct instance *k = instances_of_app(i->table, i->spec.app_id);
 
 	if (i->spec.kind == WIRE_INSTANCE_SERVICE)
 		return false;
-	map_each(i->table->all, find_service, &s);
-	return s.found;
+	for (; k != NULL; k = k->app_next) {
+		if (k->spec.kind == WIRE_INSTANCE_SERVICE && k->is_boot && k->step != STEP_RUN &&
+		    instance_wants_running(k) && k->status.state != WIRE_INSTANCE_FAILED &&
+		    k->status.state != WIRE_INSTANCE_CRASHED)
+			return true;
+	}
+	return false;
 }
 
 /* Its volume is being mounted. */

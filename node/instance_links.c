@@ -45,19 +45,6 @@ look_fini(struct look *l)
 }
 
 static void
-collect(const char *key, void *value, void *arg)
-{
-	struct instance *i = value;
-	struct look *l = arg;
-
-	(void)key;
-	if (i->spec.app_id == NULL || strcmp(i->spec.app_id, l->app) != 0)
-		return;
-	l->v = xreallocarray(l->v, l->n + 1, sizeof(struct instance *));
-	l->v[l->n++] = i;
-}
-
-static void
 add_gear(struct look *l, const struct instances *is, const char *uuid)
 {
 	const struct gear *g = gear_table_find(is->o.gears, uuid);
@@ -83,7 +70,10 @@ static void
 look_init(struct look *l, const struct instances *is, const char *app)
 {
 	*l = (struct look){ .app = app, .peers = peer_table_find(is->o.peers, app) };
-	map_each(is->all, collect, l);
+	for (struct instance *i = instances_of_app(is, app); i != NULL; i = i->app_next) {
+		l->v = xreallocarray(l->v, l->n + 1, sizeof(struct instance *));
+		l->v[l->n++] = i;
+	}
 	for (size_t k = 0; k < l->n; k++)
 		add_gear(l, is, l->v[k]->spec.gear);
 }

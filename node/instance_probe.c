@@ -28,6 +28,7 @@ enum {
 	OTHER_PORT_MS = 400, /* how long $PORT may still come up when another listens */
 	CONNECT_MS = 500,
 	SCRIPT_MS = 3000,     /* a script may run on for so long once the port is open */
+	LOOKS_SKIPPED = 4,    /* in a row, while no socket comes or goes */
 	HEALTH_MS = 10000,    /* one request */
 	HEALTH_BAD_MS = 8000, /* wrong answers for that long: it will not get better */
 };
@@ -50,6 +51,8 @@ struct probe_job {
 	/* out */
 	struct init_status init;
 	bool has_init, has_other, is_open, is_connected;
+	int64_t sockets; /* in and out, as the next: listeners_sockets at the last whole look */
+	int skipped;     /* looks since then; -1: it found somebody */
 	int v6_port;
 	struct err e;
 };
@@ -140,6 +143,21 @@ pick(const struct probe_job *j, const struct listeners *l)
 	return listeners_pick(l, NET_PORT);
 }
 
+/* To list the sockets costs the more, the more gears the machine has; their number is told at once.
+ * When nobody listened and it is the same, the list is, too: but for one that came as another went,
+ * so that now and then it is read all the same. */
+static bool
+is_as_before(struct probe_job *j)
+{
+	int64_t now = listeners_sockets(j->pid);
+	bool is_same =
+	    now >= 0 && now == j->sockets && j->skipped >= 0 && j->skipped < LOOKS_SKIPPED;
+
+	j->sockets = now;
+	j->skipped = is_same ? j->skipped + 1 : 0;
+	return is_same;
+}
+
 static void
 run_probe(void *job)
 {
@@ -149,10 +167,13 @@ run_probe(void *job)
 	struct err e = { 0 };
 
 	j->has_init = init_control_status(j->ctl, &j->init, &e) == 0;
+	if (is_as_before(j))
+		return;
 	if (listeners_read(j->pid, j->address, &l, &e) < 0)
 		return; /* it has ended: its pidfd tells */
 	if (j->is_service) {
 		look_at_service(j, &l);
+		j->skipped = j->has_other ? -1 : 0;
 		return;
 	}
 	leave_out_addons(j, &l);
@@ -160,8 +181,10 @@ run_probe(void *job)
 	if (a == NULL) {
 		a = listeners_unreachable(&l);
 		j->v6_port = a == NULL ? 0 : a->port;
+		j->skipped = a == NULL ? 0 : -1;
 		return;
 	}
+	j->skipped = -1;
 	if (a->port != NET_PORT && j->is_strict) {
 		j->has_other = true;
 		return;
@@ -275,6 +298,8 @@ done_probe(void *job)
 	i->job = NULL;
 	i->forward_port = j->forward_port;
 	i->v6_port = j->v6_port;
+	i->probe_sockets = j->sockets;
+	i->probe_skipped = j->skipped;
 	memcpy(i->forward_loopback, j->forward_loopback, sizeof i->forward_loopback);
 	if (j->is_open && i->open_ms == 0)
 		i->open_ms = loop_now_ms();
@@ -314,6 +339,8 @@ look(struct instance *i)
 		.ctl = xasprintf("%s/inst/%s/ctl", gear_dir, i->spec.id),
 		.pid = container_pid(i->container),
 		.forward_port = i->forward_port,
+		.sockets = i->probe_sockets,
+		.skipped = i->probe_skipped,
 		.is_strict =
 		    i->other_port_ms == 0 || loop_now_ms() - i->other_port_ms < OTHER_PORT_MS,
 	};
@@ -345,6 +372,7 @@ void
 instance_probe(struct instance *i)
 {
 	i->probe_ms = PROBE_MIN_MS;
+	i->probe_sockets = -1;
 	i->forward_port = 0;
 	i->v6_port = 0;
 	i->forward_loopback[0] = '\0';

@@ -161,24 +161,23 @@ instance_sleep_adopt(struct instance *i)
 /* --- waking --- */
 
 struct visit {
-	struct instances *is;
-	const char *app_id;
 	struct instance **v;
 	size_t n;
 };
 
-static void
-collect(const char *key, void *value, void *arg)
+/* Those of the application that are wanted, in an array that stays while they change. */
+static struct visit
+collect(const struct instances *is, const char *app_id)
 {
-	struct instance *i = value;
-	struct visit *v = arg;
+	struct visit v = { 0 };
 
-	(void)key;
-	if (strcmp(i->spec.app_id, v->app_id) != 0 || i->spec.want != WIRE_WANT_PRESENT ||
-	    i->is_forgotten)
-		return;
-	v->v = xreallocarray(v->v, v->n + 1, sizeof *v->v);
-	v->v[v->n++] = i;
+	for (struct instance *i = instances_of_app(is, app_id); i != NULL; i = i->app_next) {
+		if (i->spec.want != WIRE_WANT_PRESENT || i->is_forgotten)
+			continue;
+		v.v = xreallocarray(v.v, v.n + 1, sizeof *v.v);
+		v.v[v.n++] = i;
+	}
+	return v;
 }
 
 static bool
@@ -203,10 +202,9 @@ wake_one(struct instance *i, int64_t order)
 bool
 instances_wake(struct instances *is, const char *app_id, int64_t order)
 {
-	struct visit v = { .is = is, .app_id = app_id };
+	struct visit v = collect(is, app_id);
 	bool all = true;
 
-	map_each(is->all, collect, &v);
 	for (int pass = 0; pass < 2; pass++) {
 		for (size_t k = 0; k < v.n; k++) {
 			if ((v.v[k]->spec.kind == WIRE_INSTANCE_SERVICE) == (pass == 0))
@@ -250,12 +248,12 @@ instances_thaw(struct instances *is, const char *gear)
 bool
 instance_sleep_waits(const struct instance *i)
 {
-	struct visit v = { .app_id = i->spec.app_id };
+	struct visit v;
 	bool waits = false;
 
 	if (i->status.sleep != WIRE_SLEEP_STOPPED || i->spec.kind == WIRE_INSTANCE_SERVICE)
 		return false;
-	map_each(i->table->all, collect, &v);
+	v = collect(i->table, i->spec.app_id);
 	for (size_t k = 0; k < v.n && !waits; k++)
 		waits = v.v[k]->spec.kind == WIRE_INSTANCE_SERVICE &&
 		        v.v[k]->status.sleep == WIRE_SLEEP_STOPPED &&
@@ -321,10 +319,9 @@ instances_wait_awake(
 static bool
 has_settled(struct instances *is, const char *app_id, struct err *e)
 {
-	struct visit v = { .is = is, .app_id = app_id };
+	struct visit v = collect(is, app_id);
 	bool all = true;
 
-	map_each(is->all, collect, &v);
 	for (size_t k = 0; k < v.n; k++) {
 		const struct instance *i = v.v[k];
 
@@ -342,9 +339,8 @@ has_settled(struct instances *is, const char *app_id, struct err *e)
 static void
 start_others(struct instances *is, const char *app_id)
 {
-	struct visit v = { .is = is, .app_id = app_id };
+	struct visit v = collect(is, app_id);
 
-	map_each(is->all, collect, &v);
 	for (size_t k = 0; k < v.n; k++) {
 		if (v.v[k]->step == STEP_IDLE && v.v[k]->status.sleep == WIRE_SLEEP_STOPPED)
 			instance_next(v.v[k]);

@@ -44,6 +44,7 @@ struct instance_live;
 
 struct instance {
 	struct instances *table;
+	struct instance *app_next, *app_prev; /* of the same application */
 	struct wire_instance spec;
 	struct wire_instance_status status;
 	char *output;      /* owned: of a release command that failed */
@@ -81,7 +82,9 @@ struct instance {
 	int64_t platform_us;      /* what it took until PID 1 ran */
 	int64_t ready_ms;
 	int64_t backoff_ms;
-	int64_t probe_ms; /* interval */
+	int64_t probe_ms;      /* interval */
+	int64_t probe_sockets; /* what instance_probe.c saw last */
+	int probe_skipped;
 	int64_t open_ms;  /* since when its endpoint answers; 0: it does not */
 	int forward_port; /* what NAT leads to now; 0: not set */
 	char forward_loopback[46];
@@ -99,6 +102,7 @@ struct instance {
 struct instances {
 	struct instances_opts o;
 	struct map *all;                   /* id → struct instance, owned */
+	struct map *by_app;                /* application → its first struct instance, borrowed */
 	struct str_list bare_links;        /* instances of which only a network was found */
 	struct instance_session *sessions; /* each owned by who opened it */
 	struct str_list leftovers;         /* "gear/id" found at the start, not claimed yet */
@@ -109,6 +113,10 @@ struct instances {
 	instances_done_fn *on_stopped;
 	void *stopped_arg;
 };
+
+/* instance_table.c */
+/* The first instance of the application, then by app_next; NULL: it has none here. */
+struct instance *instances_of_app(const struct instances *is, const char *app_id);
 
 /* instance.c */
 void instance_set_state(struct instance *i, int state);

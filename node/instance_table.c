@@ -16,6 +16,45 @@
 #include "node/layer_fetch.h"
 #include "node/node_dirs.h"
 
+/* --- those of an application --- */
+
+static const char *
+app_of(const struct instance *i)
+{
+	return i->spec.app_id == NULL ? "" : i->spec.app_id;
+}
+
+struct instance *
+instances_of_app(const struct instances *is, const char *app_id)
+{
+	return app_id == NULL ? NULL : map_get(is->by_app, app_id);
+}
+
+static void
+join_app(struct instance *i)
+{
+	i->app_prev = NULL;
+	i->app_next = map_get(i->table->by_app, app_of(i));
+	if (i->app_next != NULL)
+		i->app_next->app_prev = i;
+	map_set(i->table->by_app, app_of(i), i);
+}
+
+static void
+leave_app(struct instance *i)
+{
+	if (i->app_next != NULL)
+		i->app_next->app_prev = i->app_prev;
+	if (i->app_prev != NULL)
+		i->app_prev->app_next = i->app_next;
+	else if (i->app_next != NULL)
+		map_set(i->table->by_app, app_of(i), i->app_next);
+	else
+		(void)map_take(i->table->by_app, app_of(i));
+}
+
+/* --- one --- */
+
 static void
 free_instance(void *p)
 {
@@ -54,6 +93,7 @@ instances_drop(struct instance *i)
 	struct instances *is = i->table;
 
 	(void)map_take(is->all, i->spec.id);
+	leave_app(i);
 	loop_free_later(is->o.loop, free_later, i);
 	instances_check_stopped(is);
 }
@@ -87,6 +127,7 @@ add(struct instances *is, const struct wire_instance *spec)
 	/* An end that an earlier daemon may have begun is brought to its end. */
 	i->has_remains = spec->want != WIRE_WANT_PRESENT;
 	map_set(is->all, spec->id, i);
+	join_app(i);
 	instance_boot_add(i);
 	return i;
 }
@@ -108,8 +149,10 @@ instances_apply(struct instances *is, const struct wire_instance *spec)
 
 		if (strcmp(spec->deployment_id, i->spec.deployment_id) != 0)
 			mem_set_str(&i->status.hot_failure, NULL);
+		leave_app(i);
 		codec_fini(&wire_instance_codec, &i->spec);
 		codec_copy(&wire_instance_codec, &i->spec, spec);
+		join_app(i);
 		i->is_forgotten = false;
 		if (retires)
 			instance_sessions_retire(i);
@@ -279,6 +322,7 @@ instances_open(const struct instances_opts *o, struct err *e)
 
 	is->o = *o;
 	is->all = map_new(free_instance);
+	is->by_app = map_new(NULL);
 	is->opened_ms = loop_now_ms();
 	return find_leftovers(is, e) < 0 ? NULL : STEAL(is);
 }
@@ -292,6 +336,7 @@ instances_close(struct instances *take_is)
 	while (take_is->waits != NULL)
 		instances_wait_cancel(take_is->waits);
 	map_free(take_is->all);
+	map_free(take_is->by_app);
 	str_list_fini(&take_is->leftovers);
 	str_list_fini(&take_is->bare_links);
 	free(take_is);

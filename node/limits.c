@@ -178,7 +178,9 @@ make_dir(const char *dir, struct err *e)
 	return 0;
 }
 
-/* A new group of a v1 cpuset has no processor and no memory: it gets those of the group above. */
+/* A new group of a v1 cpuset has no processor and no memory: it gets those of the group above. That
+ * its load need not be balanced by itself (the root's is, over all processors) goes first: else the
+ * kernel would lay out the whole machine's scheduling anew with each group that comes or goes. */
 static int
 fill_cpuset(const char *up, const char *dir, struct err *e)
 {
@@ -191,6 +193,8 @@ fill_cpuset(const char *up, const char *dir, struct err *e)
 
 		if (limits_tree_read(dir, files[i], &own) && own.n > 0 && own.p[0] != '\n')
 			continue;
+		if (i == 0)
+			(void)try_write(dir, "cpuset.sched_load_balance", "0");
 		if (limits_tree_read(up, files[i], &theirs) &&
 		    limits_tree_write(dir, files[i], theirs.p, e) < 0)
 			return -1;
@@ -255,21 +259,6 @@ make_all(const struct limits *l, struct limits_group g, struct err *e)
 	return 0;
 }
 
-/* What is made below gets its processors from above without being asked to: a write would have the
- * kernel lay out the whole machine's scheduling anew. */
-static void
-inherit_cpuset(const struct limits *l)
-{
-	const struct limits_hierarchy *h = limits_tree_find(&l->tree, LIMITS_CPUSET);
-	AUTO(free) char *dir = NULL;
-
-	if (h == NULL || h->is_v2)
-		return;
-	dir = dir_of(l, h, (struct limits_group){ 0 });
-	if (!try_write(dir, "cgroup.clone_children", "1"))
-		log_debug("limits_cpuset_not_inherited", LOG_STR("cgroup", dir));
-}
-
 struct limits *
 limits_open(const char *tag, const char *mountinfo, struct err *e)
 {
@@ -289,7 +278,6 @@ limits_open(const char *tag, const char *mountinfo, struct err *e)
 		favour_moves(limits_tree_v2(&l->tree));
 	if (make_all(l, (struct limits_group){ 0 }, e) < 0)
 		return NULL;
-	inherit_cpuset(l);
 	return STEAL(l);
 }
 
@@ -390,6 +378,25 @@ cpu_us(int64_t percent)
 	return (long long)percent * CPU_PERIOD_US / 100;
 }
 
+/* Each write of a processor's share has the kernel walk all groups of the machine. */
+static bool
+is_set(const char *dir, const char *file, const char *text)
+{
+	AUTO_FINI(buf_fini) struct buf now = { 0 };
+	struct str line;
+
+	if (!limits_tree_read(dir, file, &now))
+		return false;
+	(void)str_cut(buf_str(&now), '\n', &line);
+	return str_eq(line, text);
+}
+
+static int
+write_changed(const char *dir, const char *file, const char *text, struct err *e)
+{
+	return is_set(dir, file, text) ? 0 : limits_tree_write(dir, file, text, e);
+}
+
 /* Not every kernel has it; it is never above the quota, so it goes first and comes last. */
 static void
 set_burst(const char *dir, const char *file, const struct limits_spec *s, bool on)
@@ -400,7 +407,7 @@ set_burst(const char *dir, const char *file, const struct limits_spec *s, bool o
 	if (percent > s->cpu_percent)
 		percent = s->cpu_percent;
 	(void)snprintf(text, sizeof text, "%lld", on ? cpu_us(percent) : 0);
-	if ((!on || percent > 0) && !try_write(dir, file, text))
+	if ((!on || percent > 0) && !is_set(dir, file, text) && !try_write(dir, file, text))
 		log_debug("limits_without_burst", LOG_STR("cgroup", dir));
 }
 
@@ -434,16 +441,16 @@ set_cpu(
 	if (h->is_v2)
 		return set_cpu_v2(dir, s, e);
 	(void)snprintf(text, sizeof text, "%d", CPU_PERIOD_US);
-	if (limits_tree_write(dir, "cpu.cfs_period_us", text, e) < 0)
+	if (write_changed(dir, "cpu.cfs_period_us", text, e) < 0)
 		return -1;
 	(void)snprintf(
 	    text, sizeof text, "%lld", s->cpu_percent > 0 ? cpu_us(s->cpu_percent) : -1LL);
 	set_burst(dir, "cpu.cfs_burst_us", s, false);
-	if (limits_tree_write(dir, "cpu.cfs_quota_us", text, e) < 0)
+	if (write_changed(dir, "cpu.cfs_quota_us", text, e) < 0)
 		return -1;
 	set_burst(dir, "cpu.cfs_burst_us", s, true);
 	(void)snprintf(text, sizeof text, "%lld", (long long)s->cpu_shares);
-	return s->cpu_shares == 0 ? 0 : limits_tree_write(dir, "cpu.shares", text, e);
+	return s->cpu_shares == 0 ? 0 : write_changed(dir, "cpu.shares", text, e);
 }
 
 static int

@@ -16,7 +16,12 @@
 #include "lib/base/mem.h"
 #include "node/net_ns.h"
 
-enum { LISTENERS_MAX = 4096, TABLE_MAX = 4 * 1024 * 1024, STATE_LISTEN = 0x0a };
+enum {
+	LISTENERS_MAX = 4096,
+	TABLE_MAX = 4 * 1024 * 1024,
+	STATE_LISTEN = 0x0a,
+	COUNT_MAX = 1 << 24, /* of the sockets of one family */
+};
 
 void
 listeners_fini(struct listeners *l)
@@ -200,26 +205,26 @@ read_answer(int fd, const char *own, struct listeners *l, struct err *e)
 			errno = -why->error;
 			return err_set(e, ERR_SYSTEM, NULL, "list sockets");
 		}
-		if (h->nlmsg_type == SOCK_DIAG_BY_FAMILY &&
+		if (h->nlmsg_type == TCPDIAG_GETSOCK &&
 		    h->nlmsg_len >= NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
 			add_listener(l, NLMSG_DATA(h), own);
 	}
 	return 1;
 }
 
+/* The older of the two requests, for it lists both families in one walk; the kernel goes through
+ * the listening sockets of the whole machine each time. */
 static int
-read_family(int fd, int family, const char *own, struct listeners *l, struct err *e)
+read_all(int fd, const char *own, struct listeners *l, struct err *e)
 {
 	struct {
 		struct nlmsghdr h;
-		struct inet_diag_req_v2 r;
+		struct inet_diag_req r;
 	} q = {
 		.h = { .nlmsg_len = sizeof q,
-		    .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		    .nlmsg_type = TCPDIAG_GETSOCK,
 		    .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.r = { .sdiag_family = (uint8_t)family,
-		    .sdiag_protocol = IPPROTO_TCP,
-		    .idiag_states = 1U << STATE_LISTEN },
+		.r = { .idiag_states = 1U << STATE_LISTEN },
 	};
 	int rc;
 
@@ -243,9 +248,7 @@ read_here(void *arg, struct err *e)
 
 	if (fd < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "list sockets");
-	return read_family(fd, AF_INET, r->own, r->l, e) < 0
-	           ? -1
-	           : read_family(fd, AF_INET6, r->own, r->l, e);
+	return read_all(fd, r->own, r->l, e);
 }
 
 static int
@@ -277,6 +280,28 @@ read_tables(pid_t pid, const char *own, struct listeners *l, struct err *e)
 		return -1;
 	}
 	return 0;
+}
+
+static int64_t
+count_sockets(pid_t pid, const char *file, const char *key)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	char path[48];
+	const char *at;
+	struct err e = { 0 };
+
+	(void)snprintf(path, sizeof path, "/proc/%d/net/%s", (int)pid, file);
+	at = file_read(path, TABLE_MAX, &b, &e) < 0 || b.n == 0 ? NULL : strstr(b.p, key);
+	return at == NULL ? -1 : strtoll(at + strlen(key), NULL, 10);
+}
+
+int64_t
+listeners_sockets(pid_t pid)
+{
+	int64_t v4 = count_sockets(pid, "sockstat", "TCP: inuse ");
+	int64_t v6 = count_sockets(pid, "sockstat6", "TCP6: inuse ");
+
+	return v4 < 0 ? -1 : v4 * COUNT_MAX + (v6 < 0 ? 0 : v6 % COUNT_MAX);
 }
 
 /* By netlink, where the kernel looks at listening sockets only: for a read of /proc/net/tcp it goes

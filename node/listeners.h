@@ -28,6 +28,9 @@ void listeners_fini(struct listeners *l);
 void listeners_parse(struct str text, bool is_v6, const char *own, struct listeners *l);
 /* Asks the kernel, in the network namespace of that process. Blocks. ERR_NOT_FOUND: it is gone. */
 int listeners_read(pid_t pid, const char *own, struct listeners *l, struct err *e) MUST_CHECK;
+/* Says with one number how many TCP sockets of IPv4 and of IPv6 are in use there, at little cost;
+ * -1: unknown. */
+int64_t listeners_sockets(pid_t pid);
 
 /* The one to route to: preferred port if anyone listens there, else the lowest reachable; never the
  * resolver's 127.0.0.53:53. NULL: none yet. Borrowed from l. */

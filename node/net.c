@@ -22,6 +22,7 @@
 #include "node/net_mnl.h"
 #include "node/net_ns.h"
 #include "node/net_rules.h"
+#include "node/proc_own.h"
 
 enum {
 	FIRST_INDEX = 2,
@@ -114,17 +115,17 @@ is_name(const char *s)
 }
 
 static int
-write_sysctl(const char *path, const char *value, struct err *e)
+write_sysctl(int proc, const char *path, const char *value, struct err *e)
 {
-	AUTO(file_close) int fd = open(path, O_RDWR | O_CLOEXEC);
+	AUTO(file_close) int fd = openat(proc, path, O_RDWR | O_CLOEXEC);
 	char now[16] = "";
 
 	if (fd < 0)
-		return err_set(e, ERR_SYSTEM, NULL, "cannot open %s", path);
+		return err_set(e, ERR_SYSTEM, NULL, "cannot open /proc/%s", path);
 	if (read(fd, now, sizeof now - 1) > 0 && now[0] == value[0] && now[1] == '\n')
 		return 0;
 	if (pwrite(fd, value, strlen(value), 0) < 0)
-		return err_set(e, ERR_SYSTEM, NULL, "cannot write %s to %s", value, path);
+		return err_set(e, ERR_SYSTEM, NULL, "cannot write %s to /proc/%s", value, path);
 	return 0;
 }
 
@@ -140,9 +141,10 @@ make_inner(void *arg, struct err *e)
 {
 	struct inner *in = arg;
 	AUTO(net_mnl_close) struct net_mnl *mnl = net_mnl_open(e);
+	AUTO(file_close) int proc = proc_own_open();
 
 	if (mnl == NULL || net_mnl_set_up(mnl, 1, e) < 0 ||
-	    write_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0", e) < 0)
+	    write_sysctl(proc, "sys/net/ipv4/ip_unprivileged_port_start", "0", e) < 0)
 		return -1;
 	in->mnl = STEAL(mnl);
 	return 0;
@@ -885,13 +887,14 @@ start(struct net *n, const struct net_opts *o, struct err *e)
 		.on_stale = clean_stale,
 		.arg = n,
 	};
+	AUTO(file_close) int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	n->mnl = net_mnl_open(e);
 	if (n->mnl == NULL || file_mkdirs(n->netns_dir, 0700, e) < 0 ||
 	    net_block_claim(&block, &n->block, e) < 0)
 		return -1;
 	address_text(n, 1, n->host_address);
-	if (write_sysctl("/proc/sys/net/ipv4/ip_forward", "1", e) < 0 ||
+	if (write_sysctl(proc, "sys/net/ipv4/ip_forward", "1", e) < 0 ||
 	    net_mnl_add_address(n->mnl, 1, net_block_address(&n->block, 1), e) < 0 ||
 	    adopt(n, e) < 0)
 		return -1;

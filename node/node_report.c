@@ -25,13 +25,14 @@ struct item {
 	struct wire_instance_status instance; /* one of the two */
 	struct wire_gear_status gear;
 	bool is_gear;
-	bool is_dirty;
-	int64_t change; /* number of its last change */
+	struct item *next, **pprev; /* among those to be told; pprev NULL: not one of them */
+	int64_t change;             /* number of its last change */
 };
 
 struct node_report {
 	struct node_sync_opts o;
 	struct map *instances, *gears; /* struct item, owned */
+	struct item *dirty;            /* to be told */
 	int64_t changes;
 	int64_t sent; /* changes up to here are in the call under way */
 	bool is_full, sends_full, is_muted;
@@ -45,10 +46,34 @@ struct node_report {
 static void send_report(void *arg);
 
 static void
+add_dirty(struct node_report *r, struct item *it)
+{
+	if (it->pprev != NULL)
+		return;
+	it->next = r->dirty;
+	it->pprev = &r->dirty;
+	if (it->next != NULL)
+		it->next->pprev = &it->next;
+	r->dirty = it;
+}
+
+static void
+remove_dirty(struct item *it)
+{
+	if (it->pprev == NULL)
+		return;
+	*it->pprev = it->next;
+	if (it->next != NULL)
+		it->next->pprev = it->pprev;
+	it->pprev = NULL;
+}
+
+static void
 free_item(void *p)
 {
 	struct item *it = p;
 
+	remove_dirty(it);
 	codec_fini(&wire_instance_status_codec, &it->instance);
 	codec_fini(&wire_gear_status_codec, &it->gear);
 	free(it);
@@ -72,7 +97,7 @@ get_item(struct node_report *r, struct map *m, const char *key)
 		it = xcalloc(1, sizeof *it);
 		map_set(m, key, it);
 	}
-	it->is_dirty = true;
+	add_dirty(r, it);
 	it->change = ++r->changes;
 	return it;
 }
@@ -158,68 +183,51 @@ node_report_drop_gear(struct node_report *r, const char *uuid)
 	(void)map_remove(r->gears, uuid);
 }
 
-struct filling {
-	struct wire_report *out;
-	bool all;
-};
-
 static void
 fill_one(const char *key, void *value, void *arg)
 {
 	const struct item *it = value;
-	struct filling *f = arg;
+	struct wire_report *out = arg;
 
 	(void)key;
-	if (!f->all && !it->is_dirty)
-		return;
 	if (it->is_gear)
 		codec_copy(&wire_gear_status_codec,
-		    codec_list_add(&wire_gear_status_codec, &f->out->gears), &it->gear);
+		    codec_list_add(&wire_gear_status_codec, &out->gears), &it->gear);
 	else
 		codec_copy(&wire_instance_status_codec,
-		    codec_list_add(&wire_instance_status_codec, &f->out->instances), &it->instance);
+		    codec_list_add(&wire_instance_status_codec, &out->instances), &it->instance);
 }
 
 void
 node_report_fill(const struct node_report *r, bool all, struct wire_report *out)
 {
-	struct filling f = { .out = out, .all = all };
-
 	mem_set_str(&out->node, r->o.node);
 	out->full = all;
-	map_each(r->gears, fill_one, &f);
-	map_each(r->instances, fill_one, &f);
+	if (all) {
+		map_each(r->gears, fill_one, out);
+		map_each(r->instances, fill_one, out);
+		return;
+	}
+	for (struct item *it = r->dirty; it != NULL; it = it->next)
+		fill_one(NULL, it, out);
 }
 
 static void
-clear_one(const char *key, void *value, void *arg)
+clear_sent(struct node_report *r)
 {
-	struct item *it = value;
-	const struct node_report *r = arg;
+	struct item *it, *next;
 
-	(void)key;
-	if (it->change <= r->sent)
-		it->is_dirty = false;
-}
-
-static void
-look_one(const char *key, void *value, void *arg)
-{
-	const struct item *it = value;
-	bool *any = arg;
-
-	(void)key;
-	*any = *any || it->is_dirty;
+	for (it = r->dirty; it != NULL; it = next) {
+		next = it->next;
+		if (it->change <= r->sent)
+			remove_dirty(it);
+	}
 }
 
 static bool
 has_more(const struct node_report *r)
 {
-	bool any = r->is_full;
-
-	map_each(r->instances, look_one, &any);
-	map_each(r->gears, look_one, &any);
-	return any;
+	return r->is_full || r->dirty != NULL;
 }
 
 static void
@@ -230,8 +238,7 @@ on_reported(struct http_call *c, int status, struct str body, const struct err *
 	(void)c;
 	r->call = NULL;
 	if (e == NULL && status == 200) {
-		map_each(r->instances, clear_one, r);
-		map_each(r->gears, clear_one, r);
+		clear_sent(r);
 		fault_point("report_sent");
 		if (has_more(r))
 			arm(r, 0);

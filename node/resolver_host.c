@@ -11,6 +11,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/loop/child.h"
 #include "lib/loop/loop.h"
@@ -25,6 +26,8 @@
 #include "node/resolver_link.h"
 
 enum { SOON_MS = 50, LOOK_MS = 10000, RETRY_MS = 1000, PID_MAX = 32 };
+
+DEFINE_AUTO(struct map *, map_free)
 
 struct resolver_host {
 	struct resolver_host_opts o;
@@ -171,29 +174,50 @@ write_names(struct tend_job *j)
 	free(v);
 }
 
+/* The names as a set. */
+static struct map *
+set_of(struct str_list *l)
+{
+	struct map *m = map_new(NULL);
+
+	for (size_t k = 0; k < l->n; k++)
+		map_set(m, l->v[k], l->v[k]);
+	return m;
+}
+
+/* A builder is no instance, but lives while its namespace is bound. */
+static void
+take_sockets(const struct tend_job *j, const char *id)
+{
+	AUTO(free) char *ns = net_ns_path(j->net, id);
+	struct err e = { 0 };
+
+	if (!net_ns_is_bound(ns) && resolver_link_remove(j->path, id, &e) < 0)
+		log_debug("resolver_remove", LOG_STR("instance", id), LOG_ERR(&e));
+}
+
 static void
 run_tend(void *job)
 {
 	struct tend_job *j = job;
 	AUTO_FINI(str_list_fini) struct str_list held = { 0 };
+	AUTO(map_free) struct map *wanted = NULL;
+	AUTO(map_free) struct map *has = NULL;
 
 	write_names(j);
 	if (resolver_link_list(j->path, &held, &j->e) < 0) {
 		j->needs_start = true;
 		return;
 	}
+	wanted = set_of(&j->ids);
+	has = set_of(&held);
 	for (size_t k = 0; k < j->ids.n; k++) {
-		if (!str_list_has(&held, j->ids.v[k]))
+		if (map_get(has, j->ids.v[k]) == NULL)
 			give_sockets(j, k);
 	}
 	for (size_t k = 0; k < held.n; k++) {
-		AUTO(free) char *ns = net_ns_path(j->net, held.v[k]);
-		struct err e = { 0 };
-
-		/* A builder is no instance, but lives while its namespace is bound. */
-		if (!str_list_has(&j->ids, held.v[k]) && !net_ns_is_bound(ns) &&
-		    resolver_link_remove(j->path, held.v[k], &e) < 0)
-			log_debug("resolver_remove", LOG_STR("instance", held.v[k]), LOG_ERR(&e));
+		if (map_get(wanted, held.v[k]) == NULL)
+			take_sockets(j, held.v[k]);
 	}
 }
 

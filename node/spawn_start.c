@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "lib/base/fault.h"
+#include "node/proc_own.h"
 
 enum { PATH_SIZE = 4096, LOG_TAIL = 2048, PID_LOW = 300, PID_SPREAD = 25000 };
 enum { INOTIFY_MAX = 256, WATCHES_MAX = 65536 }; /* of one instance */
@@ -241,9 +242,9 @@ read_pid(const struct spawn_order *o)
 }
 
 static bool
-write_sysctl(const char *path, unsigned value)
+write_sysctl(int proc, const char *path, unsigned value)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int fd = openat(proc, path, O_WRONLY | O_CLOEXEC);
 	char text[32];
 	int n = snprintf(text, sizeof text, "%u", value);
 	bool ok = fd >= 0 && write(fd, text, (size_t)n) == n;
@@ -251,6 +252,20 @@ write_sysctl(const char *path, unsigned value)
 	if (fd >= 0)
 		close(fd);
 	return ok;
+}
+
+/* Inside the instance's namespaces of processes and, from the second step on, of users. */
+static void
+write_sysctls(int user, unsigned random)
+{
+	int proc = proc_own_open();
+
+	(void)write_sysctl(proc, "sys/kernel/ns_last_pid", PID_LOW + random % PID_SPREAD);
+	if (user < 0 || setns(user, CLONE_NEWUSER) < 0)
+		return;
+	(void)write_sysctl(proc, "sys/user/max_inotify_instances", INOTIFY_MAX);
+	(void)write_sysctl(proc, "sys/user/max_inotify_watches", WATCHES_MAX);
+	(void)write_sysctl(proc, "sys/user/max_fanotify_groups", 0);
 }
 
 /* Small pid namespaces would give the same numbers after each start, and a pid file left by a crash
@@ -275,12 +290,7 @@ settle_namespaces(long pid)
 	user = open(path, O_RDONLY | O_CLOEXEC);
 	child = fork();
 	if (child == 0) {
-		(void)write_sysctl("/proc/sys/kernel/ns_last_pid", PID_LOW + random % PID_SPREAD);
-		if (user >= 0 && setns(user, CLONE_NEWUSER) == 0) {
-			(void)write_sysctl("/proc/sys/user/max_inotify_instances", INOTIFY_MAX);
-			(void)write_sysctl("/proc/sys/user/max_inotify_watches", WATCHES_MAX);
-			(void)write_sysctl("/proc/sys/user/max_fanotify_groups", 0);
-		}
+		write_sysctls(user, random);
 		_exit(0);
 	}
 	if (user >= 0)
