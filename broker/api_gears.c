@@ -115,7 +115,7 @@ write_endpoints(const struct listing *l, const struct wire_gear *g)
 	struct api_json *j = l->j;
 	char address[16];
 
-	gear_ends_list(l->c->b, &g->cartridges, &ends);
+	gear_ends_list(l->c->b, &g->cartridges, &l->a->cartridges, &ends);
 	gear_ports_peer_ip(g->uuid, address);
 	for (size_t i = 0; i < ends.ports.n; i++) {
 		const struct gear_port *p = &ends.ports.v[i];

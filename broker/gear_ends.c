@@ -1,21 +1,36 @@
 #include "broker/gear_ends.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "broker/cart_pick.h"
 #include "lib/base/mem.h"
 #include "lib/cart/cart_dir.h"
 
+/* The record of a gear names a downloaded cartridge only: the application's has its manifest. */
+static const struct wire_gear_cart *
+with_manifest(const struct wire_gear_cart *c, const struct wire_gear_cart_list *known)
+{
+	for (size_t i = 0; i < known->n; i++) {
+		const struct wire_gear_cart *k = &known->v[i];
+
+		if (k->manifest != NULL && c->digest != NULL && k->digest != NULL &&
+		    strcmp(k->name, c->name) == 0 && strcmp(k->digest, c->digest) == 0)
+			return k;
+	}
+	return c;
+}
+
 void
-gear_ends_list(
-    const struct broker *b, const struct wire_gear_cart_list *carts, struct gear_ends *out)
+gear_ends_list(const struct broker *b, const struct wire_gear_cart_list *carts,
+    const struct wire_gear_cart_list *known, struct gear_ends *out)
 {
 	AUTO(free_ptr) const struct cart_dir_entry **v = xcalloc(carts->n + 1, sizeof *v);
 
 	out->n = carts->n;
 	out->carts = xcalloc(carts->n + 1, sizeof *out->carts);
 	for (size_t i = 0; i < carts->n; i++) {
-		cart_pick_load(b, &carts->v[i], &out->carts[i].cart);
+		cart_pick_load(b, with_manifest(&carts->v[i], known), &out->carts[i].cart);
 		v[i] = &out->carts[i];
 	}
 	gear_ports_list(v, carts->n, &out->ports);

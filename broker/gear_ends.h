@@ -15,7 +15,8 @@ struct gear_ends {
 	size_t n;
 };
 
-/* Of catalogue's and downloaded ones; a cartridge that is gone has none. out: zeroed. */
-void gear_ends_list(
-    const struct broker *b, const struct wire_gear_cart_list *carts, struct gear_ends *out);
+/* Of catalogue's and downloaded ones; a cartridge that is gone has none. known: the application's
+ * list, where the manifests of downloaded ones are. out: zeroed. */
+void gear_ends_list(const struct broker *b, const struct wire_gear_cart_list *carts,
+    const struct wire_gear_cart_list *known, struct gear_ends *out);
 void gear_ends_fini(struct gear_ends *l);

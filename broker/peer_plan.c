@@ -50,7 +50,7 @@ add_ports(const struct rollout_step *st, const struct app_view_gear *g, struct w
 {
 	AUTO_FINI(gear_ends_fini) struct gear_ends l = { 0 };
 
-	gear_ends_list(st->b, &g->gear.cartridges, &l);
+	gear_ends_list(st->b, &g->gear.cartridges, &st->app.cartridges, &l);
 	for (size_t k = 0; k < l.ports.n; k++) {
 		const struct gear_port *e = &l.ports.v[k];
 		const struct wire_gear_cart *c = &g->gear.cartridges.v[e->cart];

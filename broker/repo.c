@@ -447,6 +447,22 @@ template_import(struct template_job *j, const char *cart, const char *dir)
 	return repo_git_import_tree(dir, src, j->branch, sha1, &j->e);
 }
 
+/* A repository from outside says neither where else its objects lie nor how git is to behave. */
+static void
+make_plain(const char *cart)
+{
+	static const char *const names[] = { "config", "commondir", "objects/info/alternates",
+		"objects/info/http-alternates" };
+	AUTO(free) char *src = find_template(cart);
+
+	for (size_t i = 0; src != NULL && str_has_suffix(src, ".git") && i < ARRAY_LEN(names);
+	    i++) {
+		AUTO(free) char *path = file_join(src, names[i]);
+
+		(void)unlink(path);
+	}
+}
+
 /* Our own packer has looked through the archive, or the node. */
 static int
 template_of_archive(struct template_job *j, const char *archive, const char *dir)
@@ -460,8 +476,10 @@ template_of_archive(struct template_job *j, const char *archive, const char *dir
 	if (file_mkdirs(tmp, 0700, &j->e) < 0)
 		return -1;
 	rc = template_child(j, argv);
-	if (rc == 0)
+	if (rc == 0) {
+		make_plain(tmp);
 		rc = template_import(j, tmp, dir);
+	}
 	if (file_remove_tree(tmp, &ignored) < 0)
 		log_warn("scratch_remains", LOG_STR("dir", tmp), LOG_ERR(&ignored));
 	return rc;

@@ -84,12 +84,12 @@ longest_first(const void *a, const void *b)
 }
 
 void
-route_paths_list(
-    const struct broker *b, const struct wire_gear_cart_list *carts, struct route_path_list *out)
+route_paths_list(const struct broker *b, const struct wire_gear_cart_list *carts,
+    const struct wire_gear_cart_list *known, struct route_path_list *out)
 {
 	AUTO_FINI(gear_ends_fini) struct gear_ends ends = { 0 };
 
-	gear_ends_list(b, carts, &ends);
+	gear_ends_list(b, carts, known, &ends);
 	for (size_t i = 0; i < ends.ports.n; i++) {
 		const struct gear_port *p = &ends.ports.v[i];
 

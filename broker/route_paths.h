@@ -20,7 +20,8 @@ struct route_path_list {
 	size_t n;
 };
 
-/* carts: of a web gear, in its order. out: zeroed. */
-void route_paths_list(
-    const struct broker *b, const struct wire_gear_cart_list *carts, struct route_path_list *out);
+/* carts: of a web gear, in its order; known: the application's, whose manifests they have. out:
+ * zeroed. */
+void route_paths_list(const struct broker *b, const struct wire_gear_cart_list *carts,
+    const struct wire_gear_cart_list *known, struct route_path_list *out);
 void route_paths_fini(struct route_path_list *l);

@@ -105,7 +105,7 @@ put(const struct broker *b, struct store_txn *t, const struct wire_app *a, struc
 		ep->address = xstrdup_null(v[i]->status.address);
 		ep->port = v[i]->status.port;
 	}
-	route_paths_list(b, carts_of(b, a, v, n), &paths);
+	route_paths_list(b, carts_of(b, a, v, n), &a->cartridges, &paths);
 	for (size_t i = 0; i < paths.n; i++)
 		str_list_add(&r->paths, paths.v[i].path);
 	delete_paths(b, t, a, &r->paths);

@@ -359,7 +359,7 @@ check_connectors(struct lint *l)
 
 				if (has(l, rel) || (k == 1 && str_has_prefix(x->type, "ENV:")))
 					continue;
-				find(l, k == 0, rel, "is missing: the manifest %s %s",
+				find(l, false, rel, "is missing: the manifest %s %s",
 				    k == 0 ? "publishes" : "subscribes to", x->name);
 			}
 		}

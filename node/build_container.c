@@ -121,7 +121,9 @@ attach_net(struct prepare_job *j, struct err *e)
 	if (tcp < 0)
 		return -1;
 	/* Without names a build may still succeed: the cache, local wheels. */
-	if (resolver_link_add(j->resolver, j->id, j->app_id, udp, tcp, &quiet) < 0)
+	const struct resolver_who who = { .instance = j->id, .app = j->app_id };
+
+	if (resolver_link_add(j->resolver, &who, udp, tcp, &quiet) < 0)
 		log_warn("build_resolver", LOG_STR("build", j->id), LOG_ERR(&quiet));
 	return 0;
 }

@@ -217,8 +217,12 @@ attach_net(const struct install_job *j, const char *id, struct err *e)
 	tcp = udp < 0
 	          ? -1
 	          : net_socket(j->net, id, SOCK_STREAM, RESOLVER_ADDRESS, RESOLVER_PORT, &quiet);
-	if (tcp < 0 ||
-	    resolver_link_add(j->resolver, id, j->gear.spec.app_id, udp, tcp, &quiet) < 0)
+	const struct resolver_who who = { .instance = id,
+		.app = j->gear.spec.app_id,
+		.host = j->gear.spec.gear_name,
+		.address = link.address };
+
+	if (tcp < 0 || resolver_link_add(j->resolver, &who, udp, tcp, &quiet) < 0)
 		log_warn("configure_resolver", LOG_STR("container", id), LOG_ERR(&quiet));
 	return 0;
 }

@@ -126,8 +126,12 @@ give_resolver(const struct prepare_job *j)
 		    j->o.net, j->spec.id, SOCK_STREAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
 	if (tcp < 0 && e.sys == EADDRINUSE) /* adopted: the resolver has them */
 		return;
-	if (tcp < 0 ||
-	    resolver_link_add(j->o.resolver, j->spec.id, j->spec.app_id, udp, tcp, &e) < 0)
+	const struct resolver_who who = { .instance = j->spec.id,
+		.app = j->spec.app_id,
+		.host = j->gear.spec.gear_name,
+		.address = j->link.address };
+
+	if (tcp < 0 || resolver_link_add(j->o.resolver, &who, udp, tcp, &e) < 0)
 		log_warn("instance_without_dns", LOG_STR("instance", j->spec.id), LOG_ERR(&e));
 }
 

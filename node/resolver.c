@@ -1,5 +1,6 @@
 #include "node/resolver.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/loop/loop.h"
-#include "node/resolver_names.h"
+#include "node/resolver_link.h"
 #include "node/resolver_tcp.h"
 #include "node/resolver_udp.h"
 
@@ -32,6 +33,7 @@ free_instance(void *value)
 	file_close(in->tcp_fd);
 	free(in->name);
 	free(in->app);
+	free(in->host);
 	free(in);
 }
 
@@ -58,10 +60,12 @@ is_socket(int fd, int type)
 }
 
 int
-resolver_add(struct resolver *r, const char *name, const char *app, int take_udp, int take_tcp,
-    struct err *e)
+resolver_add(
+    struct resolver *r, const struct resolver_who *who, int take_udp, int take_tcp, struct err *e)
 {
+	const char *name = who->instance;
 	struct resolver_instance *in;
+	struct in_addr own;
 	int rc = 0;
 
 	if (!is_socket(take_udp, SOCK_DGRAM) || !is_socket(take_tcp, SOCK_STREAM))
@@ -76,12 +80,28 @@ resolver_add(struct resolver *r, const char *name, const char *app, int take_udp
 	in = xcalloc(1, sizeof *in);
 	*in = (struct resolver_instance){ .r = r, .udp_fd = take_udp, .tcp_fd = take_tcp };
 	in->name = xstrdup(name);
-	in->app = xstrdup(app);
+	in->app = xstrdup(who->app);
+	if (inet_pton(AF_INET, who->address, &own) == 1) {
+		in->host = xstrdup(who->host);
+		in->address = own.s_addr;
+		str_lower(in->host);
+	}
 	(void)map_remove(r->instances, name);
 	map_set(r->instances, name, in);
 	resolver_udp_start(in);
 	resolver_tcp_start(in);
 	return 0;
+}
+
+int
+resolver_find(
+    struct resolver_instance *in, const char *name, uint32_t out[RESOLVER_ADDRESSES_MAX])
+{
+	if (in->address != 0 && strcmp(in->host, name) == 0) {
+		out[0] = in->address;
+		return 1;
+	}
+	return resolver_names_find(in->r->names, in->app, name, out);
 }
 
 void
@@ -90,7 +110,8 @@ resolver_remove(struct resolver *r, const char *name)
 	(void)map_remove(r->instances, name);
 }
 
-/* --- requests of the node: a packet each: add INSTANCE APP (with two sockets), remove INSTANCE,
+/* --- requests of the node: a packet each: add INSTANCE APP HOST ADDRESS (with two
+ * sockets), remove INSTANCE,
  * list --- */
 
 struct request {
@@ -185,8 +206,11 @@ list_all(struct resolver *r, int fd)
 static int
 act(struct resolver *r, int fd, struct request *q, struct err *e)
 {
-	char verb[8] = "", name[128] = "", app[128] = "";
-	int n = sscanf(q->text, "%7s %127s %127s", verb, name, app);
+	char verb[8] = "", name[128] = "", app[128] = "", host[256] = "-", address[64] = "-";
+	int n = sscanf(q->text, "%7s %127s %127s %255s %63s", verb, name, app, host, address);
+	const struct resolver_who who = {
+		.instance = name, .app = app, .host = host, .address = address
+	};
 
 	if (n == 1 && strcmp(verb, "list") == 0) {
 		list_all(r, fd);
@@ -196,9 +220,9 @@ act(struct resolver *r, int fd, struct request *q, struct err *e)
 		resolver_remove(r, name);
 		return 0;
 	}
-	if (n == 3 && strcmp(verb, "add") == 0 && q->fd_n == 2) {
+	if (n >= 3 && strcmp(verb, "add") == 0 && q->fd_n == 2) {
 		q->fd_n = 0;
-		return resolver_add(r, name, app, q->fd[0], q->fd[1], e);
+		return resolver_add(r, &who, q->fd[0], q->fd[1], e);
 	}
 	return err_set(e, ERR_INVALID, NULL, "unknown request");
 }

@@ -4,13 +4,15 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lib/base/err.h"
+#include "node/resolver_names.h"
 
 struct loop;
 struct loop_io;
-struct resolver_names;
 struct resolver_udp_ask;
+struct resolver_who;
 struct resolver_tcp_conn;
 
 enum { RESOLVER_INSTANCES_MAX = 8192 };
@@ -21,6 +23,8 @@ struct resolver;
 struct resolver_instance {
 	struct resolver *r; /* borrowed */
 	char *name, *app;   /* owned */
+	char *host;         /* its own name; owned */
+	uint32_t address;   /* network byte order; 0: not known */
 	int udp_fd, tcp_fd; /* owned */
 	struct loop_io *udp_io, *tcp_io;
 	struct resolver_udp_ask *asks;   /* owned, newest first */
@@ -42,7 +46,10 @@ void resolver_init(
     struct resolver *r, struct loop *l, int control_fd, const char *names, const char *servers);
 void resolver_fini(struct resolver *r);
 
-/* Takes the sockets; an instance of that name is replaced. */
-int resolver_add(struct resolver *r, const char *name, const char *app, int take_udp, int take_tcp,
+/* Takes the sockets; an instance of that name is replaced. host, address: "-" when not known. */
+int resolver_add(struct resolver *r, const struct resolver_who *who, int take_udp, int take_tcp,
     struct err *e) MUST_CHECK;
+/* Addresses of a name for who asks; network byte order. -1: not ours: ask. */
+int resolver_find(struct resolver_instance *in, const char *name,
+    uint32_t out[RESOLVER_ADDRESSES_MAX]);
 void resolver_remove(struct resolver *r, const char *name);

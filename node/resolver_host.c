@@ -44,7 +44,7 @@ struct tend_job {
 	struct resolver_host *owner; /* done only */
 	struct net *net;
 	char *path, *names_file;
-	struct str_list ids, apps;                   /* side by side */
+	struct str_list ids, apps, hosts, own;       /* side by side */
 	struct str_list name_apps, names, addresses; /* side by side */
 	bool needs_start;
 	struct err e;
@@ -59,6 +59,8 @@ free_tend(void *take_job)
 	free(j->names_file);
 	str_list_fini(&j->ids);
 	str_list_fini(&j->apps);
+	str_list_fini(&j->hosts);
+	str_list_fini(&j->own);
 	str_list_fini(&j->name_apps);
 	str_list_fini(&j->names);
 	str_list_fini(&j->addresses);
@@ -92,6 +94,8 @@ collect(const struct instances_host *i, void *arg)
 
 	str_list_add(&c->job->ids, i->id);
 	str_list_add(&c->job->apps, i->app);
+	str_list_add(&c->job->hosts, g == NULL || g->spec.gear_name == NULL ? "" : g->spec.gear_name);
+	str_list_add(&c->job->own, i->address);
 	if (!i->is_ready || !i->is_web || g == NULL)
 		return;
 	add_name(c->job, i->app, g->spec.app_dns, i->address);
@@ -153,7 +157,12 @@ give_sockets(const struct tend_job *j, size_t k)
 	if (udp >= 0)
 		tcp = net_socket(
 		    j->net, j->ids.v[k], SOCK_STREAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
-	if (tcp < 0 || resolver_link_add(j->path, j->ids.v[k], j->apps.v[k], udp, tcp, &e) < 0)
+	const struct resolver_who who = { .instance = j->ids.v[k],
+		.app = j->apps.v[k],
+		.host = j->hosts.v[k],
+		.address = j->own.v[k] };
+
+	if (tcp < 0 || resolver_link_add(j->path, &who, udp, tcp, &e) < 0)
 		log_debug("resolver_give", LOG_STR("instance", j->ids.v[k]), LOG_ERR(&e));
 }
 

@@ -140,11 +140,19 @@ request(const char *path, const char *text, const int *fds, size_t n, struct str
 	return receive_reply(fd, out, e);
 }
 
+static const char *
+word(const char *s)
+{
+	return s == NULL || *s == '\0' ? "-" : s;
+}
+
 int
 resolver_link_add(
-    const char *path, const char *instance, const char *app, int udp_fd, int tcp_fd, struct err *e)
+    const char *path, const struct resolver_who *who, int udp_fd, int tcp_fd, struct err *e)
 {
-	AUTO(free) char *text = xasprintf("add %s %s", instance, *app == '\0' ? "-" : app);
+	AUTO(free)
+	char *text = xasprintf("add %s %s %s %s", who->instance, word(who->app), word(who->host),
+	    word(who->address));
 	const int fds[2] = { udp_fd, tcp_fd };
 
 	return request(path, text, fds, 2, NULL, e);

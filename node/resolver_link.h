@@ -14,13 +14,21 @@ enum { RESOLVER_PORT = 53 };
  */
 int resolver_link_listen(const char *path, struct err *e) MUST_CHECK;
 
+/* Who asks. Its own name is its own address from the first process on, whatever the app's other
+ * instances say of it. */
+struct resolver_who {
+	const char *instance;
+	const char *app;     /* whose names it sees */
+	const char *host;    /* its host name, or NULL */
+	const char *address; /* IPv4 of it, or NULL */
+};
+
 /* An instance's sockets keep its network namespace alive: remove it when the instance is gone.
  *
- * Gives the resolver listening on path the two sockets (borrowed) of an instance and the app whose
- * names it sees. Known already: replaced. ERR_BUSY: no resolver answers there (start it, try
+ * Gives the resolver listening on path the two sockets (borrowed) of an instance. Known already: replaced. ERR_BUSY: no resolver answers there (start it, try
  * again). */
-int resolver_link_add(const char *path, const char *instance, const char *app, int udp_fd,
-    int tcp_fd, struct err *e) MUST_CHECK;
+int resolver_link_add(const char *path, const struct resolver_who *who, int udp_fd, int tcp_fd,
+    struct err *e) MUST_CHECK;
 /* Unknown is fine. */
 int resolver_link_remove(const char *path, const char *instance, struct err *e) MUST_CHECK;
 /* Instances whose sockets it holds: after a restart of either side, give it the others. */

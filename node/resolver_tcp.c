@@ -12,7 +12,6 @@
 #include "lib/loop/loop.h"
 #include "node/resolver.h"
 #include "node/resolver_dns.h"
-#include "node/resolver_names.h"
 
 enum { CONNS_MAX = 256, CONNS_INSTANCE_MAX = 8, IDLE_MS = 5000, QUERIES_MAX = 64 };
 
@@ -219,7 +218,7 @@ on_query(struct resolver_tcp_conn *c)
 		answer_error(c, rc);
 		return;
 	}
-	found = resolver_names_find(c->in->r->names, c->in->app, c->parsed.name, addresses);
+	found = resolver_find(c->in, c->parsed.name, addresses);
 	if (found < 0)
 		try_next(c);
 	else

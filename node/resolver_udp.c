@@ -14,7 +14,6 @@
 #include "lib/loop/loop.h"
 #include "node/resolver.h"
 #include "node/resolver_dns.h"
-#include "node/resolver_names.h"
 
 enum {
 	ASKS_MAX = 1024,
@@ -168,7 +167,7 @@ on_query(struct resolver_instance *in, const uint8_t *p, size_t n, const struct 
 		reply(in, client, out, resolver_dns_error(p, &q, rc, out));
 		return;
 	}
-	found = resolver_names_find(in->r->names, in->app, q.name, addresses);
+	found = resolver_find(in, q.name, addresses);
 	if (found < 0) {
 		forward(in, &q, p, n, client);
 		return;

@@ -308,6 +308,7 @@ static const struct root_entry root_entries[] = {
 	{ "libx32", "usr/libx32", 0 },
 	{ "var/tmp", "../tmp", 0 },
 	{ "var/run", "../run", 0 },
+	{ "run/postgresql", "../tmp", 0 }, /* where its programs put their socket */
 	{ "var/www/error", "/usr/share/apache2/error", 0 }, /* where v2's httpd.conf looks */
 	{ "var/www/icons", "/usr/share/apache2/icons", 0 },
 };

@@ -196,7 +196,7 @@ wire_cart_is_web(const struct wire_cart *c)
 bool
 wire_cart_is_service(const struct wire_cart *c)
 {
-	return wire_cart_has_category(c, "service") && !wire_cart_is_web(c);
+	return wire_cart_has_category(c, "service") && !wire_cart_is_web(c) && c->endpoints.n > 0;
 }
 
 char *

@@ -146,7 +146,8 @@ int wire_cart_check_download(const struct wire_cart *c, struct err *e) MUST_CHEC
 
 bool wire_cart_has_category(const struct wire_cart *c, const char *category);
 bool wire_cart_is_web(const struct wire_cart *c); /* web_framework */
-/* service, and no web_framework: most of v2's say both. */
+/* Does it run in an instance of its own? Web frameworks of v2 say `service` too, and what listens
+ * nowhere belongs beside the web framework, whose files and processes it looks at. */
 bool wire_cart_is_service(const struct wire_cart *c);
 /* The broker's identifier: Name-Version when stock (vendor redhat or pinion, or none), else
  * vendor-Name-Version. Caller owns. */

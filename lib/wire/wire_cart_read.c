@@ -472,7 +472,7 @@ read_cart_data(const struct codec_value *v, struct wire_cart *c, struct err *e)
 }
 
 static int
-read_help(const struct codec_value *v, struct wire_cart *c, struct err *e)
+read_topics(const struct codec_value *v, struct wire_cart *c, struct err *e)
 {
 	if (expect(v, CODEC_OBJECT, "Help-Topics", e) < 0)
 		return -1;
@@ -486,6 +486,19 @@ read_help(const struct codec_value *v, struct wire_cart *c, struct err *e)
 		d->key = xstrdup(title);
 		d->type = xstrdup("");
 		if (read_text(url, "Help-Topics", TEXT_MAX, "", &d->text, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* A map; some write a list of maps, which v2 did not mind. */
+static int
+read_help(const struct codec_value *v, struct wire_cart *c, struct err *e)
+{
+	if (codec_type(v) != CODEC_ARRAY)
+		return read_topics(v, c, e);
+	for (size_t i = 0; i < codec_count(v); i++) {
+		if (read_topics(codec_at(v, i), c, e) < 0)
 			return -1;
 	}
 	return 0;

@@ -152,9 +152,12 @@ teardown(void **state)
 static void
 add(struct world *w, const char *app)
 {
+	const struct resolver_who who = {
+		.instance = "i-1", .app = app, .host = "Own-1", .address = "100.64.0.77"
+	};
 	struct err e = { 0 };
 
-	check(resolver_link_add(w->control, "i-1", app, w->udp, w->tcp, &e), &e);
+	check(resolver_link_add(w->control, &who, w->udp, w->tcp, &e), &e);
 }
 
 static void
@@ -357,6 +360,8 @@ own_names_are_answered(void **state)
 	expect(w, SOCK_DGRAM, "DB.internal", 1, "0/1/100.64.0.7");
 	expect(w, SOCK_STREAM, "db.internal", 1, "0/1/100.64.0.7");
 	expect(w, SOCK_DGRAM, "db.internal", 28, "0/0");
+	expect(w, SOCK_DGRAM, "own-1", 1, "0/1/100.64.0.77");
+	expect(w, SOCK_STREAM, "OWN-1", 1, "0/1/100.64.0.77");
 	expect(w, SOCK_DGRAM, "web", 1, "0/2/100.64.0.9");
 	expect(w, SOCK_DGRAM, "web", 1, "0/2/100.64.0.8");
 	expect(w, SOCK_DGRAM, "localhost", 1, "0/1/127.0.0.1");
@@ -424,6 +429,7 @@ junk_is_answered_or_dropped(void **state)
 static void
 instances_come_and_go(void **state)
 {
+	const struct resolver_who swapped = { .instance = "i-1", .app = "app1" };
 	struct world *w = *state;
 	AUTO_FINI(str_list_fini) struct str_list l = { 0 };
 	struct err e = { 0 };
@@ -439,7 +445,7 @@ instances_come_and_go(void **state)
 	check(resolver_link_remove(w->control, "i-1", &e), &e);
 	check(resolver_link_list(w->control, &l, &e), &e);
 	assert_int_equal(l.n, 0);
-	assert_int_equal(resolver_link_add(w->control, "i-1", "app1", w->tcp, w->udp, &e), -1);
+	assert_int_equal(resolver_link_add(w->control, &swapped, w->tcp, w->udp, &e), -1);
 	assert_int_equal(e.code, ERR_INVALID);
 }
 
