@@ -456,7 +456,7 @@ make_plain(const char *cart)
 	AUTO(free) char *src = find_template(cart);
 
 	for (size_t i = 0; src != NULL && str_has_suffix(src, ".git") && i < ARRAY_LEN(names);
-	    i++) {
+	     i++) {
 		AUTO(free) char *path = file_join(src, names[i]);
 
 		(void)unlink(path);

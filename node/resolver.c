@@ -94,8 +94,7 @@ resolver_add(
 }
 
 int
-resolver_find(
-    struct resolver_instance *in, const char *name, uint32_t out[RESOLVER_ADDRESSES_MAX])
+resolver_find(struct resolver_instance *in, const char *name, uint32_t out[RESOLVER_ADDRESSES_MAX])
 {
 	if (in->address != 0 && strcmp(in->host, name) == 0) {
 		out[0] = in->address;

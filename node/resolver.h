@@ -50,6 +50,6 @@ void resolver_fini(struct resolver *r);
 int resolver_add(struct resolver *r, const struct resolver_who *who, int take_udp, int take_tcp,
     struct err *e) MUST_CHECK;
 /* Addresses of a name for who asks; network byte order. -1: not ours: ask. */
-int resolver_find(struct resolver_instance *in, const char *name,
-    uint32_t out[RESOLVER_ADDRESSES_MAX]);
+int resolver_find(
+    struct resolver_instance *in, const char *name, uint32_t out[RESOLVER_ADDRESSES_MAX]);
 void resolver_remove(struct resolver *r, const char *name);

@@ -94,7 +94,8 @@ collect(const struct instances_host *i, void *arg)
 
 	str_list_add(&c->job->ids, i->id);
 	str_list_add(&c->job->apps, i->app);
-	str_list_add(&c->job->hosts, g == NULL || g->spec.gear_name == NULL ? "" : g->spec.gear_name);
+	str_list_add(
+	    &c->job->hosts, g == NULL || g->spec.gear_name == NULL ? "" : g->spec.gear_name);
 	str_list_add(&c->job->own, i->address);
 	if (!i->is_ready || !i->is_web || g == NULL)
 		return;

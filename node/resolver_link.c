@@ -151,8 +151,8 @@ resolver_link_add(
     const char *path, const struct resolver_who *who, int udp_fd, int tcp_fd, struct err *e)
 {
 	AUTO(free)
-	char *text = xasprintf("add %s %s %s %s", who->instance, word(who->app), word(who->host),
-	    word(who->address));
+	char *text = xasprintf(
+	    "add %s %s %s %s", who->instance, word(who->app), word(who->host), word(who->address));
 	const int fds[2] = { udp_fd, tcp_fd };
 
 	return request(path, text, fds, 2, NULL, e);

@@ -25,8 +25,8 @@ struct resolver_who {
 
 /* An instance's sockets keep its network namespace alive: remove it when the instance is gone.
  *
- * Gives the resolver listening on path the two sockets (borrowed) of an instance. Known already: replaced. ERR_BUSY: no resolver answers there (start it, try
- * again). */
+ * Gives the resolver listening on path the two sockets (borrowed) of an instance. Known already:
+ * replaced. ERR_BUSY: no resolver answers there (start it, try again). */
 int resolver_link_add(const char *path, const struct resolver_who *who, int udp_fd, int tcp_fd,
     struct err *e) MUST_CHECK;
 /* Unknown is fine. */

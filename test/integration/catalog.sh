@@ -175,6 +175,83 @@ check "a reserved vendor" refused "$WWW/vendor.yml" "reserved"
 manifest local.yml "file:///etc"
 check "a source that is a file" refused "$WWW/local.yml" "Unsupported URL"
 
+# A web framework as many of v2 are: a service too, without a Source-Url of its own, scripts that end
+# with the first error, `npm config set tmp`, stop by killall, two endpoints, its own name asked for.
+mkdir -p "$WORLD/www/src/front"/{metadata,bin,template}
+cat >"$WORLD/www/src/front/metadata/manifest.yml" <<'END'
+Name: nodejs
+Cartridge-Short-Name: NODEJS
+Display-Name: NodeJS Cartridge
+Version: '0.10'
+Vendor: joyent
+Cartridge-Version: 0.0.1
+Cartridge-Vendor: some one
+License-Url:
+Categories:
+  - service
+  - web_framework
+Help-Topics:
+  - "Manual": http://example.org/
+Provides: [nodejs]
+Scaling: { Min: 1, Max: -1 }
+Publishes:
+  get-doc-root:
+    Type: FILESYSTEM:doc-root
+Endpoints:
+  - Private-IP-Name:   IP
+    Private-Port-Name: PORT
+    Private-Port:      8080
+    Public-Port-Name:  PROXY_PORT
+    Mappings:
+      - { Frontend: "", Backend: "", Options: { websocket: true } }
+  - Private-IP-Name:   IP
+    Private-Port-Name: PORT2
+    Private-Port:      8090
+    Public-Port-Name:  PROXY_PORT2
+    Mappings:
+      - { Frontend: "/endpoint2", Backend: "", Options: { } }
+  - Private-IP-Name:   IP
+    Private-Port-Name: PORT_TCP
+    Private-Port:      9000
+    Public-Port-Name:  PROXY_PORT_TCP
+END
+cat >"$WORLD/www/src/front/bin/install" <<'END'
+#!/bin/bash -e
+npm config set tmp $OPENSHIFT_TMP_DIR
+mkdir -p $OPENSHIFT_NODEJS_DIR/logs
+echo $OPENSHIFT_NODEJS_DIR/logs > $OPENSHIFT_NODEJS_DIR/env/OPENSHIFT_NODEJS_LOG_DIR
+END
+cat >"$WORLD/www/src/front/bin/control" <<'END'
+#!/bin/bash -e
+case "$1" in
+start) cd $OPENSHIFT_REPO_DIR; nohup node server.js >> $OPENSHIFT_NODEJS_LOG_DIR/node.log 2>&1 & ;;
+stop) killall node ;;
+status) status ;;
+esac
+END
+cat >"$WORLD/www/src/front/template/server.js" <<'END'
+const e = process.env, http = require('http'), ip = e.OPENSHIFT_NODEJS_IP;
+let own = 'unknown';
+require('dns').resolve4(require('os').hostname(), (err, ips) => { own = ips[0]; });
+http.createServer((q, r) => r.end('first ' + own)).listen(e.OPENSHIFT_NODEJS_PORT, ip);
+http.createServer((q, r) => r.end('second ' + q.url)).listen(e.OPENSHIFT_NODEJS_PORT2, ip);
+require('net').createServer(c => c.end('raw\n')).listen(e.OPENSHIFT_NODEJS_PORT_TCP, ip);
+END
+tar -C "$WORLD/www/src" -czf "$WORLD/www/front.tar.gz" front
+check "an application of a downloaded web framework" p app create front "$WWW/front.tar.gz"
+check "its template serves, and it knew its own name at once" serves front / "first 100."
+check "a path leads to its second endpoint" test "$(get front /endpoint2/x)" = "second /x"
+check "its raw endpoint listens" sh -c \
+	'"$0/pinion" run front -- bash -c "cat </dev/tcp/\$OPENSHIFT_GEAR_DNS/9000" | grep raw' "$PINION_BUILDDIR"
+check "clone it" clone front
+sed -i 's/first /new /' "$WORLD/front/server.js"
+check "push to it" push_app front two
+check "the push is served" serves front / "new 100."
+check "an addition that it refuses" p env set FAR_REFUSES=here --app front
+check "is refused with its words" fails_with 2 "far will not: here" p cartridge add front "$WWW/far.yml"
+check "and it serves on" serves front / "new 100."
+check "delete it" p app delete front --yes
+
 # hostile NAME PYTHON: an archive of far with something more in it.
 hostile() {
 	/usr/bin/python3 - "$WORLD/www/src/far" "$WORLD/www/$1.tar.gz" <<END
