@@ -118,6 +118,13 @@ is_front(const struct app_gear *g, const struct gear_port *p)
 	return cart_of(g, p)->is_web && p->is_front;
 }
 
+/* As its variable says: v2 made one at once for `ssl_to_gear`, which raw endpoints say too. */
+static bool
+has_public_port(const struct app_gear *g, const struct gear_port *p)
+{
+	return g->gear->spec.is_scalable || p->ep->is_ssl_to_gear;
+}
+
 static void
 link_port(const struct look *l, const struct instance *i, const struct app_gear *g,
     const struct gear_port *p, struct net_nat *out)
@@ -134,7 +141,7 @@ link_port(const struct look *l, const struct instance *i, const struct app_gear 
 		return;
 	if (is_own_gear && cart_of(g, p)->is_service)
 		net_nat_out(out, p->ip, p->port, to->link.address, port);
-	if (!g->gear->spec.is_scalable)
+	if (!has_public_port(g, p))
 		return;
 	net_nat_out(out, g->ip, p->public_port, to->link.address, port);
 	if (port != p->public_port) /* by its address, which names of web gears stand for */
@@ -174,7 +181,7 @@ links_of(const struct look *l, const struct instance *i, const char *address, st
 
 			link_port(l, i, g, p, out);
 			if (is_own && acts && !is_front(g, p) &&
-			    (c->is_service || p->is_mapped || g->gear->spec.is_scalable))
+			    (c->is_service || p->is_mapped || has_public_port(g, p)))
 				net_nat_in(
 				    out, address, p->public_port, p->ip, p->port, c->is_service);
 		}

@@ -214,6 +214,7 @@ Endpoints:
     Private-Port-Name: PORT_TCP
     Private-Port:      9000
     Public-Port-Name:  PROXY_PORT_TCP
+    Options:           { "ssl_to_gear": true }
 END
 cat >"$WORLD/www/src/front/bin/install" <<'END'
 #!/bin/bash -e
@@ -241,8 +242,8 @@ tar -C "$WORLD/www/src" -czf "$WORLD/www/front.tar.gz" front
 check "an application of a downloaded web framework" p app create front "$WWW/front.tar.gz"
 check "its template serves, and it knew its own name at once" serves front / "first 100."
 check "a path leads to its second endpoint" test "$(get front /endpoint2/x)" = "second /x"
-check "its raw endpoint listens" sh -c \
-	'"$0/pinion" run front -- bash -c "cat </dev/tcp/\$OPENSHIFT_GEAR_DNS/9000" | grep raw' "$PINION_BUILDDIR"
+check "its raw endpoint is reached by its public port" sh -c \
+	'"$0/pinion" run front -- bash -c "cat </dev/tcp/\$OPENSHIFT_GEAR_DNS/\$OPENSHIFT_NODEJS_PROXY_PORT_TCP" | grep raw' "$PINION_BUILDDIR"
 check "clone it" clone front
 sed -i 's/first /new /' "$WORLD/front/server.js"
 check "push to it" push_app front two
