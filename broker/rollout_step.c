@@ -242,6 +242,7 @@ rollout_step_deploy(const struct rollout_step *st, const struct app_view_gear *g
 	mem_set_str(&s->ref, d->ref);
 	mem_set_str(&s->sha1, d->sha1);
 	s->deployed_at = d->created_at;
+	s->is_template = d->is_template;
 	s->hot_deploy = d->hot_deploy;
 	s->force_clean_build = d->force_clean_build;
 	wire_layers_fini(&s->layers);

@@ -340,21 +340,13 @@ list_actions(const struct build_plan_in *in, struct build_plan *p)
 	}
 }
 
-/* v2 built what a cartridge brings to begin with only where its manifest asks for it. */
-static bool
-is_left_unbuilt(const struct build_plan_in *in)
-{
-	const struct wire_cart *c = &in->web->cart;
-
-	return in->order->is_template && !c->pinion.is_given && !c->install_build_required;
-}
-
 static void
 decide_build(const struct build_plan_in *in, const struct codec_value *pkg, struct build_plan *p)
 {
 	const struct wire_build_order *o = in->order;
 	AUTO(free) char *clean = file_join(markers_dir, "force_clean_build");
-	bool is_left = is_left_unbuilt(in), has_hooks = !is_left && has_build_hooks(in);
+	bool is_left = cart_action_only_starts(in->web, o->is_template);
+	bool has_hooks = !is_left && has_build_hooks(in);
 	bool wants = !is_left && wants_build(in, pkg, &p->notes);
 	/* What depends on no file in particular depends on all: it is built each time. */
 	bool has_key = wants && (!in->web->cart.pinion.is_given ||

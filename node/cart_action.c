@@ -83,23 +83,32 @@ primary_of(const struct cart_dir_entry *const *carts, size_t n)
 	return 0;
 }
 
+bool
+cart_action_only_starts(const struct cart_dir_entry *web, bool is_template)
+{
+	return is_template && !web->cart.pinion.is_given && !web->cart.install_build_required;
+}
+
 void
-cart_action_start_argv(const struct cart_dir_entry *const *carts, size_t n, struct str_list *out)
+cart_action_start_argv(
+    const struct cart_dir_entry *const *carts, size_t n, bool is_template, struct str_list *out)
 {
 	size_t primary = primary_of(carts, n);
+	bool deploys = n > 0 && !cart_action_only_starts(carts[primary], is_template);
 
 	str_list_add(out, runner);
 	str_list_add(out, "--exec");
 	if (n == 0)
 		return;
 	add_acting(carts[primary], out);
-	if (cart_action_handles(carts[primary], "update-configuration"))
+	if (deploys && cart_action_handles(carts[primary], "update-configuration"))
 		add_step(carts[primary], "update-configuration", out);
 	for (size_t i = 0; i < n; i++) {
 		if (i != primary)
 			add_step(carts[i], "start", out);
 	}
-	add_step(carts[primary], "deploy", out);
+	if (deploys)
+		add_step(carts[primary], "deploy", out);
 	add_step(carts[primary], "start", out);
 }
 

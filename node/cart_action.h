@@ -22,11 +22,14 @@ void cart_action_call_argv(const struct cart_dir_entry *c, const char *action,
 /* `hooks/HOOK ARGS…` of the cartridge; exit code 127: there is none. */
 void cart_action_hook_argv(const struct cart_dir_entry *c, const char *hook,
     const struct str_list *args, struct str_list *out);
+/* Is the application only started by its web cartridge, neither built nor deployed? So v2 did with
+ * what a cartridge brings to begin with, unless its manifest says Install-Build-Required. */
+bool cart_action_only_starts(const struct cart_dir_entry *web, bool is_template);
 /* PID 1's start of a web instance: update-configuration, secondaries' start, deploy with its hook,
  * the primary's start. carts in configure order. A stock cartridge's server stays in the foreground
  * as this process; others leave daemons and exit 0. */
 void cart_action_start_argv(
-    const struct cart_dir_entry *const *carts, size_t n, struct str_list *out);
+    const struct cart_dir_entry *const *carts, size_t n, bool is_template, struct str_list *out);
 /* PID 1's start of a service's instance. */
 void cart_action_service_argv(const struct cart_dir_entry *c, struct str_list *out);
 /* In a living instance: what CTL/hot holds takes the place of the deployment that runs, but for

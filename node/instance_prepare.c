@@ -257,7 +257,7 @@ write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts,
 		if (is_service(j) && n > 0)
 			cart_action_service_argv(acting[0], &start);
 		else
-			cart_action_start_argv(acting, n, &start);
+			cart_action_start_argv(acting, n, j->spec.is_template, &start);
 		cart_action_stop_argv(acting, n, &stop);
 	}
 	return init_control_write(ctl, &s, e);
@@ -335,6 +335,7 @@ list_post(struct prepare_job *j, const struct cart_dir_entry *const *carts)
 		app = node_dirs_layer(j->o.dirs, j->spec.layers.app);
 	for (size_t i = 0; i < n; i++) {
 		if (wire_cart_is_web(&own[i]->cart) &&
+		    !cart_action_only_starts(own[i], j->spec.is_template) &&
 		    cart_action_is_needed(own[i], app, "post-deploy"))
 			cart_action_post_deploy_argv(own[i], &j->post);
 	}
