@@ -17,6 +17,7 @@
 enum { RUNS_MAX = 5, QUEUE_MAX = 10000, TIMEOUT_MS = 21 * 60 * 1000, MINUTE_MS = 60 * 1000 };
 
 static const char cartridge[] = "cron";
+static const char runner[] = "/usr/lib/pinion/cron-run";
 
 const char *const cron_names[] = { "minutely", "hourly", "daily", "weekly", "monthly", NULL };
 
@@ -130,10 +131,7 @@ on_env(const struct str_list *env, const struct err *e, void *arg)
 {
 	struct cron_job *j = arg;
 	AUTO_FINI(str_list_fini) struct str_list all = { 0 };
-	AUTO(free)
-	char *script =
-	    xasprintf("/var/lib/openshift/%s/%s/bin/cron_runjobs.sh", j->gear, cartridge);
-	const char *argv[] = { script, cron_names[j->frequency], NULL };
+	const char *argv[] = { runner, cron_names[j->frequency], NULL };
 	struct container_entry entry = { .argv = argv, .timeout_ms = TIMEOUT_MS };
 	struct err failed = { 0 };
 

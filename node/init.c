@@ -7,10 +7,11 @@
  * until SIGTERM stop=WORD    command that runs first on SIGTERM env=K=V      environment of both;
  * none: that of pinion-init cwd=DIR      (/) log_dir=DIR  output of both goes to DIR/SOURCE.log;
  * none: to pinion-init's own source=NAME  (app)   log_size=BYTES (10 MiB)   log_count=N (5)
- *   stop_timeout_ms=N (30000)   umask=N, decimal (63 = 077)
+ *   stop_timeout_ms=N (30000)   umask=N, decimal (63 = 077)   stays=1
  *
  * The start command runs in a session of its own. Exit 0 with processes left: they are the
- * application (daemons), which lives until the last of them ends. Any other end: what is left gets
+ * application (daemons), which lives until the last of them ends; with none left and `stays`: it
+ * had nothing to run, and lives until SIGTERM. Any other end: what is left gets
  * SIGTERM. On SIGTERM: the stop command, then SIGTERM to every process, after stop_timeout_ms
  * SIGKILL. CONTROL/status tells how it stands. Exits as the start command did, or 128 + its signal.
  */
@@ -46,6 +47,7 @@ struct init {
 	struct init_log *log; /* NULL: none */
 	pid_t start, stop;    /* 0: not running */
 	bool is_ending;       /* SIGTERM was sent to all */
+	bool is_idle;         /* lives without a process */
 	int64_t deadline_ms;  /* SIGKILL to all; 0: none */
 	int64_t told_dropped, told_ms;
 	struct init_report report;
@@ -216,15 +218,18 @@ reap(struct init *in)
 {
 	int status;
 	pid_t pid;
+	bool has_started = false;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid == in->start) {
 			start_ended(in, status);
+			has_started = in->report.exit_code == 0;
 		} else if (pid == in->stop) {
 			in->stop = 0;
 			terminate(in, 0);
 		}
 	}
+	in->is_idle |= has_started && pid < 0 && in->plan->stays;
 	return pid == 0;
 }
 
@@ -294,14 +299,14 @@ loop(struct init *in)
 {
 	struct pollfd p[2] = { { .fd = in->signal_fd, .events = POLLIN },
 		{ .fd = in->out_fd[0], .events = POLLIN } };
-	bool is_idle = in->plan->start.n == 0;
 
+	in->is_idle = in->plan->start.n == 0;
 	for (;;) {
-		bool has_children = reap(in), is_over = in->report.start_ended || is_idle;
+		bool has_children = reap(in), is_over = in->report.start_ended || in->is_idle;
 
-		if (!has_children && is_over && (!is_idle || in->is_ending) && !is_held(in))
+		if (!has_children && is_over && (!in->is_idle || in->is_ending) && !is_held(in))
 			return;
-		(void)poll(p, 2, !has_children && is_over ? HELD_MS : wait_ms(in));
+		(void)poll(p, 2, !has_children && is_over && !in->is_idle ? HELD_MS : wait_ms(in));
 		if (p[1].revents != 0)
 			read_output(in, 8);
 		if (p[0].revents != 0)

@@ -84,6 +84,7 @@ init_control_write(const char *dir, const struct init_settings *s, struct err *e
 	add_number(&b, "log_count", s->log_count);
 	add_number(&b, "stop_timeout_ms", s->stop_timeout_ms);
 	add_number(&b, "umask", s->umask);
+	add_number(&b, "stays", s->stays);
 	if (b.n > SETTINGS_MAX)
 		return err_set(e, ERR_LIMIT, "env",
 		    "command and environment hold %zu bytes, more than %d", b.n, SETTINGS_MAX);

@@ -21,6 +21,7 @@ struct init_settings {
 	int64_t log_count;       /* files kept, the current one included; 0: 5 */
 	int64_t stop_timeout_ms; /* SIGTERM (and stop's run) … end of all; 0: 30 s */
 	int64_t umask;           /* 0: 077 */
+	bool stays;              /* lives on when the start command leaves no process */
 };
 /* Writes DIR/settings (mode 0644: secrets of env are the instance's own; DIR keeps others out). */
 int init_control_write(const char *dir, const struct init_settings *s, struct err *e) MUST_CHECK;

@@ -53,6 +53,9 @@ set_number(struct init_plan *p, const char *key, const char *value, bool *is_goo
 	else if (strcmp(key, "umask") == 0) {
 		*is_good = parse_number(value, 0, 0777, &n);
 		p->umask = *is_good ? (mode_t)n : 077;
+	} else if (strcmp(key, "stays") == 0) {
+		*is_good = parse_number(value, 0, 1, &n);
+		p->stays = *is_good && n == 1;
 	} else
 		return false;
 	return true;
@@ -96,6 +99,7 @@ init_plan_parse(struct init_plan *p, size_t n)
 	p->log_count = 5;
 	p->stop_timeout_ms = 30000;
 	p->umask = 077;
+	p->stays = false;
 	if (n > 0 && end[-1] != '\0')
 		return "does not end with a NUL";
 	while (at < end) {

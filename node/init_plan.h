@@ -20,6 +20,7 @@ struct init_plan {
 	const char *cwd, *log_dir, *source;
 	int64_t log_size, log_count, stop_timeout_ms;
 	mode_t umask;
+	bool stays; /* also when the start command leaves no process */
 };
 
 /* Fills p from n bytes at p->text with defaults for what is not named. NULL, or what is wrong. */

@@ -375,6 +375,7 @@ static void
 serve(struct instance *i)
 {
 	char ip[16];
+	bool is_stock;
 
 	stop_waiting(i);
 	str_list_fini(&i->env);
@@ -386,7 +387,7 @@ serve(struct instance *i)
 	mem_set_str(&i->status.address, i->link.address);
 	i->status.port = NET_PORT;
 	if (i->spec.kind == WIRE_INSTANCE_SERVICE)
-		i->status.port = instance_links_endpoint(i, ip);
+		i->status.port = instance_links_endpoint(i, ip, &is_stock);
 	mark_ready(i);
 	log_info("instance_ready", LOG_STR("instance", i->spec.id),
 	    LOG_INT("platform_us", i->platform_us),

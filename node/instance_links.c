@@ -191,12 +191,19 @@ links_of(const struct look *l, const struct instance *i, const char *address, st
 }
 
 int
-instance_links_endpoint(const struct instance *i, char ip[16])
+instance_links_endpoint(const struct instance *i, char ip[16], bool *is_stock)
 {
 	struct look l = { .app = i->spec.app_id };
 	int port = 0;
 
 	add_gear(&l, i->table, i->spec.gear);
+	*is_stock = true;
+	for (size_t k = 0; l.gears_n > 0 && k < l.gears[0].gear->spec.cartridges.n; k++) {
+		const struct cart_dir_entry *c = l.gears[0].carts[k];
+
+		if (c != NULL && is_same(c->cart.name, i->spec.cart))
+			*is_stock = c->cart.pinion.is_given;
+	}
 	for (size_t k = 0; l.gears_n > 0 && k < l.gears[0].ports.n && port == 0; k++) {
 		const struct gear_port *p = &l.gears[0].ports.v[k];
 

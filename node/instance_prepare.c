@@ -254,9 +254,10 @@ write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts,
 	if (is_worker(j)) {
 		cart_action_release_argv(j->spec.start.command, &start);
 	} else if (!j->is_releasing && j->spec.kind != WIRE_INSTANCE_RUN) {
-		if (is_service(j) && n > 0)
+		if (is_service(j) && n > 0) {
 			cart_action_service_argv(acting[0], &start);
-		else
+			s.stays = !acting[0]->cart.pinion.is_given;
+		} else
 			cart_action_start_argv(acting, n, j->spec.is_template, &start);
 		cart_action_stop_argv(acting, n, &stop);
 	}

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
@@ -29,6 +30,7 @@ enum {
 	CONNECT_MS = 500,
 	SCRIPT_MS = 3000,     /* a script may run on for so long once the port is open */
 	LOOKS_SKIPPED = 4,    /* in a row, while no socket comes or goes */
+	WORD_MS = 2000,       /* and an endpoint may stay closed once the script has ended */
 	HEALTH_MS = 10000,    /* one request */
 	HEALTH_BAD_MS = 8000, /* wrong answers for that long: it will not get better */
 };
@@ -44,6 +46,7 @@ struct probe_job {
 	char forward_loopback[46];
 	bool is_strict; /* only $PORT will do, yet; of a service: its script must have ended */
 	bool is_service;
+	bool takes_word;     /* a service's script that ended well is enough, after a while */
 	bool waits;          /* until the start script has ended */
 	char service_ip[16]; /* its first endpoint, or that of the web; port 0: it has none */
 	int service_port;
@@ -103,11 +106,19 @@ forward(struct probe_job *j, const struct listener_addr *a, struct err *e)
 	return 0;
 }
 
+/* v2 never asked whether a service listens. */
+static bool
+has_said_so(const struct probe_job *j)
+{
+	return j->takes_word && j->has_init && j->init.start_ended &&
+	       (int64_t)time(NULL) * 1000 - j->init.start_ended_ms > WORD_MS;
+}
+
 /* Its script ended well, or runs on for good, and its endpoint is open. */
 static void
 look_at_service(struct probe_job *j, const struct listeners *l)
 {
-	bool is_open = j->service_port == 0;
+	bool is_open = j->service_port == 0 || has_said_so(j);
 
 	for (size_t k = 0; k < l->n && !is_open; k++)
 		is_open = l->v[k].port == j->service_port &&
@@ -330,6 +341,7 @@ static void
 look(struct instance *i)
 {
 	struct probe_job *j = xcalloc(1, sizeof *j);
+	bool is_stock = true;
 	AUTO(free) char *gear_dir = node_dirs_gear(i->table->o.dirs, i->spec.gear);
 
 	*j = (struct probe_job){
@@ -348,7 +360,8 @@ look(struct instance *i)
 		j->is_service = true;
 		j->is_strict =
 		    i->other_port_ms == 0 || loop_now_ms() - i->other_port_ms < SCRIPT_MS;
-		j->service_port = instance_links_endpoint(i, j->service_ip);
+		j->service_port = instance_links_endpoint(i, j->service_ip, &is_stock);
+		j->takes_word = !is_stock;
 	} else {
 		instance_links_addons(i, &j->addons);
 	}

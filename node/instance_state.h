@@ -142,8 +142,9 @@ void instance_log_collected(struct instance *i, const struct init_status *in,
     bool ran_out_of_memory, const struct str_list *lines);
 
 /* instance_links.c: its way to the application's services. */
-/* Of a service: port and address of its first endpoint; 0: it has none. */
-int instance_links_endpoint(const struct instance *i, char ip[16]);
+/* Of a service: port and address of its first endpoint; 0: it has none. is_stock: it is one of
+ * ours, which opens it; of v2's only the status of start counts. */
+int instance_links_endpoint(const struct instance *i, char ip[16], bool *is_stock);
 /* "IP:PORT" of the endpoints of all cartridges but the web framework; appended. */
 void instance_links_addons(const struct instance *i, struct str_list *out);
 /* Of a web instance: where its cartridge says that it listens, when it says so. Does its start end
