@@ -67,7 +67,7 @@ check "its text comes as a message" result '.result.ok and (.result.messages == 
 check "the tools that scripts call by name" act traced '{"cart":"tracer","action":"tools"}'
 said=$(jq -r 'select(.fd == 1) | .text' "$WORLD/act.json")
 for line in "scl ok" "scl stdin ok" "facter 512.00 MB" "registry 4" "cgroup 536870912" "ruby 2" "sdk tracer master" "primary test-tracer-0.2 PORT" \
-	"killall 1" "deployments ok" "not hot" "etc ok" "chcon ok" "name ok"; do
+	"killall 1" "a/c" "run-parts ok" "supervisor ok" "deployments ok" "not hot" "etc ok" "chcon ok" "name ok"; do
 	check "tools: $line" grep -qxF "$line" <(printf '%s\n' "$said")
 done
 check "an action that fails" act traced '{"cart":"tracer","action":"fail-please"}'
@@ -112,6 +112,9 @@ check "with its own environment" grep -q "follower control start acting=$home/fo
 check "its calls before the roll" test "$(head -n 2 "$(data_of traced)/calls" | tr '\n' ,)" = "follower setup --version 1.0,follower install --version 1.0,"
 check "post_install once it runs" grep -qx "follower post_install --version 1.0" "$(data_of traced)/calls"
 check "the application serves on" serves traced / "first /"
+check "a service that leaves no process and listens nowhere is added too" p cartridge add -a traced mute
+check "its start was enough" grep -qx "mute control start" "$(data_of traced)/calls"
+check "it is removed" p cartridge remove -a traced mute --yes
 check "one that refuses is refused with its words" fails_with 2 "this application is not liked" p cartridge add -a traced refuser
 check "nothing of it is left" test -z "$(find "$WORLD/data/node/gears/$uuid" -name 'refuser*')"
 check "one that overrides a variable is refused" fails_with 2 "OPENSHIFT_APP_NAME" p cartridge add -a traced intruder
