@@ -48,14 +48,17 @@ has_path(const struct route_path_list *l, const char *path)
 	return false;
 }
 
-/* The first of v2's options that says something counts. */
+/* The first of v2's options that says something counts. What the node served itself (noproxy, file)
+ * is not there. */
 static int
 answer_of(const struct wire_cart_mapping *m)
 {
 	return m->gone        ? WIRE_ROUTE_GONE
 	       : m->forbidden ? WIRE_ROUTE_FORBIDDEN
+	       : m->noproxy   ? WIRE_ROUTE_NOTHING
 	       : m->health    ? WIRE_ROUTE_HEALTH
 	       : m->redirect  ? WIRE_ROUTE_REDIRECT
+	       : m->file      ? WIRE_ROUTE_NOTHING
 	                      : WIRE_ROUTE_PROXY;
 }
 
@@ -65,7 +68,7 @@ add(struct route_path_list *l, const struct gear_port *p, const struct wire_cart
 	AUTO(free) char *path = clean_path(m->frontend);
 	AUTO(free) char *backend = clean_path(m->backend);
 
-	if (path == NULL || m->noproxy || m->file || l->n >= PATHS_MAX || has_path(l, path))
+	if (path == NULL || l->n >= PATHS_MAX || has_path(l, path))
 		return;
 	l->v = xreallocarray(l->v, l->n + 1, sizeof *l->v);
 	l->v[l->n++] = (struct route_path){ .path = STEAL(path),

@@ -710,6 +710,9 @@ answer_here(struct proxy *x, const struct host_route *r)
 	case WIRE_ROUTE_FORBIDDEN:
 		fail(x, 403, "This address is not to be seen.");
 		break;
+	case WIRE_ROUTE_NOTHING:
+		fail(x, 404, "There is nothing at this address.");
+		break;
 	default:
 		finish_here(x, (struct proxy_page){ .status = 302,
 		                   .why = "What you look for is at another address.",

@@ -28,6 +28,7 @@ const struct codec_name wire_route_answer_names[] = {
 	{ "gone", WIRE_ROUTE_GONE },
 	{ "forbidden", WIRE_ROUTE_FORBIDDEN },
 	{ "redirect", WIRE_ROUTE_REDIRECT },
+	{ "nothing", WIRE_ROUTE_NOTHING },
 	{ NULL, 0 },
 };
 

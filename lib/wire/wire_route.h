@@ -29,8 +29,9 @@ enum wire_route_answer {
 	WIRE_ROUTE_GONE,
 	WIRE_ROUTE_FORBIDDEN,
 	WIRE_ROUTE_REDIRECT, /* to backend */
+	WIRE_ROUTE_NOTHING,  /* is kept from the application: 404 */
 };
-extern const struct codec_name wire_route_answer_names[]; /* proxy health gone forbidden redirect */
+extern const struct codec_name wire_route_answer_names[]; /* proxy, …, nothing */
 
 /* kind "route"; key = host, or host/path for a path of it. */
 struct wire_route {

@@ -50,6 +50,9 @@ check "and its own page" serves traced /second "second /"
 check "health is answered for it" serves traced /health 1
 check "gone" test "$(status_of traced /gone/for/ever)" = 410
 check "forbidden" test "$(status_of traced /forbidden)" = 403
+check "kept from the application" test "$(status_of traced /kept/x)" = 404
+check "a file of the node's" test "$(status_of traced /robots.txt)" = 404
+check "tohttps is proxied by a router without https" serves traced /safe/x "first /safely/x"
 check "redirected" grep -qi '^location: /elsewhere' <(get traced /moved -D - -o /dev/null)
 check "environment: the gear's" in_env traced "OPENSHIFT_APP_NAME=traced"
 check "environment: rendered" in_env traced "OPENSHIFT_TRACER_RENDERED=app traced"

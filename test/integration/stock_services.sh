@@ -63,6 +63,9 @@ check "rabbitmq too, with the message that was to be kept" until_true answers /r
 check "memcached too, empty" until_true answers /memcached nothing
 
 check "adminer shows the table, by the account of the database" serves shop /page/adminer "table=t"
+check "its page is at /adminer of the application" serves shop /adminer Adminer
+check "metrics at /metrics" serves shop /metrics 'gear_memory_limit_in_bytes{app="shop"'
+check "and at /metrics.json" jq -e '."pids.current" > 1' <(get shop /metrics.json)
 check "metrics as text" serves shop /page/metrics 'gear_memory_limit_in_bytes{app="shop"'
 check "metrics as JSON" jq -e '."memory.usage_in_bytes" > 1000000 and ."pids.current" > 1 and ."cpuacct.usage" > 0' <(get shop /page/metrics.json)
 
