@@ -86,9 +86,10 @@ reopen(struct filter *f)
 	    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0640);
 }
 
-/* Older files beyond the number kept go. Their names sort by age. */
-static void
-remove_old(struct filter *f)
+/* Removes the oldest file when there are as many as are kept; false: there are fewer. Their names
+ * sort by age. */
+static bool
+remove_oldest(struct filter *f)
 {
 	char prefix[TAG_MAX + 8], oldest[256];
 	int64_t count = 0;
@@ -97,7 +98,7 @@ remove_old(struct filter *f)
 	const struct dirent *de;
 
 	if (d == NULL)
-		return;
+		return false;
 	(void)snprintf(prefix, sizeof prefix, "%s-", f->name);
 	oldest[0] = '\0';
 	while ((de = readdir(d)) != NULL) {
@@ -109,8 +110,7 @@ remove_old(struct filter *f)
 			(void)snprintf(oldest, sizeof oldest, "%s", de->d_name);
 	}
 	(void)closedir(d);
-	if (count >= f->max_files && oldest[0] != '\0')
-		(void)unlinkat(f->dir, oldest, 0);
+	return count >= f->max_files && oldest[0] != '\0' && unlinkat(f->dir, oldest, 0) == 0;
 }
 
 static void
@@ -126,7 +126,8 @@ rotate(struct filter *f)
 	    tm.tm_sec);
 	if (faccessat(f->dir, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return; /* twice in a second: a little longer for once */
-	remove_old(f);
+	while (remove_oldest(f)) {
+	}
 	(void)renameat(f->dir, f->name, f->dir, to);
 	reopen(f);
 }
