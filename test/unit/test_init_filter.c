@@ -48,7 +48,7 @@ world_free(void **state)
 }
 
 static void
-filter(char *const *argv, const char *const *env, const char *dir)
+filter(char **argv, const char *const *env, const char *dir)
 {
 	int argc = 0;
 
