@@ -148,6 +148,7 @@ static void
 tell(struct push *p, char kind, const char *text)
 {
 	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	AUTO(free) char *line = xstrdup(text);
 
 	if (p->hook == NULL)
 		return;
@@ -157,8 +158,9 @@ tell(struct push *p, char kind, const char *text)
 	}
 	buf_addc(&b, kind);
 	buf_addc(&b, ' ');
-	for (const char *c = text; *c != '\0'; c++)
-		buf_addc(&b, *c == '\n' || *c == '\r' ? ' ' : *c);
+	for (char *c = line; *c != '\0'; c++)
+		*c = *c == '\n' || *c == '\r' ? ' ' : *c;
+	str_clean(line, strlen(line), &b); /* it is for a terminal */
 	buf_addc(&b, '\n');
 	if (p->is_full)
 		p->behind += b.n;

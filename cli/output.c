@@ -17,47 +17,6 @@ print_json(const struct codec_value *data)
 	(void)puts(b.p);
 }
 
-/* Three bytes that turn the direction of what follows: U+202A…202E, U+2066…2069. */
-static bool
-is_turn(const unsigned char *p, size_t n)
-{
-	return n > 2 && p[0] == 0xe2 &&
-	       ((p[1] == 0x80 && p[2] >= 0xaa && p[2] <= 0xae) ||
-	           (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9));
-}
-
-/* Bytes of a terminal's control sequence at p: a CSI whole, so that no rest of a colour is left; a
- * control character of C0, DEL or C1 (in UTF-8), one that turns text around; 0: text. */
-static size_t
-control_length(const unsigned char *p, size_t n)
-{
-	size_t i = 2;
-
-	if (p[0] == 0xc2 && n > 1 && p[1] >= 0x80 && p[1] < 0xa0)
-		return 2;
-	if (is_turn(p, n))
-		return 3;
-	if (p[0] != 0x1b || n < 2 || p[1] != '[')
-		return p[0] < ' ' || p[0] == 0x7f;
-	while (i < n && p[i] >= 0x20 && p[i] < 0x40)
-		i++;
-	return i < n && p[i] >= 0x40 && p[i] < 0x7f ? i + 1 : i;
-}
-
-/* Text from outside without control characters; tabs stay. */
-static void
-add_clean(struct buf *b, const char *text, size_t n)
-{
-	for (size_t i = 0; i < n;) {
-		size_t control = control_length((const unsigned char *)text + i, n - i);
-
-		if (control == 0 || text[i] == '\t')
-			buf_addc(b, text[i++]);
-		else
-			i += control;
-	}
-}
-
 /* A value as people read it. Caller owns. */
 static char *
 text_of(const struct codec_value *v)
@@ -66,7 +25,7 @@ text_of(const struct codec_value *v)
 	const char *s = codec_string(v);
 
 	if (s != NULL) {
-		add_clean(&b, s, strlen(s));
+		str_clean(s, strlen(s), &b);
 	} else if (codec_type(v) == CODEC_ARRAY) {
 		for (size_t i = 0; i < codec_count(v); i++) {
 			AUTO(free) char *item = text_of(codec_at(v, i));
@@ -197,7 +156,7 @@ print_line(FILE *out, const char *text, size_t n)
 {
 	AUTO_FINI(buf_fini) struct buf b = { 0 };
 
-	add_clean(&b, text, n);
+	str_clean(text, n, &b);
 	buf_addc(&b, '\n');
 	(void)fwrite(b.p, 1, b.n, out);
 }

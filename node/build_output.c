@@ -26,9 +26,11 @@ static void
 send_line(struct build_output *o, const char *p, size_t n)
 {
 	AUTO_FINI(buf_fini) struct buf json = { 0 };
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
 
+	str_clean(p, n, &text);
 	buf_adds(&json, "{\"line\":");
-	buf_add_json_strn(&json, p, n);
+	buf_add_json_strn(&json, text.n == 0 ? "" : text.p, text.n);
 	buf_addc(&json, '}');
 	send_json(o, &json);
 }

@@ -8,6 +8,8 @@
 
 #include "lib/base/err.h"
 
+struct buf;
+
 /* A borrowed slice; not NUL-terminated. */
 struct str {
 	const char *p;
@@ -51,6 +53,10 @@ bool str_is_hex(const char *s, size_t n);
 
 /* Percent-decoding into a new string; ERR_INVALID on a bad escape or a NUL. plus: '+' is space. */
 char *str_url_decode(struct str s, bool plus, struct err *e);
+
+/* Text from outside for a terminal: without control sequences and what turns text around; tabs
+ * stay. Appended. */
+void str_clean(const char *text, size_t n, struct buf *out);
 
 struct str_url {
 	char *scheme; /* owned, lower case */

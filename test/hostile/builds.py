@@ -60,6 +60,9 @@ def what_they_say_is_bounded(w):
         b = a.build(hook("printf '\\033]0;owned\\007\\033[2Jgone \\x9b31m \\xff\\xfe %s\\n' \"$(printf '\\u202e')\"\n"), timeout_s=30)
         assert b.ok, b
         b.says("gone")
+        # nor does it move the cursor, change colours or turn text around on the terminal of who pushed
+        assert not any(c in b.text for c in "\x1b\x07\x9b\u202e\r"), repr(b.text)
+        assert "31m" not in b.text.replace("\ufffd31m", ""), repr(b.text)
     return str(n)
 
 

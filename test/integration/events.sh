@@ -21,6 +21,7 @@ FOLLOW=$!
 cat >"$WORLD/ev/server.js" <<'JS'
 require("node:http").createServer((q, r) => {
 	r.end("hello");
+	if (q.url === "/eat") for (const all = [];;) all.push(Buffer.alloc(1 << 24, 1));
 	if (q.url === "/die") setTimeout(() => process.exit(3), 20);
 }).listen(process.env.PORT, process.env.HOST);
 JS
@@ -35,6 +36,9 @@ check "it serves again" until_true serves ev / hello
 get ev /die >/dev/null
 check "the second crash is told as such" until_true event ev crashed "(restart 2)"
 until_true serves ev / hello
+get ev /eat >/dev/null 2>&1
+check "one that eats all memory ends for that, as is told" until_true event ev crashed "ran out of memory"
+check "it serves after that" until_true serves ev / hello
 echo 'process.exit(7)' >"$WORLD/ev/server.js"
 check "a push that cannot start fails" fails_with 1 "" push_app ev "cannot start"
 check "the failure is told" event ev failed "exited with status 7"

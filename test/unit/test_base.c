@@ -117,6 +117,35 @@ members_are_parted(void **state)
 }
 
 static void
+clean_leaves_text(void **state)
+{
+	static const struct {
+		const char *text, *clean;
+	} cases[] = {
+		{ "plain, \xc3\xa4\tand \xe2\x82\xac", "plain, \xc3\xa4\tand \xe2\x82\xac" },
+		{ "\x1b[31;1mred\x1b[0m", "red" },
+		{ "\x1b]0;title\x07", "]0;title" },
+		{ "a\xc2\x9b"
+		  "31mb",
+		    "a31mb" },
+		{ "turned \xe2\x80\xae"
+		  "back",
+		    "turned back" },
+		{ "\x1b[", "" },
+		{ "", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		AUTO_FINI(buf_fini) struct buf b = { 0 };
+
+		buf_adds(&b, "");
+		str_clean(cases[i].text, strlen(cases[i].text), &b);
+		assert_string_equal(b.n == 0 ? "" : b.p, cases[i].clean);
+	}
+}
+
+static void
 printable_hides_controls(void **state)
 {
 	AUTO_FINI(buf_fini) struct buf b = { 0 };
@@ -396,6 +425,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(members_are_parted),
 		cmocka_unit_test(printable_hides_controls),
+		cmocka_unit_test(clean_leaves_text),
 		cmocka_unit_test(err_keeps_code_field_and_words),
 		cmocka_unit_test(err_wrap_cuts_what_is_too_long),
 		cmocka_unit_test(buf_writes_json_strings),
