@@ -12,6 +12,7 @@
 #include "broker/record.h"
 #include "broker/repo_tar.h"
 #include "broker/rollout.h"
+#include "broker/snapshot_gears.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/http/http_client.h"
@@ -22,6 +23,8 @@ enum { QUEUE_MAX = 1024 * 1024, ERROR_MAX = 800, TIMEOUT_MS = 6 * 3600 * 1000 };
 
 struct app_snapshot {
 	struct broker *b; /* borrowed */
+	char *app_id;
+	struct snapshot_save *services; /* of other gears */
 	struct http_call *call;
 	struct repo_tar *git;
 	struct buf out; /* order and repository, on the way to the node */
@@ -42,6 +45,8 @@ app_snapshot_cancel(struct app_snapshot *take_s)
 		return;
 	http_call_cancel(take_s->call);
 	repo_tar_free(take_s->git);
+	snapshot_save_free(take_s->services);
+	free(take_s->app_id);
 	buf_fini(&take_s->out);
 	buf_fini(&take_s->error_text);
 	free(take_s);
@@ -204,16 +209,14 @@ on_end(struct http_call *c, int status, struct str body, const struct err *e, vo
 	s->done(bad.code == ERR_NONE ? NULL : &bad, s->arg);
 }
 
-struct app_snapshot *
-app_snapshot_start(struct broker *b, const char *app_id, app_snapshot_data_fn *on_archive,
-    app_snapshot_done_fn *done, void *arg, struct err *e)
+static int
+start_head(struct app_snapshot *s, const char *services, struct err *e)
 {
 	static const char *const headers[] = { "Content-Type: application/octet-stream",
 		"Expect:", NULL };
-	AUTO(app_snapshot_cancel) struct app_snapshot *s = xcalloc(1, sizeof *s);
 	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
-	const struct app_view_app *v = app_view_get(rollout_view(b->rollout), app_id);
-	AUTO(free) char *path = xasprintf("/v1/gears/%s/snapshot", app_id);
+	const struct app_view_app *v = app_view_get(rollout_view(s->b->rollout), s->app_id);
+	AUTO(free) char *path = xasprintf("/v1/gears/%s/snapshot", s->app_id);
 	AUTO(free) char *url = NULL;
 	struct http_call_opts o = {
 		.method = "POST",
@@ -224,19 +227,45 @@ app_snapshot_start(struct broker *b, const char *app_id, app_snapshot_data_fn *o
 		.timeout_ms = TIMEOUT_MS,
 	};
 
-	*s = (struct app_snapshot){ .b = b, .on_data = on_archive, .done = done, .arg = arg };
+	if (record_app_by_id(s->b->store, s->app_id, &a, NULL, e) < 0)
+		return -1;
+	if (v->gears_n == 0)
+		return err_set(e, ERR_NOT_FOUND, NULL, "Application '%s' has no gear.", a.name);
+	add_order(s, &a);
+	if (node_link_call(s->b->nodes, v->gears[0]->node, path, &o, &url, e) < 0)
+		return -1;
+	s->git = repo_tar_save(s->b->repos, &a, services, on_git_data, on_git_done, s);
+	s->call = http_call_start(s->b->client, &o, on_end, s, e);
+	return s->call == NULL ? -1 : 0;
+}
+
+static void
+on_services(const char *dir, const struct err *e, void *arg)
+{
+	struct app_snapshot *s = arg;
+	struct err bad = { 0 };
+
+	if (e == NULL && start_head(s, dir, &bad) == 0)
+		return;
+	s->done(e != NULL ? e : &bad, s->arg);
+	app_snapshot_cancel(s);
+}
+
+struct app_snapshot *
+app_snapshot_start(struct broker *b, const char *app_id, app_snapshot_data_fn *on_archive,
+    app_snapshot_done_fn *done, void *arg, struct err *e)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	struct app_snapshot *s;
+
 	if (record_app_by_id(b->store, app_id, &a, NULL, e) < 0)
 		return NULL;
-	if (v->gears_n == 0) {
-		(void)err_set(e, ERR_NOT_FOUND, NULL, "Application '%s' has no gear.", a.name);
-		return NULL;
-	}
-	add_order(s, &a);
-	if (node_link_call(b->nodes, v->gears[0]->node, path, &o, &url, e) < 0)
-		return NULL;
-	s->git = repo_tar_save(b->repos, &a, on_git_data, on_git_done, s);
-	s->call = http_call_start(b->client, &o, on_end, s, e);
-	return s->call == NULL ? NULL : STEAL(s);
+	s = xcalloc(1, sizeof *s);
+	*s = (struct app_snapshot){
+		.b = b, .app_id = xstrdup(app_id), .on_data = on_archive, .done = done, .arg = arg
+	};
+	s->services = snapshot_save_start(b, app_id, a.name, on_services, s);
+	return s;
 }
 
 void

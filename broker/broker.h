@@ -25,6 +25,7 @@ struct push_http;
 struct push_set;
 struct push_ssh_set;
 struct repo_store;
+struct restore_runs;
 struct rollout;
 struct drains;
 struct router_lines;
@@ -86,6 +87,7 @@ struct broker {
 	struct watch_feed *feeds;
 	struct build_queue *builds;
 	struct backups *backups;
+	struct restore_runs *restores;
 	struct rollout *rollout;
 	struct drains *drains;
 	struct router_lines *router_lines;

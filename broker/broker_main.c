@@ -28,6 +28,7 @@
 #include "broker/push_ssh.h"
 #include "broker/repo.h"
 #include "broker/repo_serve.h"
+#include "broker/restore_run.h"
 #include "broker/rollout.h"
 #include "broker/router_lines.h"
 #include "broker/router_link.h"
@@ -198,6 +199,7 @@ serve(struct daemon *d, struct err *e)
 		return -1;
 	b->ssh_port = ssh_server_port(b->ssh);
 	run_instance_sweep(b);
+	restore_runs_resume(b->restores);
 	return tell_ready(d, e);
 }
 
@@ -281,6 +283,7 @@ open_parts(struct broker *b, struct err *e)
 	b->builds = build_queue_new(b);
 	b->backups = backups_new(b);
 	b->rollout = rollout_new(b);
+	b->restores = restore_runs_new(b);
 	b->idler = idler_new(b);
 	b->router_lines = router_lines_new(b);
 	b->drains = drains_new(b);
@@ -311,6 +314,7 @@ close_parts(struct daemon *d)
 	b->idler = NULL;
 	rollout_free(b->rollout);
 	api_end(b);
+	restore_runs_free(b->restores);
 	cart_fetch_end(b);
 	blob_store_free(b->blobs);
 	loop_timer_cancel(d->drain);

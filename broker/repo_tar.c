@@ -27,6 +27,8 @@ struct repo_tar {
 	char *dir;        /* owned: DATA/scratch/X */
 	char *git;        /* owned: the repository below it */
 	char *top;        /* owned: what tar packs, relative to dir */
+	const char *with; /* borrowed; and relative to this */
+	char *id;         /* owned */
 	struct buf early; /* came before tar was there */
 	bool is_closed, is_unpacking;
 	repo_tar_data_fn *on_data;
@@ -56,6 +58,7 @@ repo_tar_free(struct repo_tar *take_t)
 	worker_submit(repo_store_broker(t->rs)->worker, remove_run, free, free, STEAL(t->dir));
 	free(t->git);
 	free(t->top);
+	free(t->id);
 	buf_fini(&t->early);
 	free(t);
 }
@@ -132,7 +135,8 @@ on_cloned(struct child *c, const struct child_end *end, void *arg)
 {
 	struct repo_tar *t = arg;
 	const char *argv[] = { TAR_PROGRAM, "--format=pax", "--owner=1000", "--group=1000",
-		"--numeric-owner", "-C", t->dir, "-cf", "-", "--", t->top, NULL };
+		"--numeric-owner", "-cf", "-", "-C", t->dir, t->top, t->with == NULL ? NULL : "-C",
+		t->with, t->id, NULL };
 
 	(void)c;
 	if (end->status != 0)
@@ -166,13 +170,15 @@ web_cart(const struct wire_app *a)
 }
 
 struct repo_tar *
-repo_tar_save(struct repo_store *rs, const struct wire_app *a, repo_tar_data_fn *on_data,
-    repo_tar_done_fn *done, void *arg)
+repo_tar_save(struct repo_store *rs, const struct wire_app *a, const char *with,
+    repo_tar_data_fn *on_data, repo_tar_done_fn *done, void *arg)
 {
 	struct repo_tar *t = new_tar(rs, done, arg);
 	const struct wire_gear_cart *web = web_cart(a);
 
 	t->on_data = on_data;
+	t->with = with;
+	t->id = xstrdup(a->id);
 	t->top = xasprintf("%s/git", a->id);
 	t->git = xasprintf("%s/%s/%s.git", t->dir, t->top, a->name);
 	if (a->pushed || web == NULL)

@@ -17,8 +17,9 @@ typedef bool repo_tar_data_fn(const char *p, size_t n, void *arg);
  * borrowed until repo_tar_free. The handle lives on. */
 typedef void repo_tar_done_fn(const char *git_dir, const struct err *e, void *arg);
 
-/* Members GEAR/git/APP.git/…; of an application without a history of its own: its template's. */
-struct repo_tar *repo_tar_save(struct repo_store *rs, const struct wire_app *a,
+/* Members GEAR/git/APP.git/…; of an application without a history of its own: its template's. with
+ * (may be NULL; borrowed until done): a directory, whose GEAR/… follows. */
+struct repo_tar *repo_tar_save(struct repo_store *rs, const struct wire_app *a, const char *with,
     repo_tar_data_fn *on_data, repo_tar_done_fn *done, void *arg);
 void repo_tar_resume(struct repo_tar *t);
 

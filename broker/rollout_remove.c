@@ -223,6 +223,7 @@ remove_last(struct rollout_step *st)
 	AUTO(free) char *by_id = store_key_app_id(st->app.id);
 	AUTO(free) char *env = store_key_env(st->app.id);
 	AUTO(free) char *backup = store_key_backup(st->app.id);
+	AUTO(free) char *restore = store_key_restore(st->app.id);
 	AUTO(free) char *refs = store_key_refs(st->app.id);
 	struct store_txn *t = rollout_step_txn(st);
 	struct err e = { 0 };
@@ -232,6 +233,7 @@ remove_last(struct rollout_step *st)
 	store_txn_delete(t, by_id);
 	store_txn_delete(t, env);
 	store_txn_delete(t, backup);
+	store_txn_delete(t, restore);
 	store_txn_delete(t, refs);
 	wish_forget(t, &st->app);
 	if (quota_apps(st->b, t, st->app.domain, -1, &e) < 0)

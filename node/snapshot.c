@@ -1,9 +1,12 @@
 #include "node/snapshot.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -30,7 +33,7 @@ enum {
 	ROOM_KEPT_KB = 4096, /* of the gear's disk, for what runs meanwhile */
 };
 
-enum kind { KIND_SAVE, KIND_RESTORE, KIND_COMMIT, KIND_DISCARD };
+enum kind { KIND_SAVE, KIND_RESTORE, KIND_READY, KIND_COMMIT, KIND_DISCARD };
 
 struct snapshots {
 	struct snapshots_opts o;
@@ -50,6 +53,7 @@ struct snapshot {
 	struct gear_act *act;
 	struct child *child;
 	struct worker_job *job;
+	char *answer;  /* owned: told when the work is done; NULL: nothing to say */
 	char *failure; /* owned: told when all is cleaned up */
 	int failure_status;
 };
@@ -69,6 +73,7 @@ end(struct snapshot *s)
 	gear_table_release(s->all->o.act.gears, s->gear);
 	wire_snapshot_order_fini(&s->order);
 	buf_fini(&s->head);
+	free(s->answer);
 	free(s->failure);
 	free(s);
 }
@@ -457,6 +462,8 @@ work_run(void *p)
 	if (w->kind == KIND_DISCARD) {
 		if (snapshot_swap_discard(w->dir, &w->e) < 0)
 			log_warn("restore_remains", LOG_STR("dir", w->dir), LOG_ERR(&w->e));
+	} else if (w->kind == KIND_READY) {
+		(void)!snapshot_swap_ready(w->dir, &w->e);
 	} else if (w->kind == KIND_COMMIT) {
 		if (snapshot_swap_commit(w->dir, &w->e) == 0)
 			log_info("restore_swapped", LOG_STR("dir", w->dir));
@@ -489,7 +496,8 @@ on_work_done(void *p)
 	else if (e.code != ERR_NONE)
 		fail(s, err_http_status(e.code), e.text);
 	else if (s->r != NULL)
-		http_req_reply(s->r, 200, json_headers, "{}", 2);
+		http_req_reply(s->r, 200, json_headers, s->answer == NULL ? "{}" : s->answer,
+		    s->answer == NULL ? 2 : strlen(s->answer));
 	end(s);
 }
 
@@ -522,12 +530,9 @@ on_unpacked(struct child *c, const struct child_end *ended, void *arg)
 	(void)c;
 	if (ended->status == 0 && codec_decode(&wire_snapshot_found_codec, ended->out,
 	                              ended->out_len, &found, CODEC_IGNORE, &e) == 0) {
-		AUTO(free) char *json = codec_to_json(&wire_snapshot_found_codec, &found);
-
-		if (s->r != NULL)
-			http_req_reply(s->r, 200, json_headers, json, strlen(json));
-		s->r = NULL;
-		end(s);
+		child_free(STEAL(s->child));
+		s->answer = codec_to_json(&wire_snapshot_found_codec, &found);
+		submit(s, KIND_READY, on_work_done);
 		return;
 	}
 	text = ended->status == 1 ? xstrndup(ended->err, strcspn(ended->err, "\n"))
@@ -631,6 +636,51 @@ snapshot_handle_git(struct snapshots *all, struct http_req *r, const char *gear)
 		http_req_reply_text(r, 404, "No repository was unpacked for the gear %s.\n", gear);
 	else
 		tree_stream_send(all->o.act.loop, r, dir, false, NULL, NULL);
+}
+
+/* restore/new/data/CART.tar.gz, or CART-VERSION.tar.gz: the name is written to out. */
+static bool
+find_part(int dir, const char *cart, char out[NAME_MAX + 1])
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	size_t n = strlen(cart);
+	struct dirent *de;
+	bool is_found = false;
+
+	while (!is_found && d != NULL && (de = readdir(d)) != NULL) {
+		is_found = strncmp(de->d_name, cart, n) == 0 &&
+		           (de->d_name[n] == '.' || de->d_name[n] == '-') &&
+		           str_has_suffix(de->d_name, ".tar.gz");
+		if (is_found)
+			(void)snprintf(out, NAME_MAX + 1, "%s", de->d_name);
+	}
+	if (d != NULL)
+		closedir(d);
+	return is_found;
+}
+
+void
+snapshot_handle_part(struct snapshots *all, struct http_req *r, const char *gear)
+{
+	const struct gear *g = gear_table_find(all->o.act.gears, gear);
+	AUTO(free) char *path = g == NULL ? NULL : file_join(g->dir, "restore/new/data");
+	AUTO(file_close)
+	int dir = path == NULL ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO(file_close) int fd = -1;
+	const char *cart = http_req_param(r, "cart");
+	char name[NAME_MAX + 1];
+	struct stat st;
+
+	if (dir >= 0 && cart != NULL && cart[0] != '\0' && find_part(dir, cart, name))
+		fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		http_req_reply_text(
+		    r, 404, "The snapshot of the gear %s has none of that cartridge.\n", gear);
+		return;
+	}
+	(void)unlinkat(dir, name, 0);
+	tree_stream_send_file(all->o.act.loop, r, fd);
 }
 
 void

@@ -190,6 +190,16 @@ move_in(const struct swap *s, const char *gear_dir, struct err *e)
 	return sync_volume(s, e);
 }
 
+/* The disk has room for what comes next; the repository stays until all is discarded. */
+static int
+drop_old(const char *gear_dir, struct err *e)
+{
+	AUTO(free) char *old = xasprintf("%s/restore/old", gear_dir);
+	AUTO(free) char *data = xasprintf("%s/restore/new/data", gear_dir);
+
+	return file_remove_tree(old, e) < 0 ? -1 : file_remove_tree(data, e);
+}
+
 /* From the phase that is written down on. */
 static int
 go_on(const char *gear_dir, const char *phase, struct err *e)
@@ -208,7 +218,7 @@ go_on(const char *gear_dir, const char *phase, struct err *e)
 	if (move_in(&s, gear_dir, e) < 0)
 		return -1;
 	fault_point("restore_in");
-	return snapshot_swap_discard(gear_dir, e);
+	return write_phase(gear_dir, "done", e) < 0 ? -1 : drop_old(gear_dir, e);
 }
 
 int
@@ -237,11 +247,35 @@ snapshot_swap_begin(const char *gear_dir, char **out_dir, struct err *e)
 }
 
 int
+snapshot_swap_ready(const char *gear_dir, struct err *e)
+{
+	AUTO(file_close) int fd = open(gear_dir, DIR_FLAGS);
+
+	if (fd < 0 || syncfs(fd) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "write the gear's disk");
+	return write_phase(gear_dir, "ready", e);
+}
+
+/* "" where nothing is under way. */
+static int
+read_phase(const char *gear_dir, struct buf *out, struct err *e)
+{
+	AUTO(free) char *path = xasprintf("%s/restore/phase", gear_dir);
+
+	buf_adds(out, "");
+	return file_exists(path) ? file_read(path, PHASE_MAX, out, e) : 0;
+}
+
+int
 snapshot_swap_commit(const char *gear_dir, struct err *e)
 {
-	AUTO(free) char *fresh = xasprintf("%s/restore/new", gear_dir);
+	AUTO_FINI(buf_fini) struct buf phase = { 0 };
 
-	if (!file_exists(fresh))
+	if (read_phase(gear_dir, &phase, e) < 0)
+		return -1;
+	if (str_eq(buf_str(&phase), "done"))
+		return 0;
+	if (!str_eq(buf_str(&phase), "ready"))
 		return err_set(e, ERR_NOT_FOUND, NULL, "nothing was unpacked to be restored");
 	fault_point("restore_unpacked");
 	if (write_phase(gear_dir, "out", e) < 0)
@@ -253,16 +287,17 @@ snapshot_swap_commit(const char *gear_dir, struct err *e)
 int
 snapshot_swap_recover(const char *gear_dir, struct err *e)
 {
-	AUTO(free) char *path = xasprintf("%s/restore/phase", gear_dir);
 	AUTO(free) char *dir = restore_dir(gear_dir);
 	AUTO_FINI(buf_fini) struct buf phase = { 0 };
 
 	if (!file_exists(dir))
 		return 0;
-	if (!file_exists(path))
-		return snapshot_swap_discard(gear_dir, e);
-	if (file_read(path, PHASE_MAX, &phase, e) < 0)
+	if (read_phase(gear_dir, &phase, e) < 0)
 		return -1;
+	if (phase.n == 0)
+		return snapshot_swap_discard(gear_dir, e);
+	if (str_eq(buf_str(&phase), "ready") || str_eq(buf_str(&phase), "done"))
+		return 0; /* the broker says what becomes of it */
 	log_info("restore_goes_on", LOG_STR("dir", gear_dir), LOG_STR("phase", phase.p));
 	return go_on(gear_dir, phase.p, e);
 }

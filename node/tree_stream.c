@@ -78,6 +78,25 @@ on_gone(struct http_req *r, void *arg)
 	end_sending(arg);
 }
 
+static void
+send_output(struct loop *l, struct http_req *r, const struct child_opts *o, const char *header,
+    tree_stream_done_fn *done, void *arg)
+{
+	struct sending *s = xcalloc(1, sizeof *s);
+	struct err e = { 0 };
+
+	*s = (struct sending){ .r = r, .done = done, .arg = arg };
+	s->child = child_start(l, o, on_tar_out, on_tar_end, s, &e);
+	if (s->child == NULL) {
+		http_req_reply_text(r, 500, "%s\n", e.text);
+		end_sending(s);
+		return;
+	}
+	http_req_begin(r, 200, (const char *const[]){ header, NULL });
+	http_req_on_drain(r, on_sent, s);
+	http_req_on_close(r, on_gone, s);
+}
+
 void
 tree_stream_send(struct loop *l, struct http_req *r, const char *dir, bool is_volume,
     tree_stream_done_fn *done, void *arg)
@@ -85,21 +104,18 @@ tree_stream_send(struct loop *l, struct http_req *r, const char *dir, bool is_vo
 	static const char *const all[] = { TAR, AS_IT_IS, "--sparse", "-cf", "-", ".", NULL };
 	static const char *const data[] = { TAR, AS_IT_IS, "--sparse", "--anchored",
 		"--exclude=./inst", "--exclude=./lost+found", "-cf", "-", ".", NULL };
-	struct sending *s = xcalloc(1, sizeof *s);
-	struct err e = { 0 };
 
-	*s = (struct sending){ .r = r, .done = done, .arg = arg };
-	s->child =
-	    child_start(l, &(struct child_opts){ .argv = is_volume ? data : all, .cwd = dir },
-	        on_tar_out, on_tar_end, s, &e);
-	if (s->child == NULL) {
-		http_req_reply_text(r, 500, "%s\n", e.text);
-		end_sending(s);
-		return;
-	}
-	http_req_begin(r, 200, (const char *const[]){ "Content-Type: application/x-tar", NULL });
-	http_req_on_drain(r, on_sent, s);
-	http_req_on_close(r, on_gone, s);
+	send_output(l, r, &(struct child_opts){ .argv = is_volume ? data : all, .cwd = dir },
+	    "Content-Type: application/x-tar", done, arg);
+}
+
+void
+tree_stream_send_file(struct loop *l, struct http_req *r, int fd)
+{
+	static const char *const argv[] = { "/usr/bin/cat", "/proc/self/fd/3", NULL };
+
+	send_output(l, r, &(struct child_opts){ .argv = argv, .pass_fds = &fd, .pass_n = 1 },
+	    "Content-Type: application/octet-stream", NULL, NULL);
 }
 
 /* --- in --- */

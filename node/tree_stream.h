@@ -19,6 +19,9 @@ typedef void tree_stream_done_fn(void *arg);
 void tree_stream_send(struct loop *l, struct http_req *r, const char *dir, bool is_volume,
     tree_stream_done_fn *done, void *arg);
 
+/* Answers r with the bytes of the file (fd borrowed for the call). Takes the request. */
+void tree_stream_send_file(struct loop *l, struct http_req *r, int fd);
+
 struct tree_fetch_opts { /* borrowed for the call, loop and client for the fetch's life */
 	struct loop *loop;
 	struct http_client *http;

@@ -123,6 +123,12 @@ store_key_backup(const char *app_id)
 }
 
 char *
+store_key_restore(const char *app_id)
+{
+	return xasprintf("/restore/%s", app_id);
+}
+
+char *
 store_key_profile(const char *name)
 {
 	return xasprintf("/profile/%s", name);

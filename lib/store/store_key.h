@@ -23,6 +23,7 @@ char *store_key_route(const char *host);                           /* /route/HOS
 char *store_key_cart_type(const char *id);                         /* /cartridge-type/ID */
 char *store_key_ssh_key(const char *login, const char *name);      /* /key/LOGIN/NAME */
 char *store_key_backup(const char *app_id);                        /* /backup/ID */
+char *store_key_restore(const char *app_id);                       /* /restore/ID */
 char *store_key_profile(const char *name);                         /* /profile/NAME */
 char *store_key_leader(void);                                      /* /leader */
 
@@ -44,5 +45,6 @@ char *store_key_leader(void);                                      /* /leader */
 #define STORE_PREFIX_CART_TYPE "/cartridge-type/"
 #define STORE_PREFIX_ROUTE "/route/"
 #define STORE_PREFIX_BACKUP "/backup/"
+#define STORE_PREFIX_RESTORE "/restore/"
 #define STORE_PREFIX_PROFILE "/profile/"
 #define STORE_PREFIX_SSH_KEY "/key/"

@@ -1,6 +1,6 @@
 #include "lib/wire/wire_snapshot.h"
 
-enum { NAME_MAX_LEN = 64, METADATA_MAX = 16384, REF_MAX = 256 };
+enum { NAME_MAX_LEN = 64, METADATA_MAX = 16384, REF_MAX = 256, URL_MAX = 2048, GEARS_MAX = 256 };
 
 static const struct codec_field order_fields[] = {
 	CODEC_STR(struct wire_snapshot_order, app_name, NAME_MAX_LEN, CODEC_REQUIRED),
@@ -23,3 +23,18 @@ static const struct codec_field found_fields[] = {
 	CODEC_END,
 };
 DEFINE_CODEC(wire_snapshot_found, struct wire_snapshot_found, found_fields)
+
+static const struct codec_field restore_fields[] = {
+	CODEC_STR(struct wire_restore, app_id, NAME_MAX_LEN, CODEC_REQUIRED),
+	CODEC_STR(struct wire_restore, login, REF_MAX, 0),
+	CODEC_STR(struct wire_restore, git_url, URL_MAX, 0),
+	CODEC_STRS(struct wire_restore, gears, GEARS_MAX, 0),
+	CODEC_BOOL(struct wire_restore, is_decided, 0),
+	CODEC_BOOL(struct wire_restore, is_done, 0),
+	CODEC_BOOL(struct wire_restore, has_git, 0),
+	CODEC_STR(struct wire_restore, ref, REF_MAX, 0),
+	CODEC_STR(struct wire_restore, sha1, NAME_MAX_LEN, 0),
+	CODEC_EXTRA(struct wire_restore, extra),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_restore, struct wire_restore, restore_fields)

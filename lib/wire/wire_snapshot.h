@@ -27,3 +27,17 @@ struct wire_snapshot_found {
 	char *sha1;
 };
 DECLARE_CODEC(wire_snapshot_found, struct wire_snapshot_found)
+
+/* A restore that is under way: key store_key_restore(app id). */
+struct wire_restore {
+	char *app_id;
+	char *login;           /* who asked */
+	char *git_url;         /* for submodules; NULL: none */
+	struct str_list gears; /* with what was unpacked, the head gear last */
+	bool is_decided;       /* all is unpacked: it is carried through, whatever ends meanwhile */
+	bool is_done;          /* but for what is to be removed */
+	bool has_git;
+	char *ref, *sha1; /* of the deployment that was current; NULL: unknown */
+	char *extra;
+};
+DECLARE_CODEC(wire_restore, struct wire_restore)

@@ -17,9 +17,15 @@ done
 }
 carts=$(mktemp -d "${TMPDIR:-/tmp}/pinion-carts.XXXXXX")
 cp -a "$PINION_SRCDIR/cartridges/." "$PINION_SRCDIR/test/cartridges/." "$carts"
-trap 'world_end; rm -rf "$carts"' EXIT
+FAULTS=$(mktemp -d)
+chmod 777 "$FAULTS"
+export PINION_FAULT_FILE=$FAULTS/point
+trap 'world_end; rm -rf "$carts" "$FAULTS"' EXIT
 world_up --cartridges "$carts"
-trap 'world_end; rm -rf "$carts"' EXIT
+trap 'world_end; rm -rf "$carts" "$FAULTS"' EXIT
+# arm POINT: whichever process comes there next dies. passed: one has.
+arm() { echo "$1" >"$PINION_FAULT_FILE" && chmod 666 "$PINION_FAULT_FILE"; }
+passed() { [[ ! -e $PINION_FAULT_FILE ]] || { echo "$(<"$PINION_FAULT_FILE") was not passed"; rm -f "$PINION_FAULT_FILE"; return 1; }; }
 
 # api METHOD PATH [JSON]: of the broker; the answer's data.
 api() {
@@ -137,6 +143,39 @@ check "what came after them is gone" both notes "a b c"
 check "and so are they" test -z "$(ls "$data")"
 kill -9 $(pids_of redis-server) 2>/dev/null
 check "Redis has it on its disk" until_true both notes "a b c"
+
+# Snapshots: into the same application after a loss, into another, by brokers that die.
+check "a snapshot is saved" p snapshot save notes -f "$WORLD/notes.tar.gz"
+add notes lost >/dev/null
+check "and restored" p snapshot restore notes -f "$WORLD/notes.tar.gz"
+check "with the data of both databases" until_true both notes "a b c"
+check "an app of another name" create copy '["python","postgresql","redis"]'
+check "takes them, too" p snapshot restore copy -f "$WORLD/notes.tar.gz"
+check "names and passwords are its own" until_true both copy "a b c"
+check "the code came along" serves copy /alive "alive two"
+add copy d >/dev/null
+check "and it writes" both copy "a b c d"
+all_restored() { [[ $(p events copy | grep -c "snapshot was restored") == "$1" ]]; }
+restores_over() { # POINT N: someone dies there, and nothing is half done; N restores have ended
+	add copy "$1" >/dev/null
+	arm "$1"
+	p snapshot restore copy --no-git -f "$WORLD/notes.tar.gz" >/dev/null 2>&1
+	passed && until_true all_restored "$2" && both copy "a b c" && test ! -e "$WORLD/data/node/gears/$copy/restore" &&
+		p snapshot save copy -f "$WORLD/again.tar.gz"
+}
+copy=$(gear_of copy) n=1
+for point in restore_decided restore_out restore_swapped restore_forget; do
+	check "a death at $point ends in the new data" restores_over "$point" $((++n))
+done
+taken_back() {
+	add copy kept >/dev/null
+	arm restore_held
+	p snapshot restore copy --no-git -f "$WORLD/notes.tar.gz" >/dev/null 2>&1
+	passed && until_true both copy "a b c kept" && until_true test ! -e "$WORLD/data/node/gears/$copy/restore"
+}
+check "one before that in the old" taken_back
+check "a stopped one is not restored into" eval 'p cartridge stop redis -a copy && ! p snapshot restore copy -f "$WORLD/notes.tar.gz" 2>"$WORLD/refusal" && grep -q "redis.*does not run" "$WORLD/refusal"'
+check "delete the copy" p app delete copy --yes
 check "stop" p app stop notes
 check "no database runs" test -z "$(pids_of postgres)$(pids_of redis-server)"
 check "start" p app start notes
@@ -174,6 +213,17 @@ check "the gear's name is published" grep -qE "^[0-9a-f]{24}-it\." <(published)
 check "all gears count" test "$(api GET /user | jq .data.consumed_gears)" = 3
 check "scale up" p scale grid 2
 check "all web gears reach the databases" until_true eval 'for i in 1 2 3 4; do both grid a || exit 1; done'
+check "a snapshot of it" p snapshot save grid -f "$WORLD/grid.tar.gz"
+check "holds those of the databases" eval '[[ $(tar tzf "$WORLD/grid.tar.gz" | grep -cE "^./$(gear_of grid)/app-root/data/(postgresql|redis).tar.gz$") == 2 ]]'
+add grid lost >/dev/null
+check "restore it" p snapshot restore grid -f "$WORLD/grid.tar.gz"
+check "the databases are as they were" until_true both grid a
+add grid lost >/dev/null
+arm restore_swapped
+p snapshot restore grid --no-git -f "$WORLD/grid.tar.gz" >/dev/null 2>&1
+check "the broker dies between exchange and loading" passed
+check "the databases are as they were all the same" until_true both grid a
+check "nothing lies beside the data" until_true test -z "$(ls -d "$WORLD"/data/node/gears/*/restore 2>/dev/null)"
 write_app grid two
 check "push to both" push_app grid two
 kill -9 $(pids_of postgres) 2>/dev/null
