@@ -559,9 +559,7 @@ on_loaded(int64_t size, const char *sha256, const struct err *e, void *arg)
 		restore_close(l->restore);
 		return;
 	}
-	restore_detach(l->restore);
-	l->done(&bad, l->arg);
-	load_free(l);
+	restore_abort(l->restore, &bad);
 }
 
 int

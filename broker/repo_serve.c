@@ -100,7 +100,7 @@ on_settled(const struct err *e, void *arg)
 	         strcmp(app.status.deployment, s->deployment) != 0)
 		refuse(s, 404, "another deployment serves");
 	else
-		s->tar = repo_tar_save(s->b->repos, &app, on_data, on_done, s);
+		s->tar = repo_tar_save(s->b->repos, &app, NULL, on_data, on_done, s);
 }
 
 void

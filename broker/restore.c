@@ -521,11 +521,19 @@ restore_close(struct restore *r)
 }
 
 void
+restore_abort(struct restore *r, const struct err *e)
+{
+	if (!r->is_closed)
+		fail(r, e);
+}
+
+void
 restore_detach(struct restore *take_r)
 {
 	if (take_r == NULL)
 		return;
 	take_r->is_detached = true;
 	if (!take_r->is_closed)
-		fail(take_r, &(struct err){ .code = ERR_BUSY, .text = "it was broken off" });
+		restore_abort(take_r,
+		    &(const struct err){ .code = ERR_BUSY, .text = "it was broken off" });
 }

@@ -32,6 +32,8 @@ struct restore *restore_start(
 /* The archive's bytes. false: wait for on_room (they are taken all the same). */
 bool restore_write(struct restore *r, const void *p, size_t n);
 void restore_close(struct restore *r); /* that was all of it */
+/* Instead of restore_close: it is taken back, and then done tells e. */
+void restore_abort(struct restore *r, const struct err *e);
 /* Before restore_close: forgets all, no callback. After it: the work goes on, without callbacks.
  * NULL is fine. */
 void restore_detach(struct restore *take_r);

@@ -97,7 +97,7 @@ check "one more" p backup run two
 check "the number is kept there" eval 'has_count two 1 && [[ ! -e $gone ]]'
 check "restore from there" p backup restore two
 check "it serves" until_true serves two / "<"
-check "no spool is left" test -z "$(ls "$WORLD/data/broker/scratch" 2>/dev/null)"
+check "no spool is left" until_true eval '[[ -z $(ls "$WORLD/data/broker/scratch" 2>/dev/null) ]]'
 check "the secret is in no log" eval '! grep -rq "$PINION_S3_SECRET_KEY" "$WORLD/up.log"'
 check "nor in arguments" eval '! cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\0" "\n" | grep -v fake_s3 | grep -q "^$PINION_S3_SECRET_KEY\$" || [[ $(pgrep -cf "$PINION_S3_SECRET_KEY") -le 1 ]]'
 check "delete" eval 'p app delete web --yes && p app delete two --yes'
