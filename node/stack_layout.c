@@ -192,6 +192,7 @@ stack_layout_etc(int etc, struct err *e)
 	static const struct layout_link links[] = {
 		{ "alternatives/maven-3.0", "/usr/share/maven" },
 		{ "httpd/modules", "/usr/lib/apache2/modules" },
+		{ "php.d", "/etc/php/8.2/mods-available" },
 	};
 
 	if (make_dirs(etc, dirs, ARRAY_LEN(dirs), e) < 0 ||

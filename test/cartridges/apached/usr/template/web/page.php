@@ -1,0 +1,1 @@
+<p>PHP of <?= getenv("OPENSHIFT_APP_NAME") ?></p>
