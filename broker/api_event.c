@@ -403,6 +403,28 @@ thread_dump(struct api_call *c, const struct wire_app *a)
 		    "wrote a thread dump into its output: see pinion logs");
 }
 
+/* A cartridge that says what its actions are and names no reload has none. */
+static bool
+can_reload(const struct api_call *c, const struct wire_gear_cart *k)
+{
+	const struct catalog_cart *cc = catalog_of(c->b->catalog, k);
+
+	return cc == NULL || !cc->cart.pinion.is_given ||
+	       str_list_has(&cc->cart.pinion.actions, "reload");
+}
+
+/* Where the web cartridge has none, a new instance takes the old one's place. */
+static void
+reload(struct api_call *c, const struct wire_app *a)
+{
+	const struct wire_gear_cart *web = api_view_web(a);
+
+	if (web != NULL && can_reload(c, web))
+		api_action_run(c, a, NULL, "reload", "was reloaded");
+	else
+		order(c, a, &(struct app_state_order){ .word = APP_STATE_RESTART }, "was reloaded");
+}
+
 static void
 tidy(struct api_call *c, const struct wire_app *a)
 {
@@ -469,7 +491,7 @@ cart_event(
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
 		if (strcmp(known[i].word, is_dump ? "threaddump" : word) != 0)
 			continue;
-		if (k->is_web && i < 4)
+		if (k->is_web && (i < 3 || (i == 3 && !can_reload(c, k))))
 			return false;
 		if (k->is_service && i < 3)
 			service_event(c, a, k, known[i].order, known[i].done);
@@ -494,7 +516,7 @@ static const struct event_row rows[] = {
 	{ "stop", ACCESS_SCALE, true, stop },
 	{ "force-stop", ACCESS_SCALE, false, force_stop },
 	{ "restart", ACCESS_SCALE, true, restart },
-	{ "reload", ACCESS_SCALE, true, restart },
+	{ "reload", ACCESS_SCALE, true, reload },
 	{ "scale-up", ACCESS_SCALE, true, scale_up },
 	{ "scale-down", ACCESS_SCALE, true, scale_down },
 	{ "idle", ACCESS_SCALE, false, idle },
