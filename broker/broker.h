@@ -46,6 +46,7 @@ struct broker_conf {
 	char *ssh_keys;     /* directory of the host keys */
 	char *ssh_socket;   /* unix:/path: where pinion-ssh asks */
 	char *ssh_program;  /* pinion-ssh */
+	int64_t ssh_connections, session_grace_s;
 	char *node_token_file, *router_token_file, *broker_token_file;
 	char *cartridges; /* directory of the catalogue */
 	char *app_domain; /* apps.localhost */

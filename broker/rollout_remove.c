@@ -16,7 +16,6 @@
 
 enum {
 	REQUEST_TIMEOUT_S = 300,
-	SESSIONS_S = 600,
 	HAND_OVER_DRAIN_S = 12, /* then requests that wait have waited long enough */
 };
 
@@ -34,7 +33,7 @@ is_handed_over(const struct rollout_step *st)
 static bool
 is_entered(struct rollout_step *st, const struct app_view_instance *i)
 {
-	int64_t left = i->rec.retired_ms + SESSIONS_S * 1000 - st->now_ms;
+	int64_t left = i->rec.retired_ms + st->b->conf.session_grace_s * 1000 - st->now_ms;
 
 	if (!i->status.has_sessions || !st->app.spec.running || st->app.spec.deleted ||
 	    st->app.spec.replace || left <= 0 || is_handed_over(st))

@@ -133,6 +133,7 @@ rollout_step_retire(struct rollout_step *st, const struct app_view_instance *i)
 	rec.retired = true;
 	rec.retired_ms = st->now_ms;
 	rec.spec.retires = true;
+	rec.spec.grace_s = st->b->conf.session_grace_s;
 	put_instance(st, i, &rec);
 }
 

@@ -33,9 +33,7 @@
 
 enum {
 	BACKLOG = 256,
-	CONNECTIONS_MAX = 1500,
 	LOGINS_MAX = 96, /* not yet logged in, of all */
-	OF_SOURCE_MAX = 1100,
 	LOGINS_OF_SOURCE_MAX = 24,
 	RATE = 40, /* new connections a second of one source */
 	BURST = 80,
@@ -479,6 +477,15 @@ set_options(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, sizeof patience_ms);
 }
 
+/* A line before SSH's own, as RFC 4253 (4.2) allows: clients show it when asked to be verbose. */
+static void
+turn_away(int fd)
+{
+	static const char text[] = "Too many SSH connections: try again later.\r\n";
+
+	(void)send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static void
 begin_conn(struct ssh_server *s, int fd, const struct sockaddr *from)
 {
@@ -486,8 +493,10 @@ begin_conn(struct ssh_server *s, int fd, const struct sockaddr *from)
 	struct conn *c;
 	struct err e = { 0 };
 
-	if (source == NULL)
-		return; /* too many, or too fast: closed without a word */
+	if (source == NULL) {
+		turn_away(fd); /* too many, or too fast */
+		return;
+	}
 	set_options(fd);
 	c = xcalloc(1, sizeof *c);
 	*c = (struct conn){
@@ -516,8 +525,7 @@ on_accept(int fd, int what, void *arg)
 	struct ssh_server *s = arg;
 
 	(void)what;
-	for (int i = 0;
-	     i < ACCEPTS_A_TURN && s->conn_n < CONNECTIONS_MAX && s->login_n < LOGINS_MAX; i++) {
+	for (int i = 0; i < ACCEPTS_A_TURN && s->login_n < LOGINS_MAX; i++) {
 		struct sockaddr_storage from = { 0 };
 		socklen_t n = sizeof from;
 		AUTO(file_close)
@@ -525,16 +533,19 @@ on_accept(int fd, int what, void *arg)
 
 		if (got < 0)
 			break;
-		begin_conn(s, got, (const struct sockaddr *)&from);
+		if (s->conn_n >= s->b->conf.ssh_connections)
+			turn_away(got);
+		else
+			begin_conn(s, got, (const struct sockaddr *)&from);
 	}
 	settle(s);
 }
 
-/* Accepts while there is room; the rest waits in the kernel, whose queue is bounded. */
+/* While many log in, the rest waits in the kernel, whose queue is bounded. */
 static void
 settle(struct ssh_server *s)
 {
-	bool has_room = s->conn_n < CONNECTIONS_MAX && s->login_n < LOGINS_MAX;
+	bool has_room = s->login_n < LOGINS_MAX;
 
 	if (s->io != NULL)
 		loop_io_set(s->io, has_room && !s->is_draining ? LOOP_READ : 0);
@@ -564,8 +575,11 @@ on_look(void *arg)
 struct ssh_server *
 ssh_server_new(struct broker *b)
 {
-	static const struct ssh_source_opts limits = { OF_SOURCE_MAX, LOGINS_OF_SOURCE_MAX, RATE,
-		BURST };
+	const struct ssh_source_opts limits = { .connections_max =
+		                                    (int)(b->conf.ssh_connections * 3 / 4),
+		.logins_max = LOGINS_OF_SOURCE_MAX,
+		.rate = RATE,
+		.burst = BURST };
 	struct ssh_server *s = xcalloc(1, sizeof *s);
 
 	*s = (struct ssh_server){ .b = b, .fd = -1, .keys = { -1, -1 } };

@@ -176,6 +176,7 @@ call(const struct cmd_line *l, const char *base, struct http_call_opts *o, const
 	o->body = json;
 	o->body_n = json == NULL ? 0 : strlen(json);
 	o->on_data = on_answer_data;
+	o->ca_file = api_login_ca_file();
 	int status = http_call_wait(o, &rest, &a, e);
 	if (status < 0)
 		return err_wrap(e, "cannot reach the broker at %s", base);
@@ -224,9 +225,11 @@ api_stream(
 	if (api_login_load(&login, e) < 0)
 		return -1;
 	AUTO(free) char *url = xasprintf("%s/broker/rest/%s", login.url, path);
-	struct http_call_opts o = {
-		.url = url, .bearer = login.token, .headers = headers, .on_data = on_answer_data
-	};
+	struct http_call_opts o = { .url = url,
+		.bearer = login.token,
+		.headers = headers,
+		.on_data = on_answer_data,
+		.ca_file = api_login_ca_file() };
 	int status = http_call_wait(&o, &rest, &a, e);
 	if (status < 0)
 		return err_wrap(e, "cannot reach the broker at %s", login.url);
@@ -269,7 +272,10 @@ api_download(const struct cmd_line *l, const char *path, int fd, struct err *e)
 	if (api_login_load(&login, e) < 0)
 		return -1;
 	AUTO(free) char *url = xasprintf("%s/broker/rest/%s", login.url, path);
-	struct http_call_opts o = { .url = url, .bearer = login.token, .on_data = on_bytes };
+	struct http_call_opts o = { .url = url,
+		.bearer = login.token,
+		.on_data = on_bytes,
+		.ca_file = api_login_ca_file() };
 	int status = http_call_wait(&o, &rest, &b, e);
 
 	if (status < 0)
@@ -327,7 +333,8 @@ api_upload(const struct cmd_line *l, const char *path, int fd, struct api_reply 
 		.bearer = login.token,
 		.headers = headers,
 		.read = read_bytes,
-		.on_data = on_upload_data };
+		.on_data = on_upload_data,
+		.ca_file = api_login_ca_file() };
 
 	status = http_call_wait(&o, &rest, &b, e);
 	if (status < 0 && b.e.code != ERR_NONE)

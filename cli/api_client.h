@@ -19,6 +19,8 @@ DECLARE_CODEC(api_login, struct api_login)
 int api_login_load(struct api_login *out, struct err *e) MUST_CHECK;
 int api_login_save(const struct api_login *login, struct err *e) MUST_CHECK;
 int api_login_forget(struct err *e) MUST_CHECK;
+/* Whom to believe over https: SSL_CERT_FILE, or NULL: the system's. */
+const char *api_login_ca_file(void);
 
 struct api_reply {
 	struct codec_value *root;       /* owned; the envelope */

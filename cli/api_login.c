@@ -73,3 +73,11 @@ api_login_forget(struct err *e)
 		return err_set(e, ERR_SYSTEM, NULL, "cannot remove %s", path);
 	return 0;
 }
+
+const char *
+api_login_ca_file(void)
+{
+	const char *file = getenv("SSL_CERT_FILE");
+
+	return file == NULL || *file == '\0' ? NULL : file;
+}

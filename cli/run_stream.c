@@ -16,6 +16,7 @@
 #include "lib/http/stream.h"
 #include "lib/http/stream_dial.h"
 #include "lib/http/stream_pump.h"
+#include "lib/http/stream_tls.h"
 #include "lib/loop/loop.h"
 #include "lib/wire/wire_exec.h"
 
@@ -39,7 +40,7 @@ struct run {
 	struct termios before;
 	bool is_raw, is_over, has_exit;
 	int status;
-	struct err e;
+	struct err e, broken;
 };
 
 /* --- the terminal --- */
@@ -178,13 +179,22 @@ on_dialed(int take_fd, struct str early, const struct err *e, void *arg)
 	AUTO_FINI(buf_fini) struct buf order = { 0 };
 
 	if (e != NULL) {
-		r->e = *e;
+		r->e = e->code == ERR_BUSY && r->broken.code != ERR_NONE ? r->broken : *e;
 		over(r);
 		return;
 	}
 	r->stream = stream_new(r->loop, take_fd, early, &calls, r);
 	codec_encode(&wire_exec_codec, r->exec, &order);
 	stream_send(r->stream, STREAM_ORDER, order.p, order.n);
+}
+
+/* Of TLS: why the connection is about to end; what came before is still to be read. */
+static void
+on_broken(const struct err *e, void *arg)
+{
+	struct run *r = arg;
+
+	r->broken = *e;
 }
 
 static int
@@ -198,8 +208,11 @@ dial(struct run *r, const char *path, struct err *e)
 		return -1;
 	url = xasprintf("%s/broker/rest/%s/exec", login.url, path);
 	authorization = xasprintf("Bearer %s", login.token);
-	const struct stream_dial_opts o = { .url = url, .authorization = authorization };
+	struct stream_dial_opts o = { .url = url, .authorization = authorization };
 
+	if (str_has_prefix(url, "https:") &&
+	    (o.fd = stream_tls_open(r->loop, url, api_login_ca_file(), on_broken, r, e)) < 0)
+		return -1;
 	return stream_dial_start(r->loop, &o, on_dialed, r, e) == NULL ? -1 : 0;
 }
 

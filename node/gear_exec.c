@@ -255,16 +255,19 @@ on_ready(const struct str_list *env, const struct err *e, void *arg)
 }
 
 static void
-on_retires(void *arg)
+on_retires(int64_t seconds, void *arg)
 {
 	struct exec *x = arg;
+	const char *frame = x->order.has_terminal ? "\r\n*** " : "";
+	const char *end = x->order.has_terminal ? " ***\r\n" : "\n";
+	bool is_long = seconds >= 120;
+	AUTO(free)
+	char *text = xasprintf("%sA newer deployment is live. This session ends in %lld %s.%s",
+	    frame, (long long)(is_long ? seconds / 60 : seconds), is_long ? "minutes" : "seconds",
+	    end);
 
 	if (x->child != NULL)
-		stream_child_tell(x->child,
-		    x->order.has_terminal
-		        ? "\r\n*** A newer deployment is live. This session ends in 10 minutes. "
-		          "***\r\n"
-		        : "A newer deployment is live. This session ends in 10 minutes.\n");
+		stream_child_tell(x->child, text);
 }
 
 static const struct instance_session_calls session_calls = { on_ready, on_retires };

@@ -206,10 +206,10 @@ instance_session_enter(struct instance_session *s, const struct container_entry 
 }
 
 static void
-retire_one(struct instance_session *s)
+retire_one(struct instance_session *s, int64_t seconds)
 {
 	if (s->calls->retires != NULL)
-		s->calls->retires(s->arg);
+		s->calls->retires(seconds, s->arg);
 }
 
 void
@@ -220,7 +220,7 @@ instance_sessions_retire(const struct instance *i)
 	for (struct instance_session *s = i->table->sessions; s != NULL; s = next) {
 		next = s->next;
 		if (strcmp(s->id, i->spec.id) == 0)
-			retire_one(s);
+			retire_one(s, i->spec.grace_s);
 	}
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "lib/base/err.h"
 #include "lib/base/str.h"
@@ -22,8 +23,8 @@ struct instance_session_opts { /* borrowed for the call */
 struct instance_session_calls {
 	/* Once, later: may be entered; env: "NAME=value", borrowed for the call. Or e: why not. */
 	void (*ready)(const struct str_list *env, const struct err *e, void *arg);
-	/* Once: the instance is about to be replaced, and stays at most 10 minutes. May be NULL. */
-	void (*retires)(void *arg);
+	/* Once: the instance is replaced, and stays at most so long. May be NULL. */
+	void (*retires)(int64_t seconds, void *arg);
 };
 
 /* NULL: ERR_NOT_FOUND (no such instance), ERR_BUSY (none is ready), ERR_LIMIT (too many sessions).

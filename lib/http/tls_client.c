@@ -26,9 +26,11 @@ struct tls_client {
 	struct loop_timer *late;
 	struct buf queue;
 	size_t sent; /* of queue */
-	bool is_connected, is_broken;
-	bool *is_gone; /* set when it is closed inside its own callback */
+	bool is_connected, is_broken, is_paused;
+	bool must_take; /* resumed: TLS may have bytes already */
+	bool *is_gone;  /* set when it is closed inside its own callback */
 	tls_client_fn *fn;
+	tls_client_data_fn *on_data;
 	void *arg;
 };
 
@@ -71,6 +73,12 @@ fail_text(struct tls_client *c, const char *text)
 	fail(c, &e);
 }
 
+static void
+listen_to(struct tls_client *c, int more)
+{
+	loop_io_set(c->io, (c->is_paused ? 0 : LOOP_READ) | more);
+}
+
 /* true: go on later; false: it is broken and was told. */
 static bool
 wait_more(struct tls_client *c, int rc)
@@ -79,10 +87,10 @@ wait_more(struct tls_client *c, int rc)
 
 	switch (SSL_get_error(c->ssl, rc)) {
 	case SSL_ERROR_WANT_READ:
-		loop_io_set(c->io, LOOP_READ);
+		listen_to(c, 0);
 		return true;
 	case SSL_ERROR_WANT_WRITE:
-		loop_io_set(c->io, LOOP_READ | LOOP_WRITE);
+		listen_to(c, LOOP_WRITE);
 		return true;
 	case SSL_ERROR_ZERO_RETURN:
 		fail_text(c, "the peer closed the connection");
@@ -110,7 +118,7 @@ flush(struct tls_client *c)
 	}
 	buf_clear(&c->queue);
 	c->sent = 0;
-	loop_io_set(c->io, LOOP_READ);
+	listen_to(c, 0);
 	if (had)
 		c->fn(NULL, c->arg);
 }
@@ -131,16 +139,34 @@ handshake(struct tls_client *c)
 	c->fn(NULL, c->arg);
 }
 
-/* Nothing of it is wanted, but its end. */
+/* false: it is broken, closed or paused. */
 static bool
-drain(struct tls_client *c)
+take(struct tls_client *c, const bool *is_gone)
 {
-	char dropped[READ_MAX];
-	int n;
+	char p[READ_MAX];
+	int n = 0;
 
-	while ((n = SSL_read(c->ssl, dropped, sizeof dropped)) > 0)
-		;
-	return wait_more(c, n);
+	while (!c->is_paused && (n = SSL_read(c->ssl, p, sizeof p)) > 0) {
+		bool is_paused = c->on_data != NULL && !c->on_data(p, (size_t)n, c->arg);
+
+		if (*is_gone)
+			return false;
+		c->is_paused = is_paused;
+	}
+	if (!c->is_paused)
+		return wait_more(c, n);
+	listen_to(c, c->sent < c->queue.n ? LOOP_WRITE : 0);
+	return true;
+}
+
+/* true: it is still there. */
+static bool
+take_if_due(struct tls_client *c, int what, const bool *is_gone)
+{
+	if ((what & LOOP_READ) == 0 && !c->must_take)
+		return true;
+	c->must_take = false;
+	return take(c, is_gone) && !*is_gone;
 }
 
 static void
@@ -153,7 +179,7 @@ on_io(int fd, int what, void *arg)
 	c->is_gone = &is_gone;
 	if (!c->is_connected)
 		handshake(c);
-	else if (((what & LOOP_READ) == 0 || drain(c)) && !is_gone && c->sent < c->queue.n)
+	else if (take_if_due(c, what, &is_gone) && c->sent < c->queue.n)
 		flush(c);
 	if (!is_gone)
 		c->is_gone = NULL;
@@ -230,7 +256,8 @@ tls_client_start(
 {
 	AUTO(tls_client_close) struct tls_client *c = xcalloc(1, sizeof *c);
 
-	*c = (struct tls_client){ .loop = l, .fd = -1, .fn = fn, .arg = arg };
+	*c =
+	    (struct tls_client){ .loop = l, .fd = -1, .fn = fn, .on_data = o->on_data, .arg = arg };
 	if (open_socket(c, o, e) < 0 || open_tls(c, o, e) < 0)
 		return NULL;
 	c->io = loop_io_start(l, c->fd, LOOP_READ | LOOP_WRITE, on_io, c);
@@ -245,7 +272,18 @@ tls_client_write(struct tls_client *c, const void *p, size_t n)
 	if (!c->is_connected || c->is_broken)
 		return;
 	buf_add(&c->queue, p, n);
-	loop_io_set(c->io, LOOP_READ | LOOP_WRITE); /* sent by the loop: no callback from here */
+	listen_to(c, LOOP_WRITE); /* sent by the loop: no callback from here */
+}
+
+void
+tls_client_resume(struct tls_client *c)
+{
+	if (!c->is_paused || c->is_broken)
+		return;
+	c->is_paused = false;
+	/* Bytes that TLS has read already make no socket readable. */
+	listen_to(c, LOOP_WRITE);
+	c->must_take = true;
 }
 
 size_t

@@ -181,6 +181,7 @@ static const struct codec_field instance_fields[] = {
 	CODEC_INT(struct wire_instance, start_timeout_s, 0, SECONDS_MAX, 0),
 	CODEC_INT(struct wire_instance, stop_timeout_s, 0, SECONDS_MAX, 0),
 	CODEC_BOOL(struct wire_instance, retires, 0),
+	CODEC_INT(struct wire_instance, grace_s, 0, INT32_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_instance, generation, 0, INT64_MAX, 0),
 	CODEC_ENUM(struct wire_instance, want, wire_want_names, CODEC_REQUIRED),
 	CODEC_BOOL(struct wire_instance, kills, CODEC_OMIT_NULL),

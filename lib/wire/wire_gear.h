@@ -159,7 +159,8 @@ struct wire_instance {
 	bool health_status;        /* the cartridge's status is asked, too */
 	int64_t start_timeout_s;   /* until ready; default 60 */
 	int64_t stop_timeout_s;    /* SIGTERM … SIGKILL; default 30 */
-	bool retires; /* off the route: who is in it is told; goes when they left, or in 10 min */
+	bool retires;       /* off the route: who is in it is told; goes when they left, or … */
+	int64_t grace_s;    /* … after so long */
 	int64_t generation; /* raised by each change of want; and of the deployment: then a web
 	                       instance that runs takes it over and runs on (hot_deploy) */
 	int want;           /* present: run; stopped: stop and keep nothing running; gone: remove */

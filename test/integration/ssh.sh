@@ -3,7 +3,7 @@
 # keys that come and go, and whoever may not enter.
 . "$(dirname "$0")/../lib/world.sh"
 plan_skip_unless_root
-for program in ssh scp sftp rsync ssh-keygen; do
+for program in ssh scp sftp rsync ssh-keygen openssl; do
 	command -v $program >/dev/null || { echo "1..0 # SKIP needs $program"; exit 0; }
 done
 world_up
@@ -223,6 +223,46 @@ other_user() {
 check "another user adds a key of hers" other_user
 check "it does not open others' applications" exits 255 with_other true
 
+# --- members ---
+p member add eve --role view >/dev/null
+check "who may only see does not enter" exits 255 with_other true
+p member add eve --role edit >/dev/null
+check "who may edit does" says eve with_other 'echo $OPENSHIFT_LOGIN'
+with_other 'echo in; sleep 314170' >"$WORLD/member" 2>&1 &
+member=$!
+check "her session is open" until_true grep -q in "$WORLD/member"
+check "shut out, it ends at once, and she enters no more" eval 'p member remove eve >/dev/null; until_true eval "! kill -0 $member 2>/dev/null" && exits 255 with_other true'
+
+# --- asleep, crashing ---
+p idle web >/dev/null
+check "a frozen application wakes for a session" eval 'says hello in_gear echo hello && serves web / Two'
+p idle web --level stopped >/dev/null
+check "a stopped sleeper wakes for a session, in its web instance" eval 'says found in_gear "pgrep node >/dev/null && echo found" && serves web / Two'
+in_gear 'mv app-root/repo/server.js app-root/repo/gone.js; pkill node' >/dev/null 2>&1
+is_down() { ! serves web / Two; }
+check "one that crashes" until_true is_down
+check "is entered all the same, to look and mend" eval 'says gone.js in_gear "ls app-root/logs >/dev/null && echo gone.js"'
+p app restart web >/dev/null
+check "and runs again" until_true serves web / Two
+
+# --- names that want to be elsewhere ---
+TRICK=$'new\nline \e[31mred'
+mkdir "$WORLD/tricks" && echo t >"$WORLD/tricks/$TRICK" && ln -s /etc/passwd "$WORLD/tricks/link"
+check "names with newlines and escapes go there and back" eval '"${SCP[@]}" -r "$WORLD/tricks" "$AT:app-root/data/tricks" && "${SCP[@]}" -r "$AT:app-root/data/tricks" "$WORLD/tricks2" && [[ $(<"$WORLD/tricks2/$TRICK") == t ]]'
+check "the same by scp's own protocol" eval '"${SCP[@]}" -O -r "$WORLD/tricks" "$AT:app-root/data/tricks3" && in_gear "test -e \"app-root/data/tricks3/link\""'
+in_gear 'ln -s / app-root/data/root; ln -s /proc/1/root/etc app-root/data/etc'
+outside=/tmp/pinion-trick-$$
+check "links and .. end in the gear" eval 'for to in "app-root/data/root$outside" "../../../../../..$outside" "/proc/1/root$outside"; do "${SCP[@]}" big "$AT:$to"; "${SCP[@]}" -O big "$AT:$to"; done; [[ ! -e $outside ]] && in_gear "test -e $outside && rm $outside"'
+check "the gear's own files of the platform stay" eval '! "${SCP[@]}" big "$AT:app-root/data/etc/passwd" && ! "${SCP[@]}" big "$AT:../other" && ! "${SCP[@]}" big "$AT:.env/PATH"'
+check "a file larger than the disk is refused, the app serves on" eval '! printf "C0644 9000000000000 huge\n%s" "$(head -c 100000 /dev/zero | tr "\0" x)" | in_gear scp -t app-root/data && serves web / Two; in_gear rm -rf app-root/data/huge app-root/data/root app-root/data/etc app-root/data/a app-root/data/b'
+
+# --- gears of a scalable application ---
+check "a scalable application in two gears" eval 'p app create wide nodejs --scale >/dev/null && p scale wide 2 >/dev/null'
+second=$(curl -sS -H "Authorization: Bearer $(jq -r .token "$XDG_CONFIG_HOME/pinion/login.json")" "$BROKER/broker/rest/domain/it/application/wide/gear_groups" | jq -r --arg head "$(p app show wide --json | jq -r .id)" '[.data[].gears[].id | select(. != $head)][0]')
+check "the other gear is entered by its own uuid" says "$second /var/lib/openshift/$second" timeout 30 ssh -F "$WORLD/ssh_config" "$second@127.0.0.1" 'echo $OPENSHIFT_GEAR_UUID $PWD'
+check "gear status there" timeout 30 ssh -F "$WORLD/ssh_config" "$second@127.0.0.1" 'gear status; gear deployments | grep ACTIVE'
+p app delete wide --yes >/dev/null 2>&1
+
 marker() { pgrep -f "^sleep 31417$1" >/dev/null; }
 timeout 60 ssh -F "$WORLD/ssh_config" "$AT" 'trap "" HUP; sleep 314171' >/dev/null 2>&1 &
 client=$!
@@ -234,6 +274,17 @@ check "another runs" until_true marker 2
 kill -9 $(pgrep -P "$UP" -f pinion-node)
 check "the node daemon dies: nothing of the session is left" until_true eval '! marker 2'
 check "the next one lets in again" until_true in_gear true
+in_gear 'sleep 314173' >"$WORLD/dying" 2>&1 &
+dying=$!
+check "a third runs" until_true marker 3
+kill -9 $(pgrep -P "$(pgrep -P "$UP" -f pinion-broker)" -f pinion-ssh)
+check "the connection's program dies: the client sees it, nothing is left" eval 'until_true eval "! kill -0 $dying 2>/dev/null" && until_true eval "! marker 3"'
+in_gear 'sleep 314174' >"$WORLD/dying" 2>&1 &
+dying=$!
+check "a fourth runs" until_true marker 4
+kill -9 $(pgrep -P "$UP" -f pinion-broker)
+check "the broker dies: the client sees it, nothing is left" eval 'until_true eval "! kill -0 $dying 2>/dev/null" && until_true eval "! marker 4"'
+check "the next broker lets in again" until_true in_gear true
 check "the app served all the while" serves web / Two
 
 # --- floods and slow readers ---
@@ -269,10 +320,72 @@ check "a slow reader costs the broker no memory" eval '(($(rss pinion-broker) - 
 wait $slow
 check "and gets all of it" grep -qx 200000000 "$WORLD/slow"
 
+# --- over https ---
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=localhost" -addext "subjectAltName=DNS:localhost" -keyout "$WORLD/tls.key" -out "$WORLD/tls.pem" 2>/dev/null
+cat >"$WORLD/tls.py" <<'PY'
+import socket, ssl, sys, threading
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+def pump(a, b):
+    try:
+        while data := a.recv(65536):
+            b.sendall(data)
+    except OSError:
+        pass
+    for s in (a, b):
+        try:
+            s.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+def serve(raw):
+    try:
+        near = context.wrap_socket(raw, server_side=True)
+    except OSError:
+        return
+    far = socket.create_connection(("127.0.0.1", int(sys.argv[3])))
+    threading.Thread(target=pump, args=(near, far), daemon=True).start()
+    pump(far, near)
+while True:
+    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+PY
+python3 "$WORLD/tls.py" "$WORLD/tls.pem" "$WORLD/tls.key" "${BROKER##*:}" >"$WORLD/tls.port" 2>/dev/null &
+tls=$!
+check "a front with TLS" until_true test -s "$WORLD/tls.port"
+token=$(jq -r .token "$XDG_CONFIG_HOME/pinion/login.json")
+by_tls() { PINION_URL=https://$1:$(<"$WORLD/tls.port") PINION_TOKEN=$token "$PINION_BUILDDIR/pinion" "${@:2}"; }
+export SSL_CERT_FILE=$WORLD/tls.pem
+check "pinion run over it" eval '[[ $(echo hello | by_tls localhost run web -- "cat; exit 4") == hello ]]; by_tls localhost run web -- "exit 4" </dev/null; (($? == 4))'
+check "much both ways" eval 'head -c 3000000 /dev/urandom >"$WORLD/much"; by_tls localhost run web -- cat <"$WORLD/much" | cmp - "$WORLD/much"'
+check "pinion ssh over it" says hello by_tls localhost ssh web -- echo hello
+check "another host's certificate is refused" fails_with 1 "certificate" by_tls 127.0.0.1 run web -- true
+unset SSL_CERT_FILE
+check "an authority that nobody knows, too" fails_with 1 "certificate" by_tls localhost run web -- true
+kill $tls; wait $tls 2>/dev/null
+
 # --- the host key stays ---
 key=$(ssh-keyscan -p "$PORT" -t ed25519 127.0.0.1 2>/dev/null | cut -d' ' -f3)
+# --- few connections, little grace ---
+export PINION_BROKER_SSH_CONNECTIONS=12 PINION_BROKER_SESSION_GRACE=3
 world_stop
 LISTEN=${BROKER#http://} world_start --ssh "127.0.0.1:$PORT"
 check "after a restart the host key is the same" test "$(ssh-keyscan -p "$PORT" -t ed25519 127.0.0.1 2>/dev/null | cut -d' ' -f3)" = "$key"
 check "and the key lets in" until_true in_gear true
+idle=()
+for i in 1 2 3 4 5 6 7 8 9; do
+	in_gear "echo in; sleep 60" >"$WORLD/idle$i" 2>&1 &
+	idle+=($!)
+done
+all_in() { (($(grep -lx in "$WORLD"/idle* 2>/dev/null | wc -l) == $1)); }
+check "one address may have three quarters" until_true all_in 9
+check "its next one is told" eval 'exits 255 in_gear -v true && grep -q "Too many SSH connections" "$WORLD/out"'
+check "others still enter" in_gear -b 127.0.0.2 true
+kill "${idle[@]}"; wait "${idle[@]}" 2>/dev/null
+check "afterwards it does again" until_true in_gear true
+timeout 120 ssh -F "$WORLD/ssh_config" "$AT" 'echo in; while sleep 0.2; do :; done' >"$WORLD/stay" 2>&1 &
+stay=$!
+check "a session" until_true grep -q in "$WORLD/stay"
+(cd "$WORLD/git" && page Three && git commit -qam three && git push -q origin HEAD:master 2>/dev/null)
+check "in the old instance ends when its grace does" eval 'serves web / Three && until_true eval "! kill -0 $stay 2>/dev/null" && grep -q "ends in 3 seconds" "$WORLD/stay"'
 done_testing
