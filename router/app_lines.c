@@ -8,11 +8,10 @@
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
-#include "lib/base/secret.h"
-#include "lib/http/http_client.h"
 #include "lib/loop/loop.h"
 #include "lib/wire/wire_route.h"
 #include "router/access_log.h"
+#include "router/feed_post.h"
 #include "router/fleet.h"
 #include "router/lane.h"
 #include "router/router_conf.h"
@@ -24,7 +23,6 @@ enum {
 	BUCKET_MAX = 100, /* of an application, in a lane */
 	PATH_LEN = 300,
 	PENDING_MAX = 4096, /* while the broker is away */
-	CALL_MS = 5000,
 };
 
 /* A lane's lines of the present time; its alone. */
@@ -38,13 +36,11 @@ struct app_lines {
 	struct loop *loop;              /* borrowed */
 	struct fleet *fleet;            /* borrowed */
 	const struct router_conf *conf; /* borrowed */
-	struct http_client *http;       /* owned */
+	struct feed_post post;
 	struct loop_timer *timer;
-	struct http_call *call;
-	char *token, *url;           /* owned */
 	struct wire_app_lines ready; /* collected, not sent */
 	atomic_int left;             /* lanes that have not answered */
-	bool is_looking, is_stopped;
+	bool is_looking;
 	int lanes;
 	struct share {
 		struct app_lines_box box;      /* the lane's */
@@ -144,34 +140,20 @@ on_sent(struct http_call *c, int status, struct str body, const struct err *e, v
 
 	(void)c;
 	(void)body;
-	a->call = NULL;
-	if (e != NULL || status != 200) /* they are gone: a log is no ledger */
-		log_debug("app_lines_lost", LOG_INT("status", status));
+	(void)feed_post_ended(&a->post, status, e); /* lost, they are gone: a log is no ledger */
 }
 
 static void
 send_ready(struct app_lines *a)
 {
 	AUTO(free) char *json = NULL;
-	struct err e = { 0 };
-	struct http_call_opts o = {
-		.method = "POST",
-		.url = a->url,
-		.bearer = a->token,
-		.headers = (const char *const[]){ "Content-Type: application/json", NULL },
-		.timeout_ms = CALL_MS,
-	};
 
 	if (a->ready.lines.n == 0 && a->ready.dropped == 0)
 		return;
 	mem_set_str(&a->ready.router, a->conf->id);
 	json = codec_to_json(&wire_app_lines_codec, &a->ready);
 	wire_app_lines_fini(&a->ready);
-	o.body = json;
-	o.body_n = strlen(json);
-	a->call = http_call_start(a->http, &o, on_sent, a, &e);
-	if (a->call == NULL)
-		log_warn("app_lines_not_sent", LOG_ERR(&e));
+	feed_post_send(&a->post, json, on_sent, a);
 }
 
 static void
@@ -196,7 +178,7 @@ on_taken(void *arg)
 		lines_fini(&s->out);
 		s->dropped = 0;
 	}
-	if (a->call == NULL && !a->is_stopped)
+	if (a->post.call == NULL)
 		send_ready(a);
 }
 
@@ -205,7 +187,7 @@ on_time(void *arg)
 {
 	struct app_lines *a = arg;
 
-	if (a->is_looking || a->call != NULL)
+	if (a->is_looking || a->post.call != NULL)
 		return;
 	a->is_looking = true;
 	atomic_store(&a->left, a->lanes);
@@ -225,11 +207,8 @@ app_lines_new(struct loop *l, struct fleet *f, const struct router_conf *conf, s
 	a->fleet = f;
 	a->conf = conf;
 	a->lanes = lanes;
-	a->http = http_client_new(l);
-	if (router_conf_token(conf->token_file, "token-file", &a->token, e) < 0)
+	if (feed_post_init(&a->post, l, conf, "/internal/router/lines", e) < 0)
 		return NULL;
-	a->url = xasprintf(str_has_prefix(conf->feed, "unix:") ? "%s:%s" : "%s%s", conf->feed,
-	    "/internal/router/lines");
 	for (int i = 0; i < lanes; i++)
 		fleet_lane(f, i)->lines = &a->share[i].box;
 	a->timer = loop_timer_start(l, EVERY_MS, true, on_time, a);
@@ -242,8 +221,7 @@ app_lines_stop(struct app_lines *a)
 	if (a == NULL)
 		return;
 	loop_timer_cancel(STEAL(a->timer));
-	http_call_cancel(STEAL(a->call));
-	a->is_stopped = true;
+	feed_post_stop(&a->post);
 }
 
 void
@@ -254,13 +232,11 @@ app_lines_free(struct app_lines *take_a)
 	if (a == NULL)
 		return;
 	app_lines_stop(a);
-	http_client_free(a->http);
+	feed_post_fini(&a->post);
 	for (int i = 0; i < a->lanes; i++) {
 		lines_fini(&a->share[i].box.lines);
 		lines_fini(&a->share[i].out);
 	}
 	wire_app_lines_fini(&a->ready);
-	secret_free(a->token);
-	free(a->url);
 	free(a);
 }

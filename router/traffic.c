@@ -7,17 +7,16 @@
 #include "lib/base/log.h"
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
-#include "lib/base/secret.h"
-#include "lib/http/http_client.h"
 #include "lib/loop/loop.h"
 #include "lib/wire/wire_route.h"
+#include "router/feed_post.h"
 #include "router/fleet.h"
 #include "router/host_table.h"
 #include "router/lane.h"
 #include "router/router_conf.h"
 #include "router/upstream.h"
 
-enum { REPORT_MS = 5000, APPS_MAX = 100000 };
+enum { APPS_MAX = 100000 };
 
 /* What one lane found; written there, read by the control thread once all have answered. */
 struct share {
@@ -29,14 +28,12 @@ struct traffic {
 	struct loop *loop;              /* borrowed */
 	struct fleet *fleet;            /* borrowed */
 	const struct router_conf *conf; /* borrowed */
-	struct http_client *http;       /* owned */
+	struct feed_post post;
 	struct loop_timer *timer;
-	struct http_call *call;
-	char *token, *url; /* owned */
-	struct map *apps;  /* id → int64_t: when it last had a request; not told yet */
-	int64_t revision;  /* of the look under way, then of what is in apps */
-	atomic_int left;   /* lanes that have not answered */
-	bool is_looking, is_stopped;
+	struct map *apps; /* id → int64_t: when it last had a request; not told yet */
+	int64_t revision; /* of the look under way, then of what is in apps */
+	atomic_int left;  /* lanes that have not answered */
+	bool is_looking;
 	int lanes;
 	struct share share[];
 };
@@ -117,11 +114,8 @@ on_told(struct http_call *c, int status, struct str body, const struct err *e, v
 
 	(void)c;
 	(void)body;
-	t->call = NULL;
-	if (e != NULL || status != 200) {
-		log_debug("traffic_not_told", LOG_INT("status", status));
+	if (!feed_post_ended(&t->post, status, e))
 		return; /* with the next one */
-	}
 	map_free(t->apps);
 	t->apps = map_new(free_time);
 }
@@ -133,22 +127,10 @@ tell(struct traffic *t)
 	struct wire_traffic out = { .router = xstrdup(t->conf->id), .revision = t->revision };
 	struct filling f = { &out, loop_now_ms() };
 	AUTO(free) char *json = NULL;
-	struct err e = { 0 };
-	struct http_call_opts o = {
-		.method = "POST",
-		.url = t->url,
-		.bearer = t->token,
-		.headers = (const char *const[]){ "Content-Type: application/json", NULL },
-		.timeout_ms = REPORT_MS,
-	};
 
 	map_each(t->apps, fill, &f);
 	json = codec_to_json(&wire_traffic_codec, &out);
-	o.body = json;
-	o.body_n = strlen(json);
-	t->call = http_call_start(t->http, &o, on_told, t, &e);
-	if (t->call == NULL)
-		log_warn("traffic_not_told", LOG_ERR(&e));
+	feed_post_send(&t->post, json, on_told, t);
 }
 
 static void
@@ -167,7 +149,7 @@ on_looked(void *arg)
 		}
 		l->n = 0;
 	}
-	if (t->call == NULL && !t->is_stopped)
+	if (t->post.call == NULL)
 		tell(t);
 }
 
@@ -176,19 +158,12 @@ on_time(void *arg)
 {
 	struct traffic *t = arg;
 
-	if (t->is_looking || t->call != NULL)
+	if (t->is_looking || t->post.call != NULL)
 		return;
 	t->is_looking = true;
 	t->revision = fleet_applied(t->fleet);
 	atomic_store(&t->left, t->lanes);
 	fleet_each_lane(t->fleet, look, t);
-}
-
-static char *
-url_of(const struct router_conf *conf)
-{
-	return xasprintf(str_has_prefix(conf->feed, "unix:") ? "%s:%s" : "%s%s", conf->feed,
-	    "/internal/router/traffic");
 }
 
 DEFINE_AUTO(struct traffic *, traffic_free)
@@ -205,10 +180,8 @@ traffic_new(struct loop *l, struct fleet *f, const struct router_conf *conf, str
 	t->conf = conf;
 	t->lanes = lanes;
 	t->apps = map_new(free_time);
-	t->http = http_client_new(l);
-	if (router_conf_token(conf->token_file, "token-file", &t->token, e) < 0)
+	if (feed_post_init(&t->post, l, conf, "/internal/router/traffic", e) < 0)
 		return NULL;
-	t->url = url_of(conf);
 	t->timer = loop_timer_start(l, conf->traffic_ms, true, on_time, t);
 	return STEAL(t);
 }
@@ -219,8 +192,7 @@ traffic_stop(struct traffic *t)
 	if (t == NULL)
 		return;
 	loop_timer_cancel(STEAL(t->timer));
-	http_call_cancel(STEAL(t->call));
-	t->is_stopped = true;
+	feed_post_stop(&t->post);
 }
 
 void
@@ -231,14 +203,12 @@ traffic_free(struct traffic *take_t)
 	if (t == NULL)
 		return;
 	traffic_stop(t);
-	http_client_free(t->http);
+	feed_post_fini(&t->post);
 	for (int i = 0; i < t->lanes; i++) {
 		for (size_t k = 0; k < t->share[i].apps.n; k++)
 			wire_traffic_app_fini(&t->share[i].apps.v[k]);
 		free(t->share[i].apps.v);
 	}
 	map_free(t->apps);
-	secret_free(t->token);
-	free(t->url);
 	free(t);
 }
