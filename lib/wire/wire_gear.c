@@ -235,8 +235,6 @@ static const struct codec_field cart_status_fields[] = {
 	CODEC_STRS(struct wire_gear_cart_status, messages, LINES_MAX, CODEC_OMIT_NULL),
 	CODEC_LIST(
 	    struct wire_gear_cart_status, properties, &wire_var_codec, VARS_MAX, CODEC_OMIT_NULL),
-	CODEC_LIST(
-	    struct wire_gear_cart_status, published, &wire_var_codec, VARS_MAX, CODEC_OMIT_NULL),
 	CODEC_OBJ(struct wire_gear_cart_status, asks, &wire_asks_codec, 0),
 	CODEC_END,
 };

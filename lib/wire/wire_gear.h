@@ -233,7 +233,6 @@ struct wire_gear_cart_status {
 	struct str_list messages; /* lines with their prefix: "CLIENT_MESSAGE: …", of the last
 	                             step that the broker asked for */
 	struct wire_var_list properties; /* CART_PROPERTIES, CART_DATA: shown to the user */
-	struct wire_var_list published;  /* ENV: values for the application's other gears */
 	struct wire_asks asks;           /* of its configuration */
 };
 DECLARE_CODEC(wire_gear_cart_status, struct wire_gear_cart_status)
