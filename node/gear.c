@@ -10,6 +10,7 @@
 
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
 #include "node/container.h"
@@ -181,6 +182,28 @@ gear_add_lowers(const struct gear *g, const struct str_list *codes, const char *
 			add_base_lower(g, c->older.v[k], s);
 	}
 	add_base_lower(g, "0", s);
+}
+
+void
+gear_read_priority(struct gear *g)
+{
+	enum { TEXT_MAX = 64, PRIORITY_MAX = 1 << 20, PRIORITY = 100 };
+	AUTO(free) char *path = xasprintf("%s/base/0/.start_priority", g->dir);
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+	struct str line;
+	struct err e = { 0 };
+
+	g->start_priority = PRIORITY;
+	if (!file_exists(path))
+		return;
+	if (file_read(path, TEXT_MAX, &text, &e) == 0) {
+		(void)str_cut(buf_str(&text), '\n', &line);
+		if (str_to_i64(str_trim(line), 0, PRIORITY_MAX, "start_priority",
+		        &g->start_priority, &e) == 0)
+			return;
+	}
+	log_warn("start_priority_ignored", LOG_STR("gear", g->record.uuid), LOG_ERR(&e));
+	g->start_priority = PRIORITY;
 }
 
 void

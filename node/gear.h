@@ -65,10 +65,11 @@ struct gear {
 	int state; /* enum gear_state; written by the gear table only */
 	char *reason;
 	struct wire_gear_cart_status_list failed; /* cartridges that could not be configured */
-	int64_t disk_used_kb;                     /* as last looked at */
-	char *notice;       /* of disk_guard, for its user; NULL: nothing to say */
-	bool is_over_quota; /* of a plain volume: nothing starts */
-	bool is_frozen;     /* by disk_guard: what would start would not run */
+	int64_t start_priority; /* of ~/.start_priority: at a boot lower ones come first */
+	int64_t disk_used_kb;   /* as last looked at */
+	char *notice;           /* of disk_guard, for its user; NULL: nothing to say */
+	bool is_over_quota;     /* of a plain volume: nothing starts */
+	bool is_frozen;         /* by disk_guard: what would start would not run */
 };
 
 /* NULL: it is not configured. Borrowed until the record changes. */
@@ -97,6 +98,9 @@ void gear_add_binds(const struct gear *g, struct container_spec *s);
 /* And the directories of its service cartridges as far as they are configured, from the volume:
  * writable for the one that acts (own), for the others to read; own may be NULL. */
 void gear_bind_services(const struct gear *g, const char *own, struct container_spec *s);
+
+/* Blocks: reads what the administrator wrote into ~/.start_priority; 100 when there is none. */
+void gear_read_priority(struct gear *g);
 
 /* GEARS/UUID/inst/ID: {up,work/work,tmp}; caller owns the string. */
 char *gear_instance_dir(const struct gear *g, const char *id);

@@ -340,6 +340,8 @@ run_prepare(void *job)
 			    o->volumes, r->uuid, r->disk_mb, j->gear.spec.limits.files, &j->e);
 	}
 	fault_point("gear_volume");
+	if (rc == 0)
+		gear_read_priority(&j->gear);
 	if (rc < 0 || (j->writes_env && write_env(j) < 0) ||
 	    limits_make(o->limits, (struct limits_group){ .gear = r->uuid }, NULL, &j->e) < 0)
 		return;
@@ -385,6 +387,7 @@ done_prepare(void *job)
 	g->job = NULL;
 	if (e.code == ERR_NONE) {
 		g->is_mounted = true;
+		g->gear.start_priority = j->gear.start_priority;
 		if (j->writes_env && codec_equal(&wire_gear_codec, &j->gear.spec, &g->gear.spec))
 			g->needs_env = false;
 		g->gear.record.is_made = true;

@@ -8,7 +8,6 @@
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/loop/loop.h"
-#include "lib/wire/wire_env.h"
 #include "node/gear.h"
 #include "node/gear_table.h"
 #include "node/instance_state.h"
@@ -16,7 +15,6 @@
 enum {
 	GATHER_MS = 50,  /* until all of a revision are named */
 	AT_ONCE = 8,     /* starts under way */
-	PRIORITY = 100,  /* of a gear that says nothing */
 	GEAR_MS = 60000, /* a gear that is not ready by then holds up nobody */
 };
 
@@ -42,8 +40,7 @@ priority_of(const struct instance *i)
 {
 	const struct gear *g = gear_table_find(i->table->o.gears, i->spec.gear);
 
-	return g == NULL ? PRIORITY
-	                 : wire_env_seconds(&g->spec.env, WIRE_ENV_START_PRIORITY, PRIORITY);
+	return g == NULL ? INT64_MAX : g->start_priority;
 }
 
 static void
@@ -96,7 +93,7 @@ waits_for_service(const struct instance *i)
 	return false;
 }
 
-/* Its volume is being mounted. */
+/* Its volume is being mounted: only then is its priority known. */
 static bool
 waits_for_gear(const struct instance *i)
 {
@@ -115,15 +112,14 @@ on_time(void *arg)
 
 	loop_timer_cancel(STEAL(is->boot));
 	map_each(is->all, collect, &q);
+	for (size_t k = 0; k < q.n && !is_blocked; k++)
+		is_blocked = waits_for_gear(q.v[k].i);
 	if (q.n > 0)
 		qsort(q.v, q.n, sizeof *q.v, compare);
-	for (size_t k = 0; k < q.n && q.active < AT_ONCE && !is_blocked; k++) {
+	for (size_t k = 0; !is_blocked && k < q.n && q.active < AT_ONCE; k++) {
 		struct instance *i = q.v[k].i;
 
 		if (waits_for_service(i))
-			continue;
-		is_blocked = waits_for_gear(i); /* none before it */
-		if (is_blocked)
 			continue;
 		i->is_granted = true;
 		q.active++;

@@ -15,8 +15,6 @@
 #define WIRE_ENV_HEALTH_INTERVAL "PINION_HEALTH_INTERVAL"
 #define WIRE_ENV_HEALTH_FAILURES "PINION_HEALTH_FAILURES"
 #define WIRE_ENV_HEALTH_STATUS "PINION_HEALTH_STATUS"
-/* Of a gear: at a start of the node lower ones come first; 1 … 3600, 100 when absent. */
-#define WIRE_ENV_START_PRIORITY "PINION_START_PRIORITY"
 enum { WIRE_ENV_SECONDS_MAX = 3600 };
 
 /* Names that the platform sets, or that would change the meaning of its own scripts: all of ~/.env,
