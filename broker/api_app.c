@@ -24,7 +24,6 @@ enum {
 	EXIT_DOMAIN = 127,
 	EXIT_ALIAS = 173,
 	IDLE_SETTINGS = 3,
-	IDLE_S_MAX = 366 * 86400,
 };
 
 /* --- lists --- */
@@ -214,7 +213,8 @@ settings_read(const struct api_call *c, struct settings *s, struct err *e)
 	for (int i = 0; i < IDLE_SETTINGS; i++) {
 		s->idle[i].is_given = api_param_has(c->params, idle_names[i]);
 		any = any || s->idle[i].is_given;
-		if (api_param_int(c->params, idle_names[i], -1, IDLE_S_MAX, &s->idle[i].s, e) < 0)
+		if (api_param_int(
+		        c->params, idle_names[i], -1, WIRE_APP_IDLE_S_MAX, &s->idle[i].s, e) < 0)
 			return -1;
 	}
 	if (!any && !s->has_auto && !s->has_keep && !s->has_scale && branch == NULL && type == NULL)

@@ -58,6 +58,7 @@ struct create {
 	char *branch; /* owned or NULL */
 	char *type;   /* owned */
 	int64_t keep;
+	int64_t idle_freeze_s;
 	char *ref, *sha1;     /* owned; of the import */
 	bool has_waited;      /* for the end of an old one of that name */
 	bool has_waited_node; /* for a node */
@@ -444,7 +445,9 @@ read_settings(struct api_call *c, struct create *s)
 	s->auto_deploy = true;
 	s->type = xstrdup("git");
 	s->keep = c->b->conf.keep_deployments;
-	if (v == NULL || read_config(v, s, &e) == 0)
+	if ((v == NULL || read_config(v, s, &e) == 0) &&
+	    api_param_int(
+	        c->params, "idle_freeze", -1, WIRE_APP_IDLE_S_MAX, &s->idle_freeze_s, &e) == 0)
 		return true;
 	return fail_param(c, &e, 1);
 }
@@ -696,6 +699,7 @@ make_record(struct api_call *c)
 	        .auto_deploy = s->auto_deploy,
 	        .deployment_branch = s->branch,
 	        .keep_deployments = s->keep,
+	        .idle_freeze_s = s->idle_freeze_s,
 	        .deployment_type = s->type,
 	    },
 	    recorded, c);

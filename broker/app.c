@@ -420,6 +420,7 @@ app_create(struct broker *b, const struct app_new *n, app_done_fn *done, void *a
 		.branch_by_user = n->deployment_branch != NULL,
 		.auto_deploy = n->auto_deploy,
 		.keep_deployments = n->keep_deployments,
+		.idle_freeze_s = n->idle_freeze_s,
 		.deployment_type = xstrdup(n->deployment_type),
 		.health_path = xstrdup(""),
 		.stop_timeout_s = STOP_TIMEOUT_S,

@@ -40,6 +40,7 @@ struct app_new {
 	bool auto_deploy;
 	const char *deployment_branch; /* NULL: the first push decides */
 	int64_t keep_deployments;
+	int64_t idle_freeze_s; /* -1: never; 0: as the platform's */
 	const char *deployment_type;
 };
 /* out_id: id of the application to be (caller owns); NULL on an early error, which done tells. */

@@ -5,9 +5,8 @@
 #include "lib/base/mem.h"
 #include "lib/base/where.h"
 #include "lib/codec/conf.h"
+#include "lib/wire/wire_app.h"
 #include "lib/wire/wire_user.h"
-
-enum { IDLE_S_MAX = 366 * 86400 };
 
 static const struct conf_item items[] = {
 	CONF_STR(
@@ -63,14 +62,16 @@ static const struct conf_item items[] = {
 	    "Obsolete cartridges may be added to applications."),
 	CONF_STR(struct broker_conf, drain_ca_file, "drain-ca-file", NULL,
 	    "Certificates that log drains are verified by (default: the system's)."),
-	CONF_INT(struct broker_conf, idle_freeze_s, "idle-freeze-after", 0, IDLE_S_MAX, "0",
+	CONF_INT(struct broker_conf, idle_freeze_s, "idle-freeze-after", 0, WIRE_APP_IDLE_S_MAX,
+	    "0",
 	    "Seconds without a request after which an application is frozen; a request wakes it at "
 	    "once. 0: never."),
-	CONF_INT(struct broker_conf, idle_reclaim_s, "idle-reclaim-after", 0, IDLE_S_MAX, "0",
+	CONF_INT(struct broker_conf, idle_reclaim_s, "idle-reclaim-after", 0, WIRE_APP_IDLE_S_MAX,
+	    "0",
 	    "Seconds after which a frozen application's memory goes to the swap, where there is "
 	    "one; "
 	    "0: never."),
-	CONF_INT(struct broker_conf, idle_stop_s, "idle-stop-after", 0, IDLE_S_MAX, "0",
+	CONF_INT(struct broker_conf, idle_stop_s, "idle-stop-after", 0, WIRE_APP_IDLE_S_MAX, "0",
 	    "Seconds after which a frozen application is stopped until the next request; 0: "
 	    "never."),
 	CONF_BOOL(struct broker_conf, download_cartridges, "download-cartridges", "true",

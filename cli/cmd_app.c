@@ -60,6 +60,8 @@ run_create(const struct cmd_line *l, struct err *e)
 		buf_adds(&body, is_url ? "}" : "");
 	}
 	buf_addf(&body, "],\"scale\":%s", cmd_has(l, "scale") ? "true" : "false");
+	if (cmd_has(l, "no-idle"))
+		buf_adds(&body, ",\"idle_freeze\":-1");
 	if (cmd_has(l, "from-code")) {
 		buf_adds(&body, ",\"initial_git_url\":");
 		buf_add_json_str(&body, cmd_option(l, "from-code"));
@@ -345,6 +347,7 @@ static const struct cmd_option create_options[] = {
 	{ "env", 'e', "NAME=VALUE", "an environment variable; may be given again" },
 	{ "from-code", 0, "GITURL", "start with the code of this repository" },
 	{ "scale", 's', NULL, "allow more than one gear" },
+	{ "no-idle", 0, NULL, "never let it sleep by itself" },
 	{ NULL, 0, NULL, NULL },
 };
 static const struct cmd_option app_options[] = { APP_OPTIONS, { NULL, 0, NULL, NULL } };

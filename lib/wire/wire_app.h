@@ -89,6 +89,8 @@ struct wire_drain_list {
 	size_t n;
 };
 
+enum { WIRE_APP_IDLE_S_MAX = 366 * 86400 };
+
 struct wire_app { /* key: store_key_app(domain, name) */
 	char *id; /* 24 hex; the head gear's uuid is the same */
 	char *name;
