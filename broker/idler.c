@@ -6,6 +6,7 @@
 
 #include "broker/app_view.h"
 #include "broker/broker.h"
+#include "broker/node_link.h"
 #include "broker/record.h"
 #include "broker/rollout.h"
 #include "lib/base/log.h"
@@ -176,6 +177,22 @@ has_workers(const struct wire_app *a)
 	return false;
 }
 
+/* Without swap there is nowhere to put memory: programs alone would be dropped, and read again. */
+static bool
+can_reclaim(const struct idler *i, const char *app_id)
+{
+	const struct app_view_app *v = app_view_get(rollout_view(i->b->rollout), app_id);
+
+	for (size_t k = 0; k < v->instances_n; k++) {
+		const struct wire_node_facts *f =
+		    node_link_facts(i->b->nodes, v->instances[k]->node);
+
+		if (f != NULL && f->reclaim != NULL && strcmp(f->reclaim, "swap") != 0)
+			return false;
+	}
+	return true;
+}
+
 /* Something else than requests keeps it awake, or it does not run at all. */
 static bool
 is_busy(const struct idler *i, const struct wire_app *a)
@@ -260,6 +277,8 @@ look(struct idler *i, struct use *u)
 	if (u->holds > 0 || is_busy(i, &a))
 		u->used_ms = now;
 	level = level_of(i, &a, now - u->used_ms, &next_ms);
+	if (level == WIRE_SLEEP_RECLAIMED && !can_reclaim(i, a.id))
+		level = WIRE_SLEEP_FROZEN;
 	if (next_ms < LOOK_MIN_MS)
 		next_ms = LOOK_MIN_MS;
 	u->look_ms = loop_now_ms() + next_ms;

@@ -65,6 +65,7 @@ run_status(const struct cmd_line *l, struct err *e)
 		{ "DISK FREE", "disk_free_mb" },
 		{ "OF MB", "disk_total_mb" },
 		{ "QUOTA", "quota" },
+		{ "RECLAIM", "reclaim" },
 		{ "VERSION", "version" },
 		{ NULL, NULL },
 	};

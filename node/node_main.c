@@ -112,6 +112,7 @@ fill_facts(struct wire_node_facts *out, void *arg)
 	out->disk_low_percent = d->conf.disk_low_percent;
 	mem_set_str(
 	    &out->quota, strcmp(volumes_kind(d->volumes), "plain") == 0 ? "advisory" : "enforced");
+	mem_set_str(&out->reclaim, si.totalswap > 0 ? "swap" : "no swap");
 	for (size_t i = 0; i < cart_dir_count(d->carts); i++) {
 		const struct cart_dir_entry *c = cart_dir_at(d->carts, i);
 

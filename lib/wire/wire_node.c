@@ -89,6 +89,7 @@ static const struct codec_field facts_fields[] = {
 	CODEC_INT(struct wire_node_facts, disk_total_mb, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_node_facts, disk_low_percent, 0, 100, 0),
 	CODEC_STR(struct wire_node_facts, quota, 32, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_node_facts, reclaim, 32, CODEC_OMIT_NULL),
 	CODEC_STRS(struct wire_node_facts, cartridges, CARTRIDGES_MAX, 0),
 	CODEC_STRS(struct wire_node_facts, lacks, CARTRIDGES_MAX, CODEC_OMIT_NULL),
 	CODEC_END,

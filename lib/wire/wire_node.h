@@ -75,7 +75,8 @@ struct wire_node_facts {
 	int64_t disk_free_mb;
 	int64_t disk_total_mb; /* 0: not said */
 	int64_t disk_low_percent;
-	char *quota;                /* of its volumes: "enforced", "advisory" */
+	char *quota;   /* of its volumes: "enforced", "advisory" */
+	char *reclaim; /* of the memory of what sleeps: "swap"; "no swap": it stays where it is */
 	struct str_list cartridges; /* "nodejs-20" it can run */
 	struct str_list lacks; /* "ruby-3.1: /usr/bin/puma is missing: install …" it cannot */
 };
