@@ -236,6 +236,8 @@ limits_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	set_unless(&u.max_gears, op->limits.gears);
 	set_unless(&u.max_domains, op->limits.domains);
 	set_unless(&u.max_storage_gb, op->limits.storage_gb);
+	if (op->limits.downloads >= 0)
+		u.no_downloads = op->limits.downloads == 0;
 	record_put_cas(t, store_key_user(op->login), rev, &wire_user_codec, &u);
 	return 0;
 }

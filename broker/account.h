@@ -19,6 +19,7 @@ void account_set_password(struct broker *b, const char *login, const char *passw
 /* What the user may have: -1 leaves a number as it is. */
 struct account_limits {
 	int64_t gears, domains, storage_gb;
+	int downloads; /* of cartridges by URL: 1 or 0 */
 };
 void account_set_limits(struct broker *b, const char *login, const struct account_limits *l,
     change_done_fn *done, void *arg);

@@ -156,19 +156,23 @@ user_updated(const struct err *e, void *arg)
 void
 api_admin_user_update(struct api_call *c)
 {
-	struct account_limits l = { -1, -1, -1 };
+	struct account_limits l = { -1, -1, -1, -1 };
+	bool downloads = false;
 	struct err e = { 0 };
 
 	if (api_param_int(c->params, "max_gears", 0, INT32_MAX, &l.gears, &e) < 0 ||
 	    api_param_int(c->params, "max_domains", 0, INT32_MAX, &l.domains, &e) < 0 ||
 	    api_param_int(c->params, "max_storage_per_gear", 0, WIRE_USER_STORAGE_MAX,
-	        &l.storage_gb, &e) < 0) {
+	        &l.storage_gb, &e) < 0 ||
+	    api_param_bool(c->params, "download_cartridges", &downloads, &e) < 0) {
 		api_fail_err(c, &e, EXIT_USER);
 		return;
 	}
-	if (l.gears < 0 && l.domains < 0 && l.storage_gb < 0) {
+	if (api_param_value(c->params, "download_cartridges") != NULL)
+		l.downloads = downloads;
+	if (l.gears < 0 && l.domains < 0 && l.storage_gb < 0 && l.downloads < 0) {
 		api_fail(c, 422, EXIT_USER, "max_gears",
-		    "Give max_gears, max_domains or max_storage_per_gear.");
+		    "Give max_gears, max_domains, max_storage_per_gear or download_cartridges.");
 		return;
 	}
 	account_set_limits(c->b, api_param_of_path(c->params, "login"), &l, user_updated, c);

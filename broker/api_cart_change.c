@@ -11,6 +11,7 @@
 #include "broker/app_cart.h"
 #include "broker/broker.h"
 #include "broker/cart_resolve.h"
+#include "broker/event_log.h"
 #include "broker/idler.h"
 #include "broker/cart_rules.h"
 #include "broker/profile.h"
@@ -178,6 +179,9 @@ stored(const struct err *e, void *arg)
 		api_fail_err(c, e, e->code == ERR_NOT_FOUND ? 101 : 1);
 	} else {
 		fault_point("app_cart_stored");
+		for (size_t i = 0; s->remove != NULL && i < s->names.n; i++)
+			event_log_add(
+			    c->b, s->app_id, "removed", "Cartridge %s was removed.", s->names.v[i]);
 		api_load_settle_lines(c, s->app_id, &s->lines, settled);
 	}
 }
@@ -319,7 +323,7 @@ api_cart_add(struct api_call *c)
 	if (!check_sizes(c, &a, &asks) || !api_cart_ask_storage(c, a.domain, &asks) ||
 	    !read_vars(c, &s->vars))
 		return;
-	cart_resolve_start(c->b, &asks, &a, resolved, c);
+	cart_resolve_start(c->b, &asks, c->who.login, &a, resolved, c);
 }
 
 void

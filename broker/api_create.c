@@ -732,5 +732,5 @@ api_create_app(struct api_call *c)
 	if (read_flags(c, s) && read_name(c, s) && read_git_url(c, s) && read_carts(c, s) &&
 	    read_domain(c, s) && read_size(c, s) && api_cart_ask_storage(c, s->domain, &s->asks) &&
 	    read_vars(c, s) && read_settings(c, s))
-		cart_resolve_start(c->b, &s->asks, NULL, resolved, c);
+		cart_resolve_start(c->b, &s->asks, c->who.login, NULL, resolved, c);
 }

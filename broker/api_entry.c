@@ -124,7 +124,7 @@ api_entry_environment(struct api_call *c)
 
 	api_json_obj(j, NULL);
 	api_json_str(j, "domain_suffix", c->b->conf.app_domain);
-	api_json_bool(j, "download_cartridges_enabled", false);
+	api_json_bool(j, "download_cartridges_enabled", c->b->conf.download_cartridges);
 	api_json_end_obj(j);
 	api_send(c, 200);
 }

@@ -56,6 +56,7 @@ api_view_user(
 	api_json_bool(j, "view_global_teams", false);
 	api_json_bool(j, "private_ssl_certificates", false);
 	api_json_int(j, "max_storage_per_gear", u->max_storage_gb);
+	api_json_bool(j, "download_cartridges", c->b->conf.download_cartridges && !u->no_downloads);
 	api_json_end_obj(j);
 	api_json_null(j, "plan_id");
 	api_json_null(j, "usage_account_id");

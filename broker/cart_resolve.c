@@ -8,8 +8,11 @@
 #include "broker/cart_fetch.h"
 #include "broker/cart_rules.h"
 #include "broker/catalog.h"
+#include "broker/record.h"
 #include "lib/base/mem.h"
 #include "lib/loop/loop.h"
+#include "lib/store/store_key.h"
+#include "lib/wire/wire_user.h"
 
 struct cart_resolve {
 	struct broker *b; /* borrowed */
@@ -94,9 +97,19 @@ resolve_next(void *arg)
 		cart_fetch_start(r->b, &r->asks.v[r->at], false, fetched, r);
 }
 
+static bool
+may_download(const struct broker *b, const char *login)
+{
+	AUTO_FINI(wire_user_fini) struct wire_user u = { 0 };
+	struct err e = { 0 };
+
+	return record_get(b->store, store_key_user(login), &wire_user_codec, &u, NULL, &e) == 0 &&
+	       !u.no_downloads;
+}
+
 /* Before anything is fetched: may there be downloads at all, and so many? */
 static int
-check_downloads(struct cart_resolve *r, const struct wire_app *a)
+check_downloads(struct cart_resolve *r, const char *login, const struct wire_app *a)
 {
 	size_t n = 0;
 	size_t more = 0;
@@ -111,6 +124,10 @@ check_downloads(struct cart_resolve *r, const struct wire_app *a)
 		return err_set(&r->e, ERR_INVALID, "url",
 		    "Downloading cartridges is not allowed here. Use one of the catalogue: pinion "
 		    "cartridges.");
+	if (more > 0 && !may_download(r->b, login))
+		return err_set(&r->e, ERR_INVALID, "url",
+		    "You may not download cartridges: use one of the catalogue (pinion "
+		    "cartridges), or ask the administrator to import it.");
 	if (more > 0 && n + more > CART_FETCH_APP_MAX)
 		return err_set(&r->e, ERR_INVALID, "url",
 		    "An application can have %d downloaded cartridges; this would make %zu.",
@@ -125,14 +142,14 @@ end_soon(void *arg)
 }
 
 void
-cart_resolve_start(struct broker *b, struct cart_ask_list *take_asks, const struct wire_app *a,
-    cart_resolve_fn *fn, void *arg)
+cart_resolve_start(struct broker *b, struct cart_ask_list *take_asks, const char *login,
+    const struct wire_app *a, cart_resolve_fn *fn, void *arg)
 {
 	struct cart_resolve *r = xcalloc(1, sizeof *r);
 
 	*r = (struct cart_resolve){ .b = b, .asks = *take_asks, .fn = fn, .arg = arg };
 	*take_asks = (struct cart_ask_list){ 0 };
-	if (check_downloads(r, a) < 0)
+	if (check_downloads(r, login, a) < 0)
 		loop_post(b->loop, end_soon, r);
 	else
 		loop_post(b->loop, resolve_next, r);

@@ -626,7 +626,7 @@ cart_source_start(struct broker *b, const char *url, const char *checksum, cart_
 	s->file_fn = fn;
 	s->max = b->conf.download_max_mb * MB;
 	s->checksum = s->is_git ? NULL : xstrdup_null(checksum);
-	if (!s->is_git && !cart_source_is_code(url)) {
+	if (!s->is_git && !cart_source_is_code(url) && strstr(url, ".zip") == NULL) {
 		(void)err_set(e, ERR_INVALID, "Source-Url",
 		    "Unsupported URL(%.300s) for downloading a private cartridge: it must end in "
 		    ".git, .zip, .tar, .tar.gz or .tgz",

@@ -4,6 +4,7 @@
 
 #include "broker/app_cart.h"
 #include "broker/broker.h"
+#include "broker/event_log.h"
 #include "broker/rollout_step.h"
 #include "lib/base/mem.h"
 
@@ -147,6 +148,13 @@ rollout_cart_done(struct rollout_step *st)
 
 	if (!app_cart_is_pending(a))
 		return;
+	for (size_t i = 0; a->cartridges_before.n > 0 && i < a->cartridges.n; i++) {
+		const struct wire_gear_cart *k = &a->cartridges.v[i];
+
+		if (!has_cart(&a->cartridges_before, k->name))
+			event_log_add(st->b, a->id, "added", "Cartridge %s-%s was added.", k->name,
+			    k->version);
+	}
 	a->status.cart_rev = a->spec.cart_rev;
 	a->status.cart_roll = a->spec.cart_roll;
 	app_cart_list_fini(&a->cartridges_before);

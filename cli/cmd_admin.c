@@ -153,9 +153,18 @@ run_user_set(const struct cmd_line *l, struct err *e)
 			return -1;
 		buf_addf(&body, "%c\"%s\":%" PRId64, body.n == 0 ? '{' : ',', numbers[i].member, n);
 	}
+	if (cmd_has(l, "downloads")) {
+		const char *word = cmd_option(l, "downloads");
+		bool yes = strcmp(word, "yes") == 0;
+
+		if (!yes && strcmp(word, "no") != 0)
+			return err_set(e, ERR_INVALID, "downloads", "must be yes or no");
+		buf_addf(&body, "%c\"download_cartridges\":%s", body.n == 0 ? '{' : ',',
+		    yes ? "true" : "false");
+	}
 	if (body.n == 0)
 		return err_set(e, ERR_INVALID, "max-gears",
-		    "give --max-gears, --max-domains or --max-storage");
+		    "give --max-gears, --max-domains, --max-storage or --downloads");
 	buf_addc(&body, '}');
 	return api_call(l, "PUT", path.p, body.p, &r, e);
 }
@@ -187,6 +196,7 @@ static const struct cmd_option set_options[] = {
 	{ "max-gears", 0, "N", "gears in all the user's domains" },
 	{ "max-domains", 0, "N", "domains" },
 	{ "max-storage", 0, "GB", "disk of a gear beside its profile's (see cartridge storage)" },
+	{ "downloads", 0, "yes|no", "cartridges by their URL; no: those of the catalogue only" },
 	{ NULL, 0, NULL, NULL },
 };
 static const struct cmd_option delete_options[] = {

@@ -20,6 +20,7 @@ static const struct codec_field user_fields[] = {
 	CODEC_INT(struct wire_user, max_gears, 0, COUNT_MAX, 0),
 	CODEC_INT(struct wire_user, max_domains, 0, COUNT_MAX, 0),
 	CODEC_INT(struct wire_user, max_storage_gb, 0, WIRE_USER_STORAGE_MAX, 0),
+	CODEC_BOOL(struct wire_user, no_downloads, 0),
 	CODEC_STRS(struct wire_user, gear_sizes, SIZES_MAX, 0),
 	CODEC_INT(struct wire_user, consumed_gears, 0, COUNT_MAX, 0),
 	CODEC_INT(struct wire_user, domains, 0, COUNT_MAX, 0),

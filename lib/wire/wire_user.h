@@ -15,6 +15,7 @@ struct wire_user { /* key: store_key_user(login) */
 	int64_t max_gears;
 	int64_t max_domains;
 	int64_t max_storage_gb; /* of a gear, beside its profile's */
+	bool no_downloads;      /* only cartridges of the catalogue */
 	struct str_list gear_sizes;
 	int64_t consumed_gears; /* counted inside the transactions that make and remove gears */
 	int64_t domains;        /* likewise */

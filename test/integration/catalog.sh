@@ -38,17 +38,31 @@ cart() {
 cart "$WORLD/carts/echo" echo 0.0.1 pinion
 cart "$WORLD/carts/sound" sound 0.0.1 pinion "Requires: [echo]"
 
-"$PINION_SRCDIR/test/lib/catalog_server.py" "$WORLD/www" "$WORLD/port" 2>/dev/null &
+# own NAME: a key and a certificate for 127.0.0.1, signed by itself.
+own() {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$1" \
+		-addext subjectAltName=IP:127.0.0.1 -keyout "$WORLD/$1.key" -out "$WORLD/$1.crt" 2>/dev/null
+}
+own known && own unknown
+chmod 711 "$WORLD" # the broker has a user of its own
+"$PINION_SRCDIR/test/lib/catalog_server.py" "$WORLD/www" "$WORLD/port" "$WORLD/known" "$WORLD/unknown" 2>/dev/null &
 SERVER=$!
+/usr/lib/git-core/git-daemon --export-all --reuseaddr --listen=127.0.0.1 --port=0 --base-path="$WORLD/www" \
+	"$WORLD/www" >/dev/null 2>&1 &
+GITD=$!
 end_all() {
-	kill "$SERVER" 2>/dev/null
+	kill "$SERVER" "$GITD" 2>/dev/null
 	world_end
 }
 trap end_all EXIT
 until_true test -s "$WORLD/port"
-WWW=http://127.0.0.1:$(cat "$WORLD/port")
+read -r PORT KNOWN UNKNOWN <"$WORLD/port"
+WWW=http://127.0.0.1:$PORT
+git_port() { # which the kernel gave it
+	ss -Hltnp | awk -v me="pid=$GITD," 'index($0, me) { sub(/.*:/, "", $4); print $4; exit }'
+}
 
-export PINION_BROKER_DOWNLOAD_ALLOW=127.0.0.1/32
+export PINION_BROKER_DOWNLOAD_ALLOW=127.0.0.1/32 PINION_BROKER_DOWNLOAD_CA=$WORLD/known.crt
 world_start --cartridges "$WORLD/carts" || { echo "not ok 1 - pinion up"; echo 1..1; exit 1; }
 login_admin && p domain create it >/dev/null
 
@@ -155,10 +169,26 @@ check "from a git repository" p cartridge add app "$WWW/far.git"
 check "which the application sees too" sees FAR far-0.0.1
 p cartridge remove app elsewhere-far-1.0 -y >/dev/null
 
+check "by git's own protocol" p cartridge add app "git://127.0.0.1:$(git_port)/far.git"
+check "which the application sees as well" sees FAR far-0.0.1
+p cartridge remove app elsewhere-far-1.0 -y >/dev/null
+check "by https, from a server of a known authority" p cartridge add app "https://127.0.0.1:$KNOWN/far.tar.gz"
+p cartridge remove app elsewhere-far-1.0 -y >/dev/null
+check "both are told" sh -c '"$0/pinion" events app >"$1" && grep -q "Cartridge far-1.0 was added" "$1" &&
+	grep -q "Cartridge far was removed" "$1"' "$PINION_BUILDDIR" "$WORLD/told"
+check "a certificate that nobody vouches for" refused "https://127.0.0.1:$UNKNOWN/far.tar.gz" "certificate"
+check "nor for git" refused "https://127.0.0.1:$UNKNOWN/far.git" "certificate"
+check "the administrator forbids downloads to a user" p user set admin --downloads no
+check "who sees it" sh -c 'curl -sS --fail -u "admin:$(cat "$0")" "$1/broker/rest/user" |
+	jq -e ".data.capabilities.download_cartridges == false"' "$WORLD/data/admin-password" "$BROKER"
+check "and cannot add by a URL" refused "$WWW/far.yml" "may not download"
+check "nor make an application of one" fails_with 2 "may not download" p app create other "$WWW/far.yml"
+check "and allows them again" p user set admin --downloads yes
+
 check "a checksum that is wrong" refused "$WWW/bad.yml" "checksum"
 check "a redirect to an address inside" refused "$WWW/inside.yml" "inside"
 check "a manifest from inside" refused "http://127.0.0.2:${WWW##*:}/far.yml" "inside"
-check "a git repository inside" refused "http://127.0.0.2:${WWW##*:}/far.git" "inside"
+check "a git repository inside" refused "http://127.0.0.2:$PORT/far.git" "inside"
 check "three redirects" refused "$WWW/hop3/far.yml" "redirects"
 check "a redirect to a file" refused "$WWW/scheme/far.yml" "http, https or git"
 check "a file" refused "file:///etc/passwd" "http, https or git"
@@ -252,6 +282,18 @@ check "an addition that it refuses" p env set FAR_REFUSES=here --app front
 check "is refused with its words" fails_with 2 "far will not: here" p cartridge add front "$WWW/far.yml"
 check "and it serves on" serves front / "new 100."
 check "delete it" p app delete front --yes
+
+# Asleep and stopped applications.
+check "put to sleep" p idle app
+check "an addition wakes it" p cartridge add app echo
+check "and is seen" sees ECHO echo-0.0.1
+check "stop" p app stop app
+check "remove from a stopped one" p cartridge remove app echo -y
+check "add to a stopped one" p cartridge add app sound
+check "it stays stopped" sh -c '"$0/pinion" app show app --json | jq -e ".state == \"stopped\" or .status == \"stopped\""' "$PINION_BUILDDIR"
+check "start" p app start app
+check "it sees what was added" until_true sees SOUND sound-0.0.1
+p cartridge remove app echo -y >/dev/null
 
 # hostile NAME PYTHON: an archive of far with something more in it.
 hostile() {

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """A web server for downloads of cartridges: files of DIR, and answers that must be refused.
 
-catalog_server.py DIR PORTFILE   serves on 127.0.0.1 and 127.0.0.2 until it is killed
+catalog_server.py DIR PORTFILE [PATH…]   serves on 127.0.0.1 and 127.0.0.2 until it is killed, and by
+TLS with each PATH.crt and PATH.key on 127.0.0.1; PORTFILE gets all ports on one line
 """
 import http.server
 import os
+import ssl
 import sys
 import threading
 import time
@@ -61,7 +63,15 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 first = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 second = http.server.ThreadingHTTPServer(("127.0.0.2", first.server_address[1]), Handler)
 threading.Thread(target=second.serve_forever, daemon=True).start()
+ports = [first.server_address[1]]
+for path in sys.argv[3:]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path + ".crt", path + ".key")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    ports.append(server.server_address[1])
 with open(sys.argv[2] + ".new", "w", encoding="utf-8") as f:
-    f.write("%d\n" % first.server_address[1])
+    f.write(" ".join(map(str, ports)) + "\n")
 os.rename(sys.argv[2] + ".new", sys.argv[2])
 first.serve_forever()
