@@ -341,6 +341,9 @@ def test_faults(t, b, node):
         ("app_scaled", "POST", APP + "/events", {"event": "scale-up", "to": 2}, None),
         ("app_changed", "POST", APP + "/events", {"event": "restart"}, None),
         ("app_scaled", "POST", APP + "/events", {"event": "scale-down", "to": 1}, None),
+        ("app_cart_stored", "POST", APP + "/cartridges", {"cartridge": "cron"}, None),
+        ("rollout_give_up", "POST", APP + "/cartridges", {"cartridge": "metrics"}, "exit 1"),
+        ("app_cart_stored", "DELETE", APP + "/cartridge/cron-1.4", None, None),
     ]
 
     def state():
@@ -350,12 +353,15 @@ def test_faults(t, b, node):
             "values": [v["value"] for v in b.call("GET", env)[1]["data"]],
             "of gears": [[v["value"] for v in g["env"]] for g in node.gears.values()],
             "gears": (app["gear_count"], len(node.gears), consumed(b)),
+            "cartridges": sorted(c["name"].split("-")[0] for c in b.call("GET", APP + "/cartridges")[1]["data"]),
+            "theirs": [sorted(c["name"] for c in g["cartridges"]) for g in node.gears.values()],
         }
 
     def whole():
         s = state()
         return (s["state"] == "started" and "bad" not in s["values"] and len(set(s["gears"])) == 1
-                and all(v == s["values"] for v in s["of gears"]))
+                and all(v == s["values"] for v in s["of gears"]) and "metrics" not in s["cartridges"]
+                and all(v == s["cartridges"] for v in s["theirs"]))
 
     for point, method, path, body, failure in cases:
         node.instance_failure = failure
