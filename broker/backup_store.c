@@ -7,37 +7,23 @@
 #include <unistd.h>
 
 #include "broker/backup_file.h"
+#include "broker/backup_s3.h"
 #include "broker/broker.h"
-#include "lib/base/buf.h"
 #include "lib/base/file.h"
-#include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
 #include "lib/base/str.h"
-#include "lib/http/http_client.h"
 #include "lib/loop/worker.h"
 
-enum { TIMEOUT_MS = 6 * 3600 * 1000, IDLE_MS = 120 * 1000, ERROR_MAX = 800, SECRET_MAX = 4096 };
-
 static const char s3_prefix[] = "s3://";
-static const char empty_sha256[] =
-    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
 struct backup_op {
-	struct broker *b; /* borrowed */
-	bool is_s3;
-	char *path; /* owned: the file, or the spool of an upload */
-	char *url;  /* owned: of the object */
+	struct broker *b;     /* borrowed */
+	struct backup_s3 *s3; /* owned; or: */
+	char *path;           /* owned: the file */
 	struct backup_file *file;
-	struct http_call *call;
 	struct worker_job *job;
-	struct buf out; /* of the spool, on the way out */
-	size_t out_at;
-	bool is_at_end, is_paused, is_reading;
 	int64_t size;
 	char sha256[65];
-	int status;
-	struct buf error_text;
 	struct secret_sha256 *hash;
 	backup_store_room_fn *on_room;
 	backup_store_data_fn *on_data;
@@ -122,38 +108,38 @@ backup_op_free(struct backup_op *take_op)
 
 	if (op == NULL)
 		return;
-	http_call_cancel(op->call);
+	backup_s3_free(op->s3);
 	backup_file_free(op->file);
 	worker_detach(op->job);
-	if (op->is_s3 && op->path != NULL)
-		(void)unlink(op->path);
 	free(op->path);
-	free(op->url);
-	buf_fini(&op->out);
-	buf_fini(&op->error_text);
 	secret_sha256_free(op->hash);
 	free(op);
 }
 
 static struct backup_op *
-new_op(struct broker *b, const char *to, const char *app_id, const char *name,
-    backup_store_done_fn *done, void *arg)
+new_op(struct broker *b, backup_store_done_fn *done, void *arg)
 {
 	struct backup_op *op = xcalloc(1, sizeof *op);
 
 	op->b = b;
 	op->done = done;
 	op->arg = arg;
-	op->is_s3 = str_has_prefix(to, s3_prefix);
-	if (!op->is_s3) {
-		op->path = xasprintf("%s/%s/%s/%s", b->conf.backup_dir, to, app_id, name);
-		return op;
-	}
-	op->path = xasprintf("%s/scratch/%s", b->conf.data, name);
-	op->url = xasprintf("%s/%s/%s/%s",
-	    b->conf.backup_s3_endpoint == NULL ? "" : b->conf.backup_s3_endpoint,
-	    to + strlen(s3_prefix), app_id, name);
 	return op;
+}
+
+/* Where an object or a file lies. Caller owns. */
+static char *
+s3_dir(const char *to, const char *app_id)
+{
+	if (!str_has_prefix(to, s3_prefix))
+		return NULL;
+	return file_join(to + strlen(s3_prefix), app_id);
+}
+
+static char *
+file_path(const struct broker *b, const char *to, const char *app_id, const char *name)
+{
+	return xasprintf("%s/%s/%s/%s", b->conf.backup_dir, to, app_id, name);
 }
 
 static void
@@ -162,206 +148,54 @@ finish(struct backup_op *op, const struct err *e)
 	op->done(op->size, op->sha256, e, op->arg);
 }
 
-/* --- S3 --- */
-
-/* The secret key: from a file or the environment, never an argument. Caller wipes. */
-static char *
-read_secret(const struct broker *b, struct err *e)
+static void
+on_end(int64_t size, const char *sha256, const struct err *e, void *arg)
 {
-	const char *env = getenv("PINION_S3_SECRET_KEY");
-	AUTO_FINI(buf_fini) struct buf text = { 0 };
+	struct backup_op *op = arg;
 
-	if (b->conf.backup_s3_secret_file == NULL && env != NULL)
-		return xstrdup(env);
-	if (b->conf.backup_s3_secret_file == NULL) {
-		(void)err_set(e, ERR_SYSTEM, NULL,
-		    "the broker has no secret key of the S3 store: --backup-s3-secret-file");
-		return NULL;
-	}
-	if (file_read(b->conf.backup_s3_secret_file, SECRET_MAX, &text, e) < 0)
-		return NULL;
-	while (text.n > 0 && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r'))
-		buf_truncate(&text, text.n - 1);
-	return buf_steal(&text);
+	op->done(size, sha256, e, op->arg);
 }
 
 static void
-on_head(struct http_call *c, int status, void *arg)
-{
-	struct backup_op *op = arg;
-
-	(void)c;
-	op->status = status;
-}
-
-static bool
-on_object(struct http_call *c, const char *p, size_t n, void *arg)
-{
-	struct backup_op *op = arg;
-
-	(void)c;
-	if (op->status / 100 != 2) {
-		if (op->error_text.n < ERROR_MAX)
-			buf_add(&op->error_text, p, n < ERROR_MAX ? n : ERROR_MAX);
-		return true;
-	}
-	if (op->is_paused)
-		return false;
-	if (op->on_data == NULL)
-		return true;
-	secret_sha256_add(op->hash, p, n);
-	op->size += (int64_t)n;
-	op->is_paused = !op->on_data(p, n, op->arg);
-	return true;
-}
-
-static void
-on_object_end(struct http_call *c, int status, struct str body, const struct err *e, void *arg)
-{
-	struct backup_op *op = arg;
-	const char *text = op->error_text.p == NULL ? "" : op->error_text.p;
-	const char *code = strstr(text, "<Code>");
-	struct err bad = { 0 };
-
-	(void)c;
-	(void)body;
-	op->call = NULL;
-	if (e != NULL)
-		(void)err_set(&bad, ERR_BUSY, NULL, "the S3 store does not answer: %s", e->text);
-	else if (status == 404 && op->hash == NULL && op->file == NULL)
-		status = 204; /* deleted already */
-	if (e == NULL && status / 100 != 2)
-		(void)err_set(&bad, status == 404 ? ERR_NOT_FOUND : ERR_SYSTEM, NULL,
-		    "the S3 store answered %d %.*s", status,
-		    code == NULL ? 0 : (int)strcspn(code + 6, "<"), code == NULL ? "" : code + 6);
-	if (op->hash != NULL)
-		secret_sha256_end(op->hash, op->sha256);
-	finish(op, bad.code == ERR_NONE ? NULL : &bad);
-}
-
-/* body_sha256: hex, of what is sent. */
-static int
-call_s3(struct backup_op *op, const char *method, const char *body_sha256,
-    http_call_read_fn *on_read, struct err *e)
-{
-	const struct broker_conf *conf = &op->b->conf;
-	AUTO(free) char *hash = xasprintf("x-amz-content-sha256: %s", body_sha256);
-	AUTO(free) char *sign = xasprintf("aws:amz:%s:s3", conf->backup_s3_region);
-	AUTO(free) char *secret = read_secret(op->b, e);
-	const char *const headers[] = { hash, NULL };
-	struct http_call_opts o = {
-		.method = method,
-		.url = op->url,
-		.headers = headers,
-		.user = conf->backup_s3_access_key,
-		.password = secret,
-		.aws_sigv4 = sign,
-		.read = on_read,
-		.read_size = op->size,
-		.on_head = on_head,
-		.on_data = on_object,
-		.timeout_ms = TIMEOUT_MS,
-		.idle_timeout_ms = IDLE_MS,
-		.ca_file = conf->download_ca,
-	};
-
-	if (secret == NULL)
-		return -1;
-	if (conf->backup_s3_endpoint == NULL || conf->backup_s3_access_key == NULL)
-		(void)err_set(e, ERR_SYSTEM, NULL,
-		    "the broker has no S3 store: --backup-s3-endpoint, --backup-s3-access-key");
-	else
-		op->call = http_call_start(op->b->client, &o, on_object_end, op, e);
-	secret_wipe(secret, strlen(secret));
-	return op->call == NULL ? -1 : 0;
-}
-
-/* --- put --- */
-
-static ssize_t
-on_read_spool(struct http_call *c, char *p, size_t n, void *arg)
-{
-	struct backup_op *op = arg;
-	size_t left = op->out.n - op->out_at;
-
-	(void)c;
-	if (left == 0 && op->is_at_end)
-		return 0;
-	if (left == 0) {
-		if (!op->is_reading)
-			backup_file_next(op->file);
-		op->is_reading = true;
-		return HTTP_CALL_PAUSE;
-	}
-	if (n > left)
-		n = left;
-	memcpy(p, op->out.p + op->out_at, n);
-	op->out_at += n;
-	return (ssize_t)n;
-}
-
-static void
-on_spool_data(const char *p, size_t n, const struct err *e, void *arg)
-{
-	struct backup_op *op = arg;
-
-	op->is_reading = false;
-	buf_clear(&op->out);
-	op->out_at = 0;
-	buf_add(&op->out, p, n);
-	op->is_at_end = n == 0 || e != NULL; /* cut short: the length tells the store */
-	if (op->call != NULL)
-		http_call_resume(op->call);
-}
-
-static void
-on_spooled(int64_t size, const char *sha256, const struct err *e, void *arg)
-{
-	struct backup_op *op = arg;
-	struct err bad = { 0 };
-
-	op->size = size;
-	memcpy(op->sha256, sha256, sizeof op->sha256);
-	if (e != NULL || !op->is_s3) {
-		finish(op, e);
-		return;
-	}
-	backup_file_free(STEAL(op->file));
-	op->is_reading = true;
-	op->file = backup_file_read_start(op->b->worker, op->path, on_spool_data, op);
-	if (call_s3(op, "PUT", op->sha256, on_read_spool, &bad) < 0)
-		finish(op, &bad);
-}
-
-static void
-on_file_room(void *arg)
+on_room(void *arg)
 {
 	struct backup_op *op = arg;
 
 	op->on_room(op->arg);
 }
 
+/* --- put --- */
+
 struct backup_op *
 backup_store_put(struct broker *b, const char *to, const char *app_id, const char *name,
-    backup_store_room_fn *on_room, backup_store_done_fn *done, void *arg)
+    backup_store_room_fn *room, backup_store_done_fn *done, void *arg)
 {
-	struct backup_op *op = new_op(b, to, app_id, name, done, arg);
+	struct backup_op *op = new_op(b, done, arg);
+	AUTO(free) char *dir = s3_dir(to, app_id);
 
-	op->on_room = on_room;
-	op->file = backup_file_write_start(b->worker, op->path, on_file_room, on_spooled, op);
+	op->on_room = room;
+	if (dir != NULL) {
+		op->s3 = backup_s3_put(b, dir, name, on_room, on_end, op);
+		return op;
+	}
+	op->path = file_path(b, to, app_id, name);
+	op->file = backup_file_write_start(b->worker, op->path, on_room, on_end, op);
 	return op;
 }
 
 bool
 backup_store_add(struct backup_op *op, const void *p, size_t n)
 {
-	return backup_file_add(op->file, p, n);
+	return op->s3 != NULL ? backup_s3_add(op->s3, p, n) : backup_file_add(op->file, p, n);
 }
 
 void
 backup_store_end(struct backup_op *op)
 {
-	backup_file_end(op->file);
+	if (op->s3 != NULL)
+		backup_s3_end(op->s3);
+	else
+		backup_file_end(op->file);
 }
 
 /* --- get --- */
@@ -382,59 +216,38 @@ on_file_data(const char *p, size_t n, const struct err *e, void *arg)
 		backup_file_next(op->file);
 }
 
-/* A failure is told later, as all is. */
-static void
-fail_run(void *p)
+static bool
+on_object_data(const char *p, size_t n, void *arg)
 {
-	(void)p;
-}
+	struct backup_op *op = arg;
 
-struct failure {
-	struct backup_op *op;
-	struct err e;
-};
-
-static void
-fail_done(void *p)
-{
-	AUTO(free_ptr) struct failure *f = p;
-
-	f->op->job = NULL;
-	finish(f->op, &f->e);
-}
-
-static void
-fail_later(struct backup_op *op, const struct err *e)
-{
-	struct failure *f = xcalloc(1, sizeof *f);
-
-	*f = (struct failure){ op, *e };
-	op->job = worker_submit(op->b->worker, fail_run, fail_done, free, f);
+	return op->on_data(p, n, op->arg);
 }
 
 struct backup_op *
 backup_store_get(struct broker *b, const char *to, const char *app_id, const char *name,
     backup_store_data_fn *on_data, backup_store_done_fn *done, void *arg)
 {
-	struct backup_op *op = new_op(b, to, app_id, name, done, arg);
-	struct err e = { 0 };
+	struct backup_op *op = new_op(b, done, arg);
+	AUTO(free) char *dir = s3_dir(to, app_id);
 
 	op->on_data = on_data;
+	if (dir != NULL) {
+		op->s3 = backup_s3_get(b, dir, name, on_object_data, on_end, op);
+		return op;
+	}
 	op->hash = secret_sha256_new();
-	if (!op->is_s3)
-		op->file = backup_file_read_start(b->worker, op->path, on_file_data, op);
-	else if (call_s3(op, "GET", empty_sha256, NULL, &e) < 0)
-		fail_later(op, &e);
+	op->path = file_path(b, to, app_id, name);
+	op->file = backup_file_read_start(b->worker, op->path, on_file_data, op);
 	return op;
 }
 
 void
 backup_store_resume(struct backup_op *op)
 {
-	op->is_paused = false;
-	if (op->call != NULL)
-		http_call_resume(op->call);
-	else if (op->file != NULL)
+	if (op->s3 != NULL)
+		backup_s3_resume(op->s3);
+	else
 		backup_file_next(op->file);
 }
 
@@ -480,17 +293,16 @@ struct backup_op *
 backup_store_delete(struct broker *b, const char *to, const char *app_id, const char *name,
     backup_store_done_fn *done, void *arg)
 {
-	struct backup_op *op = new_op(b, to, app_id, name, done, arg);
+	struct backup_op *op = new_op(b, done, arg);
+	AUTO(free) char *dir = s3_dir(to, app_id);
 	struct removal *r;
-	struct err e = { 0 };
 
-	if (op->is_s3) {
-		if (call_s3(op, "DELETE", empty_sha256, NULL, &e) < 0)
-			fail_later(op, &e);
+	if (dir != NULL) {
+		op->s3 = backup_s3_delete(b, dir, name, on_end, op);
 		return op;
 	}
 	r = xcalloc(1, sizeof *r);
-	*r = (struct removal){ .op = op, .path = xstrdup(op->path) };
+	*r = (struct removal){ .op = op, .path = file_path(b, to, app_id, name) };
 	op->job = worker_submit(b->worker, removal_run, removal_done, removal_free, r);
 	return op;
 }

@@ -70,6 +70,7 @@ struct broker_conf {
 	int64_t disk_overcommit; /* percent of a node's disk that volumes may add up to */
 	char *backup_dir;        /* that backups go below */
 	char *backup_s3;         /* s3://BUCKET/PREFIX that they go below; NULL: nothing in S3 */
+	int64_t backup_s3_part_mb;
 	char *backup_s3_endpoint, *backup_s3_region, *backup_s3_access_key, *backup_s3_secret_file;
 	bool log_json;
 	char *log_level;

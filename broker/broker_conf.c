@@ -92,6 +92,8 @@ static const struct conf_item items[] = {
 	    "Where backups in an S3 store may go: s3://BUCKET/PREFIX (default: nowhere)."),
 	CONF_STR(struct broker_conf, backup_s3_endpoint, "backup-s3-endpoint", NULL,
 	    "URL of the S3-compatible store: https://HOST:PORT; buckets are part of the path."),
+	CONF_INT(struct broker_conf, backup_s3_part_mb, "backup-s3-part", 5, 1024, "16",
+	    "MB of one part of an upload; smaller archives go up at once."),
 	CONF_STR(struct broker_conf, backup_s3_region, "backup-s3-region", "us-east-1",
 	    "Region that requests to the S3 store are signed for."),
 	CONF_STR(struct broker_conf, backup_s3_access_key, "backup-s3-access-key", NULL,

@@ -630,6 +630,16 @@ http_call_redirect(const struct http_call *c)
 	return url;
 }
 
+char *
+http_call_header(const struct http_call *c, const char *name)
+{
+	struct curl_header *h = NULL;
+
+	return curl_easy_header(c->easy, name, 0, CURLH_HEADER, -1, &h) == CURLHE_OK
+	           ? xstrdup(h->value)
+	           : NULL;
+}
+
 struct http_call *
 http_call_start(struct http_client *client, const struct http_call_opts *o,
     http_call_end_fn *on_end, void *arg, struct err *e)

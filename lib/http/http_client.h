@@ -63,6 +63,8 @@ struct http_call *http_call_start(struct http_client *c, const struct http_call_
 /* In on_head and on_end: the absolute URL that a 3xx answer sends to (never followed here), or
  * NULL. Borrowed. */
 const char *http_call_redirect(const struct http_call *c);
+/* In on_head and on_end: a field of the answer, or NULL. Caller owns. */
+char *http_call_header(const struct http_call *c, const char *name);
 void http_call_resume(struct http_call *c);
 void http_call_cancel(struct http_call *take_c); /* no callback after it; NULL is fine */
 

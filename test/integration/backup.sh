@@ -4,6 +4,7 @@
 . "$(dirname "$0")/../lib/world.sh"
 plan_skip_unless_root
 S3=$(mktemp -d)
+chmod 777 "$S3"
 head -c 24 /dev/urandom | base64 | tr -d '/+=' >"$S3/secret"
 /usr/bin/python3 "$PINION_SRCDIR/test/lib/fake_s3.py" "$S3" TESTKEY "$(cat "$S3/secret")" eu-test-1 >"$S3/port" 2>"$S3/log" &
 STORE=$!
@@ -12,6 +13,8 @@ export PINION_BROKER_BACKUP_S3=s3://pinion/backups PINION_BROKER_BACKUP_S3_REGIO
 export PINION_BROKER_BACKUP_S3_ENDPOINT=http://127.0.0.1:$(cat "$S3/port") PINION_BROKER_BACKUP_S3_ACCESS_KEY=TESTKEY
 PINION_S3_SECRET_KEY=$(cat "$S3/secret")
 export PINION_S3_SECRET_KEY
+export PINION_BROKER_BACKUP_S3_PART=5
+export PINION_FAULT_FILE=$S3/point
 world_new
 finish() { kill "$STORE"; world_end; rm -rf "$S3"; }
 trap finish EXIT
@@ -97,6 +100,37 @@ check "one more" p backup run two
 check "the number is kept there" eval 'has_count two 1 && [[ ! -e $gone ]]'
 check "restore from there" p backup restore two
 check "it serves" until_true serves two / "<"
+# --- in parts, while it is made ---
+check "a small one went up at once" test ! -d "$S3/uploads"
+large=$WORLD/data/node/gears/$two/data/large
+head -c 12000000 /dev/urandom >"$large"
+chown 1000:1000 "$large"
+echo 2 >"$S3/fail-part"
+check "a part that fails once is sent again" eval 'p backup run two && [[ ! -e $S3/fail-part ]]'
+object() { echo "$S3/objects/pinion/backups/two/$two/$(newest two)"; }
+check "it lies there, whole" eval 'tar xzOf "$(object)" --wildcards "*/data/large" | cmp - "$large"'
+none_open() { [[ -z $(ls "$S3/uploads") ]]; }
+check "no upload is open" none_open
+good=$(newest two)
+touch "$S3/fail"
+check "a store that fails" fails_with 1 "503" p backup run two
+check "is given back what it had" until_true none_open
+rm "$S3/fail"
+touch "$S3/fail-complete"
+check "one that fails at last" eval '! p backup run two'
+check "likewise" until_true none_open
+rm "$S3/fail-complete"
+check "the good one is kept" eval '[[ $(newest two) == "$good" && -e $(object) ]]'
+echo backup_part_stored >"$PINION_FAULT_FILE"
+check "a broker that dies between parts" eval '! p backup run two'
+check "leaves an upload" eval '[[ -n $(ls "$S3/uploads") ]]'
+check "it is back" until_true p backup list two
+check "the next one goes up" until_true p backup run two
+check "and gives back what was left" until_true none_open
+rm "$large"
+check "restore" p backup restore two
+check "the large file is there" eval '(($(stat -c %s "$large") == 12000000))'
+
 check "no spool is left" until_true eval '[[ -z $(ls "$WORLD/data/broker/scratch" 2>/dev/null) ]]'
 check "the secret is in no log" eval '! grep -rq "$PINION_S3_SECRET_KEY" "$WORLD/up.log"'
 check "nor in arguments" eval '! cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\0" "\n" | grep -v fake_s3 | grep -q "^$PINION_S3_SECRET_KEY\$" || [[ $(pgrep -cf "$PINION_S3_SECRET_KEY") -le 1 ]]'

@@ -55,7 +55,7 @@ life() {
 	rm -f "$PINION_FAULT_FILE"
 	return 0
 }
-points=$(grep -rhoE 'fault_point\("[^"]+"' "$PINION_SRCDIR"/{broker,node,lib} --include='*.c' | cut -d'"' -f2 | grep -vE '^(restore|storage|hot)_' | sort -u)
+points=$(grep -rhoE 'fault_point\("[^"]+"' "$PINION_SRCDIR"/{broker,node,lib} --include='*.c' | cut -d'"' -f2 | grep -vE '^(restore|storage|hot|backup)_' | sort -u)
 n=0
 for point in ${PINION_TEST_POINTS:-$points}; do
 	check "dies at $point" life "$point" "f$((++n))"
