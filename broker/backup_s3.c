@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/broker.h"
+#include "broker/s3_xml.h"
 #include "lib/base/buf.h"
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
@@ -20,7 +21,6 @@ enum {
 	IDLE_MS = 120 * 1000,
 	ANSWER_MAX = 1024 * 1024,
 	SECRET_MAX = 4096,
-	UPLOAD_ID_MAX = 1024,
 	TRIES = 3, /* of a part */
 	RETRY_MS = 1000,
 	PARTS_STEP = 1000, /* then parts become larger: there may be 10,000 */
@@ -220,24 +220,11 @@ start_call(struct broker *b, const char *bucket, const char *method, const struc
 	return c;
 }
 
-/* Text between <tag> and the next '<'; n 0: there is none. */
-static struct str
-element(const char *text, const char *tag)
-{
-	AUTO(free) char *open = xasprintf("<%s>", tag);
-	const char *p = text == NULL ? NULL : strstr(text, open);
-
-	if (p == NULL)
-		return (struct str){ "", 0 };
-	p += strlen(open);
-	return (struct str){ p, strcspn(p, "<") };
-}
-
 /* Why the answer is none; ERR_NONE: it is. A store may begin its answer with 200 and fail then. */
 static void
 judge(const struct backup_s3 *s, int status, const struct err *e, struct err *out)
 {
-	struct str code = element(s->answer.p, "Code");
+	struct str code = s3_xml_text(s->answer.p, "Code");
 	bool is_bad = status / 100 != 2 ||
 	              (s->step == STEP_COMPLETING && strstr(s->answer.p, "<Error>") != NULL);
 
@@ -339,13 +326,12 @@ abort_stale(struct backup_s3 *s)
 {
 	AUTO(free) char *prefix = xasprintf("%s/", s->dir);
 	const char *at = s->answer.p;
+	struct str key, id;
 
-	for (int i = 0; i < STALE_MAX && (at = strstr(at, "<Upload>")) != NULL; i++) {
-		struct str key = element(at, "Key"), id = element(at, "UploadId");
+	for (int i = 0; i < STALE_MAX && s3_xml_upload(&at, &key, &id); i++) {
 		AUTO(free) char *path = xstrndup(key.p, key.n);
 
-		at += strlen("<Upload>");
-		if (!str_has_prefix(path, prefix) || id.n == 0 || id.n > UPLOAD_ID_MAX)
+		if (!str_has_prefix(path, prefix))
 			continue;
 		log_info("backup_upload_aborted", LOG_STR("object", path));
 		abort_upload(s->b, s->bucket, path, id);
@@ -463,10 +449,10 @@ take_part(struct backup_s3 *s, struct http_call *c)
 static void
 take_upload(struct backup_s3 *s)
 {
-	struct str id = element(s->answer.p, "UploadId");
+	struct str id = s3_xml_text(s->answer.p, "UploadId");
 	struct err e = { 0 };
 
-	if (id.n == 0 || id.n > UPLOAD_ID_MAX) {
+	if (id.n == 0 || id.n > S3_XML_ID_MAX) {
 		(void)err_set(&e, ERR_SYSTEM, NULL, "the S3 store gave an upload no id");
 		fail(s, &e);
 		return;

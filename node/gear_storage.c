@@ -345,9 +345,11 @@ gear_storage_retire(const struct gear *g, struct err *e)
 			rc = -1;
 		else if (renameat(dirfd(d), de->d_name, removed, to) < 0)
 			rc = err_set(e, ERR_SYSTEM, NULL, "move %s", de->d_name);
-		else
-			log_info("storage_removed", LOG_STR("gear", g->spec.uuid),
-			    LOG_STR("name", de->d_name));
+		if (rc < 0)
+			break;
+		fault_point("storage_retired");
+		log_info("storage_removed", LOG_STR("gear", g->spec.uuid),
+		    LOG_STR("name", de->d_name));
 	}
 	closedir(d);
 	return rc;

@@ -289,7 +289,7 @@ fit(struct gear_job *j)
 		return -1;
 	if (mb == r->disk_mb)
 		return 0;
-	fault_point("gear_fitted");
+	fault_point("storage_fitted");
 	log_info("gear_disk_set", LOG_STR("gear", r->uuid), LOG_INT("mb", mb));
 	r->disk_mb = mb;
 	return gear_save(&j->gear, &j->e);

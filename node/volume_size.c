@@ -144,7 +144,7 @@ volume_size_grow(
 		return 0;
 	if (truncate(image, size) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "grow %s", image);
-	fault_point("volume_grown");
+	fault_point("storage_grown");
 	if (device != NULL ? loopdev_resized(device, e) < 0 : run(check, 3, e) < 0)
 		return -1;
 	return run(resize, 0, e);

@@ -3,7 +3,12 @@
 # restarts and moves; exclusive ones are handed over under load without a failed request.
 . "$(dirname "$0")/../lib/world.sh"
 plan_skip_unless_root
+FAULTS=$(mktemp -d)
+chmod 777 "$FAULTS"
+export PINION_FAULT_FILE=$FAULTS/point
+trap 'rm -rf "$FAULTS"' EXIT
 world_up
+trap 'world_end; rm -rf "$FAULTS"' EXIT
 
 check "create" p app create wiki nodejs
 check "clone" clone wiki
@@ -92,6 +97,46 @@ rm "$WORLD/flag"
 wait "$LOAD"
 check "no request failed" eval 'jq -e "(.failures | length) == 0 and .requests > 20" "$WORLD/load.json" >/dev/null || { jq -c . "$WORLD/load.json"; false; }'
 check "the pages are kept" eval '[[ $(page sub/new) == *again* ]]'
+
+# --- kill -9 at each step of adding and removing ---
+has_path() { p storage list wiki --json >"$WORLD/paths" && jq -e --arg p "$1" 'map(.path) | index($p) != null' "$WORLD/paths" >/dev/null; }
+add_if_absent() { has_path "$1" || p storage add wiki "$@"; }
+remove_if_there() { has_path "$1" && p storage remove wiki "$1"; p storage list wiki --json >"$WORLD/paths" && ! has_path "$1"; }
+dies_at() { echo "$1" >"$PINION_FAULT_FILE"; chmod 666 "$PINION_FAULT_FILE"; }
+n=0
+for point in storage_copied storage_taken_over storage_changed; do
+	for mode in --shared --exclusive; do
+		path=notes$((++n))
+		get wiki "/write?page=../$path/a&text=mine" >/dev/null
+		dies_at "$point"
+		check "$point: added $mode" until_true add_if_absent "$path" "$mode"
+		check "$point: it was passed" test ! -e "$PINION_FAULT_FILE"
+		check "$point: it serves, with what was there" until_true eval '[[ $(get wiki "/read?page=../$path/a") == mine ]]'
+	done
+	check "$point: once" test "$(p storage list wiki --json | jq -r 'map(.path) | sort | join(" ")')" = "$(for ((i = 1; i <= n; i++)); do printf 'notes%s ' $i; done)pages"
+done
+for point in storage_retired storage_changed; do
+	dies_at "$point"
+	check "$point: removed" until_true remove_if_there "notes$n"
+	check "$point: it was passed" test ! -e "$PINION_FAULT_FILE"
+	check "$point: the files are the user's" until_true eval 'ls "$WORLD"/data/node/gears/$uuid/data/removed-storage/*/a >/dev/null && grep -rqx mine "$WORLD"/data/node/gears/$uuid/data/removed-storage'
+	check "$point: it serves" until_true serves wiki / v5
+	((n--))
+done
+rm -f "$PINION_FAULT_FILE"
+while ((n > 0)); do p storage remove wiki "notes$((n--))" >/dev/null; done
+
+# --- a full disk ---
+get wiki "/write?page=../more/a&text=mine" >/dev/null
+dd if=/dev/zero bs=1M status=none >"$WORLD/data/node/gears/$uuid/data/full" 2>/dev/null
+check "there is no room to take over" fails_with 2 "disk" p storage add wiki more
+check "it serves on" until_true serves wiki / v5
+check "with all that it wrote" test "$(get wiki "/read?page=../more/a")" = mine
+check "the path was not added" eval '! has_path more'
+rm "$WORLD/data/node/gears/$uuid/data/full"
+check "with room it is" p storage add wiki more
+check "and kept" test "$(get wiki "/read?page=../more/a")" = mine
+check "and goes" p storage remove wiki more
 
 # --- the end ---
 git -C "$WORLD/wiki" reset -q --hard HEAD~1
