@@ -348,9 +348,46 @@ gear_storage_retire(const struct gear *g, struct err *e)
 		if (rc < 0)
 			break;
 		fault_point("storage_retired");
-		log_info("storage_removed", LOG_STR("gear", g->spec.uuid),
-		    LOG_STR("name", de->d_name));
+		log_info(
+		    "storage_removed", LOG_STR("gear", g->spec.uuid), LOG_STR("name", de->d_name));
 	}
 	closedir(d);
 	return rc;
+}
+
+static int
+rescue_one(const struct gear *g, const struct wire_storage *s, const char *upper, struct err *e)
+{
+	AUTO(free) char *name = wire_storage_name(s);
+	AUTO(free) char *place = wire_storage_place(s);
+	AUTO(free) char *store = store_dir(g);
+	AUTO(free) char *path = file_join(store, name);
+	AUTO(free) char *to = xasprintf("%s.%lld", name, (long long)time(NULL));
+	char *last = strrchr(place, '/');
+	AUTO(file_close) int from = -1;
+	AUTO(file_close) int removed = -1;
+	bool hides;
+
+	if (s->is_going || file_exists(path) || last == NULL)
+		return 0;
+	*last = '\0';
+	if (open_place(upper, place, &from, &hides) != FOUND_DIR)
+		return 0;
+	removed = open_removed(g, e);
+	if (removed < 0)
+		return -1;
+	if (renameat(from, last + 1, removed, to) < 0 && errno != ENOENT)
+		return err_set(e, ERR_SYSTEM, NULL, "move %s", place);
+	log_warn("storage_rescued", LOG_STR("gear", g->spec.uuid), LOG_STR("name", to));
+	return 0;
+}
+
+int
+gear_storage_rescue(const struct gear *g, const char *upper, struct err *e)
+{
+	for (size_t i = 0; i < g->spec.storage.n; i++) {
+		if (rescue_one(g, &g->spec.storage.v[i], upper, e) < 0)
+			return -1;
+	}
+	return 0;
 }

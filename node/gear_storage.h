@@ -22,3 +22,7 @@ int gear_storage_bind(const struct gear *g, const char *upper, const struct str_
 /* Blocks: what the gear's spec does not name any more goes to data/removed-storage, where its
  * user finds it. */
 int gear_storage_retire(const struct gear *g, struct err *e) MUST_CHECK;
+
+/* Blocks: where taking over failed, for want of room: what the instance wrote there goes to
+ * data/removed-storage as it is, by renames, before its upper goes. */
+int gear_storage_rescue(const struct gear *g, const char *upper, struct err *e) MUST_CHECK;

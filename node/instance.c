@@ -574,6 +574,7 @@ on_adopted(struct container *c, void *arg)
 		i->status.woken_order = i->spec.sleep_order;
 	if (c == NULL || container_note(c, "release") != NULL) {
 		i->container = c;
+		hold_gear(i);
 		clean(i);
 		return;
 	}
@@ -664,6 +665,9 @@ next_when_idle(struct instance *i)
 		i->step = STEP_ADOPT;
 		container_adopt(i->table->o.containers, i->spec.gear, i->spec.id, on_adopted, i);
 	} else if (!instance_wants_running(i)) {
+		hold_gear(i);
+		if (i->has_remains && i->gear != NULL && i->gear->state <= GEAR_MAKING)
+			return; /* its paths may want what is left of it */
 		if (i->has_remains)
 			clean(i);
 		else

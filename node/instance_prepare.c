@@ -586,6 +586,8 @@ keep_storage(struct prepare_job *j, const char *dir)
 			return;
 	}
 	log_warn("storage_not_taken_over", LOG_STR("instance", j->spec.id), LOG_ERR(&e));
+	if (gear_storage_rescue(&j->gear, upper, &e) < 0)
+		log_error("storage_not_rescued", LOG_STR("instance", j->spec.id), LOG_ERR(&e));
 }
 
 /* Logs outlive their instance, in bounds: those of dead ones go when all take too much. */
@@ -606,8 +608,10 @@ prune_logs(const char *gear_dir)
 		(void)closedir(d);
 	if (statvfs(gear_dir, &fs) < 0)
 		return;
-	if (gear_log_prune(logs, &live, (int64_t)(fs.f_blocks * fs.f_frsize) / LOG_SHARE_ALL, &e) <
-	    0)
+	/* what the gear may use: its file system is larger */
+	if (gear_log_prune(logs, &live,
+	        (int64_t)((fs.f_blocks - fs.f_bfree + fs.f_bavail) * fs.f_frsize) / LOG_SHARE_ALL,
+	        &e) < 0)
 		log_warn("instance_logs_kept", LOG_STR("gear_dir", gear_dir), LOG_ERR(&e));
 }
 
