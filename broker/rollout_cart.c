@@ -11,20 +11,26 @@
 /* Installing may compile; beyond that the node is away or the script hangs. */
 enum { CONFIGURE_MS = 30 * 60 * 1000 };
 
-static const struct wire_gear_cart_status *
-status_of(const struct app_view_gear *g, const char *name)
-{
-	for (size_t i = 0; i < g->status.cartridges.n; i++) {
-		if (strcmp(g->status.cartridges.v[i].name, name) == 0)
-			return &g->status.cartridges.v[i];
-	}
-	return NULL;
-}
-
 static bool
 is_state(const char *state, const char *word)
 {
 	return state != NULL && strcmp(state, word) == 0;
+}
+
+/* Of an upgrade that failed there are two: the release that is configured, and the one that failed,
+ * which counts. */
+static const struct wire_gear_cart_status *
+status_of(const struct app_view_gear *g, const char *name)
+{
+	const struct wire_gear_cart_status *found = NULL;
+
+	for (size_t i = 0; i < g->status.cartridges.n; i++) {
+		const struct wire_gear_cart_status *c = &g->status.cartridges.v[i];
+
+		if (strcmp(c->name, name) == 0 && (found == NULL || is_state(c->state, "failed")))
+			found = c;
+	}
+	return found;
 }
 
 /* Why the gear cannot have its cartridges, or NULL; *ready: it has them all. Caller owns. */

@@ -1,5 +1,6 @@
 #include "node/cart_install.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -31,6 +32,8 @@
 #include "node/node_dirs.h"
 #include "node/resolver_link.h"
 #include "node/tree_copy.h"
+
+static const char run_prefix[] = "config-"; /* of the runs' ids */
 
 enum { TIMEOUT_MS = 600 * 1000, OUTPUT_MAX = 64 * 1024, REASON_MAX = 600 };
 
@@ -672,7 +675,7 @@ cart_install_start(const struct cart_install_opts *o, enum cart_install_kind kin
 	}
 	i = xcalloc(1, sizeof *i);
 	*i = (struct cart_install){
-		.o = *o, .gear = g, .fn = fn, .arg = arg, .id = xasprintf("config-%s", word)
+		.o = *o, .gear = g, .fn = fn, .arg = arg, .id = xasprintf("%s%s", run_prefix, word)
 	};
 	j = xcalloc(1, sizeof *j);
 	*j = (struct install_job){ .install = i,
@@ -699,4 +702,25 @@ cart_install_cancel(struct cart_install *take_i)
 	worker_detach(take_i->job);
 	cart_run_free(take_i->run);
 	install_free(take_i);
+}
+
+void
+cart_install_forget(const char *gear_dir)
+{
+	AUTO(free) char *inst = file_join(gear_dir, "inst");
+	AUTO_FINI(str_list_fini) struct str_list left = { 0 };
+	DIR *d = opendir(inst);
+	const struct dirent *de;
+	struct err e = { 0 };
+
+	while (d != NULL && (de = readdir(d)) != NULL) {
+		if (str_has_prefix(de->d_name, run_prefix))
+			str_list_take(&left, file_join(inst, de->d_name));
+	}
+	if (d != NULL)
+		(void)closedir(d);
+	for (size_t i = 0; i < left.n; i++) {
+		if (file_remove_tree(left.v[i], &e) < 0)
+			log_warn("configure_remains", LOG_STR("path", left.v[i]), LOG_ERR(&e));
+	}
 }

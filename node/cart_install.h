@@ -42,4 +42,6 @@ typedef void cart_install_fn(const struct err *e, const struct cart_message *sai
 struct cart_install *cart_install_start(const struct cart_install_opts *o,
     enum cart_install_kind kind, struct gear *g, const struct wire_gear_cart *c,
     cart_install_fn *fn, void *arg, struct err *e) MUST_CHECK;
+/* Blocks: removes what runs of a daemon that was killed have left in the gear; before the first. */
+void cart_install_forget(const char *gear_dir);
 void cart_install_cancel(struct cart_install *take_i); /* NULL is fine */

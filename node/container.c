@@ -267,10 +267,11 @@ static void
 on_cleaned(const struct err *e, void *arg)
 {
 	struct container *c = arg;
+	struct err failed = c->failed; /* whoever is told may free c first */
 
 	(void)e;
 	c->clean = NULL;
-	c->on_started(c, &c->failed, c->started_arg);
+	c->on_started(c, &failed, c->started_arg);
 }
 
 /* Nothing may stay behind a failed start. */

@@ -328,6 +328,8 @@ run_prepare(void *job)
 			rc = -1;
 		if (rc == 0 && j->is_first)
 			rc = snapshot_swap_recover(j->gear.dir, &j->e);
+		if (rc == 0 && j->is_first)
+			cart_install_forget(j->gear.dir);
 	} else {
 		/* The record comes first, so that the range is taken and the volume has an owner.
 		 */
