@@ -57,6 +57,7 @@ check "a file of the node's" test "$(status_of traced /robots.txt)" = 404
 check "tohttps is proxied by a router without https" serves traced /safe/x "first /safely/x"
 check "redirected" grep -qi '^location: /elsewhere' <(get traced /moved -D - -o /dev/null)
 check "environment: the gear's" in_env traced "OPENSHIFT_APP_NAME=traced"
+check "environment: how the platform starts its own is not theirs" fails_with 1 "" in_env traced "PINION_FOREGROUND=1"
 check "environment: rendered" in_env traced "OPENSHIFT_TRACER_RENDERED=app traced"
 check "environment: identity" in_env traced "OPENSHIFT_TRACER_IDENT=test:tracer:0.2:0.0.1"
 check "environment: a value without a newline" in_env traced "TRACER_EXACT=exact"
