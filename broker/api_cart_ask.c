@@ -68,6 +68,7 @@ read_object(struct api_call *c, const struct codec_value *v, struct cart_ask *as
 	    text(v, "version", 64, &ask->version, &e) < 0 ||
 	    text(v, "checksum", 96, &ask->checksum, &e) < 0 ||
 	    text(v, "gear_size", 64, &ask->gear_size, &e) < 0 ||
+	    text(v, "colocate_with", WORD_MAX, &ask->beside, &e) < 0 ||
 	    (ask->name == NULL && text(v, "id", WORD_MAX, &ask->name, &e) < 0))
 		return fail(c, &e, CART_RULES_UNUSABLE);
 	if (number(v, "scales_from", 1, &ask->scales_from, &e) < 0 ||
@@ -116,7 +117,7 @@ static bool
 read_top(struct api_call *c, struct cart_ask_list *out)
 {
 	static const char *const keys[] = { "name", "url", "id", "version", "checksum", "gear_size",
-		"scales_from", "scales_to", "additional_gear_storage" };
+		"colocate_with", "scales_from", "scales_to", "additional_gear_storage" };
 	AUTO_FINI(buf_fini) struct buf json = { 0 };
 	struct codec_value *v;
 	struct err e = { 0 };

@@ -272,6 +272,41 @@ check_sizes(struct api_call *c, const struct wire_app *a, const struct cart_ask_
 }
 
 static bool
+is_named(const struct broker *b, const struct wire_app *a, const char *word)
+{
+	for (size_t i = 0; i < a->cartridges.n; i++) {
+		AUTO(free) char *full = api_view_cart_name(b, &a->cartridges.v[i]);
+
+		if (strcmp(a->cartridges.v[i].name, word) == 0 || strcmp(full, word) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Whom one is to be beside: in a plain application all are. */
+static bool
+check_beside(struct api_call *c, const struct wire_app *a, const struct cart_ask_list *asks)
+{
+	for (size_t i = 0; i < asks->n; i++) {
+		const char *word = asks->v[i].beside;
+
+		if (word != NULL && !is_named(c->b, a, word)) {
+			api_fail(c, 422, CART_RULES_UNUSABLE, "colocate_with",
+			    "Application '%s' has no cartridge '%.80s' to share gears with.",
+			    a->name, word);
+			return false;
+		}
+		if (word != NULL && a->scalable) {
+			api_fail(c, 422, CART_RULES_UNUSABLE, "colocate_with",
+			    "In a scalable application the manifest says who shares gears "
+			    "(Group-Overrides): leave colocate_with out.");
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
 read_vars(struct api_call *c, struct wire_var_list *out)
 {
 	const struct codec_value *v = api_param_value(c->params, "environment_variables");
@@ -320,8 +355,8 @@ api_cart_add(struct api_call *c)
 		return;
 	}
 	s->is_list = asks.n > 1;
-	if (!check_sizes(c, &a, &asks) || !api_cart_ask_storage(c, a.domain, &asks) ||
-	    !read_vars(c, &s->vars))
+	if (!check_sizes(c, &a, &asks) || !check_beside(c, &a, &asks) ||
+	    !api_cart_ask_storage(c, a.domain, &asks) || !read_vars(c, &s->vars))
 		return;
 	cart_resolve_start(c->b, &asks, c->who.login, &a, resolved, c);
 }

@@ -550,18 +550,24 @@ write_place(const struct api_call *c, struct api_json *j, const struct wire_app 
 {
 	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
 	const struct gear_group *own;
+	/* category external: known by its manifest, and nowhere */
+	bool is_outside = g->manifest != NULL && (g->digest == NULL || g->digest[0] == '\0');
 	size_t k = 0;
 
 	gear_group_plan(c->b, a, &groups);
 	while (k + 1 < groups.n && !str_list_has(&groups.v[k].carts, g->name))
 		k++;
 	own = &groups.v[k];
-	api_json_int(j, "scales_from", g->scales_from > 0 ? g->scales_from : own->gears);
+	api_json_int(j, "scales_from",
+	    is_outside           ? 0
+	    : g->scales_from > 0 ? g->scales_from
+	                         : own->gears);
 	api_json_int(j, "scales_to",
-	    !a->scalable        ? 1
+	    is_outside          ? 0
+	    : !a->scalable      ? 1
 	    : g->scales_to != 0 ? g->scales_to
 	                        : own->max);
-	api_json_int(j, "current_scale", own->is_web ? a->spec.gears : own->gears);
+	api_json_int(j, "current_scale", is_outside ? 0 : own->is_web ? a->spec.gears : own->gears);
 	api_json_null(j, "scales_with");
 	api_json_str(j, "gear_profile", a->profile);
 	api_json_int(j, "base_gear_storage", gear_disk_base_gb(c->b, a->profile));

@@ -23,6 +23,7 @@ cart_ask_list_fini(struct cart_ask_list *l)
 		free(l->v[i].version);
 		free(l->v[i].checksum);
 		free(l->v[i].gear_size);
+		free(l->v[i].beside);
 	}
 	free(l->v);
 	*l = (struct cart_ask_list){ 0 };

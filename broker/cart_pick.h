@@ -18,6 +18,7 @@ struct cart_ask {
 	char *version;    /* of the software, with url; owned or NULL */
 	char *checksum;   /* of the archive, with url: "sha256:…" or "md5:…"; owned or NULL */
 	char *gear_size;  /* owned or NULL */
+	char *beside;     /* whom it is to share gears with; owned or NULL */
 	int64_t scales_from, scales_to, storage_gb; /* 0: not said */
 };
 struct cart_ask_list {

@@ -283,6 +283,28 @@ check "is refused with its words" fails_with 2 "far will not: here" p cartridge 
 check "and it serves on" serves front / "new 100."
 check "delete it" p app delete front --yes
 
+# One that is elsewhere: no code, no gear.
+cat >"$WORLD/www/outside.yml" <<'END'
+Name: outside
+Cartridge-Short-Name: OUTSIDE
+Version: '1.0'
+Cartridge-Version: 0.0.1
+Cartridge-Vendor: elsewhere
+Categories: [external]
+Scaling: { Min: 0, Max: 0 }
+END
+check "an external cartridge" p cartridge add app "$WWW/outside.yml"
+check "is in no gear" sh -c '"$0/pinion" cartridge show app elsewhere-outside-1.0 --json | jq -e ".current_scale == 0"' "$PINION_BUILDDIR"
+check "and goes" p cartridge remove app elsewhere-outside-1.0 -y
+beside() { # WORD: the answer to an addition that is to share its gears
+	curl -sS -u "admin:$(<"$WORLD/data/admin-password")" -H 'Content-Type: application/json' \
+		-d "{\"cartridge\":{\"name\":\"echo\",\"colocate_with\":\"$1\"}}" \
+		"$BROKER/broker/rest/domain/it/application/app/cartridges"
+}
+check "beside one that is not there" grep -q "no cartridge 'cobol'" <<<"$(beside cobol)"
+check "beside the web framework" jq -e '.status == "created"' <<<"$(beside nodejs)"
+p cartridge remove app echo -y >/dev/null
+
 # Asleep and stopped applications.
 check "put to sleep" p idle app
 check "an addition wakes it" p cartridge add app echo
