@@ -14,7 +14,6 @@
 #include "lib/http/stream_dial.h"
 #include "lib/http/stream_relay.h"
 #include "lib/loop/loop.h"
-#include "lib/store/store_key.h"
 
 struct gear_streams {
 	struct broker *b; /* borrowed */
@@ -141,41 +140,19 @@ on_close(struct stream *s, const struct err *e, void *arg)
 
 static const struct stream_calls calls = { NULL, NULL, on_control, on_close };
 
-struct search {
-	const char *uuid;
-	char *node; /* owned */
-};
-
-static bool
-find_node(const char *key, int64_t rev, void *rec, void *arg)
-{
-	const struct wire_gear *g = rec;
-	struct search *s = arg;
-	const char *node = key + strlen(STORE_PREFIX_GEAR);
-
-	(void)rev;
-	if (strcmp(g->uuid, s->uuid) != 0 || g->want == WIRE_WANT_GONE)
-		return true;
-	s->node = xstrndup(node, strcspn(node, "/"));
-	return false;
-}
-
 static int
 dial(struct gear_stream *g, const struct gear_stream_opts *o, struct err *e)
 {
 	struct broker *b = g->all->b;
-	struct search s = { .uuid = o->gear };
+	AUTO_FINI(wire_gear_fini) struct wire_gear gear = { 0 };
+	AUTO(free) char *node = NULL;
 	AUTO(free) char *path = xasprintf("/v1/gears/%s/%s", o->gear, o->what);
 	AUTO(free) char *url = NULL;
 	AUTO(free) char *authorization = NULL;
 	struct http_call_opts call = { 0 };
 
-	record_each_with(b->store, STORE_PREFIX_GEAR, o->gear, &wire_gear_codec, find_node, &s);
-	AUTO(free) char *node = s.node;
-
-	if (node == NULL)
-		return err_set(e, ERR_NOT_FOUND, "gear", "there is no gear %s", o->gear);
-	if (node_link_call(b->nodes, node, path, &call, &url, e) < 0)
+	if (record_gear(b->store, o->gear, &gear, &node, e) < 0 ||
+	    node_link_call(b->nodes, node, path, &call, &url, e) < 0)
 		return -1;
 	authorization = xasprintf("Bearer %s", call.bearer);
 	const struct stream_dial_opts d = { .url = url, .authorization = authorization };

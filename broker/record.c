@@ -135,6 +135,40 @@ record_each(const struct store *s, const char *prefix, const struct codec *c, re
 	record_each_with(s, prefix, NULL, c, fn, arg);
 }
 
+struct gear_search {
+	const char *uuid;
+	struct wire_gear *out;
+	char *node; /* owned; NULL: not found */
+};
+
+static bool
+try_gear(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_gear *g = rec;
+	struct gear_search *s = arg;
+	const char *node = key + strlen(STORE_PREFIX_GEAR);
+
+	(void)rev;
+	if (strcmp(g->uuid, s->uuid) != 0 || g->want == WIRE_WANT_GONE)
+		return true;
+	s->node = xstrndup(node, strcspn(node, "/"));
+	codec_copy(&wire_gear_codec, s->out, g);
+	return false;
+}
+
+int
+record_gear(
+    const struct store *s, const char *uuid, struct wire_gear *out, char **out_node, struct err *e)
+{
+	struct gear_search search = { .uuid = uuid, .out = out };
+
+	record_each_with(s, STORE_PREFIX_GEAR, uuid, &wire_gear_codec, try_gear, &search);
+	if (search.node == NULL)
+		return err_set(e, ERR_NOT_FOUND, "gear", "there is no gear %s", uuid);
+	*out_node = search.node;
+	return 0;
+}
+
 char *
 record_new_id(void)
 {

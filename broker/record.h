@@ -19,6 +19,11 @@ int record_app(const struct store *s, const char *domain, const char *app, struc
 int record_app_by_id(const struct store *s, const char *app_id, struct wire_app *out,
     int64_t *out_rev, struct err *e) MUST_CHECK;
 
+/* The gear of that uuid, unless it is to go, into out (zeroed), with the node that has it (caller
+ * owns). */
+int record_gear(const struct store *s, const char *uuid, struct wire_gear *out, char **out_node,
+    struct err *e) MUST_CHECK;
+
 /* Puts the record at key (taken); with _cas only if the key is still at rev (0: does not exist). */
 void record_put(struct store_txn *t, char *take_key, const struct codec *c, const void *rec);
 void record_put_cas(

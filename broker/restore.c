@@ -534,6 +534,6 @@ restore_detach(struct restore *take_r)
 		return;
 	take_r->is_detached = true;
 	if (!take_r->is_closed)
-		restore_abort(take_r,
-		    &(const struct err){ .code = ERR_BUSY, .text = "it was broken off" });
+		restore_abort(
+		    take_r, &(const struct err){ .code = ERR_BUSY, .text = "it was broken off" });
 }

@@ -81,27 +81,6 @@ run_instance_end(struct run_instance *take_r)
 
 /* --- the start --- */
 
-struct search {
-	const char *uuid;
-	struct wire_gear gear;
-	char *node; /* owned; NULL: none */
-};
-
-static bool
-find_gear(const char *key, int64_t rev, void *rec, void *arg)
-{
-	const struct wire_gear *g = rec;
-	struct search *s = arg;
-	const char *node = key + strlen(STORE_PREFIX_GEAR);
-
-	(void)rev;
-	if (strcmp(g->uuid, s->uuid) != 0 || g->want == WIRE_WANT_GONE)
-		return true;
-	s->node = xstrndup(node, strcspn(node, "/"));
-	codec_copy(&wire_gear_codec, &s->gear, g);
-	return false;
-}
-
 struct count {
 	const char *gear;
 	int n;
@@ -150,17 +129,16 @@ build_made(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	AUTO_FINI(wire_instance_record_fini) struct wire_instance_record rec = { 0 };
 	AUTO_FINI(wire_app_fini) struct wire_app app = { 0 };
 	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
-	struct search s = { .uuid = r->gear };
+	AUTO_FINI(wire_gear_fini) struct wire_gear gear = { 0 };
+	AUTO(free) char *node = NULL;
 	struct count c = { .gear = r->gear };
 	const char *deployment;
 	int64_t app_rev;
 
-	record_each_with(b->store, STORE_PREFIX_GEAR, r->gear, &wire_gear_codec, find_gear, &s);
-	AUTO_FINI(wire_gear_fini) struct wire_gear gear = s.gear;
-	mem_set_str(&r->node, s.node);
-	free(s.node);
-	if (r->node == NULL || record_app_by_id(b->store, gear.app_id, &app, &app_rev, e) < 0 ||
-	    app.spec.deleted)
+	if (record_gear(b->store, r->gear, &gear, &node, e) < 0)
+		return -1;
+	mem_set_str(&r->node, node);
+	if (record_app_by_id(b->store, gear.app_id, &app, &app_rev, e) < 0 || app.spec.deleted)
 		return err_set(e, ERR_NOT_FOUND, "gear", "there is no gear %s", r->gear);
 	record_each_with(
 	    b->store, STORE_PREFIX_INSTANCE, r->gear, &wire_instance_record_codec, count_one, &c);

@@ -278,42 +278,22 @@ ssh_key_admits(const struct broker *b, const struct auth_who *who, const struct 
 	       !app.spec.deleted && (ssh_key_is_valid(b, key) || wish_has_key(&app, key->content));
 }
 
-struct gear_search {
-	const char *uuid;
-	char *app_id; /* owned */
-};
-
-static bool
-find_gear(const char *key, int64_t rev, void *rec, void *arg)
-{
-	const struct wire_gear *g = rec;
-	struct gear_search *s = arg;
-
-	(void)key;
-	(void)rev;
-	if (strcmp(g->uuid, s->uuid) != 0)
-		return true;
-	s->app_id = xstrdup(g->app_id);
-	return false;
-}
-
 /* The application that a login name means, and the gear; caller owns. NULL: none. */
 static char *
 find_app(const struct broker *b, const char *user, char **out_gear)
 {
-	struct gear_search s = { .uuid = user };
+	AUTO_FINI(wire_gear_fini) struct wire_gear gear = { 0 };
+	AUTO(free) char *node = NULL;
 	AUTO_FINI(wire_app_fini) struct wire_app app = { 0 };
 	struct err e = { 0 };
 	struct str name, domain;
 
 	if (strlen(user) >= UUID_LEN && str_is_hex(user, strlen(user))) {
-		if (record_app_by_id(b->store, user, &app, NULL, &e) == 0)
-			s.app_id = xstrdup(app.id);
-		else
-			record_each_with(
-			    b->store, STORE_PREFIX_GEAR, user, &wire_gear_codec, find_gear, &s);
-		*out_gear = s.app_id == NULL ? NULL : xstrdup(user);
-		return s.app_id;
+		if (record_app_by_id(b->store, user, &app, NULL, &e) < 0 &&
+		    record_gear(b->store, user, &gear, &node, &e) < 0)
+			return NULL;
+		*out_gear = xstrdup(user);
+		return xstrdup(node == NULL ? app.id : gear.app_id);
 	}
 	domain = str_cut(str_of(user), '-', &name);
 	AUTO(free) char *a = xstrndup(name.p, name.n);
