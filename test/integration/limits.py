@@ -93,11 +93,27 @@ def a_gear_sees_its_own_limits(w):
     assert json.loads(request(w, i, "/nofile")) == [4000, 4000]
 
 
+def disk_mb(w, i):
+    """What the gear can use at most."""
+    used, free = sh(w, i, 'df -m --output=used,avail "$OPENSHIFT_DATA_DIR" | tail -1').split()
+    return int(used) + int(free)
+
+
+def files(w, i):
+    return int(sh(w, i, 'df --output=itotal "$OPENSHIFT_DATA_DIR" | tail -1'))
+
+
+def may_grow():
+    """The kernel lets CAP_SYS_RESOURCE alone grow a mounted file system."""
+    caps = next(x for x in open("/proc/self/status") if x.startswith("CapEff"))
+    return int(caps.split()[1], 16) >> 24 & 1
+
+
 def limits_follow_the_profile_at_once(w):
     g, i = gear(w)
     pid = sh(w, i, "echo $PPID")
     w.change_gear(g, limits={**SMALL, "memory_mb": 512, "cpu_percent": 40, "cpu_burst_percent": 80, "pids": 50,
-                             "net_kbit": 24000, "nofile": 2000})
+                             "net_kbit": 24000, "nofile": 2000, "cpu_shares": 512, "disk_mb": 200, "files": 4000})
     wait_for(lambda: sh(w, i, "cat " + memory_limit()) == str(512 << 20), "larger memory")
     wait_for(lambda: "tbf" in os.popen(f"tc qdisc show dev {link(w)}").read(), "rate")
     wait_for(lambda: json.loads(request(w, i, "/nofile")) == [2000, 2000], "fewer open files")
@@ -105,7 +121,10 @@ def limits_follow_the_profile_at_once(w):
     if is_v1():
         assert cgroup(w, i, "cpu", "cpu.cfs_quota_us") == "40000"
         assert cgroup(w, i, "cpu", "cpu.cfs_burst_us") == "40000"  # never above the quota
+        assert cgroup(w, i, "cpu", "cpu.shares") == "512"
     assert cgroup(w, i, "pids", "pids.max") == "50"
+    wait_for(lambda: 150 < disk_mb(w, i) <= 200, "larger disk")
+    assert 1000 <= files(w, i) < 1600 or may_grow() and files(w, i) >= 4000, files(w, i)
     assert sh(w, i, "echo $PPID") == pid  # not started anew
     # a bucket leaks no faster: 3 MB at 3 MB/s, the first 128 kB at once
     for body in (None, bytes(3 << 20)):
@@ -120,6 +139,7 @@ def limits_follow_the_profile_at_once(w):
     wait_for(lambda: sh(w, i, "cat " + memory_limit()) == str(300 << 20), "limits after the restart")
     wait_for(lambda: "tbf" not in os.popen(f"tc qdisc show dev {link(w)}").read(), "no rate")
     assert cgroup(w, i, "pids", "pids.max") == "100" and sh(w, i, "echo $PPID") == pid
+    wait_for(lambda: disk_mb(w, i) <= 64, "smaller disk")
 
 
 def link(w):
