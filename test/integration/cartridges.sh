@@ -214,6 +214,13 @@ if [[ -x /usr/bin/javac ]]; then
 	check "push" push_app coffee more
 	check "serves what was pushed" serves coffee / "coffee once more"
 	check "~/.m2 is kept from build to build" test 2 = "$(p run coffee -- 'wc -l <.m2/builds')"
+	mkdir -p "$WORLD/coffee/.openshift/markers" && touch "$WORLD/coffee/.openshift/markers/hot_deploy"
+	echo "settings that were pushed hot" >"$WORLD/coffee/.openshift/config/settings"
+	id=$(instance_of coffee)
+	check "a hot push" push_app coffee hot
+	check "into what runs" test "$id" = "$(instance_of coffee)"
+	check "its deploy" act coffee '{"cart":"javan","action":"deployed"}'
+	check "found the dependency directory that no build had made" result '.result.messages == ["CLIENT_RESULT: settings that were pushed hot"]'
 	check "delete it" p app delete coffee --yes
 	check "its own template goes with it" test -z "$(find "$WORLD/data/broker/git/template/own" -mindepth 1 2>/dev/null)"
 fi
