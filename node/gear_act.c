@@ -271,8 +271,10 @@ static void
 add_step(struct gear_act *a, const struct wire_gear_cart *c)
 {
 	const struct cart_dir_entry *cart = cart_store_find(a->o.carts, c);
-	const char *instance =
-	    instances_pick(a->o.instances, a->gear->record.uuid, c->is_service ? c->name : NULL);
+	const char *instance = a->o.instance != NULL
+	                           ? a->o.instance
+	                           : instances_pick(a->o.instances, a->gear->record.uuid,
+	                                 c->is_service ? c->name : NULL);
 
 	if (cart != NULL && instance != NULL)
 		a->steps[a->n++] = (struct act_step){ .cart = cart, .instance = xstrdup(instance) };

@@ -21,6 +21,7 @@ struct gear_act_opts { /* all borrowed for the action's life */
 	struct gear_table *gears;
 	struct instances *instances;
 	struct cart_store *carts;
+	const char *instance; /* borrowed for gear_act_start: the one to run in; NULL: the newest */
 };
 
 /* Output of the scripts as it comes; fd 1 or 2; borrowed for the call. */

@@ -307,6 +307,14 @@ on_container_end(struct container *c, void *arg)
 }
 
 static void
+fail_by_status(struct instance *i, int64_t s)
+{
+	AUTO(free) char *why = STEAL(i->status_why);
+
+	instance_fail(i, "was not well within %" PRId64 " s: %s", s, why);
+}
+
+static void
 on_limit(void *arg)
 {
 	struct instance *i = arg;
@@ -319,6 +327,8 @@ on_limit(void *arg)
 	if (i->step != STEP_START && i->spec.kind == WIRE_INSTANCE_SERVICE)
 		instance_fail(i, "the %s cartridge did not %s within %" PRId64 " s", i->spec.cart,
 		    i->other_port_ms == 0 ? "open its port" : "end its start", s);
+	else if (i->status_why != NULL)
+		fail_by_status(i, s);
 	else if (i->step == STEP_START)
 		instance_fail(i, "its container could not be started within %" PRId64 " s", s);
 	else if (i->health_status != 0)

@@ -83,7 +83,7 @@ on_status(const struct wire_act_result *r, void *arg)
 	struct instance_live *v = arg;
 
 	v->act = NULL;
-	result(v, r->ok ? NULL : r->reason);
+	result(v, instance_live_is_well(r) ? NULL : r->reason);
 }
 
 static const char *
@@ -100,15 +100,22 @@ cart_of(const struct instance *i)
 	return NULL;
 }
 
-static void
-ask_status(struct instance_live *v)
+bool
+instance_live_is_well(const struct wire_act_result *r)
 {
-	struct instance *i = v->i;
+	/* 126, 127: the cartridge cannot be asked. */
+	return r->ok || r->exit_code == 126 || r->exit_code == 127;
+}
+
+struct gear_act *
+instance_live_ask(struct instance *i, gear_act_done_fn *done, void *arg)
+{
 	const struct gear_act_opts o = {
 		.loop = i->table->o.loop,
 		.gears = i->table->o.gears,
 		.instances = i->table,
 		.carts = i->table->o.carts,
+		.instance = i->spec.id,
 	};
 	const char *cart = i->gear == NULL ? NULL : cart_of(i);
 	const struct wire_act_order order = {
@@ -118,11 +125,13 @@ ask_status(struct instance_live *v)
 	};
 	struct err e = { 0 };
 
-	if (cart == NULL) {
-		result(v, NULL);
-		return;
-	}
-	v->act = gear_act_start(&o, i->spec.gear, &order, NULL, on_status, v, &e);
+	return cart == NULL ? NULL : gear_act_start(&o, i->spec.gear, &order, NULL, done, arg, &e);
+}
+
+static void
+ask_status(struct instance_live *v)
+{
+	v->act = instance_live_ask(v->i, on_status, v);
 	if (v->act == NULL) /* nothing to be asked: no reason to end it */
 		result(v, NULL);
 }

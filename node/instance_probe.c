@@ -243,6 +243,38 @@ is_healthy(int status)
 }
 
 static void
+be_ready(struct instance *i)
+{
+	if (i->spec.kind != WIRE_INSTANCE_SERVICE)
+		add_notes(i);
+	instance_is_ready(i);
+}
+
+static void
+on_status(const struct wire_act_result *r, void *arg)
+{
+	struct instance *i = arg;
+	bool is_well = instance_live_is_well(r);
+
+	i->status_act = NULL;
+	mem_set_str(&i->status_why, is_well ? NULL : r->reason);
+	if (is_well)
+		be_ready(i);
+	else
+		again(i);
+}
+
+/* It answers; the cartridge has the last word where it is asked at all. */
+static void
+settle(struct instance *i)
+{
+	if (i->spec.health_status)
+		i->status_act = instance_live_ask(i, on_status, i);
+	if (i->status_act == NULL)
+		be_ready(i);
+}
+
+static void
 on_health(struct http_call *c, int status, struct str body, const struct err *e, void *arg)
 {
 	struct instance *i = arg;
@@ -252,8 +284,7 @@ on_health(struct http_call *c, int status, struct str body, const struct err *e,
 	(void)body;
 	i->call = NULL;
 	if (e == NULL && is_healthy(status)) {
-		add_notes(i);
-		instance_is_ready(i);
+		settle(i);
 		return;
 	}
 	i->health_status = e == NULL ? status : 0;
@@ -331,9 +362,7 @@ done_probe(void *job)
 	} else if (i->spec.health_path != NULL && i->spec.health_path[0] != '\0') {
 		check_health(i);
 	} else {
-		if (i->spec.kind != WIRE_INSTANCE_SERVICE)
-			add_notes(i);
-		instance_is_ready(i);
+		settle(i);
 	}
 }
 
@@ -401,4 +430,6 @@ instance_probe_stop(struct instance *i)
 {
 	loop_timer_cancel(STEAL(i->timer));
 	http_call_cancel(STEAL(i->call));
+	gear_act_cancel(STEAL(i->status_act));
+	mem_set_str(&i->status_why, NULL);
 }

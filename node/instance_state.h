@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "lib/wire/wire_gear.h"
+#include "node/gear_act.h"
 #include "node/init_control.h"
 #include "node/instance.h"
 #include "node/net.h"
@@ -88,14 +89,16 @@ struct instance {
 	int64_t open_ms;  /* since when its endpoint answers; 0: it does not */
 	int forward_port; /* what NAT leads to now; 0: not set */
 	char forward_loopback[46];
-	int v6_port;                /* it listens there on ::1 alone, out of reach; 0: no */
-	int64_t other_port_ms;      /* since when another port than $PORT is open; 0: none */
-	int health_status;          /* last answer; 0: none */
-	int64_t health_bad_ms;      /* since when it answers wrongly */
-	struct instance_live *live; /* owned; NULL: nobody looks */
-	struct instance_hot *hot;   /* owned; NULL: none is under way */
-	char *deployed;             /* owned: whose tree its home has; NULL: not known yet */
-	bool is_boot, is_granted;   /* of the daemon's start: waits for its turn; may begin */
+	int v6_port;                 /* it listens there on ::1 alone, out of reach; 0: no */
+	int64_t other_port_ms;       /* since when another port than $PORT is open; 0: none */
+	int health_status;           /* last answer; 0: none */
+	int64_t health_bad_ms;       /* since when it answers wrongly */
+	struct gear_act *status_act; /* its cartridge is asked before it is ready */
+	char *status_why;            /* owned: what it said last; NULL: nothing, or it is well */
+	struct instance_live *live;  /* owned; NULL: nobody looks */
+	struct instance_hot *hot;    /* owned; NULL: none is under way */
+	char *deployed;              /* owned: whose tree its home has; NULL: not known yet */
+	bool is_boot, is_granted;    /* of the daemon's start: waits for its turn; may begin */
 	bool was_left; /* an earlier daemon left it living: its sleep is what the kernel says */
 };
 
@@ -181,6 +184,9 @@ bool instance_boot_waits(struct instance *i); /* true: its turn comes, by instan
 /* instance_live.c */
 void instance_live_start(struct instance *i); /* once it is ready */
 void instance_live_stop(struct instance *i);  /* twice is fine */
+/* The cartridge's `status` in this instance; NULL: there is nobody to ask. */
+struct gear_act *instance_live_ask(struct instance *i, gear_act_done_fn *done, void *arg);
+bool instance_live_is_well(const struct wire_act_result *r);
 
 /* instance_hot.c: another deployment for what runs. */
 bool instance_hot_is_due(const struct instance *i);

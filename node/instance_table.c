@@ -64,7 +64,7 @@ free_instance(void *p)
 	worker_detach(i->nat_job);
 	net_nat_fini(&i->nat);
 	child_free(i->child);
-	http_call_cancel(i->call);
+	instance_probe_stop(i);
 	instance_live_stop(i);
 	instance_hot_stop(i);
 	free(i->deployed);

@@ -52,7 +52,7 @@ check "out of memory is told as such" until_true event sick crashed "ran out of 
 check "it serves again" until_true well
 check "ps tells of it" eval 'p ps sick --json | jq -e ".instances[0] | .restarts >= 1 and (.last_crash | contains(\"memory\"))"'
 
-check "the cartridge's status" p env set PINION_HEALTH_STATUS=true PINION_HEALTH_INTERVAL=1 --app sick
+check "the cartridge's status" p env set PINION_HEALTH_STATUS=true PINION_HEALTH_INTERVAL=1 PINION_START_TIMEOUT=4 --app sick
 mkdir -p "$WORLD/sick/.openshift/action_hooks"
 printf '#!/bin/bash\n[[ ! -e $OPENSHIFT_DATA_DIR/ail ]] || exit 3\n' >"$WORLD/sick/.openshift/action_hooks/pre_status"
 chmod +x "$WORLD/sick/.openshift/action_hooks/pre_status"
@@ -60,5 +60,6 @@ sed -i 's,if (q.url === "/ail") well = false;,if (q.url === "/ail") require("fs"
 check "push a status that can fail" push_app sick "status"
 get sick /ail >/dev/null
 check "a status that fails restarts it" until_true event sick crashed "status of the cartridge"
+check "it is not ready while its status fails" eval '! push_app sick "sick from the start" && grep -q "was not well within 4 s: status of the cartridge" "$WORLD/push.log" || { cat "$WORLD/push.log"; false; }'
 check "delete" p app delete sick --yes
 done_testing
