@@ -52,8 +52,8 @@ static const struct entry {
 };
 
 /* OpenShift v2's steps of a build in its gear: here builds have a builder of their own. */
-static const char *const of_builders[] = { "build", "prepare", "distribute", "binary-deploy",
-	"archive-deployment", "create-deployment-dir", "remotedeploy", "rotate-in", "rotate-out" };
+static const char *const of_builders[] = { "build", "prepare", "distribute",
+	"create-deployment-dir", "remotedeploy", "rotate-in", "rotate-out" };
 
 /* What means nothing here: all gears, all cartridges, and what v2's own parts say to one another.
  */
@@ -137,6 +137,10 @@ say_usage(const struct str_list *argv, struct err *e)
 		    "REF', "
 		    "builds in an instance of its own, and goes live in all gears at once",
 		    argv->v[1]);
+	if (argv->n > 1 && (strcmp(argv->v[1], "binary-deploy") == 0 ||
+	                       strcmp(argv->v[1], "archive-deployment") == 0))
+		return err_set(e, ERR_INVALID, NULL,
+		    "Archives cannot be deployed here yet: push to git, or 'gear deploy REF'");
 	return err_set(e, ERR_INVALID, NULL,
 	    "Usage: gear start|stop|restart|reload|status|tidy|threaddump [--cart CARTRIDGE]; "
 	    "gear deploy [REF] [--hot-deploy] [--force-clean-build]; gear deployments; "

@@ -175,6 +175,7 @@ static const struct word_case words[] = {
 	{ "gear activate a b", NULL, NULL, NULL, "Usage" },
 	{ "gear deploy --upload-pack=x", NULL, NULL, NULL, "Usage" },
 	{ "gear build", NULL, NULL, NULL, "gear deploy REF" },
+	{ "gear binary-deploy x.tar.gz", NULL, NULL, NULL, "Archives" },
 	{ "ctl_all dance", NULL, NULL, NULL, "Usage: ctl_all" },
 	{ "snapshot x", NULL, NULL, NULL, "Usage: ctl_all" },
 	{ "gearbox start", NULL, NULL, NULL, "no such command" },
