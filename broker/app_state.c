@@ -44,7 +44,8 @@ set(struct wire_app *a, void *arg, struct err *e)
 		a->spec.is_killed = false;
 	else if (s->word == APP_STATE_FORCE_STOP)
 		a->spec.is_killed = true;
-	a->spec.restart_gen += s->word == APP_STATE_RESTART;
+	if (s->word == APP_STATE_RESTART)
+		a->spec.asked_gen = ++a->spec.restart_gen;
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "broker/api_view.h"
 #include "broker/broker.h"
 #include "broker/build.h"
+#include "broker/push_builder.h"
 #include "broker/push_refs.h"
 #include "broker/push_tree.h"
 #include "broker/record.h"
@@ -38,6 +39,8 @@ struct push {
 	struct push_tree *check;    /* of the pre-receive under way */
 	struct build *build;        /* under way; borrowed */
 	struct push_command *built; /* what it builds; in refs */
+	char *builder;              /* the cartridge that builds instead; NULL: none */
+	struct push_builder *asked; /* under way */
 	bool is_storing;            /* a transaction is under way */
 	bool is_over;               /* git ended */
 	bool is_full;               /* the pusher does not read */
@@ -67,6 +70,8 @@ push_release(struct push *p)
 	if (p->build != NULL)
 		build_detach(STEAL(p->build));
 	push_tree_cancel(STEAL(p->check));
+	push_builder_cancel(STEAL(p->asked));
+	free(p->builder);
 	if (p->hook != NULL) {
 		http_req_on_close(p->hook, NULL, NULL);
 		http_req_on_drain(p->hook, NULL, NULL);
@@ -282,6 +287,29 @@ on_built(const char *deployment_id, const struct err *e, void *arg)
 	conclude(p);
 }
 
+/* v2: what follows the move of the refs cannot take it back. */
+static void
+on_asked(const struct err *e, void *arg)
+{
+	struct push *p = arg;
+
+	p->asked = NULL;
+	if (e != NULL)
+		say(p, e->text);
+	conclude(p);
+}
+
+static void
+ask_builder(struct push *p)
+{
+	struct err e = { 0 };
+
+	p->asked = push_builder_start(
+	    p->s->b, p->app_id, p->builder, "post-receive", on_build_line, on_asked, p, &e);
+	if (p->asked == NULL)
+		on_asked(&e, p);
+}
+
 static void
 build_or_conclude(struct push *p)
 {
@@ -294,6 +322,10 @@ build_or_conclude(struct push *p)
 	}
 	if (c == NULL || c->reason != NULL) {
 		conclude(p);
+		return;
+	}
+	if (p->builder != NULL) {
+		ask_builder(p);
 		return;
 	}
 	p->build = build_start(p->s->b->builds,
@@ -374,6 +406,38 @@ hook_begin(struct push *p, struct http_req *r)
 	http_req_on_drain(r, on_hook_drain, p);
 }
 
+/* The builder's word before the refs move. */
+static void
+on_builder_ready(const struct err *e, void *arg)
+{
+	struct push *p = arg;
+
+	p->asked = NULL;
+	if (e == NULL) {
+		store_refs(p);
+		return;
+	}
+	say(p, e->text);
+	for (size_t i = 0; i < p->refs.n; i++)
+		mem_set_str(&p->refs.v[i].reason, e->text);
+	conclude(p);
+}
+
+static void
+begin_refs(struct push *p)
+{
+	struct err e = { 0 };
+
+	if (p->builder == NULL || p->built == NULL) {
+		store_refs(p);
+		return;
+	}
+	p->asked = push_builder_start(
+	    p->s->b, p->app_id, p->builder, "pre-receive", on_build_line, on_builder_ready, p, &e);
+	if (p->asked == NULL)
+		on_builder_ready(&e, p);
+}
+
 static void
 proc_receive(struct push *p, struct str body)
 {
@@ -390,12 +454,16 @@ proc_receive(struct push *p, struct str body)
 		conclude(p);
 		return;
 	}
+	free(p->builder);
+	p->builder = push_builder_find(p->s->b, &app);
 	p->built = push_refs_judge(p->s->b, &app, &p->refs);
+	if (p->built != NULL && p->builder != NULL)
+		p->built->is_stored = true; /* a build of ours would move it */
 	for (size_t i = 0; i < p->refs.n; i++) {
 		if (p->refs.v[i].note != NULL)
 			say(p, p->refs.v[i].note);
 	}
-	store_refs(p);
+	begin_refs(p);
 }
 
 static void

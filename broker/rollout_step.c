@@ -279,6 +279,8 @@ create_instance(struct rollout_step *st, const struct app_view_gear *g,
 	    wire_env_seconds(&g->gear.env, WIRE_ENV_STOP_TIMEOUT, default_stop_timeout(a));
 	s->generation = 1;
 	s->want = WIRE_WANT_PRESENT;
+	s->is_restart = a->spec.asked_gen > a->status.restart_gen &&
+	                is_same(a->status.deployment, d->id) && !rollout_step_was_stopped(a);
 	rec.restart_gen = a->spec.restart_gen;
 	rec.env_rev = a->spec.env_rev;
 	rec.cart_rev = a->spec.cart_rev;

@@ -89,12 +89,18 @@ cart_action_only_starts(const struct cart_dir_entry *web, bool is_template)
 	return is_template && !web->cart.pinion.is_given && !web->cart.install_build_required;
 }
 
+static void
+add_start(const struct cart_dir_entry *c, bool is_restart, struct str_list *out)
+{
+	add_step(c, is_restart && !c->cart.pinion.is_given ? "restart" : "start", out);
+}
+
 void
-cart_action_start_argv(
-    const struct cart_dir_entry *const *carts, size_t n, bool is_template, struct str_list *out)
+cart_action_start_argv(const struct cart_dir_entry *const *carts, size_t n,
+    const struct wire_instance *i, struct str_list *out)
 {
 	size_t primary = primary_of(carts, n);
-	bool deploys = n > 0 && !cart_action_only_starts(carts[primary], is_template);
+	bool deploys = n > 0 && !cart_action_only_starts(carts[primary], i->is_template);
 
 	str_list_add(out, runner);
 	str_list_add(out, "--exec");
@@ -103,13 +109,13 @@ cart_action_start_argv(
 	add_acting(carts[primary], out);
 	if (deploys && cart_action_handles(carts[primary], "update-configuration"))
 		add_step(carts[primary], "update-configuration", out);
-	for (size_t i = 0; i < n; i++) {
-		if (i != primary)
-			add_step(carts[i], "start", out);
+	for (size_t k = 0; k < n; k++) {
+		if (k != primary)
+			add_start(carts[k], i->is_restart, out);
 	}
 	if (deploys)
 		add_step(carts[primary], "deploy", out);
-	add_step(carts[primary], "start", out);
+	add_start(carts[primary], i->is_restart, out);
 }
 
 void

@@ -27,9 +27,10 @@ void cart_action_hook_argv(const struct cart_dir_entry *c, const char *hook,
 bool cart_action_only_starts(const struct cart_dir_entry *web, bool is_template);
 /* PID 1's start of a web instance: update-configuration, secondaries' start, deploy with its hook,
  * the primary's start. carts in configure order. A stock cartridge's server stays in the foreground
- * as this process; others leave daemons and exit 0. */
-void cart_action_start_argv(
-    const struct cart_dir_entry *const *carts, size_t n, bool is_template, struct str_list *out);
+ * as this process; others leave daemons and exit 0. With i->is_restart those are asked to restart,
+ * as in v2. */
+void cart_action_start_argv(const struct cart_dir_entry *const *carts, size_t n,
+    const struct wire_instance *i, struct str_list *out);
 /* PID 1's start of a service's instance. */
 void cart_action_service_argv(const struct cart_dir_entry *c, struct str_list *out);
 /* In a living instance: what CTL/hot holds takes the place of the deployment that runs, but for

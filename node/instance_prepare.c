@@ -258,7 +258,7 @@ write_settings(struct prepare_job *j, const struct cart_dir_entry *const *carts,
 			cart_action_service_argv(acting[0], &start);
 			s.stays = !acting[0]->cart.pinion.is_given;
 		} else
-			cart_action_start_argv(acting, n, j->spec.is_template, &start);
+			cart_action_start_argv(acting, n, &j->spec, &start);
 		cart_action_stop_argv(acting, n, &stop);
 	}
 	return init_control_write(ctl, &s, e);

@@ -19,6 +19,7 @@ struct wire_app_spec {
 	int64_t cart_at;     /* when the last change began; Unix time */
 	bool replace;        /* rollout: replace (cannot run twice on its data) */
 	int64_t held_ms;     /* Unix time until which no web instance may run (a restore) */
+	int64_t asked_gen;   /* restart_gen of the last restart that its owner asked for */
 	int64_t replace_gen; /* restart_gen of a restart that hands over, though replace is off */
 	bool is_killed;      /* with running false: its processes are killed, not asked */
 	int sleep;           /* enum wire_sleep: written by the idler and its commands */

@@ -167,6 +167,7 @@ static const struct codec_field instance_fields[] = {
 	CODEC_STR(struct wire_instance, ref, 512, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_instance, sha1, 64, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_instance, deployed_at, 0, INT64_MAX, CODEC_OMIT_NULL),
+	CODEC_BOOL(struct wire_instance, is_restart, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct wire_instance, is_template, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct wire_instance, hot_deploy, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct wire_instance, force_clean_build, CODEC_OMIT_NULL),

@@ -148,6 +148,7 @@ struct wire_instance {
 	char *ref, *sha1;      /* of the deployment, for its metadata.json; or NULL */
 	int64_t deployed_at;   /* Unix time in s */
 	bool hot_deploy, force_clean_build;
+	bool is_restart;  /* made because its owner restarts what runs */
 	bool is_template; /* the deployment is the cartridge's own start content */
 	struct wire_layers layers;
 	struct wire_start start;

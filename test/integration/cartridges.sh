@@ -109,6 +109,17 @@ check "the calls of a push, in order" until_true has_calls traced \
 	"hook pre_start in $uuid" "sourced before start" "control start" "sourced after, yes" "hook post_start in $uuid" \
 	"control post-deploy" "hook post_deploy in $uuid" "control stop"
 
+forget_calls traced
+check "restart of the application" p app restart traced
+check "asks the cartridge to restart, in a new instance" until_true has_calls traced \
+	"control update-configuration" "control deploy" "hook deploy in $uuid" \
+	"control restart" "control stop" "control start" "control post-deploy" "hook post_deploy in $uuid" \
+	"hook pre_stop in $uuid" "control stop"
+forget_calls traced
+check "reload of the application" p app reload traced
+check "asks what runs to reload" has_calls traced "control reload"
+check "it serves on" serves traced / "first /"
+
 # --- further cartridges in a living application ---
 forget_calls traced
 check "a plugin is added" p cartridge add -a traced follower
@@ -224,6 +235,28 @@ if [[ -x /usr/bin/javac ]]; then
 	check "delete it" p app delete coffee --yes
 	check "its own template goes with it" test -z "$(find "$WORLD/data/broker/git/template/own" -mindepth 1 2>/dev/null)"
 fi
+
+# --- one that builds elsewhere ---
+check "a builder is added" p cartridge add -a traced builder
+forget_calls traced
+deployed() { p app show traced --json | jq -r .deployment_id; }
+before=$(deployed)
+check "a push" push_app traced "for the builder"
+check "is its affair" grep -q "built elsewhere" "$WORLD/push.log"
+check "and nothing else's" has_calls traced "builder control post-receive"
+check "the deployment is as it was" test "$(deployed)" = "$before"
+touch "$(data_of traced)/closed"
+check "its refusal" fails_with 1 "" push_app traced "refused"
+check "is told" grep -q "the builder is closed" "$WORLD/push.log"
+check "and nothing has moved" test "$(git -C "$WORLD/traced" ls-remote origin HEAD | cut -f1)" = "$(git -C "$WORLD/traced" rev-parse HEAD~1)"
+rm "$(data_of traced)/closed"
+touch "$(data_of traced)/broken"
+check "what it fails at afterwards is told, and the push stands" push_app traced "broken"
+check "with its code" grep -q "builder cartridge did not build" "$WORLD/push.log"
+rm "$(data_of traced)/broken"
+check "without it" p cartridge remove -a traced builder --yes
+check "a push is built here again" push_app traced "built here"
+check "as before" grep -q "Deployment completed with status: success" "$WORLD/push.log"
 
 # --- imported ones, and what they begin with ---
 # bring VERSION: another version of bringer, prepared by the caller in $WORLD/bringer.

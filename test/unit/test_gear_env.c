@@ -316,7 +316,7 @@ test_actions(void **state)
 	AUTO_FINI(str_list_fini) struct str_list stop = { 0 };
 	AUTO_FINI(str_list_fini) struct str_list one = { 0 };
 
-	cart_action_start_argv(w->carts, 2, false, &start);
+	cart_action_start_argv(w->carts, 2, &(struct wire_instance){ 0 }, &start);
 	expect_argv(&start, "--exec --acting web update-configuration:web:1 start:db:2 "
 	                    "deploy:web:1 start:web:1");
 	cart_action_stop_argv(w->carts, 2, &stop);
