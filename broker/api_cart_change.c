@@ -12,6 +12,7 @@
 #include "broker/broker.h"
 #include "broker/cart_resolve.h"
 #include "broker/event_log.h"
+#include "broker/gear_group.h"
 #include "broker/idler.h"
 #include "broker/cart_rules.h"
 #include "broker/profile.h"
@@ -188,6 +189,19 @@ stored(const struct err *e, void *arg)
 
 /* --- adding --- */
 
+/* Cartridges that share gears have one size. */
+static int
+check_groups(const struct broker *b, const struct wire_app *a,
+    const struct wire_gear_cart_list *carts, struct err *e)
+{
+	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
+	struct wire_app with = *a;
+
+	with.cartridges = *carts; /* borrowed, like all of it */
+	gear_group_plan(b, &with, &groups);
+	return gear_group_check(&groups, &with, e);
+}
+
 static int
 plan_add(const struct wire_app *a, struct app_cart_change *out, void *arg, struct err *e)
 {
@@ -197,6 +211,10 @@ plan_add(const struct wire_app *a, struct app_cart_change *out, void *arg, struc
 	s->exit_code = 0;
 	if (cart_pick_with(c->b, a, &s->pick, &out->cartridges, &s->exit_code, e) < 0)
 		return -1;
+	if (check_groups(c->b, a, &out->cartridges, e) < 0) {
+		s->exit_code = EXIT_SIZES_DIFFER;
+		return -1;
+	}
 	str_list_fini(&s->names);
 	for (size_t i = 0; i < out->cartridges.n; i++) {
 		if (cart_named(a, out->cartridges.v[i].name) == NULL)
@@ -244,9 +262,8 @@ vars_set(const struct err *e, void *arg)
 		begin(c);
 }
 
-/* A cartridge shares the gears of a plain application, and so their size. */
 static bool
-check_sizes(struct api_call *c, const struct wire_app *a, const struct cart_ask_list *asks)
+check_sizes(struct api_call *c, const struct cart_ask_list *asks)
 {
 	for (size_t i = 0; i < asks->n; i++) {
 		AUTO(free) char *size = xstrdup_null(asks->v[i].gear_size);
@@ -258,13 +275,6 @@ check_sizes(struct api_call *c, const struct wire_app *a, const struct cart_ask_
 		if (!profile_get(c->b, size, &limits)) {
 			api_fail(c, 422, EXIT_SIZE, "gear_size",
 			    "The gear size '%.64s' is not valid for this domain.", size);
-			return false;
-		}
-		if (strcmp(size, a->profile) != 0) {
-			api_fail(c, 422, EXIT_SIZES_DIFFER, "gear_size",
-			    "The gears of application '%s' have the size '%s': a cartridge of size "
-			    "'%s' cannot be on them. Leave gear_size out.",
-			    a->name, a->profile, size);
 			return false;
 		}
 	}
@@ -355,7 +365,7 @@ api_cart_add(struct api_call *c)
 		return;
 	}
 	s->is_list = asks.n > 1;
-	if (!check_sizes(c, &a, &asks) || !check_beside(c, &a, &asks) ||
+	if (!check_sizes(c, &asks) || !check_beside(c, &a, &asks) ||
 	    !api_cart_ask_storage(c, a.domain, &asks) || !read_vars(c, &s->vars))
 		return;
 	cart_resolve_start(c->b, &asks, c->who.login, &a, resolved, c);

@@ -15,6 +15,7 @@
 #include "broker/catalog.h"
 #include "broker/node_link.h"
 #include "broker/domain.h"
+#include "broker/gear_group.h"
 #include "broker/profile.h"
 #include "broker/record.h"
 #include "broker/repo.h"
@@ -35,6 +36,7 @@ enum {
 	EXIT_CART = 109,
 	EXIT_DOMAIN = 127,
 	EXIT_SIZE = 134,
+	EXIT_SIZES_DIFFER = 142,
 	EXIT_CONFIGURE = 157,
 	EXIT_BOOL = 167,
 	EXIT_GIT_URL = 216,
@@ -269,6 +271,7 @@ read_carts(struct api_call *c, struct create *s)
 static bool
 plan_carts(struct api_call *c, struct create *s)
 {
+	AUTO_FINI(gear_group_fini) struct gear_group_list groups = { 0 };
 	struct wire_app a = { .domain = s->domain, .scalable = s->scalable };
 	struct err e = { 0 };
 	int exit_code = EXIT_CART;
@@ -280,7 +283,15 @@ plan_carts(struct api_call *c, struct create *s)
 	}
 	for (size_t i = 0; i < s->carts.n; i++)
 		webs += s->carts.v[i].is_web;
-	return webs == 1 || fail_web(c);
+	if (webs != 1)
+		return fail_web(c);
+	a.profile = s->profile;
+	a.cartridges = s->carts; /* borrowed, like the rest */
+	gear_group_plan(c->b, &a, &groups);
+	if (gear_group_check(&groups, &a, &e) == 0)
+		return true;
+	api_fail_as(c, &e, 422, EXIT_SIZES_DIFFER);
+	return false;
 }
 
 static bool

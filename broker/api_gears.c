@@ -236,10 +236,10 @@ write_group(struct api_call *c, struct api_json *j, const struct listing *l)
 	api_json_obj(j, NULL);
 	api_json_str(j, c->minor >= 6 ? "id" : "uuid", id);
 	api_json_str(j, "name", id);
-	api_json_str(j, "gear_profile", a->profile);
+	api_json_str(j, "gear_profile", gear_group_profile(grp, a));
 	api_json_int(j, "scales_from", grp->gears);
 	api_json_int(j, "scales_to", a->scalable ? grp->max : 1);
-	api_json_int(j, "base_gear_storage", gear_disk_base_gb(c->b, a->profile));
+	api_json_int(j, "base_gear_storage", gear_disk_base_gb(c->b, gear_group_profile(grp, a)));
 	api_json_int(j, "additional_gear_storage", gear_disk_extra_gb(a, grp));
 	write_carts(c, j, a, grp);
 	api_json_arr(j, "gears");

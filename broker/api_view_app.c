@@ -569,8 +569,8 @@ write_place(const struct api_call *c, struct api_json *j, const struct wire_app 
 	                        : own->max);
 	api_json_int(j, "current_scale", is_outside ? 0 : own->is_web ? a->spec.gears : own->gears);
 	api_json_null(j, "scales_with");
-	api_json_str(j, "gear_profile", a->profile);
-	api_json_int(j, "base_gear_storage", gear_disk_base_gb(c->b, a->profile));
+	api_json_str(j, "gear_profile", gear_group_profile(own, a));
+	api_json_int(j, "base_gear_storage", gear_disk_base_gb(c->b, gear_group_profile(own, a)));
 	api_json_int(j, "additional_gear_storage", gear_disk_extra_gb(a, own));
 	api_json_arr(j, "collocated_with");
 	for (size_t i = 0; i < a->cartridges.n; i++) {

@@ -204,7 +204,7 @@ gear_fill(const struct broker *b, const struct wire_app *a, const struct wire_en
 		.gear_name = xstrdup(name),
 		.app_dns = app_host(b, a->name, a->domain),
 		.gear_dns = app_host(b, name, a->domain),
-		.profile = xstrdup(a->profile),
+		.profile = xstrdup(gear_group_profile(grp, a)),
 		.limits = *limits,
 		.secret_token = xstrdup(a->secret_token),
 		.deployment_branch = xstrdup(a->deployment_branch),
@@ -242,18 +242,8 @@ main_cart(const struct wire_app *a, const struct gear_group *grp)
 	return first;
 }
 
-static bool
-has_service(const struct wire_app *a)
-{
-	for (size_t i = 0; i < a->cartridges.n; i++) {
-		if (a->cartridges.v[i].is_service)
-			return true;
-	}
-	return false;
-}
-
-/* Places one more gear and puts its record. Services are reached within a node only: *near, set by
- * the first gear, holds the others there; NULL: anywhere. */
+/* Places one more gear and puts its record. Web gears are spread; those of services come near the
+ * first where there is room: *near, which the first gear sets. */
 static int
 put_new_gear(const struct broker *b, struct store_txn *t, const struct wire_app *a,
     const struct wire_env *env, const char *uuid, const struct gear_group *grp, char **near,
@@ -266,18 +256,25 @@ put_new_gear(const struct broker *b, struct store_txn *t, const struct wire_app 
 	AUTO(free) char *node = NULL;
 	AUTO_FINI(wire_gear_fini) struct wire_gear g = { 0 };
 	struct wire_limits limits = { 0 };
+	struct placement_need need = { .cartridge = cart, .app_id = a->id };
 
-	if (!profile_get(b, a->profile, &limits))
-		return err_set(
-		    e, ERR_INVALID, "gear_size", "The gear size '%s' is not known.", a->profile);
+	if (!profile_get(b, gear_group_profile(grp, a), &limits))
+		return err_set(e, ERR_INVALID, "gear_size", "The gear size '%s' is not known.",
+		    gear_group_profile(grp, a));
 	gear_fill(b, a, env, uuid, grp, &limits, &g);
-	node = placement_pick(b,
-	    &(struct placement_need){
-	        .cartridge = cart, .disk_mb = g.limits.disk_mb, .app_id = a->id, .near = *near },
-	    e);
+	need.disk_mb = g.limits.disk_mb;
+	if (!grp->is_web && *near != NULL) {
+		struct err full = { 0 };
+
+		need.near = *near;
+		node = placement_pick(b, &need, &full);
+		need.near = NULL;
+	}
+	if (node == NULL)
+		node = placement_pick(b, &need, e);
 	if (node == NULL)
 		return -1;
-	if (*near == NULL && has_service(a))
+	if (*near == NULL)
 		*near = xstrdup(node);
 	record_put_cas(t, store_key_gear(node, uuid), 0, &wire_gear_codec, &g);
 	return 0;
@@ -489,14 +486,12 @@ app_change(struct broker *b, const char *app_id, app_change_fn *change, void *ch
 	change_start(b, change_build, op_done, op);
 }
 
-/* Of its gears, if it has services. Caller owns. */
+/* Of its first gear. Caller owns. */
 static char *
 node_of(const struct broker *b, const struct wire_app *a)
 {
 	AUTO_FINI(own_gears_fini) struct own_gears own = { 0 };
 
-	if (!has_service(a))
-		return NULL;
 	own_gears_collect(b, a->id, &own);
 	return own.n == 0 ? NULL : xstrdup(own.v[0].node);
 }
@@ -561,7 +556,6 @@ scale_build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	}
 	if (more > 0 && quota_user(b, t, a.owner, more, 0, e) < 0)
 		return -1;
-	near = node_of(b, &a);
 	for (int64_t i = 0; i < more; i++) {
 		AUTO(free) char *uuid = record_new_id();
 

@@ -65,6 +65,7 @@ app_cart_copy_to_gear(struct wire_gear_cart_list *to, const struct wire_gear_car
 		c = codec_list_add(&wire_gear_cart_codec, to);
 		codec_copy(&wire_gear_cart_codec, c, &from->v[i]);
 		mem_set_str(&c->manifest, NULL);
+		mem_set_str(&c->profile, NULL);
 		c->scales_from = c->scales_to = c->storage_gb = 0;
 	}
 }

@@ -76,6 +76,17 @@ find(const struct broker *b, const char *name, struct cart_pick *p, struct err *
 	return cc;
 }
 
+void
+cart_pick_wish(const struct cart_ask *ask, struct wire_gear_cart *to)
+{
+	to->scales_from = ask->scales_from;
+	to->scales_to = ask->scales_to;
+	to->storage_gb = ask->storage_gb;
+	mem_set_str(&to->profile, ask->gear_size);
+	if (to->profile != NULL)
+		str_lower(to->profile);
+}
+
 int
 cart_pick_name(const struct broker *b, const struct cart_ask *ask, struct cart_pick *p,
     int *exit_code, struct err *e)
@@ -93,9 +104,7 @@ cart_pick_name(const struct broker *b, const struct cart_ask *ask, struct cart_p
 	codec_copy(&wire_cart_codec, &one->cart, &cc->cart);
 	one->cart.is_obsolete = cc->is_obsolete;
 	catalog_gear_cart(cc, &one->gear);
-	one->gear.scales_from = ask->scales_from;
-	one->gear.scales_to = ask->scales_to;
-	one->gear.storage_gb = ask->storage_gb;
+	cart_pick_wish(ask, &one->gear);
 	return 0;
 }
 

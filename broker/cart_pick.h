@@ -39,6 +39,8 @@ struct cart_pick {
 	struct str_list notices; /* for the user */
 };
 void cart_pick_fini(struct cart_pick *p);
+/* What is asked for beside its name, into the record. */
+void cart_pick_wish(const struct cart_ask *ask, struct wire_gear_cart *to);
 /* The new one at the end, zeroed. */
 struct cart_pick_one *cart_pick_add(struct cart_pick *p);
 

@@ -72,9 +72,7 @@ fetched(struct cart_pick_one *one, const struct err *e, void *arg)
 	*to = *one;
 	*one = (struct cart_pick_one){ 0 };
 	to->is_held = to->gear.digest != NULL;
-	to->gear.scales_from = ask->scales_from;
-	to->gear.scales_to = ask->scales_to;
-	to->gear.storage_gb = ask->storage_gb;
+	cart_pick_wish(ask, &to->gear);
 	r->at++;
 	resolve_next(r);
 }

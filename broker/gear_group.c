@@ -172,6 +172,39 @@ gear_group_others(const struct gear_group_list *l)
 	return n;
 }
 
+const char *
+gear_group_profile(const struct gear_group *g, const struct wire_app *a)
+{
+	for (size_t i = 0; !g->is_web && i < a->cartridges.n; i++) {
+		const struct wire_gear_cart *c = &a->cartridges.v[i];
+
+		if (c->profile != NULL && str_list_has(&g->carts, c->name))
+			return c->profile;
+	}
+	return a->profile;
+}
+
+int
+gear_group_check(const struct gear_group_list *l, const struct wire_app *a, struct err *e)
+{
+	for (size_t k = 0; k < l->n; k++) {
+		const char *size = gear_group_profile(&l->v[k], a);
+
+		for (size_t i = 0; i < a->cartridges.n; i++) {
+			const struct wire_gear_cart *c = &a->cartridges.v[i];
+
+			if (c->profile != NULL && str_list_has(&l->v[k].carts, c->name) &&
+			    strcmp(c->profile, size) != 0)
+				return err_set(e, ERR_INVALID, "gear_size",
+				    "The gears that cartridge '%s' comes to have the size '%s', "
+				    "not "
+				    "'%s'. Leave gear_size out.",
+				    c->name, size, c->profile);
+		}
+	}
+	return 0;
+}
+
 void
 gear_group_carts(
     const struct gear_group *g, const struct wire_app *a, struct wire_gear_cart_list *to)

@@ -28,6 +28,11 @@ void gear_group_fini(struct gear_group_list *l);
 
 /* Gears beside those of the web framework. */
 int64_t gear_group_others(const struct gear_group_list *l);
+/* The size of its gears. */
+const char *gear_group_profile(const struct gear_group *g, const struct wire_app *a);
+/* Have the cartridges of each group the size of its gears? ERR_INVALID with the field. */
+int gear_group_check(
+    const struct gear_group_list *l, const struct wire_app *a, struct err *e) MUST_CHECK;
 /* The group's part of the application's cartridges, copied to the empty list. */
 void gear_group_carts(
     const struct gear_group *g, const struct wire_app *a, struct wire_gear_cart_list *to);

@@ -77,6 +77,7 @@ static const struct codec_field cart_fields[] = {
 	CODEC_INT(struct wire_gear_cart, scales_from, 0, INT32_MAX, 0),
 	CODEC_INT(struct wire_gear_cart, scales_to, -1, INT32_MAX, 0),
 	CODEC_INT(struct wire_gear_cart, storage_gb, 0, INT32_MAX, 0),
+	CODEC_STR(struct wire_gear_cart, profile, WORD_MAX, CODEC_OMIT_NULL),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_gear_cart, struct wire_gear_cart, cart_fields)

@@ -46,6 +46,7 @@ struct wire_gear_cart {
 	int64_t added_at;               /* Unix time; 0: with the application */
 	int64_t scales_from, scales_to; /* gears, as its owner wants it; 0: not said; to -1: any */
 	int64_t storage_gb;             /* more than the profile's, for each gear */
+	char *profile;                  /* of the gears of its own; NULL: the application's */
 };
 DECLARE_CODEC(wire_gear_cart, struct wire_gear_cart)
 struct wire_gear_cart_list {

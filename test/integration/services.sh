@@ -43,6 +43,7 @@ create() {
 write_app() {
 	cat >"$WORLD/$1/wsgi.py" <<-'PY'
 	import os, psycopg2, redis
+	kept = None
 	def db():
 	    c = psycopg2.connect(dbname=os.environ["OPENSHIFT_APP_NAME"], user=os.environ["OPENSHIFT_POSTGRESQL_DB_USERNAME"],
 	        password=os.environ["OPENSHIFT_POSTGRESQL_DB_PASSWORD"], host=os.environ["OPENSHIFT_POSTGRESQL_DB_HOST"],
@@ -54,7 +55,12 @@ write_app() {
 	def application(env, start):
 	    path = env["PATH_INFO"][1:]
 	    try:
-	        if path == "alive":
+	        if path == "held": # one connection for ever
+	            global kept
+	            kept = kept or db().cursor()
+	            kept.execute("SELECT pg_backend_pid()")
+	            text = "backend %d" % kept.fetchone()[0]
+	        elif path == "alive":
 	            text = "alive " + open("version").read()
 	        else:
 	            cur = db().cursor()
@@ -107,6 +113,18 @@ check "the push did not restart the database" test "$web" = "$(pids_of postgres 
 check "a variable does not either" p env set -a notes COLOR=green
 check "the same database still" test "$web" = "$(pids_of postgres | head -1)"
 add notes b >/dev/null
+
+# Asleep, the database too; the next request finds the connection that it left.
+held=$(get notes /held)
+check "it holds a connection" grep -q "^backend " <<<"$held"
+check "the application sleeps" p idle notes --level reclaimed
+asleep() { # all three instances, as their node knows it
+	curl -sS -m 20 --unix-socket "$(run_dir)/node.sock" -H "Authorization: Bearer $(<"$WORLD/data/secrets/broker.token")" http://node/v1/inventory |
+		jq -e --arg g "$(gear_of notes)" '[.instances[] | select(.gear == $g) | .sleep] == ["reclaimed", "reclaimed", "reclaimed"]'
+}
+check "its databases with it" until_true asleep
+check "a request wakes both; the connection has survived" serves notes /held "$held"
+check "all is there" both notes "a b"
 
 # The database dies; the web instance does not.
 kill -9 $(pids_of postgres) $(pids_of redis-server) 2>/dev/null
@@ -236,11 +254,30 @@ counts() { [[ $(api GET /user | jq .data.consumed_gears) == "$1" ]]; }
 check "three gears are left" until_true counts 3
 check "a cartridge removed takes its gear along" p cartridge remove redis -a grid --yes
 check "two gears are left" until_true counts 2
-check "and added again gets a new one" p cartridge add redis -a grid
+add_medium() { api POST "/domains/it/applications/grid/cartridges" '{"name":"redis","gear_size":"medium"}' | jq -e '.status == "created"'; }
+check "and added again gets a new one, of a size of its own" add_medium
+sizes() { api GET "/application/$(gear_of grid)/gear_groups" | jq -r '[.data[] | .gear_profile] | sort | join(" ")'; }
+check "which its gear has" test "$(sizes)" = "medium small small"
 check "three gears" until_true counts 3
 # both stores answer; the new one is empty
 check "the variables lead to the new one" until_true serves grid / "sql: a; redis: "
-check "delete it" p app delete grid --yes
+# Whoever takes part dies at a step of it: the service comes all the same, and is found.
+comes_over() { # POINT
+	p cartridge remove redis -a grid --yes >/dev/null || return 1
+	arm "$1"
+	p cartridge add redis -a grid >/dev/null 2>&1
+	passed && until_true serves grid / "sql: a; redis: "
+}
+for point in service_create connect_publish connect_give instance_linked; do
+	check "a service comes over a death at $point" comes_over "$point"
+done
+restarts_over() { # POINT CARTRIDGE APP
+	arm "$1"
+	p cartridge restart "$2" -a "$3" >/dev/null 2>&1
+	passed
+}
+check "a restart over one at service_tell" eval 'restarts_over service_tell redis grid && until_true serves grid / "sql: a; redis: "'
+check "delete it" until_true p app delete grid --yes
 check "nothing of that is left" nothing_left '^(mount [^ ]*/gears/|loop|link|gear|scratch|namespace)'
 
 # Hooks of both ends, with their arguments.
@@ -266,7 +303,13 @@ write_talk() {
 check "clone that" clone talk && write_talk
 check "push that" push_app talk "ask the teller"
 check "its address leads there" serves talk / " page"
-check "remove the teller" p cartridge remove teller -a talk --yes
+told_over() { # a subscriber that comes is told, though the broker dies at that
+	p cartridge remove hearer -a talk --yes >/dev/null && arm subscribe_run || return 1
+	p cartridge add hearer -a talk >/dev/null 2>&1
+	until_true test ! -e "$PINION_FAULT_FILE" && until_true eval '[[ $(heard | wc -l) -ge 4 ]]'
+}
+check "a subscriber comes over a death at subscribe_run" told_over
+check "remove the teller" until_true p cartridge remove teller -a talk --yes
 check "its variables are gone" until_true test ! -e "$env"
 check "delete that, too" p app delete talk --yes
 check "no gear is counted" test "$(api GET /user | jq .data.consumed_gears)" = 0

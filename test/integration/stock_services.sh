@@ -15,14 +15,15 @@ api() { # METHOD PATH [JSON]
 	curl -sS -m 170 -X "$1" -u "admin:$(cat "$(jq -r .admin_password_file "$WORLD/ready")")" \
 		-H 'Accept: application/json' -H 'Content-Type: application/json' ${3:+-d "$3"} "${BROKER%/}/broker/rest$2"
 }
-create() {
-	api POST /domains/it/applications "{\"name\":\"shop\",\"cartridges\":[\"python\",\"mysql\",\"memcached\",\"rabbitmq\",\"cron\",\"adminer\",\"metrics\"]}" >"$WORLD/create.json"
+create() { # NAME CARTRIDGES SCALE
+	api POST /domains/it/applications "{\"name\":\"$1\",\"cartridges\":$2,\"scale\":$3}" >"$WORLD/create.json"
 	jq -e '.status == "created"' "$WORLD/create.json" >/dev/null || { cat "$WORLD/create.json"; return 1; }
 }
+APP=shop
 answers() { # PATH TEXT [CURL OPTION…]
 	local path=$1 text=$2 got
 	shift 2
-	got=$(get shop "$path" "$@")
+	got=$(get "$APP" "$path" "$@")
 	[[ $got == "$text" ]] || { echo "$got"; return 1; }
 }
 # pids_of NAME: processes of that name in gears of this world.
@@ -39,7 +40,7 @@ cron() {
 }
 ticks() { answers /ticks "$(yes tick | head -n "$1")"; }
 
-check "an application with six cartridges beside it" create || { done_testing; exit 1; }
+check "an application with six cartridges beside it" create shop '["python","mysql","memcached","rabbitmq","cron","adminer","metrics"]' false || { done_testing; exit 1; }
 check "clone" clone shop
 cp -r "$PINION_SRCDIR/test/apps/python-services/." "$WORLD/shop/"
 check "push" push_app shop "all clients"
@@ -76,6 +77,24 @@ check "cron: hourly has no job" test "$(cron hourly)" = 1
 check "cron: an unknown frequency is refused" test "$(cron yearly)" = "There are minutely, hourly, daily, weekly, monthly; not yearly."
 check "cron: a second time" test "$(cron minutely)" = 1
 check "cron: the second tick" until_true ticks 2
+
+check "delete it" p app delete shop --yes
+
+# Each in a gear of its own: what they publish reaches the web gear, and their clients them.
+APP=wide
+check "a scalable application" create wide '["python","mysql","memcached","rabbitmq"]' true
+check "clone it" clone wide
+cp -r "$PINION_SRCDIR/test/apps/python-services/." "$WORLD/wide/"
+check "push it" push_app wide "all clients"
+check "four gears" test "$(ls -d "$WORLD"/data/node/gears/*/ | wc -l)" = 4
+check "mysql of another gear keeps a row" answers /mysql/one one
+check "memcached keeps a value" answers /memcached/two two
+check "rabbitmq takes a message" answers /rabbitmq/three sent
+check "a snapshot of all" p snapshot save wide -f "$WORLD/wide.tar.gz"
+answers /mysql/lost lost >/dev/null
+check "is restored" p snapshot restore wide --no-git -f "$WORLD/wide.tar.gz"
+check "with the row" until_true answers /mysql one
+check "and rabbitmq is there" until_true answers /rabbitmq/four sent
 
 world_stop
 check "nothing is left after the stop" nothing_left '^(cgroup|mount|loop|link)'

@@ -18,6 +18,8 @@
 #include "node/net_nat.h"
 #include "test/lib/tree.h"
 
+#define ENDPOINT "Endpoints:\n- {Private-IP-Name: HOST, Private-Port-Name: PORT, Private-Port: 7000}\n"
+
 static const char web_yaml[] =
     "Name: web\nCartridge-Short-Name: WEB\nVersion: '1'\nCategories: [web_framework]\n"
     "Scaling: {Min: 1, Max: 4}\nEndpoints:\n"
@@ -29,15 +31,15 @@ static const char db_yaml[] =
     "- {Private-IP-Name: HOST, Private-Port-Name: PORT, Private-Port: 5432}\n"
     "- {Private-IP-Name: HOST2, Private-Port-Name: PORT2, Private-Port: 5432}\n";
 static const char cache_yaml[] =
-    "Name: cache\nCartridge-Short-Name: CACHE\nVersion: '3'\nCategories: [service]\n";
+    "Name: cache\nCartridge-Short-Name: CACHE\nVersion: '3'\nCategories: [service]\n" ENDPOINT;
 static const char addon_yaml[] =
     "Name: addon\nCartridge-Short-Name: ADDON\nVersion: '4'\nCategories: [plugin]\n";
 static const char near_yaml[] =
     "Name: near\nCartridge-Short-Name: NEAR\nVersion: '5'\nCategories: [service]\n"
-    "Group-Overrides:\n- components: [near, web_framework]\n";
+    "Group-Overrides:\n- components: [near, web_framework]\n" ENDPOINT;
 static const char pair_yaml[] =
     "Name: pair\nCartridge-Short-Name: PAIR\nVersion: '6'\nCategories: [service]\n"
-    "Group-Overrides:\n- components: [pair-6, database]\n";
+    "Group-Overrides:\n- components: [pair-6, database]\n" ENDPOINT;
 
 static const struct {
 	const char *name, *yaml;
@@ -157,6 +159,50 @@ gears_know_their_group(void **state)
 	wire_app_fini(&a);
 }
 
+/* A service in gears of its own may have a size of its own; who shares gears shares their size. */
+static void
+services_have_sizes(void **state)
+{
+	static const struct {
+		bool scalable;
+		const char *carts, *cart, *size,
+		    *second; /* size of that one; of the second group */
+		bool is_good;
+	} rows[] = {
+		{ true, "web db", "db", "large", "large", true },
+		{ true, "web db", "db", "small", "small", true },
+		{ true, "web db", "web", "small", "small", true },
+		{ true, "web db", "web", "large", "small", false },
+		{ true, "web near db", "near", "large", "small", false },
+		{ true, "web db pair", "pair", "large", "large", true },
+		{ false, "web db", "db", "small", NULL, true },
+		{ false, "web db", "db", "large", NULL, false },
+	};
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+		struct wire_app a;
+		struct gear_group_list l = { 0 };
+		struct err e = { 0 };
+
+		make_app(&a, rows[k].scalable, rows[k].carts);
+		a.profile = xstrdup("small");
+		for (size_t i = 0; i < a.cartridges.n; i++) {
+			if (strcmp(a.cartridges.v[i].name, rows[k].cart) == 0)
+				a.cartridges.v[i].profile = xstrdup(rows[k].size);
+		}
+		gear_group_plan(&broker, &a, &l);
+		assert_string_equal(gear_group_profile(&l.v[0], &a), "small");
+		if (rows[k].second != NULL)
+			assert_string_equal(gear_group_profile(&l.v[1], &a), rows[k].second);
+		assert_int_equal(gear_group_check(&l, &a, &e), rows[k].is_good ? 0 : -1);
+		if (!rows[k].is_good)
+			assert_string_equal(e.field, "gear_size");
+		gear_group_fini(&l);
+		wire_app_fini(&a);
+	}
+}
+
 static void
 parse(const char *yaml, struct cart_dir_entry *out)
 {
@@ -232,6 +278,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(cartridges_share_gears),
 		cmocka_unit_test(gears_know_their_group),
+		cmocka_unit_test(services_have_sizes),
 		cmocka_unit_test(addresses_do_not_move),
 		cmocka_unit_test(translations_compare),
 	};
