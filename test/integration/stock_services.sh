@@ -64,7 +64,7 @@ check "rabbitmq too, with the message that was to be kept" until_true answers /r
 check "memcached too, empty" until_true answers /memcached nothing
 
 check "adminer shows the table, by the account of the database" serves shop /page/adminer "table=t"
-check "its page is at /adminer of the application" serves shop /adminer Adminer
+check "its login is at /adminer of the application" serves shop /adminer "auth[password]"
 check "metrics at /metrics" serves shop /metrics 'gear_memory_limit_in_bytes{app="shop"'
 check "and at /metrics.json" jq -e '."pids.current" > 1' <(get shop /metrics.json)
 check "metrics as text" serves shop /page/metrics 'gear_memory_limit_in_bytes{app="shop"'
