@@ -104,6 +104,10 @@ add_linux(const struct bundle *b, struct buf *out)
 		    i == 0 ? "}]," : ",", "ug"[i], s -> uid_base, CONTAINER_IDS);
 	buf_adds(out, ",\"cgroupsPath\":");
 	buf_add_json_str(out, b->cgroup);
+	if (b->memory > 0)
+		buf_addf(out,
+		    ",\"resources\":{\"memory\":{\"limit\":%" PRId64 ",\"swap\":%" PRId64 "}}",
+		    b->memory, b->memory_swap);
 	buf_addf(out, ",%s\"seccomp\":%s}", paths, b->seccomp);
 }
 

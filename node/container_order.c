@@ -134,6 +134,7 @@ container_order_start(
 	char *cgroup =
 	    limits_path(h->limits, (struct limits_group){ .gear = s->gear, .instance = s->id });
 	AUTO_FINI(buf_fini) struct buf config = { 0 };
+	int64_t memory = container_limits(&s->limits).memory_bytes;
 	const struct bundle b = {
 		.spec = s,
 		.rootfs = rootfs,
@@ -142,6 +143,8 @@ container_order_start(
 		.filter = h->is_crun ? h->filter_text : NULL,
 		.nofile = container_nofile(h, &s->limits),
 		.shm_kb = container_shm_kb(&s->limits),
+		.memory = memory,
+		.memory_swap = limits_memory_swap(h->limits, memory),
 	};
 
 	bundle_write(&b, &config);

@@ -371,6 +371,14 @@ set_memory(const struct limits_hierarchy *h, const char *dir, int64_t bytes, str
 	return limits_tree_write(dir, "memory.limit_in_bytes", text, e);
 }
 
+int64_t
+limits_memory_swap(const struct limits *l, int64_t memory_bytes)
+{
+	const struct limits_hierarchy *h = limits_tree_find(&l->tree, LIMITS_MEMORY);
+
+	return h != NULL && h->is_v2 ? 2 * memory_bytes : memory_bytes;
+}
+
 /* Percent of one processor as microseconds of a period. */
 static long long
 cpu_us(int64_t percent)

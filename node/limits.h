@@ -110,6 +110,8 @@ int limits_freeze(
     const struct limits *l, struct limits_group g, bool frozen, struct err *e) MUST_CHECK;
 /* Was it told to freeze? Absent: false. */
 bool limits_is_frozen(const struct limits *l, struct limits_group g);
+/* Memory and swap together, as the OCI's runtime-spec counts them, that go with so much memory. */
+int64_t limits_memory_swap(const struct limits *l, int64_t memory_bytes);
 /* Asks the kernel to move the group's memory to swap and to drop its share of the page cache; the
  * kernel gives what it can. Takes tens of ms. */
 int limits_reclaim(const struct limits *l, struct limits_group g, struct err *e) MUST_CHECK;

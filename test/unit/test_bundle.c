@@ -26,6 +26,8 @@ make(struct container_spec *s, const char *filter)
 		.seccomp = "{\"defaultAction\":\"SCMP_ACT_ERRNO\"}",
 		.filter = filter,
 		.nofile = 4096,
+		.memory = 1 << 27,
+		.memory_swap = 1 << 28,
 		.shm_kb = 131072,
 	};
 	struct codec_value *v;
@@ -84,6 +86,9 @@ test_config(void **state)
 	assert_int_equal(codec_int(codec_get(map, "hostID"), 0), 1 << 20);
 	assert_int_equal(codec_int(codec_get(map, "size"), 0), 65536);
 	assert_string_equal(codec_string(at(v, "linux", "cgroupsPath")), "/pinion/t/g/i");
+	map = codec_get(at(v, "linux", "resources"), "memory");
+	assert_int_equal(codec_int(codec_get(map, "limit"), 0), 1 << 27);
+	assert_int_equal(codec_int(codec_get(map, "swap"), 0), 1 << 28);
 	mounts = codec_get(v, "mounts");
 	options = codec_get(codec_at(mounts, codec_count(mounts) - 1), "options");
 	assert_string_equal(
