@@ -161,7 +161,7 @@ wait_log(struct world *w, const char *text)
 		AUTO_FINI(buf_fini) struct buf b = { 0 };
 
 		read_log(w, "web.log", &b);
-		if (strstr(b.p, text) != NULL)
+		if (b.p != NULL && strstr(b.p, text) != NULL)
 			return;
 		(void)usleep(1000);
 	}
