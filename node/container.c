@@ -168,7 +168,7 @@ static void
 watch(struct container *c, pid_t pid, int take_pidfd)
 {
 	c->pid = pid;
-	c->pidfd = take_pidfd;
+	c->pidfd = file_raise(take_pidfd);
 	c->pid_io = loop_io_start(c->host->loop, c->pidfd, LOOP_READ, on_pidfd, c);
 }
 

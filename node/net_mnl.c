@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "lib/base/file.h"
 struct net_mnl {
 	struct mnl_socket *s; /* owned */
 	unsigned port, seq;
@@ -33,8 +34,12 @@ struct net_mnl *
 net_mnl_open(struct err *e)
 {
 	AUTO(net_mnl_close) struct net_mnl *m = xcalloc(1, sizeof *m);
+	int fd;
 
-	m->s = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	fd = file_raise(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+	m->s = fd < 0 ? NULL : mnl_socket_fdopen(fd);
+	if (m->s == NULL)
+		file_close(fd);
 	if (m->s == NULL || mnl_socket_bind(m->s, 0, MNL_SOCKET_AUTOPID) < 0) {
 		(void)err_set(e, ERR_SYSTEM, NULL, "cannot open a netlink socket");
 		return NULL;

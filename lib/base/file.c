@@ -12,6 +12,17 @@
 
 #include "lib/base/mem.h"
 
+int
+file_raise(int take_fd)
+{
+	int fd = take_fd < 0 ? -1 : fcntl(take_fd, F_DUPFD_CLOEXEC, 1024);
+
+	if (fd < 0)
+		return take_fd;
+	(void)close(take_fd);
+	return fd;
+}
+
 void
 file_close(int fd)
 {

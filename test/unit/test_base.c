@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "lib/base/buf.h"
@@ -334,6 +335,21 @@ maps_hold_what_was_set(void **state)
 }
 
 static void
+file_raises_what_stays_open(void **state)
+{
+	struct rlimit r = { 0 };
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), up = file_raise(fd);
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &r), 0);
+	if (r.rlim_cur > 1024)
+		assert_true(up >= 1024 && fcntl(fd, F_GETFD) < 0);
+	assert_int_equal(fcntl(up, F_GETFD), FD_CLOEXEC);
+	file_close(up);
+	assert_int_equal(file_raise(-1), -1);
+}
+
+static void
 file_replaces_reads_and_bounds(void **state)
 {
 	char dir[] = "/tmp/pinion-base-XXXXXX";
@@ -437,6 +453,7 @@ main(void)
 		cmocka_unit_test(str_round_trips_base64),
 		cmocka_unit_test(maps_hold_what_was_set),
 		cmocka_unit_test(file_replaces_reads_and_bounds),
+		cmocka_unit_test(file_raises_what_stays_open),
 		cmocka_unit_test(file_opens_only_beneath),
 		cmocka_unit_test(file_lock_excludes),
 		cmocka_unit_test(secrets_hash_and_compare),
