@@ -89,9 +89,11 @@ struct instances_host {
 };
 typedef void instances_host_fn(const struct instances_host *host, void *arg);
 void instances_hosts(const struct instances *is, instances_host_fn *fn, void *arg);
-/* Digests of the layers that instances use; appended. false: there may be others, of containers
- * that are still looked for. */
-bool instances_layers(const struct instances *is, struct str_list *out);
+/* false: of some it is still looked for what an earlier daemon left running. */
+bool instances_are_known(const struct instances *is);
+/* Digests of the layers that instances use; appended. There may be others of containers that are
+ * not known yet. */
+void instances_layers(const struct instances *is, struct str_list *out);
 /* Ids of the instances of a gear whose containers live; for logs. */
 void instances_live(const struct instances *is, const char *gear, struct str_list *out);
 

@@ -423,11 +423,29 @@ note_of(const struct instance *i, const char *key)
 	return i->container == NULL ? NULL : container_note(i->container, key);
 }
 
+static void
+find_unknown(const char *key, void *value, void *arg)
+{
+	const struct instance *i = value;
+	bool *are_known = arg;
+
+	(void)key;
+	*are_known = *are_known && !i->must_check;
+}
+
 bool
+instances_are_known(const struct instances *is)
+{
+	bool are_known = true;
+
+	map_each(is->all, find_unknown, &are_known);
+	return are_known;
+}
+
+void
 instances_layers(const struct instances *is, struct str_list *out)
 {
 	struct collected c = collect_all(is);
-	bool are_all_known = true;
 
 	for (size_t k = 0; k < c.n; k++) {
 		const struct instance *i = c.v[k];
@@ -436,14 +454,12 @@ instances_layers(const struct instances *is, struct str_list *out)
 		const char *const all[] = { l->app, l->deps, l->rest, note_of(i, "app"),
 			note_of(i, "deps"), note_of(i, "rest") };
 
-		are_all_known = are_all_known && !i->must_check;
 		for (size_t m = 0; m < ARRAY_LEN(all); m++) {
 			if (all[m] != NULL && all[m][0] != '\0' && !str_list_has(out, all[m]))
 				str_list_add(out, all[m]);
 		}
 	}
 	free(c.v);
-	return are_all_known;
 }
 
 void

@@ -230,10 +230,11 @@ on_collect(void *arg)
 	j->layers = d->layers;
 	gear_table_each(d->gears, add_code, &code);
 	cart_store_collect(d->code, &code, GRACE_S);
-	if (!instances_layers(d->instances, &j->in_use)) {
+	if (!instances_are_known(d->instances)) {
 		free_collect(j);
 		return;
 	}
+	instances_layers(d->instances, &j->in_use);
 	worker_submit(d->worker, run_collect, free_collect, free_collect, j);
 }
 

@@ -24,6 +24,7 @@
 enum {
 	KEEP_MS = 200,
 	KEEP_MAX = 256 * 1024 * 1024,
+	KNOWN_MS = 10, /* between looks whether all is known */
 	AWAY_MS = 3000, /* without a broker for that long at the start: what is kept counts */
 };
 
@@ -39,6 +40,7 @@ struct node_sync {
 	char *cluster;           /* owned; NULL: none known */
 	int64_t epoch;
 	struct loop_timer *keep, *away;
+	struct loop_timer *owed; /* until what there is can be told in full; or NULL */
 	bool is_keeping; /* timer armed */
 	struct worker_job *job;
 	char *path; /* of the kept wishes */
@@ -218,6 +220,27 @@ forget(struct node_sync *s, const char *id)
 	}
 }
 
+static void
+on_owed(void *arg)
+{
+	struct node_sync *s = arg;
+
+	if (!instances_are_known(s->o.instances))
+		return;
+	loop_timer_cancel(STEAL(s->owed));
+	node_report_all(s->report);
+}
+
+/* What a full report does not name does not exist for the broker: it waits for those that an
+ * earlier daemon left, or their routes would go for a moment. */
+static void
+tell_all(struct node_sync *s)
+{
+	if (s->owed == NULL)
+		s->owed = loop_timer_start(s->o.loop, KNOWN_MS, true, on_owed, s);
+	on_owed(s);
+}
+
 /* A snapshot is complete: what it did not name is unknown to the broker. */
 static void
 end_snapshot(struct node_sync *s)
@@ -236,7 +259,7 @@ end_snapshot(struct node_sync *s)
 		(void)omap_remove(s->wishes, gone.v[i - 1]);
 	}
 	map_free(STEAL(s->seen));
-	node_report_all(s->report);
+	tell_all(s);
 }
 
 static void
@@ -271,7 +294,7 @@ on_sync(struct node_sync *s, const struct wire_feed *line)
 	/* Now it is known what nobody wants. */
 	instances_sweep(s->o.instances);
 	gear_table_set_aside_unknown(s->o.gears);
-	node_report_all(s->report);
+	tell_all(s);
 }
 
 static int
@@ -496,6 +519,7 @@ node_sync_free(struct node_sync *take_s)
 	http_watch_cancel(take_s->watch);
 	node_report_free(take_s->report);
 	worker_detach(take_s->job);
+	loop_timer_cancel(take_s->owed);
 	loop_timer_cancel(take_s->keep);
 	loop_timer_cancel(take_s->away);
 	omap_free(take_s->wishes);
