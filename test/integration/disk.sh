@@ -78,6 +78,9 @@ check "the app shows it" eval 'p app show grow | grep -q "Notice *frozen"'
 check "the administrator sees it" eval 'p status | grep -q "frozen: the node.s disk"'
 still() { local n; n=$(free_mb); sleep 1.5; (($(free_mb) >= n)); }
 check "it grows no more" still
+kill -9 "$(child_pid pinion-node)"
+check "a node that dies meanwhile knows it" until_true eval 'p status | grep -q "frozen: the node.s disk"'
+check "still" still
 rm "$WORLD/data/node/ballast"
 check "with room it thaws" until_true eval 'get grow /stop | grep -q grown'
 check "it is told" until_true eval 'p events grow | grep -q "may go on: it was frozen"'
