@@ -457,7 +457,8 @@ steady_route(const struct rollout_step *st, size_t ready)
 static void
 plan_steady(struct rollout_step *st, const struct gears *gears, const struct wire_deployment *d)
 {
-	const struct app_view_instance *kept[ARRAY_LEN(gears->v)], *ready[ARRAY_LEN(gears->v)];
+	const struct app_view_instance *kept[ARRAY_LEN(gears->v)] = { 0 };
+	const struct app_view_instance *ready[ARRAY_LEN(gears->v)];
 	size_t n = 0, ready_n = 0;
 	int64_t age;
 

@@ -28,7 +28,7 @@ struct tls_client {
 	size_t sent; /* of queue */
 	bool is_connected, is_broken, is_paused;
 	bool must_take; /* resumed: TLS may have bytes already */
-	bool *is_gone;  /* set when it is closed inside its own callback */
+	bool is_closed; /* maybe inside its own callback: freed at the end of the turn */
 	tls_client_fn *fn;
 	tls_client_data_fn *on_data;
 	void *arg;
@@ -141,7 +141,7 @@ handshake(struct tls_client *c)
 
 /* false: it is broken, closed or paused. */
 static bool
-take(struct tls_client *c, const bool *is_gone)
+take(struct tls_client *c)
 {
 	char p[READ_MAX];
 	int n = 0;
@@ -149,7 +149,7 @@ take(struct tls_client *c, const bool *is_gone)
 	while (!c->is_paused && (n = SSL_read(c->ssl, p, sizeof p)) > 0) {
 		bool is_paused = c->on_data != NULL && !c->on_data(p, (size_t)n, c->arg);
 
-		if (*is_gone)
+		if (c->is_closed)
 			return false;
 		c->is_paused = is_paused;
 	}
@@ -161,28 +161,24 @@ take(struct tls_client *c, const bool *is_gone)
 
 /* true: it is still there. */
 static bool
-take_if_due(struct tls_client *c, int what, const bool *is_gone)
+take_if_due(struct tls_client *c, int what)
 {
 	if ((what & LOOP_READ) == 0 && !c->must_take)
 		return true;
 	c->must_take = false;
-	return take(c, is_gone) && !*is_gone;
+	return take(c) && !c->is_closed;
 }
 
 static void
 on_io(int fd, int what, void *arg)
 {
 	struct tls_client *c = arg;
-	bool is_gone = false;
 
 	(void)fd;
-	c->is_gone = &is_gone;
 	if (!c->is_connected)
 		handshake(c);
-	else if (take_if_due(c, what, &is_gone) && c->sent < c->queue.n)
+	else if (take_if_due(c, what) && c->sent < c->queue.n)
 		flush(c);
-	if (!is_gone)
-		c->is_gone = NULL;
 }
 
 static void
@@ -305,8 +301,7 @@ tls_client_close(struct tls_client *take_c)
 
 	if (c == NULL)
 		return;
-	if (c->is_gone != NULL)
-		*c->is_gone = true;
+	c->is_closed = true;
 	loop_io_cancel(c->io);
 	loop_timer_cancel(c->late);
 	SSL_free(c->ssl);
