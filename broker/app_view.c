@@ -17,6 +17,7 @@ struct app_view {
 	struct map *gears;     /* NODE/UUID → struct app_view_gear, owned */
 	struct map *instances; /* NODE/ID → struct app_view_instance, owned */
 	struct map *keys;      /* DOMAIN/NAME → id (owned string) */
+	struct map *wishers;   /* DOMAIN/NAME of those whose cartridges ask for something; a set */
 	struct store_watch *watch;
 	int64_t rev;
 	app_view_change_fn *fn;
@@ -304,6 +305,36 @@ instance_status(struct app_view *v, const char *rest, const struct store_kv *kv)
 		(void)map_remove(v->instances, rest);
 }
 
+struct siblings {
+	const struct app_view *v;
+	const char *key; /* "DOMAIN/NAME" */
+};
+
+static void
+tell_sibling(const char *key, void *value, void *arg)
+{
+	const struct siblings *s = arg;
+	size_t n = strcspn(s->key, "/") + 1;
+
+	if (strncmp(key, s->key, n) == 0 && strcmp(key, s->key) != 0)
+		s->v->fn(value, s->v->arg);
+}
+
+/* What cartridges ask for (broker/wish.h) is for the other applications of the domain, too. */
+static void
+tell_domain(struct app_view *v, const char *key, bool has_wishes)
+{
+	struct siblings s = { v, key };
+
+	if (!has_wishes && map_get(v->wishers, key) == NULL)
+		return;
+	if (has_wishes)
+		map_set(v->wishers, key, v);
+	else
+		(void)map_remove(v->wishers, key);
+	map_each(v->keys, tell_sibling, &s);
+}
+
 static void
 app_put(struct app_view *v, const char *rest, const struct store_kv *kv)
 {
@@ -314,6 +345,7 @@ app_put(struct app_view *v, const char *rest, const struct store_kv *kv)
 	map_set(v->keys, rest, xstrdup(a.id));
 	(void)app_of(v, a.id);
 	v->fn(a.id, v->arg);
+	tell_domain(v, rest, a.wishes.n > 0);
 }
 
 static void
@@ -323,6 +355,7 @@ app_gone(struct app_view *v, const char *rest)
 
 	if (id != NULL)
 		v->fn(id, v->arg);
+	tell_domain(v, rest, false);
 }
 
 /* /deployment/APP/ID and the like: only tells. */
@@ -397,6 +430,7 @@ app_view_new(struct broker *b, app_view_change_fn *fn, void *arg)
 		.gears = map_new(gear_free),
 		.instances = map_new(instance_free),
 		.keys = map_new(free),
+		.wishers = map_new(NULL),
 		.rev = store_rev(b->store) };
 	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
 		store_range(b->store, prefixes[i], load_one, v);
@@ -410,6 +444,7 @@ app_view_free(struct app_view *take_v)
 	if (take_v == NULL)
 		return;
 	store_watch_cancel(take_v->watch);
+	map_free(take_v->wishers);
 	map_free(take_v->apps);
 	map_free(take_v->gears);
 	map_free(take_v->instances);

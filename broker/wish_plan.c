@@ -146,14 +146,46 @@ settle_token(struct rollout_step *st)
 /* --- the gears --- */
 
 static void
-list_vars(const struct wire_app *a, struct wire_var_list *out)
+add_vars(const struct wire_app *a, struct wire_var_list *out)
 {
 	for (size_t i = 0; i < a->wishes.n; i++) {
 		const struct wire_var_list *l = &a->wishes.v[i].env;
 
-		for (size_t k = 0; k < l->n; k++)
-			codec_copy(&wire_var_codec, codec_list_add(&wire_var_codec, out), &l->v[k]);
+		for (size_t k = 0; k < l->n; k++) {
+			if (wire_env_get(out, l->v[k].name) == NULL)
+				codec_copy(&wire_var_codec, codec_list_add(&wire_var_codec, out),
+				    &l->v[k]);
+		}
 	}
+}
+
+struct others {
+	const struct wire_app *a;
+	struct wire_var_list *out;
+};
+
+static bool
+add_other(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_app *a = rec;
+	const struct others *o = arg;
+
+	(void)key;
+	(void)rev;
+	if (strcmp(a->id, o->a->id) != 0 && !a->spec.deleted)
+		add_vars(a, o->out);
+	return true;
+}
+
+/* Its own, then those of the domain's other applications, which v2 gave to all of them. */
+static void
+list_vars(const struct rollout_step *st, struct wire_var_list *out)
+{
+	AUTO(free) char *prefix = store_key_app(st->app.domain, "");
+	struct others o = { &st->app, out };
+
+	add_vars(&st->app, out);
+	record_each_with(st->b->store, prefix, "\"wishes\":[", &wire_app_codec, add_other, &o);
 }
 
 static bool
@@ -187,7 +219,7 @@ tell_gears(struct rollout_step *st)
 	struct wire_var_list vars = { 0 };
 	bool any = false;
 
-	list_vars(&st->app, &vars);
+	list_vars(st, &vars);
 	for (size_t k = 0; k < st->v->gears_n && rollout_step_has_room(st); k++) {
 		const struct app_view_gear *g = st->v->gears[k];
 		AUTO_FINI(wire_gear_fini) struct wire_gear gear = { 0 };
@@ -198,7 +230,7 @@ tell_gears(struct rollout_step *st)
 			continue;
 		codec_copy(&wire_gear_codec, &gear, &g->gear);
 		clear_vars(&gear.asked);
-		list_vars(&st->app, &gear.asked);
+		list_vars(st, &gear.asked);
 		mem_set_str(&gear.auth_token, st->app.auth_token);
 		mem_set_str(&gear.auth_iv, st->app.auth_iv);
 		fault_point("wish_tell");

@@ -21,8 +21,8 @@ DEFINE_CODEC(wire_backup_item, struct wire_backup_item, item_fields)
 static const struct codec_field backup_fields[] = {
 	CODEC_STR(struct wire_backup, app_id, ID_MAX, CODEC_REQUIRED),
 	CODEC_BOOL(struct wire_backup, enabled, 0),
-	CODEC_INT(struct wire_backup, every_s, 1, 366 * 86400, 0),
-	CODEC_INT(struct wire_backup, keep, 1, 1000, 0),
+	CODEC_INT(struct wire_backup, every_s, 1, 366 * 86400, CODEC_REQUIRED),
+	CODEC_INT(struct wire_backup, keep, 1, 1000, CODEC_REQUIRED),
 	CODEC_STR(struct wire_backup, to, TARGET_MAX, 0),
 	CODEC_INT(struct wire_backup, next, 0, INT64_MAX, 0),
 	CODEC_STR(struct wire_backup, last_error, ERROR_MAX, 0),

@@ -152,6 +152,8 @@ check "a cartridge whose daemon holds the output" p app create held holder
 mv "$carts/asked" "$WORLD/asked"
 check "a cartridge that asks is added" p cartridge add -a traced asker
 check "its variable is the gear's, whole" test "$(env_of ASKED_URL)" = "http://asked/?a=b"
+other=$WORLD/data/node/gears/$(gear_of held)/env/ASKED_URL
+check "the domain's other applications have it, too" until_true grep -qx "http://asked/?a=b" "$other"
 check "what the gear has is not its own" test "$(env_of OPENSHIFT_GEAR_UUID)" = "$uuid"
 check "the web instance has it" in_env traced "ASKED_URL=http://asked/?a=b"
 check "its key enters the application" eval '[[ $(enter "$uuid" "echo \$ASKED_ONCE") == once ]]'
@@ -174,6 +176,7 @@ check "which the API takes no more" test "$(gear_says GET domain/it/application/
 check "the others stay" test "$(env_of ASKED_URL)" = "http://asked/?a=b"
 check "it is removed" p cartridge remove -a traced asker --yes
 check "and its variables with it" until_true test ! -e "$WORLD/data/node/gears/$uuid/env/ASKED_URL"
+check "from the other applications" until_true test ! -e "$other"
 check "the application serves on" serves traced / "first /"
 
 # --- holder ---
