@@ -20,6 +20,7 @@
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
 #include "node/container.h"
+#include "node/gear_hooks.h"
 #include "node/gear_repo.h"
 #include "node/gear_table.h"
 #include "node/instance_state.h"
@@ -349,6 +350,7 @@ on_limit(void *arg)
 
 struct mark_job {
 	char *path, *deployment; /* owned */
+	char *gear_dir, *layer;  /* owned; layer: NULL if its hooks are not those of the services */
 };
 
 static void
@@ -358,6 +360,8 @@ free_mark(void *take_job)
 
 	free(j->path);
 	free(j->deployment);
+	free(j->gear_dir);
+	free(j->layer);
 	free(j);
 }
 
@@ -365,18 +369,32 @@ static void
 run_mark(void *job)
 {
 	const struct mark_job *j = job;
+	struct err e = { 0 };
 
 	instance_mark(j->path, j->deployment);
+	if (j->layer != NULL && gear_hooks_publish(j->gear_dir, j->layer, &e) < 0)
+		log_warn("hooks_not_published", LOG_STR("gear_dir", j->gear_dir), LOG_ERR(&e));
 }
 
-/* So that the next daemon knows that it was ready. */
+/* Its deployment is the one that serves. */
+static bool
+gives_hooks(const struct instance *i)
+{
+	return i->spec.kind == WIRE_INSTANCE_WEB && !i->spec.retires &&
+	       i->spec.layers.app != NULL && i->spec.layers.app[0] != '\0' && i->deployed != NULL &&
+	       strcmp(i->deployed, i->spec.deployment_id) == 0;
+}
+
+/* So that the next daemon knows that it was ready. Services get its hooks. */
 static void
-mark_ready(struct instance *i)
+mark_ready(const struct instance *i)
 {
 	struct mark_job *j = xcalloc(1, sizeof *j);
-	AUTO(free) char *dir = node_dirs_gear(i->table->o.dirs, i->spec.gear);
 
-	j->path = xasprintf("%s/inst/%s/ready", dir, i->spec.id);
+	j->gear_dir = node_dirs_gear(i->table->o.dirs, i->spec.gear);
+	j->path = xasprintf("%s/inst/%s/ready", j->gear_dir, i->spec.id);
+	if (gives_hooks(i))
+		j->layer = node_dirs_layer(i->table->o.dirs, i->spec.layers.app);
 	j->deployment = xstrdup(i->deployed == NULL ? "" : i->deployed);
 	worker_submit(i->table->o.worker, run_mark, free_mark, free_mark, j);
 }
@@ -626,9 +644,23 @@ begin_stop(struct instance *i)
 	    loop_timer_start(i->table->o.loop, s * 1000 + STOP_GRACE_MS, false, on_stop_limit, i);
 }
 
+/* A deployment that was ready and did not come to serve: services get the hooks of the one that
+ * does. */
+static void
+return_hooks(const struct instance *i)
+{
+	const char *id =
+	    i->spec.kind == WIRE_INSTANCE_WEB ? instances_pick(i->table, i->spec.gear, NULL) : NULL;
+	const struct instance *serving = id == NULL ? NULL : map_get(i->table->all, id);
+
+	if (serving != NULL && serving->step == STEP_RUN && gives_hooks(serving))
+		mark_ready(serving);
+}
+
 static void
 end(struct instance *i)
 {
+	return_hooks(i);
 	if (i->gear != NULL) {
 		gear_table_release(i->table->o.gears, i->gear);
 		i->gear = NULL;

@@ -22,6 +22,7 @@
 #include "node/container.h"
 #include "node/deployment_tree.h"
 #include "node/gear.h"
+#include "node/gear_hooks.h"
 #include "node/instance_env.h"
 #include "node/instance_state.h"
 #include "node/layer_fetch.h"
@@ -193,6 +194,19 @@ lay_out(const struct hot_job *j, const char *ctl_path, struct err *e)
 }
 
 static void
+give_over(const struct hot_job *j, const char *ready)
+{
+	const char *app = j->spec.layers.app;
+	AUTO(free)
+	char *layer = app == NULL || app[0] == '\0' ? NULL : node_dirs_layer(j->dirs, app);
+	struct err e = { 0 };
+
+	instance_mark(ready, j->spec.deployment_id);
+	if (gear_hooks_publish(j->gear_dir, layer, &e) < 0)
+		log_warn("hooks_not_published", LOG_STR("instance", j->spec.id), LOG_ERR(&e));
+}
+
+static void
 run_job(void *job)
 {
 	struct hot_job *j = job;
@@ -201,7 +215,7 @@ run_job(void *job)
 	AUTO(free) char *ready = xasprintf("%s/inst/%s/ready", j->gear_dir, j->spec.id);
 
 	if (j->is_ok)
-		instance_mark(ready, j->spec.deployment_id);
+		give_over(j, ready);
 	if (file_remove_tree(hot, &j->e) == 0 && !j->is_end)
 		(void)lay_out(j, ctl, &j->e);
 	if (!j->is_end)

@@ -22,6 +22,7 @@
 #include "node/gear.h"
 #include "node/gear_env.h"
 #include "node/gear_home.h"
+#include "node/gear_hooks.h"
 #include "node/gear_log.h"
 #include "node/gear_repo.h"
 #include "node/gear_socket.h"
@@ -294,6 +295,8 @@ fill_container(struct prepare_job *j, const struct str_list *code, const char *d
 	gear_add_lowers(&j->gear, code, NULL, s);
 	gear_add_binds(&j->gear, s);
 	gear_bind_services(&j->gear, is_service(j) ? j->spec.cart : NULL, s);
+	if (is_service(j))
+		gear_hooks_bind(&j->gear, s);
 	if ((j->spec.kind == WIRE_INSTANCE_WEB &&
 	        gear_storage_take_over(&j->gear, s->upper, &s->lowers, e) < 0) ||
 	    (!is_service(j) && gear_storage_bind(&j->gear, s->upper, &s->lowers, false, s, e) < 0))

@@ -106,6 +106,13 @@ check "it writes" add notes a
 check "and reads it" both notes a
 web=$(pids_of postgres | head -1)
 write_app notes two
+# Hooks of the repository that name a service run around its start and stop.
+mkdir -p "$WORLD/notes/.openshift/action_hooks"
+echo 'export HOOKED=yes; echo "pre ${PWD##*/}" >>"${OPENSHIFT_DATA_DIR}hooks"' >"$WORLD/notes/.openshift/action_hooks/pre_start_redis"
+echo 'echo "post $HOOKED" >>"${OPENSHIFT_DATA_DIR}hooks"' >"$WORLD/notes/.openshift/action_hooks/post_start_redis-$(sed -n "s/^Version: '\(.*\)'/\1/p" "$carts/redis/metadata/manifest.yml")"
+echo 'echo "stop" >>"${OPENSHIFT_DATA_DIR}hooks"' >"$WORLD/notes/.openshift/action_hooks/pre_stop_redis"
+echo 'export HOOKED=sql' >"$WORLD/notes/.openshift/action_hooks/pre_start_postgresql"
+printf '#!/bin/bash\necho "of all" >>"${OPENSHIFT_DATA_DIR}hooks"' >"$WORLD/notes/.openshift/action_hooks/pre_stop"
 check "push again" push_app notes two
 check "the new version serves" serves notes /alive "alive two"
 check "the data are there" both notes a
@@ -146,6 +153,12 @@ refused() { timeout 5 curl -sS -H "Host: $1-it.$DOMAIN" "${ROUTER%/}/" | grep -q
 check "connections to it are refused at once" until_true refused notes
 check "it is started again" p cartridge start redis -a notes
 check "and answers" until_true both notes "a b c"
+hooks=$WORLD/data/node/gears/$(gear_of notes)/data/hooks
+has_hooks() { diff <(printf '%s\n' "$@") "$hooks"; }
+check "hooks that name it ran after its end, at the restart of the application, twice at its own" has_hooks "pre redis" "post yes" stop "pre redis" "post yes" stop "pre redis" "post yes" stop "pre redis" "post yes"
+rm -f "$hooks"
+in_environ() { tr '\0' '\n' <"/proc/$(pids_of "$1" | head -1)/environ" | grep -qx "$2"; }
+check "what one exports is the service's" in_environ postgres HOOKED=sql
 # act APP ACTION: on all of its cartridges.
 act() {
 	curl -sS -f -m 100 --unix-socket "$(run_dir)/node.sock" -H "Authorization: Bearer $(<"$WORLD/data/secrets/broker.token")" \
@@ -205,7 +218,9 @@ check "it writes while the daemons are being started again" add notes d
 check "the broker is back" until_true p app show notes
 check "the database was left alone" test "$postmaster" = "$(pids_of postgres | head -1)"
 write_app notes three
+rm -r "$WORLD/notes/.openshift/action_hooks"
 check "push after that" until_true push_app notes three
+check "its services have no hooks any more" until_true eval '[[ -z $(ls "$WORLD/data/node/gears/$(gear_of notes)/hooks/action_hooks") ]]'
 check "the data are there again" both notes "a b c d"
 kill -9 $(pids_of postgres) $(pids_of redis-server) 2>/dev/null
 check "a new daemon restarts them, too" until_true both notes "a b c d"
