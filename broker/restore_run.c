@@ -38,6 +38,7 @@ struct restore_run {
 	struct wire_restore rec;
 	struct restore_run_opts o;
 	size_t at;        /* gear of the step */
+	size_t cart;      /* its cartridge */
 	step_fn *step;    /* that is under way */
 	int64_t begun_ms; /* of the step, for one gear */
 	struct http_call *call;
@@ -282,6 +283,59 @@ deploy(struct restore_run *r)
 	(void)build_start(broker_of(r)->builds, &src, on_build_line, on_built, r);
 }
 
+/* --- what is no service: it did not run when services loaded their data --- */
+
+static void post_restore(struct restore_run *r);
+
+static void
+on_post_restored(const struct wire_act_result *result, const struct err *e, void *arg)
+{
+	struct restore_run *r = arg;
+
+	r->act = NULL;
+	if (result == NULL && e->code != ERR_NOT_FOUND && again(r, BUSY_MS))
+		return;
+	if (result != NULL && !result->ok && r->e.code == ERR_NONE)
+		(void)err_set(&r->e, ERR_CONFLICT, NULL, "The files were restored, but %s",
+		    result->reason == NULL ? "post-restore failed" : result->reason);
+	r->cart++;
+	enter(r, post_restore);
+}
+
+/* The next one that is no service, or NULL; its gear. */
+static const struct wire_gear_cart *
+next_beside(struct restore_run *r, const struct app_view_gear **gear)
+{
+	for (; r->at < r->rec.gears.n; r->at++, r->cart = 0) {
+		*gear = gear_of(r, r->rec.gears.v[r->at]);
+		for (; *gear != NULL && r->cart < (*gear)->gear.cartridges.n; r->cart++) {
+			if (!(*gear)->gear.cartridges.v[r->cart].is_service)
+				return &(*gear)->gear.cartridges.v[r->cart];
+		}
+	}
+	return NULL;
+}
+
+/* Before the restored code is deployed, as in v2. */
+static void
+post_restore(struct restore_run *r)
+{
+	const struct app_view_gear *g = NULL;
+	const struct wire_gear_cart *c = next_beside(r, &g);
+	struct err e = { 0 };
+
+	if (c == NULL) {
+		deploy(r);
+		return;
+	}
+	const struct wire_act_order order = { .action = (char *)"post-restore", .cart = c->name };
+
+	r->act = node_act_start(
+	    broker_of(r), g->node, g->gear.uuid, &order, NULL, on_post_restored, r, &e);
+	if (r->act == NULL && !again(r, BUSY_MS))
+		deploy(r);
+}
+
 static void
 on_settled(const struct err *e, void *arg)
 {
@@ -289,7 +343,8 @@ on_settled(const struct err *e, void *arg)
 
 	if (e != NULL && r->sha1 == NULL)
 		note(r, e);
-	deploy(r);
+	r->at = r->cart = 0;
+	enter(r, post_restore);
 }
 
 static int

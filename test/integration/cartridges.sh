@@ -100,6 +100,7 @@ done
 chmod +x .openshift/action_hooks/*
 echo 'echo "sourced before start" >>"${OPENSHIFT_DATA_DIR}calls"; export SOURCED=yes' >.openshift/action_hooks/pre_start_tracer
 echo 'echo "sourced after, $SOURCED" >>"${OPENSHIFT_DATA_DIR}calls"' >.openshift/action_hooks/post_start_tracer-0.2
+echo 'echo "sourced before the dump" >>"${OPENSHIFT_DATA_DIR}calls"' >.openshift/action_hooks/pre_pre-snapshot_tracer
 cd / || exit 1
 forget_calls traced
 check "push" push_app traced "hooks"
@@ -119,6 +120,14 @@ forget_calls traced
 check "reload of the application" p app reload traced
 check "asks what runs to reload" has_calls traced "control reload"
 check "it serves on" serves traced / "first /"
+forget_calls traced
+check "a snapshot" p snapshot save traced -f "$WORLD/traced.tar.gz"
+check "asks it before and after" until_true has_calls traced "sourced before the dump" "control pre-snapshot" "control post-snapshot"
+check "is restored" p snapshot restore traced -f "$WORLD/traced.tar.gz"
+check "which asks it before" grep -qx "pre-restore" "$WORLD/data/node/gears/$uuid/logs/restores"
+check "and after, once, before the restored code is deployed" until_true eval '[[ $(calls traced | grep -xE "control (pre-snapshot|start|restart|post-restore|pre-build)" | tr "\n" , ) == *",control post-restore,control pre-build,control start,"* ]]'
+check "once" test "$(calls traced | grep -cx "control post-restore")" = 1
+check "it serves" serves traced / "first /"
 
 # --- further cartridges in a living application ---
 forget_calls traced
