@@ -62,6 +62,18 @@ write_app() {
 	            text = "backend %d" % kept.fetchone()[0]
 	        elif path == "alive":
 	            text = "alive " + open("version").read()
+	        elif path == "pair": # both rows or none
+	            c = db()
+	            c.autocommit = False
+	            for t in ("left_hand", "right_hand"):
+	                c.cursor().execute("CREATE TABLE IF NOT EXISTS %s (t text)" % t)
+	                c.cursor().execute("INSERT INTO %s VALUES ('x')" % t)
+	            c.commit()
+	            text = "a pair"
+	        elif path == "pairs":
+	            cur = db().cursor()
+	            cur.execute("SELECT (SELECT count(*) FROM left_hand), (SELECT count(*) FROM right_hand)")
+	            text = "%d and %d" % cur.fetchone()
 	        else:
 	            cur = db().cursor()
 	            cur.execute("CREATE TABLE IF NOT EXISTS note (t text)")
@@ -180,6 +192,15 @@ check "a snapshot is saved" p snapshot save notes -f "$WORLD/notes.tar.gz"
 add notes lost >/dev/null
 check "and restored" p snapshot restore notes -f "$WORLD/notes.tar.gz"
 check "with the data of both databases" until_true both notes "a b c"
+# What is written in one transaction meanwhile is in the dump, or none of it.
+get notes /pair >/dev/null
+while [[ ! -e $WORLD/saved ]]; do get notes /pair >>"$WORLD/pairs" 2>&1; done &
+writer=$!
+check "a snapshot is saved while it is written to" eval 'p snapshot save notes -f "$WORLD/busy.tar.gz"; s=$?; touch "$WORLD/saved"; wait "$writer"; ((s == 0)) && grep -q "a pair" "$WORLD/pairs"'
+written=$(get notes /pairs)
+check "and restored" p snapshot restore notes --no-git -f "$WORLD/busy.tar.gz"
+whole() { local n; n=$(get notes /pairs); [[ $n =~ ^([0-9]+)\ and\ ([0-9]+)$ ]] && ((BASH_REMATCH[1] == BASH_REMATCH[2] && BASH_REMATCH[1] > 0 && BASH_REMATCH[1] <= ${written%% *})); }
+check "its transactions are whole, up to the moment of the dump" until_true whole
 check "an app of another name" create copy '["python","postgresql","redis"]'
 check "takes them, too" p snapshot restore copy -f "$WORLD/notes.tar.gz"
 check "names and passwords are its own" until_true both copy "a b c"
