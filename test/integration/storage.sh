@@ -108,6 +108,7 @@ n=0
 for point in storage_copied storage_taken_over storage_changed; do
 	for mode in --shared --exclusive; do
 		path=notes$((++n))
+		p app restart wiki >/dev/null # what the broker's death left to be rolled out would take the file along
 		get wiki "/write?page=../$path/a&text=mine" >/dev/null
 		dies_at "$point"
 		check "$point: added $mode" until_true add_if_absent "$path" "$mode"
