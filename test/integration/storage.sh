@@ -113,14 +113,15 @@ for point in storage_copied storage_taken_over storage_changed; do
 		dies_at "$point"
 		check "$point: added $mode" until_true add_if_absent "$path" "$mode"
 		check "$point: it was passed" test ! -e "$PINION_FAULT_FILE"
-		check "$point: it serves, with what was there" until_true eval '[[ $(get wiki "/read?page=../$path/a") == mine ]]'
+		check "$point: what was there is taken over" until_true eval 'grep -rqx mine "$WORLD"/data/node/gears/$uuid/storage/*$path*'
+		check "$point: it serves, with that" until_true eval '[[ $(get wiki "/read?page=../$path/a") == mine ]]'
 	done
 	check "$point: once" test "$(p storage list wiki --json | jq -r 'map(.path) | sort | join(" ")')" = "$(for ((i = 1; i <= n; i++)); do printf 'notes%s ' $i; done)pages"
 done
 for point in storage_retired storage_changed; do
 	dies_at "$point"
 	check "$point: removed" until_true remove_if_there "notes$n"
-	check "$point: it was passed" test ! -e "$PINION_FAULT_FILE"
+	check "$point: it was passed" until_true test ! -e "$PINION_FAULT_FILE"
 	check "$point: the files are the user's" until_true eval 'ls "$WORLD"/data/node/gears/$uuid/data/removed-storage/*/a >/dev/null && grep -rqx mine "$WORLD"/data/node/gears/$uuid/data/removed-storage'
 	check "$point: it serves" until_true serves wiki / v5
 	((n--))
