@@ -649,7 +649,9 @@ describe(struct install_job *j, const struct wire_gear_cart *c, const struct gea
 	j->now.short_name = xstrdup(x == NULL ? "" : x->cart.short_name);
 	j->now.base = xstrdup("");
 	j->now.is_service = before != NULL ? before->is_service : c->is_service;
-	j->now.is_installed = x == NULL || !x->has_post_install || before != NULL;
+	/* What is not stock may tell its user something when it first starts. */
+	j->now.is_installed = x == NULL || before != NULL ||
+	                      (!x->has_post_install && x->cart.pinion.is_given);
 	if (j->kind == CART_TEARDOWN) {
 		j->only_files = x == NULL || !x->has_teardown;
 		return;

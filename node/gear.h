@@ -32,7 +32,7 @@ struct gear_cart {
 	struct str_list
 	    older;         /* bases of before its upgrades, top first: they lie under its code */
 	bool is_service;   /* its directory is svc/NAME, its own copy */
-	bool is_installed; /* post_install ran, or there is none */
+	bool is_installed; /* it has started once, and post_install ran */
 	struct str_list messages; /* CLIENT_ lines of the last step */
 	struct wire_var_list properties;
 	struct wire_asks asks; /* of its configuration */

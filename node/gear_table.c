@@ -770,10 +770,8 @@ gear_table_release(struct gear_table *t, struct gear *gear)
 int
 gear_table_users(const struct gear_table *t, const struct gear *gear)
 {
-	const struct entry *g = (const struct entry *)gear;
-
 	(void)t;
-	return g->users;
+	return ((const struct entry *)gear)->users;
 }
 
 void
@@ -781,15 +779,16 @@ gear_table_installed(struct gear_table *t, struct gear *gear, const struct str_l
 {
 	struct entry *g = (struct entry *)gear;
 
-	(void)t;
 	for (size_t i = 0; i < carts->n; i++) {
 		struct gear_cart *c = gear_cart_find(gear, carts->v[i]);
 
 		if (c != NULL)
 			c->is_installed = g->needs_save = true;
 	}
-	if (g->needs_save)
-		step(g);
+	if (!g->needs_save)
+		return;
+	t->o.on_change(gear, t->o.arg);
+	step(g);
 }
 
 /* --- disk usage --- */

@@ -60,7 +60,7 @@ void gear_table_each(const struct gear_table *t, gear_table_each_fn *fn, void *a
 void gear_table_hold(struct gear_table *t, struct gear *g);
 void gear_table_release(struct gear_table *t, struct gear *g);
 int gear_table_users(const struct gear_table *t, const struct gear *g); /* who hold it */
-/* post_install of these cartridges has run. */
+/* These cartridges have started once, and their post_install has run; what they said is reported. */
 void gear_table_installed(struct gear_table *t, struct gear *g, const struct str_list *carts);
 /* Records without a wish of the broker after a full sync: their volumes are set aside for 7 days.
  */

@@ -131,7 +131,9 @@ check "it serves" serves traced / "first /"
 
 # --- further cartridges in a living application ---
 forget_calls traced
-check "a plugin is added" p cartridge add -a traced follower
+check "a plugin is added" eval 'p cartridge add -a traced follower >"$WORLD/added" 2>&1'
+check "what it said at its first start reaches the user" grep -q "follower has started" "$WORLD/added"
+check "and what post_install did" grep -q "follower is well after its start" "$WORLD/added"
 check "its lines reach the user" grep -q "follower" <(p cartridge show -a traced follower)
 check "it is configured and started first" until_true grep -q "follower control start" "$(data_of traced)/calls"
 check "with its own environment" grep -q "follower control start acting=$home/follower/ var=a=b" "$(data_of traced)/calls"
