@@ -1,4 +1,5 @@
-/* Deployments: list, show, deploy a ref. */
+/* Deployments: list, show, deploy a ref or an archive. */
+#include <stdio.h>
 #include <string.h>
 
 #include "broker/api_call.h"
@@ -8,6 +9,7 @@
 #include "broker/app.h"
 #include "broker/broker.h"
 #include "broker/build.h"
+#include "broker/cart_source.h"
 #include "broker/record.h"
 #include "broker/repo.h"
 #include "lib/base/map.h"
@@ -89,11 +91,12 @@ api_deployment_show(struct api_call *c)
 	api_send(c, 200);
 }
 
-/* --- deploying a ref --- */
+/* --- deploying --- */
 
 struct deploy {
 	char *app_id; /* owned */
 	char *git;    /* owned; URL of the repository */
+	struct cart_source *download;
 	bool hot, clean;
 };
 
@@ -102,6 +105,7 @@ deploy_free(void *p)
 {
 	struct deploy *s = p;
 
+	cart_source_cancel(s->download);
 	free(s->app_id);
 	free(s->git);
 	free(s);
@@ -157,6 +161,67 @@ resolved(const char *ref, const char *sha1, const struct err *e, void *arg)
 }
 
 static void
+downloaded(const char *path, const struct err *e, void *arg)
+{
+	struct api_call *c = arg;
+	struct deploy *s = c->state;
+	struct err bad = { 0 };
+
+	s->download = NULL;
+	if (e != NULL) {
+		bad = *e;
+		(void)snprintf(bad.field, sizeof bad.field, "artifact_url");
+		api_fail_as(c, &bad, 422, EXIT_DEPLOYMENT);
+		return;
+	}
+	(void)build_start(c->b->builds,
+	    &(const struct build_source){
+	        .app_id = s->app_id,
+	        .take_artifact = xstrdup(path),
+	        .hot_deploy = s->hot,
+	        .force_clean = s->clean,
+	        .login = c->who.login,
+	    },
+	    on_line, built, c);
+}
+
+static bool
+is_artifact_url(const char *url)
+{
+	AUTO(free) char *path = xstrndup(url, strcspn(url, "?#"));
+
+	return (str_has_prefix(url, "http://") || str_has_prefix(url, "https://")) &&
+	       (str_has_suffix(path, ".tgz") || str_has_suffix(path, ".tar.gz"));
+}
+
+static void
+create_of_url(struct api_call *c, const struct wire_app *a, const char *url)
+{
+	struct deploy *s = c->state;
+	struct err e = { 0 };
+
+	if (strcmp(a->deployment_type, "binary") != 0) {
+		api_fail(c, 422, EXIT_DEPLOYMENT, "artifact_url",
+		    "Application %s has the deployment type '%s': archives cannot be deployed. "
+		    "Change 'deployment_type' to 'binary' first.",
+		    a->name, a->deployment_type);
+		return;
+	}
+	if (!is_artifact_url(url)) {
+		api_fail(c, 422, EXIT_DEPLOYMENT, "artifact_url",
+		    "'%.200s' is no URL of an archive: it must begin with http:// or https://, "
+		    "and its path end in .tgz or .tar.gz.",
+		    url);
+		return;
+	}
+	s->download = cart_source_start(c->b, url, NULL, downloaded, c, &e);
+	if (s->download != NULL)
+		return;
+	(void)snprintf(e.field, sizeof e.field, "artifact_url");
+	api_fail_as(c, &e, 422, EXIT_DEPLOYMENT);
+}
+
+static void
 fail_ref(struct api_call *c, const char *ref)
 {
 	api_fail(c, 422, EXIT_DEPLOYMENT, "ref",
@@ -192,12 +257,15 @@ api_deployment_create(struct api_call *c)
 		api_fail_err(c, &e, EXIT_DEPLOYMENT);
 		return;
 	}
-	if (artifact != NULL) {
+	if (artifact != NULL && *artifact != '\0' && ref != NULL && *ref != '\0') {
 		api_fail(c, 422, EXIT_DEPLOYMENT, "artifact_url",
-		    "Archives cannot be deployed here yet. Push to git, or send a 'ref'.");
+		    "Send either 'ref' or 'artifact_url', not both.");
+	} else if (artifact != NULL && *artifact != '\0') {
+		create_of_url(c, &a, artifact);
 	} else if (ref == NULL || *ref == '\0') {
 		api_fail(c, 422, EXIT_DEPLOYMENT, "ref",
-		    "The parameter 'ref' is required: a branch, tag or commit.");
+		    "The parameter 'ref' is required: a branch, tag or commit; or, for the "
+		    "deployment type binary, 'artifact_url'.");
 	} else if (!app_is_ref(ref)) {
 		fail_ref(c, ref);
 	} else if (strcmp(a.deployment_type, "git") != 0) {

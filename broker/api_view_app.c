@@ -63,6 +63,7 @@ static const struct api_link_param vars_optional[] = {
 };
 static const struct api_link_param deploy_optional[] = {
 	{ "ref", "string", "Git ref (tag, branch, commit id)", NULL, "\"master\"" },
+	{ "artifact_url", "string", "URL of an archive (deployment type binary)", NULL, NULL },
 	{ "hot_deploy", "boolean", "Indicates whether this is a hot deployment", "[true,false]",
 	    "false" },
 	{ "force_clean_build", "boolean", "Indicates whether a clean build should be performed",

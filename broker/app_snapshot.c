@@ -24,6 +24,7 @@ enum { QUEUE_MAX = 1024 * 1024, ERROR_MAX = 800, TIMEOUT_MS = 6 * 3600 * 1000 };
 struct app_snapshot {
 	struct broker *b; /* borrowed */
 	char *app_id;
+	char *deployment;               /* owned: it alone is wanted; NULL: all */
 	struct snapshot_save *services; /* of other gears */
 	struct http_call *call;
 	struct repo_tar *git;
@@ -47,6 +48,7 @@ app_snapshot_cancel(struct app_snapshot *take_s)
 	repo_tar_free(take_s->git);
 	snapshot_save_free(take_s->services);
 	free(take_s->app_id);
+	free(take_s->deployment);
 	buf_fini(&take_s->out);
 	buf_fini(&take_s->error_text);
 	free(take_s);
@@ -90,12 +92,14 @@ add_order(struct app_snapshot *s, const struct wire_app *a)
 	AUTO_FINI(wire_snapshot_order_fini) struct wire_snapshot_order o = { 0 };
 	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
 	AUTO_FINI(buf_fini) struct buf metadata = { 0 };
+	const char *id = s->deployment != NULL ? s->deployment : a->status.deployment;
 	struct err e = { 0 };
 
 	o.app_name = xstrdup(a->name);
-	if (a->status.deployment != NULL && *a->status.deployment != '\0' &&
-	    record_get(s->b->store, store_key_deployment(a->id, a->status.deployment),
-	        &wire_deployment_codec, &d, NULL, &e) == 0) {
+	o.is_deployment = s->deployment != NULL;
+	if (id != NULL && *id != '\0' &&
+	    record_get(s->b->store, store_key_deployment(a->id, id), &wire_deployment_codec, &d,
+	        NULL, &e) == 0) {
 		add_metadata(&metadata, &d);
 		o.deployment_id = xstrdup(d.id);
 		o.metadata = buf_steal(&metadata);
@@ -234,7 +238,9 @@ start_head(struct app_snapshot *s, const char *services, struct err *e)
 	add_order(s, &a);
 	if (node_link_call(s->b->nodes, v->gears[0]->node, path, &o, &url, e) < 0)
 		return -1;
-	s->git = repo_tar_save(s->b->repos, &a, services, on_git_data, on_git_done, s);
+	s->has_git = s->deployment != NULL;
+	if (!s->has_git)
+		s->git = repo_tar_save(s->b->repos, &a, services, on_git_data, on_git_done, s);
 	s->call = http_call_start(s->b->client, &o, on_end, s, e);
 	return s->call == NULL ? -1 : 0;
 }
@@ -266,6 +272,32 @@ app_snapshot_start(struct broker *b, const char *app_id, app_snapshot_data_fn *o
 	};
 	s->services = snapshot_save_start(b, app_id, a.name, on_services, s);
 	return s;
+}
+
+struct app_snapshot *
+app_snapshot_deployment(struct broker *b, const char *app_id, const char *deployment,
+    app_snapshot_data_fn *on_archive, app_snapshot_done_fn *done, void *arg, struct err *e)
+{
+	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
+	AUTO(app_snapshot_cancel) struct app_snapshot *s = NULL;
+	struct err why = { 0 };
+
+	if (!str_is_hex(deployment, strlen(deployment)) ||
+	    record_get(b->store, store_key_deployment(app_id, deployment), &wire_deployment_codec,
+	        &d, NULL, &why) < 0) {
+		(void)err_set(e, ERR_NOT_FOUND, NULL,
+		    "Deployment '%.64s' not found: 'gear deployments' lists those that are kept",
+		    deployment);
+		return NULL;
+	}
+	s = xcalloc(1, sizeof *s);
+	*s = (struct app_snapshot){ .b = b,
+		.app_id = xstrdup(app_id),
+		.deployment = xstrdup(deployment),
+		.on_data = on_archive,
+		.done = done,
+		.arg = arg };
+	return start_head(s, NULL, e) < 0 ? NULL : STEAL(s);
 }
 
 void

@@ -19,5 +19,9 @@ typedef void app_snapshot_done_fn(const struct err *e, void *arg);
 
 struct app_snapshot *app_snapshot_start(struct broker *b, const char *app_id,
     app_snapshot_data_fn *on_data, app_snapshot_done_fn *done, void *arg, struct err *e) MUST_CHECK;
+/* One deployment alone, as `gear binary-deploy` takes it. NULL: ERR_NOT_FOUND: there is no such. */
+struct app_snapshot *app_snapshot_deployment(struct broker *b, const char *app_id,
+    const char *deployment, app_snapshot_data_fn *on_data, app_snapshot_done_fn *done, void *arg,
+    struct err *e) MUST_CHECK;
 void app_snapshot_resume(struct app_snapshot *s);
 void app_snapshot_cancel(struct app_snapshot *take_s); /* no callback after it; NULL is fine */

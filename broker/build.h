@@ -17,10 +17,11 @@ void build_queue_free(struct build_queue *take_q);
 
 struct build_source {
 	const char *app_id;
-	const char *ref;  /* refs/heads/main, a tag or sha as given; NULL with is_template */
-	const char *sha1; /* whole object id; NULL with is_template */
-	bool is_template; /* the web cartridge's template/ */
-	bool moves_ref;   /* the ref is moved to sha1 in the transaction of the switch (a push) */
+	const char *ref;     /* refs/heads/main, a tag or sha as given; NULL with is_template */
+	const char *sha1;    /* whole object id; NULL with is_template */
+	bool is_template;    /* the web cartridge's template/ */
+	char *take_artifact; /* file: a deployment's archive, which is not built; NULL: a commit */
+	bool moves_ref; /* the ref is moved to sha1 in the transaction of the switch (a push) */
 	const char
 	    *old_sha1; /* with moves_ref: what the ref must still be; NULL: it must not exist */
 	bool force_clean, hot_deploy;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "broker/app_view.h"
+#include "broker/artifact.h"
 #include "broker/broker.h"
 #include "broker/build_record.h"
 #include "broker/node_link.h"
@@ -45,6 +46,8 @@ struct build_order {
 	struct look_job *look; /* on a worker; its own owner once cancelled */
 	struct worker_job *look_handle;
 	struct repo_archive *archive;
+	struct artifact_reader *artifact; /* instead of it */
+	struct loop_timer *turn;
 	struct http_call *call;
 	struct buf out; /* for the node */
 	size_t out_at;
@@ -65,6 +68,8 @@ build_order_cancel(struct build_order *take_o)
 	repo_ask_cancel(take_o->ask);
 	worker_detach(take_o->look_handle);
 	repo_archive_cancel(take_o->archive);
+	artifact_reader_cancel(take_o->artifact);
+	loop_timer_cancel(take_o->turn);
 	http_call_cancel(take_o->call);
 	http_lines_fini(&take_o->lines);
 	buf_fini(&take_o->out);
@@ -102,10 +107,11 @@ on_read(struct http_call *c, char *p, size_t n, void *arg)
 	if (o->out_at == o->out.n) {
 		buf_clear(&o->out);
 		o->out_at = 0;
-		if (o->is_archive_paused && o->archive != NULL) {
-			o->is_archive_paused = false;
+		if (o->is_archive_paused && o->archive != NULL)
 			repo_archive_resume(o->archive);
-		}
+		else if (o->is_archive_paused && o->artifact != NULL)
+			artifact_reader_resume(o->artifact);
+		o->is_archive_paused = false;
 	}
 	return (ssize_t)n;
 }
@@ -217,6 +223,7 @@ on_tree_end(const struct err *e, void *arg)
 	struct err bad = { 0 };
 
 	o->archive = NULL;
+	o->artifact = NULL;
 	if (e != NULL) {
 		bad = *e;
 		(void)err_wrap(&bad, "build failed");
@@ -248,6 +255,7 @@ fill_order(struct build_order *o, struct wire_build_order *w, struct err *e)
 	w->force_clean = r->force_clean;
 	w->hot_deploy = r->hot_deploy;
 	w->is_template = r->is_template;
+	w->is_artifact = r->artifact != NULL;
 	w->timeout_s = TIMEOUT_S;
 	w->output_max = OUTPUT_MAX;
 	o->tree_max_mb = v->gears[0]->gear.limits.disk_mb;
@@ -285,6 +293,22 @@ call_node(struct build_order *o, struct err *e)
 	fault_point("build_call");
 	o->call = http_call_start(o->b->client, &opts, on_call_end, o, e);
 	return o->call == NULL ? -1 : 0;
+}
+
+/* --- an artifact --- */
+
+static void
+on_turn(void *arg)
+{
+	struct build_order *o = arg;
+	struct err e = { 0 };
+
+	loop_timer_cancel(STEAL(o->turn));
+	if (call_node(o, &e) == 0)
+		o->artifact =
+		    artifact_reader_start(o->b, o->r->artifact, on_tree, on_tree_end, o, &e);
+	if (o->artifact == NULL)
+		end(o, &e);
 }
 
 /* --- the repository --- */
@@ -470,7 +494,9 @@ build_order_start(struct broker *b, struct build_record *r, build_order_line_fn 
 
 	*o =
 	    (struct build_order){ .b = b, .r = r, .on_line = on_line_fn, .done = done, .arg = arg };
-	if (r->is_template && has_app && app.cartridges.n > 0) {
+	if (r->artifact != NULL) {
+		o->turn = loop_timer_start(b->loop, 0, false, on_turn, o);
+	} else if (r->is_template && has_app && app.cartridges.n > 0) {
 		if (ask_template(o, &e) < 0)
 			open_template(o, &app, (struct str){ 0 });
 	} else {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "broker/app_view.h"
 #include "broker/broker.h"
@@ -30,6 +31,7 @@ build_record_init(struct build_record *r, const struct build_source *src)
 		.old_sha1 = xstrdup(src->old_sha1 == NULL ? "" : src->old_sha1),
 		.login = xstrdup(src->login == NULL ? "" : src->login),
 		.git_url = xstrdup(src->git_url == NULL ? "" : src->git_url),
+		.artifact = src->take_artifact,
 		.is_template = src->is_template,
 		.moves_ref = src->moves_ref,
 		.force_clean = src->force_clean,
@@ -50,6 +52,9 @@ build_record_fini(struct build_record *r)
 	free(r->old_sha1);
 	free(r->login);
 	free(r->git_url);
+	if (r->artifact != NULL)
+		(void)unlink(r->artifact);
+	free(r->artifact);
 	wire_build_result_fini(&r->result);
 	*r = (struct build_record){ 0 };
 }

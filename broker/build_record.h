@@ -17,6 +17,7 @@ struct build_record {
 	char *id, *app_id, *deployment_id, *node; /* node, ids: since begin */
 	char *ref, *sha1, *old_sha1;
 	char *login, *git_url;
+	char *artifact; /* file, removed with the record; NULL: none */
 	bool is_template, moves_ref, force_clean, hot_deploy;
 	bool must_descend; /* the ref moved while the build waited: from old_sha1, which is no more
 	                      what the pusher saw; fine if sha1 descends from it */

@@ -2,10 +2,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "broker/app_snapshot.h"
 #include "broker/app_state.h"
 #include "broker/app_view.h"
+#include "broker/artifact.h"
 #include "broker/broker.h"
 #include "broker/gear_ask.h"
 #include "broker/gear_deploy.h"
@@ -25,6 +27,7 @@ enum {
 	PATIENCE_MS = 180 * 1000,
 	COMMANDS_MAX = 500,
 	OF_GEAR_MAX = 8,
+	ARTIFACT_MAX_MB = 4096,
 	EXIT_FAILED = 255,
 	REFS_MAX = 64 * 1024,   /* that a receive hook reads */
 	LINES_MAX = 256 * 1024, /* for a slow reader; then lines are left out */
@@ -46,6 +49,7 @@ struct gear_command {
 	/* what it does: one of them */
 	struct app_snapshot *snapshot;
 	struct restore *restore;
+	struct artifact_sink *sink;
 	struct gear_deploy *deploy;
 	struct gear_ask *ask;
 	struct rollout_wait *wait;
@@ -53,6 +57,7 @@ struct gear_command {
 	bool is_changing;         /* app_state_set is under way: c lives on */
 	bool is_not_awaited;      /* what is ordered comes after the rollout that is under way */
 	bool has_closed;          /* stdin ended */
+	char *artifact;           /* owned: file, on its way to a deployment */
 	size_t owed;              /* of the archive: taken, not given back */
 	struct buf in;            /* of a receive hook */
 	struct buf out;           /* not yet sent */
@@ -73,6 +78,9 @@ release(void *p)
 	free(c->app_id);
 	free(c->gear);
 	free(c->login);
+	if (c->artifact != NULL)
+		(void)unlink(c->artifact);
+	free(c->artifact);
 	buf_fini(&c->in);
 	buf_fini(&c->out);
 	free(c);
@@ -89,6 +97,7 @@ drop(struct gear_command *c)
 	rollout_wait_cancel(STEAL(c->wait));
 	app_snapshot_cancel(STEAL(c->snapshot));
 	restore_detach(STEAL(c->restore));
+	artifact_sink_cancel(STEAL(c->sink));
 	gear_deploy_detach(STEAL(c->deploy));
 	gear_ask_cancel(STEAL(c->ask));
 	stream_free(STEAL(c->stream));
@@ -361,6 +370,7 @@ deploy(struct gear_command *c, const struct wire_app *app, const char *ref, stru
 	        .login = c->login,
 	        .ref = is_activation ? NULL : ref,
 	        .deployment = is_activation ? ref : NULL,
+	        .take_artifact = STEAL(c->artifact),
 	        .is_hot = c->word.is_hot,
 	        .is_clean = c->word.is_clean,
 	        .on_line = on_line,
@@ -414,9 +424,8 @@ receive(struct gear_command *c, struct err *e)
 
 	if (record_app_by_id(c->all->b->store, c->app_id, &app, NULL, e) < 0)
 		return -1;
-	if (strcmp(app.deployment_type, "binary") == 0)
-		return err_set(e, ERR_DENIED, NULL,
-		    "OPENSHIFT_DEPLOYMENT_TYPE is 'binary' - git-based deployments are disabled.");
+	if (gear_deploy_check_type(&app, false, e) < 0)
+		return -1;
 	if (c->word.what == GEAR_WORD_POST_RECEIVE && c->word.is_initial)
 		return deploy(c, &app, NULL, e);
 	if (c->word.what == GEAR_WORD_POST_RECEIVE && app.auto_deploy)
@@ -460,8 +469,9 @@ on_archived(const struct err *e, void *arg)
 	conclude(c, e);
 }
 
+/* stdin may go on. */
 static void
-on_restore_room(void *arg)
+on_archive_room(void *arg)
 {
 	struct gear_command *c = arg;
 
@@ -496,7 +506,7 @@ restore(struct gear_command *c, struct err *e)
 	        .login = c->login,
 	        .wants_git = c->word.wants_git,
 	        .on_line = on_line,
-	        .on_room = on_restore_room,
+	        .on_room = on_archive_room,
 	        .done = on_restored,
 	        .arg = c,
 	    },
@@ -504,18 +514,77 @@ restore(struct gear_command *c, struct err *e)
 	return c->restore == NULL ? -1 : 0;
 }
 
+/* --- a deployment as an archive --- */
+
+static int
+archive(struct gear_command *c, const struct wire_app *app, struct err *e)
+{
+	const char *current = app->status.deployment == NULL ? "" : app->status.deployment;
+
+	if (c->word.arg == NULL && *current == '\0')
+		return err_set(e, ERR_NOT_FOUND, NULL, "nothing is deployed yet");
+	c->snapshot = app_snapshot_deployment(c->all->b, c->app_id,
+	    c->word.arg == NULL ? current : c->word.arg, on_archive, on_archived, c, e);
+	return c->snapshot == NULL ? -1 : 0;
+}
+
+static void
+on_artifact(const char *path, const struct err *e, void *arg)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app app = { 0 };
+	struct gear_command *c = arg;
+	struct err bad = { 0 };
+
+	c->sink = NULL;
+	if (e != NULL) {
+		fail(c, e);
+		return;
+	}
+	c->artifact = xstrdup(path);
+	if (record_app_by_id(c->all->b->store, c->app_id, &app, NULL, &bad) < 0 ||
+	    deploy(c, &app, NULL, &bad) < 0)
+		fail(c, &bad);
+}
+
+static int
+receive_artifact(struct gear_command *c, const struct wire_app *app, struct err *e)
+{
+	const struct app_view_app *v = app_view_get(rollout_view(c->all->b->rollout), c->app_id);
+	int64_t mb = v->gears_n == 0 ? 0 : v->gears[0]->gear.limits.disk_mb;
+
+	if (gear_deploy_check_type(app, true, e) < 0)
+		return -1;
+	if (mb <= 0 || mb > ARTIFACT_MAX_MB)
+		mb = ARTIFACT_MAX_MB;
+	c->sink = artifact_sink_start(c->all->b, mb << 20, on_archive_room, on_artifact, c, e);
+	return c->sink == NULL ? -1 : 0;
+}
+
 /* --- the stream --- */
+
+/* Bytes of an archive on stdin; n 0: its end. false: no room for more. */
+static bool
+take_archive(struct gear_command *c, const char *p, size_t n)
+{
+	c->has_closed = n == 0;
+	if (n == 0 && c->sink != NULL)
+		artifact_sink_close(c->sink);
+	else if (n == 0)
+		restore_close(c->restore);
+	else if (c->sink != NULL)
+		return artifact_sink_write(c->sink, p, n);
+	else
+		return restore_write(c->restore, p, n);
+	return true;
+}
 
 static void
 on_data(struct stream *s, int channel, const char *p, size_t n, void *arg)
 {
 	struct gear_command *c = arg;
 
-	if (channel == STREAM_STDIN && c->restore != NULL && !c->has_closed) {
-		c->has_closed = n == 0;
-		if (n == 0)
-			restore_close(c->restore);
-		else if (!restore_write(c->restore, p, n)) {
+	if (channel == STREAM_STDIN && (c->restore != NULL || c->sink != NULL) && !c->has_closed) {
+		if (!take_archive(c, p, n)) {
 			c->owed += n;
 			return;
 		}
@@ -564,6 +633,10 @@ run(struct gear_command *c, const struct wire_app *app, struct err *e)
 		return deploy(c, app, c->word.arg, e);
 	case GEAR_WORD_DEPLOYMENTS:
 		return list(c, app);
+	case GEAR_WORD_BINARY_DEPLOY:
+		return receive_artifact(c, app, e);
+	case GEAR_WORD_ARCHIVE:
+		return archive(c, app, e);
 	case GEAR_WORD_PRE_RECEIVE:
 	case GEAR_WORD_POST_RECEIVE:
 		return c->word.is_initial ? receive(c, e) : 0; /* once stdin was read */

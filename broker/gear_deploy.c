@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "broker/app.h"
 #include "broker/app_state.h"
@@ -172,13 +173,48 @@ gear_deploy_branch(const struct wire_app *app)
 	           : app->deployment_branch;
 }
 
+int
+gear_deploy_check_type(const struct wire_app *app, bool is_artifact, struct err *e)
+{
+	const char *type = app->deployment_type;
+	bool is_binary = type != NULL && strcmp(type, "binary") == 0;
+
+	if (is_binary == is_artifact)
+		return 0;
+	return err_set(e, ERR_DENIED, NULL,
+	    "OPENSHIFT_DEPLOYMENT_TYPE is '%s' - %s deployments are disabled.",
+	    is_binary ? "binary" : "git", is_artifact ? "binary" : "git-based");
+}
+
+/* --- an archive --- */
+
+static int
+deploy_artifact(struct gear_deploy *d, const struct wire_app *app, char *take_path, struct err *e)
+{
+	AUTO(free) char *path = take_path;
+
+	if (gear_deploy_check_type(app, true, e) < 0) {
+		(void)unlink(path);
+		return -1;
+	}
+	on_line("Starting deploy for binary artifact", d);
+	d->build = build_start(d->b->builds,
+	    &(struct build_source){
+	        .app_id = d->app_id,
+	        .take_artifact = STEAL(path),
+	        .hot_deploy = d->is_hot,
+	        .force_clean = d->is_clean,
+	        .login = d->login,
+	    },
+	    on_line, on_built, d);
+	return 0;
+}
+
 static int
 deploy(struct gear_deploy *d, const struct wire_app *app, const char *ref, struct err *e)
 {
-	if (strcmp(app->deployment_type, "git") != 0)
-		return err_set(e, ERR_DENIED, NULL,
-		    "OPENSHIFT_DEPLOYMENT_TYPE is '%s' - git-based deployments are disabled.",
-		    app->deployment_type);
+	if (gear_deploy_check_type(app, false, e) < 0)
+		return -1;
 	if (!app_is_ref(ref))
 		return err_set(e, ERR_INVALID, NULL,
 		    "'%.64s' is no name that git allows for a branch, tag or commit", ref);
@@ -203,7 +239,9 @@ gear_deploy_start(struct broker *b, const struct gear_deploy_opts *o, struct err
 		.done = o->done,
 		.arg = o->arg,
 	};
-	if ((o->deployment != NULL ? activate(d, o->app, e) : deploy(d, o->app, ref, e)) == 0)
+	if ((o->take_artifact != NULL   ? deploy_artifact(d, o->app, o->take_artifact, e)
+	        : o->deployment != NULL ? activate(d, o->app, e)
+	                                : deploy(d, o->app, ref, e)) == 0)
 		return d;
 	release(d);
 	return NULL;

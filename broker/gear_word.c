@@ -15,6 +15,7 @@ enum takes {
 	TAKES_INIT = 16,
 	TAKES_GIT = 32,
 	TAKES_WORD = 64, /* the cartridge is a word, not an option */
+	TAKES_ID = 128,  /* --deployment-id */
 };
 
 static const struct entry {
@@ -36,6 +37,10 @@ static const struct entry {
 	{ "gear postreceive", GEAR_WORD_POST_RECEIVE, TAKES_INIT },
 	{ "gear snapshot", GEAR_WORD_SNAPSHOT, 0 },
 	{ "gear restore", GEAR_WORD_RESTORE, TAKES_GIT },
+	{ "gear binary-deploy", GEAR_WORD_BINARY_DEPLOY, TAKES_BUILD },
+	{ "gear archive-deployment", GEAR_WORD_ARCHIVE, TAKES_ID },
+	{ "binary-deploy", GEAR_WORD_BINARY_DEPLOY, TAKES_BUILD },
+	{ "oo-binary-deploy", GEAR_WORD_BINARY_DEPLOY, TAKES_BUILD },
 	{ "snapshot", GEAR_WORD_SNAPSHOT, 0 },
 	{ "restore", GEAR_WORD_RESTORE, TAKES_GIT },
 	{ "ctl_all start", GEAR_WORD_START, 0 },
@@ -100,8 +105,8 @@ gear_word_split(const char *command, struct str_list *out)
 bool
 gear_word_is(const struct str_list *argv)
 {
-	static const char *const programs[] = { "gear", "ctl_all", "ctl_app", "snapshot",
-		"restore" };
+	static const char *const programs[] = { "gear", "ctl_all", "ctl_app", "snapshot", "restore",
+		"binary-deploy", "oo-binary-deploy" };
 
 	return argv->n > 0 && is_one_of(programs, ARRAY_LEN(programs), argv->v[0]);
 }
@@ -130,20 +135,17 @@ say_usage(const struct str_list *argv, struct err *e)
 		return err_set(e, ERR_INVALID, NULL,
 		    "Usage: ctl_all start|stop|restart|reload|status; "
 		    "ctl_app start|stop|restart|reload|status|tidy [CARTRIDGE]; "
-		    "snapshot; restore [INCLUDE_GIT]");
+		    "snapshot; restore [INCLUDE_GIT]; binary-deploy");
 	if (argv->n > 1 && is_one_of(of_builders, ARRAY_LEN(of_builders), argv->v[1]))
 		return err_set(e, ERR_INVALID, NULL,
 		    "'gear %s' is a step of OpenShift v2's builds: here a push, or 'gear deploy "
 		    "REF', "
 		    "builds in an instance of its own, and goes live in all gears at once",
 		    argv->v[1]);
-	if (argv->n > 1 && (strcmp(argv->v[1], "binary-deploy") == 0 ||
-	                       strcmp(argv->v[1], "archive-deployment") == 0))
-		return err_set(e, ERR_INVALID, NULL,
-		    "Archives cannot be deployed here yet: push to git, or 'gear deploy REF'");
 	return err_set(e, ERR_INVALID, NULL,
 	    "Usage: gear start|stop|restart|reload|status|tidy|threaddump [--cart CARTRIDGE]; "
 	    "gear deploy [REF] [--hot-deploy] [--force-clean-build]; gear deployments; "
+	    "gear binary-deploy [--hot-deploy]; gear archive-deployment [--deployment-id ID]; "
 	    "gear activate DEPLOYMENT-ID; gear snapshot; gear restore [--restore-git-repo]");
 }
 
@@ -193,6 +195,11 @@ take(const struct entry *en, const struct str_list *argv, size_t *at, struct gea
 	if (value != NULL) {
 		mem_set_str(&out->cart, value);
 		return (en->takes & TAKES_CART) != 0 && *value != '\0';
+	}
+	value = (en->takes & TAKES_ID) == 0 ? NULL : value_of(argv, at, "--deployment-id");
+	if (value != NULL) {
+		mem_set_str(&out->arg, value);
+		return *value != '\0';
 	}
 	for (size_t i = 0; i < ARRAY_LEN(ignored_with_value); i++) {
 		if (value_of(argv, at, ignored_with_value[i]) != NULL)

@@ -22,6 +22,8 @@ enum gear_word_what {
 	GEAR_WORD_POST_RECEIVE,
 	GEAR_WORD_SNAPSHOT,
 	GEAR_WORD_RESTORE,
+	GEAR_WORD_BINARY_DEPLOY,
+	GEAR_WORD_ARCHIVE,
 };
 
 struct gear_word {

@@ -353,6 +353,9 @@ let_run(struct wire_app *a, void *arg, struct err *e)
 	struct restore_run *r = arg;
 
 	(void)e;
+	/* What was pushed is not what an application of archives runs: its deployment stays. */
+	if (a->deployment_type != NULL && strcmp(a->deployment_type, "binary") == 0)
+		free(STEAL(r->sha1));
 	a->spec.held_ms = 0;
 	r->runs = a->spec.running && a->spec.deployment != NULL && *a->spec.deployment != '\0';
 	if (r->is_swapped && r->runs)

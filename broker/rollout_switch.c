@@ -154,10 +154,15 @@ tell_switch(struct rollout_step *st, size_t n)
 		if (record_get(st->b->store, store_key_deployment(a->id, a->spec.deployment),
 		        &wire_deployment_codec, &d, NULL, &e) < 0)
 			return;
-		text = d.is_template ? xasprintf("Deployment %s of the template %s.", d.id,
-		                           n > 0 ? "serves" : "is the one to start")
-		                     : xasprintf("Deployment %s of %s (%.8s) %s.", d.id, d.ref,
-		                           d.sha1, n > 0 ? "serves" : "is the one to start");
+		const char *how = n > 0 ? "serves" : "is the one to start";
+
+		if (d.is_template)
+			text = xasprintf("Deployment %s of the template %s.", d.id, how);
+		else if (d.ref == NULL || *d.ref == '\0')
+			text = xasprintf("Deployment %s of an archive %s.", d.id, how);
+		else
+			text =
+			    xasprintf("Deployment %s of %s (%.8s) %s.", d.id, d.ref, d.sha1, how);
 		tell(st, "deployed", text);
 	} else if (n > 0 && rollout_step_was_stopped(a)) {
 		tell(st, "started", "The application was started.");

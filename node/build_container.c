@@ -443,7 +443,8 @@ list_before(const struct build_container_in *in, struct prepare_job *j)
 		                 ? NULL
 		                 : layer_store_path(in->o->layers, digests[i]);
 
-		if (path != NULL && !j->is_clean && j->web != NULL && !j->web->cart.pinion.is_given)
+		if (path != NULL && !j->is_clean && !in->order->is_artifact && j->web != NULL &&
+		    !j->web->cart.pinion.is_given)
 			str_list_take(&j->before, path);
 		else
 			free(path);

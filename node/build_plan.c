@@ -307,19 +307,23 @@ wants_build(const struct build_plan_in *in, const struct codec_value *pkg, struc
 	return true;
 }
 
-/* Hooks of the user that belong to a build, the sourced ones too. */
+/* Hooks of the user that belong to a build, the sourced ones too; with an artifact only `prepare`.
+ */
 static bool
 has_build_hooks(const struct build_plan_in *in)
 {
-	static const char *const names[] = { "pre_build", "build", "prepare" };
+	static const char *const names[] = { "prepare", "pre_build", "build" };
+	size_t names_n = in->order->is_artifact ? 1 : ARRAY_LEN(names);
 	AUTO_FINI(str_list_fini) struct str_list l = { 0 };
 
 	list_dir(in->repo, hooks_dir, NULL, &l);
 	for (size_t i = 0; i < l.n; i++) {
-		for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+		for (size_t k = 0; k < names_n; k++) {
 			if (strcmp(l.v[i], names[k]) == 0)
 				return true;
 		}
+		if (in->order->is_artifact)
+			continue;
 		if (strstr(l.v[i], "_build_") != NULL || strstr(l.v[i], "_pre-build_") != NULL)
 			return true;
 	}
@@ -332,7 +336,7 @@ list_actions(const struct build_plan_in *in, struct build_plan *p)
 	static const char *const actions[] = { "update-configuration", "pre-build", "build",
 		"prepare" };
 
-	for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
+	for (size_t i = in->order->is_artifact ? 3 : 0; i < ARRAY_LEN(actions); i++) {
 		bool is_first = i == 0;
 
 		if (!is_first || cart_action_handles(in->web, actions[i]))
@@ -347,7 +351,7 @@ decide_build(const struct build_plan_in *in, const struct codec_value *pkg, stru
 	AUTO(free) char *clean = file_join(markers_dir, "force_clean_build");
 	bool is_left = cart_action_only_starts(in->web, o->is_template);
 	bool has_hooks = !is_left && has_build_hooks(in);
-	bool wants = !is_left && wants_build(in, pkg, &p->notes);
+	bool wants = !is_left && !o->is_artifact && wants_build(in, pkg, &p->notes);
 	/* What depends on no file in particular depends on all: it is built each time. */
 	bool has_key = wants && (!in->web->cart.pinion.is_given ||
 	                            in->web->cart.pinion.dependency_files.n > 0);
@@ -378,7 +382,7 @@ check_subdir(const struct build_plan_in *in, struct err *e)
 {
 	const char *dir = build_start_var(&in->order->gear.env, "PINION_SUBDIR");
 
-	if (dir == NULL || dir[0] == '\0' || in->src->files > 0)
+	if (dir == NULL || dir[0] == '\0' || in->src->files > 0 || in->order->is_artifact)
 		return 0;
 	return err_set(e, ERR_INVALID, "PINION_SUBDIR",
 	    "PINION_SUBDIR names the folder '%s', which the repository does not have", dir);

@@ -14,6 +14,7 @@ struct cart_dir_entry;
 struct layer_store;
 
 #define BUILD_WORK_REPO "app-root/runtime/repo" /* of the tree, in a home */
+#define BUILD_WORK_RUNTIME "app-root/runtime"   /* of an artifact */
 
 /* What the stack is, as far as builds depend on it. */
 struct build_stack {

@@ -331,14 +331,19 @@ static void
 start_unpack(struct build *x)
 {
 	const struct wire_limits *l = &x->order.gear.limits;
-	const char *subdir = build_start_var(&x->order.gear.env, "PINION_SUBDIR");
+	bool is_artifact = x->order.is_artifact;
+	const char *subdir =
+	    is_artifact ? NULL : build_start_var(&x->order.gear.env, "PINION_SUBDIR");
+	AUTO(file_close)
+	int runtime = is_artifact ? openat(x->repo, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	AUTO(free) char *dir = xstrdup(subdir == NULL ? "" : subdir);
 	AUTO(free) char *files = xasprintf("%d", FILES_MAX);
 	AUTO(free)
 	char *bytes =
 	    xasprintf("%lld", (long long)(l->disk_mb > 0 ? l->disk_mb : 4096) * 1024 * 1024);
-	const char *argv[] = { x->b->unpack, BUILD_WORK_REPO, dir, files, bytes, NULL };
-	const int fds[] = { x->repo };
+	const char *argv[] = { x->b->unpack, is_artifact ? "artifact" : "tree",
+		is_artifact ? BUILD_WORK_RUNTIME : BUILD_WORK_REPO, dir, files, bytes, NULL };
+	const int fds[] = { is_artifact ? runtime : x->repo };
 	const struct child_opts o = {
 		.argv = argv, .has_stdin = true, .pass_fds = fds, .pass_n = 1
 	};

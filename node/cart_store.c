@@ -369,7 +369,7 @@ on_call_end(struct http_call *c, int status, struct str body, const struct err *
 static int
 start_unpack(struct fetch *f, struct err *e)
 {
-	const char *argv[] = { f->s->unpack, "", "", "20000", bytes_max, NULL };
+	const char *argv[] = { f->s->unpack, "tree", "", "", "20000", bytes_max, NULL };
 	AUTO(file_close) int fd = -1;
 
 	_Static_assert(FILES_MAX == 20000, "as in argv");

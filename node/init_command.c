@@ -277,8 +277,14 @@ connect_socket(void)
 static bool
 reads_input(int argc, char **argv)
 {
-	return argc > 1 && (strcmp(argv[1], "restore") == 0 || strcmp(argv[1], "prereceive") == 0 ||
-	                       strcmp(argv[1], "postreceive") == 0);
+	static const char *const words[] = { "restore", "prereceive", "postreceive",
+		"binary-deploy", NULL };
+
+	for (size_t i = 0; argc > 1 && words[i] != NULL; i++) {
+		if (strcmp(argv[1], words[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
 int

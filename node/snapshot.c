@@ -159,6 +159,10 @@ post_snapshot(struct snapshot *s)
 	struct err e = { 0 };
 
 	child_free(STEAL(s->child));
+	if (s->order.is_deployment) {
+		finish_save(s);
+		return;
+	}
 	s->act =
 	    gear_act_start(&s->all->o.act, s->gear->record.uuid, &order, NULL, on_post_done, s, &e);
 	if (s->act == NULL)
@@ -290,15 +294,21 @@ start_save(struct snapshot *s)
 	AUTO(file_close) int volume = open_layer(s, NULL);
 	AUTO(file_close) int app = open_layer(s, o->layers.app);
 	AUTO(file_close) int deps = open_layer(s, o->layers.deps);
-	const char *const words[] = { s->all->program, "save", s->gear->record.uuid, o->app_name,
-		text_of(o->datetime), app < 0 || deps < 0 ? "" : text_of(o->deployment_id),
-		text_of(o->metadata) };
+	const char *const words[] = { s->all->program, o->is_deployment ? "archive" : "save",
+		s->gear->record.uuid, o->app_name, text_of(o->datetime),
+		app < 0 || deps < 0 ? "" : text_of(o->deployment_id), text_of(o->metadata) };
 	const int fds[] = { volume, app < 0 ? volume : app, deps < 0 ? volume : deps };
 	struct err e = { 0 };
 
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		str_list_add(&argv, words[i]);
-	add_exclusions(s, &argv);
+	if (o->is_deployment && (app < 0 || deps < 0)) {
+		fail(s, 409, "The deployment is not on the application's node: try again.");
+		post_snapshot(s);
+		return;
+	}
+	if (!o->is_deployment)
+		add_exclusions(s, &argv);
 	if (volume < 0 || start_child(s, &argv, fds, 3, on_archive, on_saved, &e) < 0) {
 		log_warn("snapshot_failed", LOG_ERR(&e));
 		fail(s, 500, "The snapshot could not be begun.");
@@ -357,6 +367,10 @@ pre_snapshot(struct snapshot *s)
 	const struct wire_act_order order = { .action = "pre-snapshot" };
 	struct err e = { 0 };
 
+	if (s->order.is_deployment) {
+		start_save(s);
+		return;
+	}
 	if (has_stopped_service(s)) {
 		fail(s, 409,
 		    "A service of the application does not run, so that its data cannot be "

@@ -3,7 +3,8 @@
  *
  * save UUID APP DATETIME ID METADATA EXCLUDE…: fd 3 is the gear's volume, 4 the application's
  * layer, 5 that of its dependencies (both may be the volume: then nothing is deployed). stdin: a
- * tar stream of the git repository, or nothing. stdout: the archive. restore APP GIT FILES BYTES
+ * tar stream of the git repository, or nothing. stdout: the archive. archive, with the same words:
+ * the deployment alone, as `gear binary-deploy` takes it. restore APP GIT FILES BYTES
  * TRANSFORM…: fd 3 is an empty directory. stdin: the archive. stdout: oci_snapshot_result as JSON.
  */
 #include <dirent.h>
@@ -62,29 +63,39 @@ put_each(struct save *v, int take_dir, const char *prefix, struct err *e)
 	return rc;
 }
 
+/* What a build installed in the repository (node_modules) only in an archive of its own. */
 static int
-put_deployment(struct save *v, struct err *e)
+put_parts(struct save *v, const char *dir, struct err *e)
 {
 	static const struct {
 		int fd;
 		const char *name;
-	} parts[] = { { APP_FD, "repo" }, { DEPS_FD, "dependencies" },
+	} parts[] = { { APP_FD, "repo" }, { DEPS_FD, "repo" }, { APP_FD, "dependencies" },
+		{ DEPS_FD, "dependencies" }, { APP_FD, "build-dependencies" },
 		{ DEPS_FD, "build-dependencies" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		AUTO(free) char *from = xasprintf("app-root/runtime/%s", parts[i].name);
+		AUTO(free) char *to = xasprintf("%s%s", dir, parts[i].name);
+
+		if ((i == 1 && *dir != '\0') || put(v, parts[i].fd, from, to, e) == 0)
+			continue;
+		return -1;
+	}
+	return 0;
+}
+
+static int
+put_deployment(struct save *v, struct err *e)
+{
 	AUTO(free) char *metadata = xasprintf("app-deployments/%s/metadata.json", v->datetime);
 	AUTO(free) char *by_id = xasprintf("app-deployments/by-id/%s", v->id);
 	AUTO(free) char *up = xasprintf("../%s", v->datetime);
+	AUTO(free) char *dir = xasprintf("app-deployments/%s/", v->datetime);
 
 	if (*v->id == '\0')
 		return 0;
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		AUTO(free) char *from = xasprintf("app-root/runtime/%s", parts[i].name);
-		AUTO(free)
-		char *to = xasprintf("app-deployments/%s/%s", v->datetime, parts[i].name);
-
-		if (put(v, parts[i].fd, from, to, e) < 0)
-			return -1;
-	}
-	if (oci_snapshot_file(v->s, metadata, v->metadata, e) < 0 ||
+	if (put_parts(v, dir, e) < 0 || oci_snapshot_file(v->s, metadata, v->metadata, e) < 0 ||
 	    oci_snapshot_link(v->s, by_id, up, e) < 0)
 		return -1;
 	return oci_snapshot_link(v->s, "app-deployments/current", v->datetime, e);
@@ -123,7 +134,7 @@ put_all(struct save *v, struct err *e)
 }
 
 static int
-save(int argc, char **argv, struct err *e)
+save(int argc, char **argv, bool is_all, struct err *e)
 {
 	AUTO_FINI(str_list_fini) struct str_list exclude = { 0 };
 	struct save v = { .datetime = argv[4], .id = argv[5], .metadata = argv[6] };
@@ -135,10 +146,10 @@ save(int argc, char **argv, struct err *e)
 	v.services = open_dir(DIR_FD, "svc");
 	if (confine_to(DIR_FD, e) < 0)
 		return -1;
-	v.s = oci_snapshot_open(STDOUT_FILENO, argv[2], &exclude, e);
+	v.s = oci_snapshot_open(STDOUT_FILENO, is_all ? argv[2] : "", &exclude, e);
 	if (v.s == NULL)
 		return -1;
-	if (put_all(&v, e) < 0) {
+	if ((is_all ? put_all(&v, e) : put_parts(&v, "", e)) < 0) {
 		(void)oci_snapshot_close(v.s, NULL);
 		return -1;
 	}
@@ -176,8 +187,8 @@ main(int argc, char **argv)
 	int rc = 2;
 
 	(void)setlocale(LC_ALL, "C.UTF-8");
-	if (argc >= 7 && strcmp(argv[1], "save") == 0)
-		rc = save(argc, argv, &e) < 0;
+	if (argc >= 7 && (strcmp(argv[1], "save") == 0 || strcmp(argv[1], "archive") == 0))
+		rc = save(argc, argv, strcmp(argv[1], "save") == 0, &e) < 0;
 	else if (argc >= 6 && strcmp(argv[1], "restore") == 0)
 		rc = restore(argc, argv, &e) < 0;
 	else

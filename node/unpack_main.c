@@ -1,7 +1,7 @@
-/* pinion-unpack: unpacks a source tree, which is hostile input, in a process that can do nothing
- * else: root is the target directory (fd 3), user 1000, no capability, bounded memory. The tar
- * comes on stdin; the last line of stdout is oci_layer_result as JSON. Exit 1: the reason on
- * stderr. */
+/* pinion-unpack: unpacks a source tree or a deployment's archive, which is hostile input, in a
+ * process that can do nothing else: root is the target directory (fd 3), user 1000, no capability,
+ * bounded memory. The tar comes on stdin; the last line of stdout is oci_layer_result as JSON. Exit
+ * 1: the reason on stderr. */
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,15 +22,16 @@ run(int argc, char **argv)
 	struct oci_layer_opts o = { .prefix = "", .subdir = "", .fix_scripts = true };
 	struct err e = { 0 };
 
-	if (argc != 5) {
-		fprintf(stderr,
-		    "pinion-unpack is run by pinion-node: PREFIX SUBDIR FILES_MAX BYTES_MAX\n");
+	if (argc != 6) {
+		fprintf(stderr, "pinion-unpack is run by pinion-node: "
+		                "tree|artifact PREFIX SUBDIR FILES_MAX BYTES_MAX\n");
 		return 2;
 	}
-	o.prefix = argv[1];
-	o.subdir = argv[2];
-	if (str_to_i64(str_of(argv[3]), 1, INT64_MAX, "files", &o.files_max, &e) < 0 ||
-	    str_to_i64(str_of(argv[4]), 1, INT64_MAX, "bytes", &o.bytes_max, &e) < 0 ||
+	o.is_artifact = strcmp(argv[1], "artifact") == 0;
+	o.prefix = argv[2];
+	o.subdir = argv[3];
+	if (str_to_i64(str_of(argv[4]), 1, INT64_MAX, "files", &o.files_max, &e) < 0 ||
+	    str_to_i64(str_of(argv[5]), 1, INT64_MAX, "bytes", &o.bytes_max, &e) < 0 ||
 	    confine_to(DIR_FD, &e) < 0 || oci_layer_unpack(STDIN_FILENO, DIR_FD, &o, &r, &e) < 0) {
 		fprintf(stderr, "%s\n", e.text);
 		return 1;

@@ -48,6 +48,7 @@ struct unpack {
 	struct oci_tar tar;
 	char *last; /* key of the entry before; owned */
 	bool unordered;
+	bool has_repo; /* of an artifact */
 };
 
 /* A path for a message. */
@@ -239,6 +240,14 @@ make_room(struct unpack *u, int parent, const char *name, const char *path, stru
 	return 0;
 }
 
+/* Dependencies name programs of the stack: python/virtenv/bin/python3 -> /usr/bin/python3. */
+static bool
+is_to_stack(const struct unpack *u, const char *path, const char *target)
+{
+	return u->o->is_artifact && !str_has_prefix(path, "repo/") &&
+	       str_has_prefix(target, "/usr/") && strstr(target, "..") == NULL;
+}
+
 static int
 make_link(struct unpack *u, const char *path, const char *target, struct err *e)
 {
@@ -246,7 +255,8 @@ make_link(struct unpack *u, const char *path, const char *target, struct err *e)
 	AUTO(file_close) int parent = -1;
 	AUTO(free) char *full = in_layer(u, path);
 
-	if (target == NULL || !link_stays(path, u->o->prefix, target))
+	if (target == NULL ||
+	    (!link_stays(path, u->o->prefix, target) && !is_to_stack(u, path, target)))
 		return refuse(path, e,
 		    "is a symbolic link that is absolute or leaves the application: make it "
 		    "relative");
@@ -415,6 +425,30 @@ below_subdir(const struct oci_layer_opts *o, const char *path)
 	return path[n] == '/' ? path + n + 1 : "";
 }
 
+/* Of an artifact: is the entry to be unpacked? < 0: it may not be there. */
+static int
+is_wanted(struct unpack *u, const char *path, mode_t type, struct err *e)
+{
+	static const char *const parts[] = { "repo", "dependencies", "build-dependencies" };
+	size_t n = strcspn(path, "/");
+
+	if (!u->o->is_artifact)
+		return 1;
+	if (strcmp(path, "metadata.json") == 0)
+		return 0;
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		if (strlen(parts[i]) != n || strncmp(parts[i], path, n) != 0)
+			continue;
+		if (path[n] == '\0' && type != AE_IFDIR)
+			return refuse(path, e, "must be a directory");
+		u->has_repo = u->has_repo || i == 0;
+		return 1;
+	}
+	return refuse(path, e,
+	    "lies outside of repo/, dependencies/ and build-dependencies/: an archive of a "
+	    "deployment holds nothing else");
+}
+
 static int
 unpack_entry(struct unpack *u, struct archive_entry *en, struct err *e)
 {
@@ -422,12 +456,16 @@ unpack_entry(struct unpack *u, struct archive_entry *en, struct err *e)
 	AUTO(free) char *whole = xstrdup(raw == NULL ? "" : raw);
 	mode_t type = archive_entry_filetype(en);
 	const char *path;
+	int wanted;
 
 	if (!clean_path(whole, e))
 		return -1;
 	path = below_subdir(u->o, whole);
 	if (path == NULL || path[0] == '\0')
 		return 0;
+	wanted = is_wanted(u, path, type, e);
+	if (wanted <= 0)
+		return wanted;
 	if (++u->out->files > u->o->files_max)
 		return err_set(e, ERR_LIMIT, NULL, "the archive has more than %lld files",
 		    (long long)u->o->files_max);
@@ -471,6 +509,10 @@ read_entries(struct unpack *u, struct err *e)
 	if (rc != ARCHIVE_EOF)
 		return err_set(
 		    e, ERR_INVALID, NULL, "the archive is damaged: %s", archive_error_string(u->a));
+	if (u->o->is_artifact && !u->has_repo)
+		return err_set(e, ERR_INVALID, NULL,
+		    "the archive has no repo/: it must be the tar.gz of a deployment, with what "
+		    "is to run in repo/");
 	return 0;
 }
 
@@ -499,6 +541,7 @@ oci_layer_unpack(int in_fd, int dir_fd, const struct oci_layer_opts *o,
 	int rc = -1;
 
 	u.tar = (struct oci_tar){ .put = put_hash, .arg = u.hash };
+	u.unordered = o->is_artifact; /* repo/ is there before */
 	for (const char *p = o->prefix; *p != '\0';) {
 		size_t n = strcspn(p, "/");
 		AUTO(free) char *above = xstrndup(o->prefix, (size_t)(p - o->prefix) + n);
@@ -509,6 +552,7 @@ oci_layer_unpack(int in_fd, int dir_fd, const struct oci_layer_opts *o,
 	u.a = archive_read_new();
 	if (u.a == NULL || archive_read_support_format_tar(u.a) != ARCHIVE_OK ||
 	    archive_read_support_format_empty(u.a) != ARCHIVE_OK ||
+	    (o->is_artifact && archive_read_support_filter_gzip(u.a) != ARCHIVE_OK) ||
 	    archive_read_open_fd(u.a, in_fd, READ_BLOCK) != ARCHIVE_OK)
 		(void)err_set(e, ERR_INVALID, NULL, "cannot read the archive: %s",
 		    u.a == NULL ? "out of memory" : archive_error_string(u.a));

@@ -12,7 +12,7 @@
 
 struct oci_snapshot;
 
-/* exclude: patterns of members without ./UUID/; borrowed for its life. */
+/* exclude: patterns of members without ./UUID/; borrowed for its life. uuid "": members ./PATH. */
 struct oci_snapshot *oci_snapshot_open(
     int out_fd, const char *uuid, const struct str_list *exclude, struct err *e) MUST_CHECK;
 /* All below the directory, as ./UUID/PREFIX/…; what cannot be read is left out, as v2 did; sockets,

@@ -97,8 +97,8 @@ new_entry(const struct oci_snapshot *s, const char *path, unsigned type, mode_t 
 {
 	struct archive_entry *en = archive_entry_new();
 	AUTO(free)
-	char *name =
-	    xasprintf("./%s/%s%s", s->uuid, path, type == AE_IFDIR && *path != '\0' ? "/" : "");
+	char *name = xasprintf("./%s%s%s%s", s->uuid, *s->uuid == '\0' ? "" : "/", path,
+	    type == AE_IFDIR && *path != '\0' ? "/" : "");
 
 	archive_entry_set_pathname(en, name);
 	archive_entry_set_filetype(en, type);

@@ -22,6 +22,7 @@ static const struct codec_field order_fields[] = {
 	CODEC_BOOL(struct wire_build_order, force_clean, 0),
 	CODEC_BOOL(struct wire_build_order, hot_deploy, 0),
 	CODEC_BOOL(struct wire_build_order, is_template, 0),
+	CODEC_BOOL(struct wire_build_order, is_artifact, 0),
 	CODEC_OBJ(struct wire_build_order, previous, &wire_layers_codec, 0),
 	CODEC_STR(struct wire_build_order, previous_deps_key, DIGEST_MAX, 0),
 	CODEC_INT(struct wire_build_order, timeout_s, 0, 86400, 0),

@@ -14,7 +14,8 @@ struct wire_build_order {
 	char *sha1;
 	bool force_clean;
 	bool hot_deploy;
-	bool is_template;            /* the cartridge's own start content */
+	bool is_template; /* the cartridge's own start content */
+	bool is_artifact; /* what follows is a deployment as an archive: it is not built */
 	struct wire_layers previous; /* of the running deployment */
 	char *previous_deps_key;     /* its dependency key; "" = none */
 	int64_t timeout_s;           /* default 600 */

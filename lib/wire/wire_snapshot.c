@@ -8,6 +8,7 @@ static const struct codec_field order_fields[] = {
 	CODEC_STR(struct wire_snapshot_order, metadata, METADATA_MAX, 0),
 	CODEC_STR(struct wire_snapshot_order, datetime, NAME_MAX_LEN, 0),
 	CODEC_OBJ(struct wire_snapshot_order, layers, &wire_layers_codec, 0),
+	CODEC_BOOL(struct wire_snapshot_order, is_deployment, 0),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_snapshot_order, struct wire_snapshot_order, order_fields)

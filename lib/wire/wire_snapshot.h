@@ -13,6 +13,7 @@ struct wire_snapshot_order {
 	char *metadata;      /* text of its metadata.json */
 	char *datetime;      /* name of its directory in app-deployments */
 	struct wire_layers layers;
+	bool is_deployment; /* that alone: repo/, dependencies/, build-dependencies/ at the top */
 };
 DECLARE_CODEC(wire_snapshot_order, struct wire_snapshot_order)
 

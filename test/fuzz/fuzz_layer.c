@@ -75,7 +75,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		.subdir = n % 5 == 0 ? "a" : "",
 		.files_max = 64,
 		.bytes_max = 1 << 20,
-		.fix_scripts = n % 2 == 0 };
+		.fix_scripts = n % 2 == 0,
+		.is_artifact = n % 3 == 0 };
 	AUTO_FINI(oci_layer_result_fini) struct oci_layer_result r = { 0 };
 	AUTO(free) char *in = NULL;
 	AUTO(file_close) int tar = memfd_create("tar", MFD_CLOEXEC);

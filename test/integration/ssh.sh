@@ -6,6 +6,7 @@ plan_skip_unless_root
 for program in ssh scp sftp rsync ssh-keygen openssl; do
 	command -v $program >/dev/null || { echo "1..0 # SKIP needs $program"; exit 0; }
 done
+export PINION_BROKER_DOWNLOAD_ALLOW=127.0.0.1/32
 world_up
 
 ssh-keygen -q -t ed25519 -N "" -C "" -f "$WORLD/id"
@@ -203,6 +204,66 @@ in_gear 'echo kept >app-root/data/keepsake'
 check "snapshot" eval 'in_gear snapshot >"$WORLD/snap.tar.gz" 2>"$WORLD/snap.log" && tar -tzf "$WORLD/snap.tar.gz" | grep -q "/app-root/data/keepsake"'
 in_gear 'rm app-root/data/keepsake'
 check "restore" eval 'timeout 120 ssh -F "$WORLD/ssh_config" "$AT" restore <"$WORLD/snap.tar.gz" && says kept in_gear "cat app-root/data/keepsake"'
+
+# --- deployments as archives ---
+rest() { curl -sS -m 60 -o "$WORLD/said" -w '%{http_code}' -H "Authorization: Bearer $(jq -r .token "$XDG_CONFIG_HOME/pinion/login.json")" -X "$1" "$BROKER/broker/rest/domain/it/application/$2" "${@:3}"; }
+refuses_url() { [[ $(rest POST bin/deployments --data-urlencode "artifact_url=$1") == 422 ]] && jq -e --arg t "$2" '.messages[0] | .exit_code == -1 and .field == "artifact_url" and (.text | contains($t))' "$WORLD/said" >/dev/null || { cat "$WORLD/said"; return 1; }; }
+to_bin() { timeout 60 ssh -F "$WORLD/ssh_config" bin-it@127.0.0.1 "$@"; }
+check "an app for archives" p app create bin nodejs
+mkdir -p "$WORLD/bin/repo/node_modules/word" "$WORLD/bin/dependencies/nodejs" "$WORLD/bin/build-dependencies" "$WORLD/www"
+cat >"$WORLD/bin/repo/server.js" <<'JS'
+require('http').createServer((q, r) => r.end(require('word') + require('fs').readFileSync(process.env.OPENSHIFT_DEPENDENCIES_DIR + '/nodejs/mark'))).listen(process.env.PORT, process.env.HOST);
+JS
+echo '{"dependencies": {"word": "1"}}' >"$WORLD/bin/repo/package.json"
+# pack NAME WORD: an archive whose application says the word.
+pack() { echo "module.exports = '$2 '" >"$WORLD/bin/repo/node_modules/word/index.js"; echo "with $2" >"$WORLD/bin/dependencies/nodejs/mark"; tar -czf "$WORLD/$1" -C "$WORLD/bin" .; }
+pack one.tar.gz Archived
+check "of a type that takes commits only: refused in v2's words" eval 'exits 255 to_bin gear binary-deploy <"$WORLD/one.tar.gz" && grep -q "OPENSHIFT_DEPLOYMENT_TYPE is .git. - binary deployments are disabled" "$WORLD/out" && refuses_url http://127.0.0.1:1/x.tgz "archives cannot be deployed"'
+check "the type becomes binary" test "$(rest PUT bin -d deployment_type=binary)" = 200
+check "then a ref is refused, and a push" eval '[[ $(rest POST bin/deployments -d ref=master) == 422 ]] && exits 255 to_bin gear deploy && grep -q "git-based deployments are disabled" "$WORLD/out"'
+check "binary-deploy serves, with its dependencies, without a build" eval 'to_bin binary-deploy <"$WORLD/one.tar.gz" >"$WORLD/out" 2>&1 && grep -q "Starting deploy for binary artifact" "$WORLD/out" && grep -q "Deployment completed with status: success" "$WORLD/out" && serves bin / "Archived with Archived"'
+check "rhc's word for it" eval 'pack two.tar.gz Second && to_bin oo-binary-deploy --force-clean-build <"$WORLD/two.tar.gz" >"$WORLD/out" && serves bin / "Second with Second"'
+check "both are in the list" eval '[[ $(to_bin gear deployments | grep -c " -  - ") -ge 2 ]]'
+first=$(to_bin gear deployments | grep -- ' -  - ' | sed -n 2p | sed 's/.* +0000 - //; s/ - .*//')
+check "the first is activated again" eval 'to_bin gear activate "$first" >/dev/null && serves bin / "Archived with"'
+# hostile NAME PYTHON TEXT: an archive with something more in it is refused with the text, and what served serves on.
+hostile() {
+	/usr/bin/python3 - "$WORLD/bin" "$WORLD/$1.tar.gz" <<-END || return 1
+		import io, sys, tarfile
+		t = tarfile.open(sys.argv[2], "w:gz")
+		t.add(sys.argv[1] + "/repo", "repo")
+		def entry(name, kind=tarfile.REGTYPE, link="", data=b"x"):
+		    i = tarfile.TarInfo(name)
+		    i.type, i.linkname, i.size = kind, link, len(data) if kind == tarfile.REGTYPE else 0
+		    t.addfile(i, io.BytesIO(data))
+		$2
+		t.close()
+	END
+	exits 255 to_bin gear binary-deploy <"$WORLD/$1.tar.gz" && grep -q -- "$3" "$WORLD/out" && serves bin / "Archived with" || { cat "$WORLD/out"; return 1; }
+}
+check "a name with .." hostile dots 'entry("repo/../../data/x")' "'..' in its name"
+check "a link that leaves" hostile link 'entry("repo/l", tarfile.SYMTYPE, "/etc"); entry("repo/l/x")' "symbolic link"
+check "what is no part of a deployment" hostile data 'entry("data/x")' "outside of repo/"
+check "a device" hostile device 'entry("dependencies/d", tarfile.CHRTYPE)' "device"
+check "a bomb" hostile bomb 'entry("repo/zero", data=b"\0" * 1100000000)' "more than"
+check "no archive, half of one, none at all" eval 'for f in <(echo junk) <(head -c 400 "$WORLD/one.tar.gz") /dev/null; do exits 255 to_bin gear binary-deploy <"$f" && serves bin / "Archived with" || exit 1; done; grep -q "no archive came" "$WORLD/out"'
+check "one that does not start: the old one serves on" eval 'mkdir -p "$WORLD/broken/repo" && echo "process.exit(3)" >"$WORLD/broken/repo/server.js" && tar -czf "$WORLD/broken.tar.gz" -C "$WORLD/broken" repo && exits 255 to_bin gear binary-deploy <"$WORLD/broken.tar.gz" && serves bin / "Archived with"'
+check "archive-deployment gives v2's layout" eval 'to_bin gear archive-deployment >"$WORLD/back.tar.gz" && tar -tzf "$WORLD/back.tar.gz" >"$WORLD/names" && grep -qx ./repo/server.js "$WORLD/names" && grep -qx ./repo/node_modules/word/index.js "$WORLD/names" && grep -qx ./dependencies/nodejs/mark "$WORLD/names" && ! grep -qv "^\./\(repo\|dependencies\|build-dependencies\)/" "$WORLD/names"'
+check "what it gave is deployed again" eval 'to_bin gear activate "$(to_bin gear deployments | grep -- " -  - " | grep -v ACTIVE | head -1 | sed "s/.* +0000 - //; s/ - .*//")" >/dev/null && serves bin / "Second with" && to_bin binary-deploy <"$WORLD/back.tar.gz" >/dev/null && serves bin / "Archived with Archived"'
+check "a git deployment's archive too, a given one" eval 'in_gear gear archive-deployment --deployment-id "$(earlier)" | tar -xzO ./repo/server.js | grep -q "By SSH" && exits 255 in_gear gear archive-deployment --deployment-id 12345678 && grep -q "not found" "$WORLD/out"'
+check "a restore leaves the archive's deployment" eval 'to_bin snapshot >"$WORLD/bin-snap.tar.gz" 2>/dev/null && to_bin restore INCLUDE_GIT <"$WORLD/bin-snap.tar.gz" >"$WORLD/out" && serves bin / "Archived with Archived"'
+check "binary-deploy from within" eval 'to_bin "cat >/tmp/a && gear binary-deploy </tmp/a" <"$WORLD/two.tar.gz" | grep -q "status: success" && serves bin / "Second with Second"'
+WWW_PORT=$(free_port)
+python3 -m http.server --bind 127.0.0.1 --directory "$WORLD/www" "$WWW_PORT" >/dev/null 2>&1 &
+www=$!
+check "a server of archives" until_true curl -sS -o /dev/null "http://127.0.0.1:$WWW_PORT/"
+pack www/three.tgz Fetched
+check "artifact_url is fetched and serves" eval '[[ $(rest POST bin/deployments --data-urlencode "artifact_url=http://127.0.0.1:$WWW_PORT/three.tgz") == 201 ]] && serves bin / "Fetched with Fetched" || { cat "$WORLD/said"; exit 1; }'
+check "one that is not there; of another kind; of another scheme; of inside" eval 'refuses_url "http://127.0.0.1:$WWW_PORT/none.tgz" 404 && refuses_url "http://127.0.0.1:$WWW_PORT/three.zip" "end in .tgz" && refuses_url "file:///etc/x.tgz" "must begin with http" && refuses_url "http://127.0.0.2:$WWW_PORT/three.tgz" "" && serves bin / Fetched'
+check "with a ref beside it: refused" eval '[[ $(rest POST bin/deployments -d ref=master -d artifact_url=http://127.0.0.1/x.tgz) == 422 ]]'
+kill $www; wait $www 2>/dev/null
+check "no archive is left over" until_true eval '[[ -d $WORLD/data/blobs || -d $WORLD/data/broker/blobs ]] && [[ -z $(find "$WORLD/data" -path "*/blobs/.tmp-*") ]]'
+p app delete bin --yes >/dev/null 2>&1
 
 # --- a new deployment tells who is in the old instance ---
 in_gear 'echo in; while sleep 0.2; do :; done' >"$WORLD/stay" 2>&1 &

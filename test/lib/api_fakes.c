@@ -7,6 +7,7 @@
 #include "broker/blob.h"
 #include "broker/build.h"
 #include "broker/cart_fetch.h"
+#include "broker/cart_source.h"
 #include "broker/change.h"
 #include "broker/drain.h"
 #include "broker/idler.h"
@@ -495,6 +496,27 @@ backup_restore(struct broker *b, const char *name, const struct restore_opts *o,
 	(void)name;
 	(void)o;
 	return err_set(e, ERR_NOT_FOUND, "name", "There is no backup yet.");
+}
+
+/* --- downloads: the network is away --- */
+
+struct cart_source *
+cart_source_start(struct broker *b, const char *url, const char *checksum, cart_source_file_fn *fn,
+    void *arg, struct err *e)
+{
+	(void)b;
+	(void)url;
+	(void)checksum;
+	(void)fn;
+	(void)arg;
+	(void)err_set(e, ERR_INVALID, "url", "nothing can be fetched");
+	return NULL;
+}
+
+void
+cart_source_cancel(struct cart_source *take_s)
+{
+	(void)take_s;
 }
 
 /* --- snapshots: their node is away --- */

@@ -335,6 +335,43 @@ test_hostile(void **state)
 	}
 }
 
+/* A deployment as an archive: three directories, and links of dependencies to the stack. */
+static const struct hostile artifacts[] = {
+	{ { { "./repo/", AE_IFDIR, "", 0 }, { "./repo/x", AE_IFREG, "1", 0 } }, ERR_NONE, "" },
+	{ { { "repo/x", AE_IFREG, "1", 0 }, { "dependencies/p", AE_IFLNK, "/usr/bin/x", 0 } },
+	    ERR_NONE, "" },
+	{ { { "repo/p", AE_IFLNK, "/usr/bin/x", 0 } }, ERR_INVALID, "make it relative" },
+	{ { { "dependencies/p", AE_IFLNK, "/usr/../etc/x", 0 } }, ERR_INVALID, "make it relative" },
+	{ { { "dependencies/p", AE_IFLNK, "/etc/x", 0 } }, ERR_INVALID, "make it relative" },
+	{ { { "repo", AE_IFLNK, "../data", 0 } }, ERR_INVALID, "must be a directory" },
+	{ { { "data/x", AE_IFREG, "1", 0 } }, ERR_INVALID, "lies outside of repo/" },
+	{ { { "repository/x", AE_IFREG, "1", 0 } }, ERR_INVALID, "lies outside of repo/" },
+	{ { { "dependencies/x", AE_IFREG, "1", 0 } }, ERR_INVALID, "has no repo/" },
+	{ { { "metadata.json", AE_IFREG, "{}", 0 } }, ERR_INVALID, "has no repo/" },
+};
+
+static void
+test_artifacts(void **state)
+{
+	struct oci_layer_opts o = defaults;
+
+	(void)state;
+	o.prefix = "app-root/runtime";
+	o.is_artifact = true;
+	for (size_t i = 0; i < ARRAY_LEN(artifacts); i++) {
+		AUTO_FINI(oci_layer_result_fini) struct oci_layer_result r = { 0 };
+		char *dir = tree_new();
+		struct err e = { 0 };
+		size_t n = artifacts[i].items[1].name == NULL ? 1 : 2;
+		int rc = unpack(dir, artifacts[i].items, n, &o, &r, &e);
+
+		if (e.code != artifacts[i].code || strstr(e.text, artifacts[i].word) == NULL)
+			fail_msg("%s: %s", artifacts[i].items[0].name, e.text);
+		assert_int_equal(rc == 0, artifacts[i].code == ERR_NONE);
+		tree_remove(dir);
+	}
+}
+
 static void
 test_limits(void **state)
 {
@@ -425,6 +462,7 @@ main(void)
 		cmocka_unit_test(test_subdir),
 		cmocka_unit_test(test_hard_links),
 		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_artifacts),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_image),
