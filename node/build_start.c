@@ -149,11 +149,20 @@ is_process_name(struct str s)
 	return s.n > 0 && s.n <= PROCESS_NAME_MAX && !str_eq(s, "web") && !str_eq(s, "release");
 }
 
-void
-build_start_processes(int repo, struct wire_var_list *out)
+static bool
+has_process(const struct wire_var_list *l, struct str name)
 {
-	AUTO(free) char *text = build_start_file(repo, "Procfile");
-	struct str rest = str_of(text == NULL ? "" : text), line, command;
+	for (size_t i = 0; i < l->n; i++) {
+		if (str_eq(name, l->v[i].name))
+			return true;
+	}
+	return false;
+}
+
+void
+build_start_procfile(const char *text, struct wire_var_list *out)
+{
+	struct str rest = str_of(text), line, command;
 
 	while (rest.n > 0 && out->n < PROCESSES_MAX) {
 		struct wire_var *v;
@@ -163,12 +172,22 @@ build_start_processes(int repo, struct wire_var_list *out)
 		command = str_cut(line, ':', &name);
 		command = str_trim(command);
 		name = str_trim(name);
-		if (command.n == 0 || command.n > COMMAND_BYTES_MAX || !is_process_name(name))
+		if (command.n == 0 || command.n > COMMAND_BYTES_MAX || !is_process_name(name) ||
+		    has_process(out, name))
 			continue;
 		v = codec_list_add(&wire_var_codec, out);
 		v->name = xstrndup(name.p, name.n);
 		v->value = xstrndup(command.p, command.n);
 	}
+}
+
+void
+build_start_processes(int repo, struct wire_var_list *out)
+{
+	AUTO(free) char *text = build_start_file(repo, "Procfile");
+
+	if (text != NULL)
+		build_start_procfile(text, out);
 }
 
 /* --- package.json --- */

@@ -21,8 +21,11 @@ struct build_start {
 int build_start_find(const struct build_start *in, struct wire_start *out, char **release,
     struct str_list *notes, struct err *e) MUST_CHECK;
 
-/* The Procfile's process types beside web and release, at most 20; appended. */
+/* The Procfile's process types beside web and release, at most 20; of a name that is there twice
+ * the first, as with web. Appended. */
 void build_start_processes(int repo, struct wire_var_list *out);
+/* The same of a text. */
+void build_start_procfile(const char *text, struct wire_var_list *out);
 
 /* A variable of the list, or NULL. */
 const char *build_start_var(const struct wire_var_list *env, const char *name);
