@@ -263,7 +263,8 @@ is_awaited(struct rollout_step *st, const struct app_view_instance *i)
 	    (app_view_is(i, WIRE_INSTANCE_READY) || app_view_is(i, WIRE_INSTANCE_FAILED) ||
 	        app_view_is(i, WIRE_INSTANCE_CRASHED)))
 		return false;
-	left = i->rec.changed_ms +
+	/* its node restarts it for an upgrade */
+	left = max(i->rec.changed_ms, st->app.spec.cart_at * 1000) +
 	       (i->rec.spec.start_timeout_s + i->rec.spec.stop_timeout_s) * 1000 + SILENCE_MS -
 	       st->now_ms;
 	if (left <= 0) /* the node is silent */

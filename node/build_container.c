@@ -348,7 +348,7 @@ fill_spec(const struct build_container *c, struct container_spec *s)
 	s->work = file_join(in->dir, c->is_archiving ? "before/work" : "work");
 	s->tmp = file_join(in->dir, "tmp");
 	gear_add_binds(g, s);
-	gear_bind_services(g, NULL, s);
+	gear_bind_services(g, NULL, NULL, s);
 	for (size_t i = 0; i < c->prepared->storage.binds.n; i++) {
 		const struct container_bind *b = &c->prepared->storage.binds.v[i];
 

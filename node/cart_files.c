@@ -156,24 +156,28 @@ search_root(const char *root, const char *pattern, struct str_list *out)
 		search_dir(&s, fd, prefix, 0);
 }
 
+void
+cart_files_expand(const char *root, const struct str_list *patterns, struct str_list *out)
+{
+	for (size_t i = 0; i < patterns->n; i++) {
+		if (strchr(patterns->v[i], '*') != NULL)
+			search_root(root, patterns->v[i], out);
+		else if (!str_list_has(out, patterns->v[i]))
+			str_list_add(out, patterns->v[i]);
+	}
+}
+
 /* locked_files with their globs resolved, over all layers. */
 static void
 expand(const struct cart_files *f, struct str_list *out)
 {
 	const struct str_list *l = &f->cart->managed.locked_files;
 
-	for (size_t i = 0; i < l->n; i++) {
-		if (strchr(l->v[i], '*') == NULL) {
-			if (!str_list_has(out, l->v[i]))
-				str_list_add(out, l->v[i]);
-			continue;
-		}
-		search_root(f->up, l->v[i], out);
-		if (f->own != NULL)
-			search_root(f->own, l->v[i], out);
-		for (size_t k = 0; k < f->lowers->n; k++)
-			search_root(f->lowers->v[k], l->v[i], out);
-	}
+	cart_files_expand(f->up, l, out);
+	if (f->own != NULL)
+		cart_files_expand(f->own, l, out);
+	for (size_t k = 0; k < f->lowers->n; k++)
+		cart_files_expand(f->lowers->v[k], l, out);
 }
 
 /* --- making --- */
@@ -430,10 +434,11 @@ cart_files_lock(const struct cart_files *f, struct err *e)
 		if (set_owner(f, all.v[i], 0, false, e) < 0)
 			return -1;
 	}
-	for (size_t i = 0; f->own != NULL && i < ARRAY_LEN(immutable); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(immutable); i++) {
 		AUTO(free) char *path = file_join(f->cart->cart.name, immutable[i]);
+		AUTO(free) char *full = file_join(f->own != NULL ? f->own : f->up, path);
 
-		if (set_owner(f, path, 0, false, e) < 0)
+		if (file_exists(full) && set_owner(f, path, 0, false, e) < 0)
 			return -1;
 	}
 	return write_vars(f, 0, e);

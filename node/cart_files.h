@@ -30,5 +30,7 @@ int cart_files_lock(const struct cart_files *f, struct err *e) MUST_CHECK;
 int cart_files_check(
     const struct cart_files *f, const struct str_list *others, struct err *e) MUST_CHECK;
 
+/* Paths that the patterns mean below root; what has no '*' is there as it is. */
+void cart_files_expand(const char *root, const struct str_list *patterns, struct str_list *out);
 /* Is path such as the pattern means ('*' within a name, '**' over directories)? */
 bool cart_files_match(const char *pattern, const char *path);

@@ -21,6 +21,7 @@
 #include "lib/loop/worker.h"
 #include "node/cart_code.h"
 #include "node/cart_files.h"
+#include "node/cart_merge.h"
 #include "node/cart_message.h"
 #include "node/cart_run.h"
 #include "node/cart_store.h"
@@ -49,8 +50,8 @@ struct install_job {
 	const struct cart_dir_entry **carts; /* owned array, as gear.spec.cartridges; NULLs in it */
 	struct gear_cart now;                /* what is to be entered in the record */
 	bool is_upgrade, is_compatible;
-	char *dir;              /* inst/<id>: {up,work/work,tmp}; owned */
-	char *own;              /* of a service: directory that holds <Name>/; owned */
+	char *dir; /* inst/<id>: {up,work/work,tmp}; owned */
+	char *own; /* of a service: directory that holds <Name>/; NULL: overlaid; owned */
 	struct str_list codes;  /* code layers of carts */
 	struct str_list lowers; /* of the home, top first */
 	bool only_files;        /* no container: the base is made at once */
@@ -66,6 +67,7 @@ struct cart_install {
 	char *id;
 	struct buf out; /* last output, for the reason of a failure */
 	struct cart_message said;
+	bool is_waiting; /* prepared: for the end of the service that is upgraded */
 	cart_install_fn *fn;
 	void *arg;
 };
@@ -108,6 +110,7 @@ run_discard(void *p)
 static void
 install_free(struct cart_install *i)
 {
+	mem_set_str(&i->gear->upgrading, NULL);
 	/* Once no worker and no container is in it. */
 	if (i->job_data != NULL)
 		worker_submit(i->o.worker, run_discard, job_free, job_free, i->job_data);
@@ -121,6 +124,7 @@ static void
 finish(struct cart_install *i, const struct err *e)
 {
 	cart_message_end(&i->said, e == NULL);
+	mem_set_str(&i->gear->upgrading, NULL);
 	i->fn(e, &i->said, i->arg);
 	install_free(i);
 }
@@ -152,8 +156,8 @@ find_code(struct install_job *j, struct err *e)
 	return 0;
 }
 
-/* A service's directory, to be written by the scripts: its code, or what is there, below the run's
- * own directory; it takes the place of svc/<Name> at the end. */
+/* A service's directory, to be written by the scripts: its code below the run's own directory; it
+ * takes the place of svc/<Name> at the end. For an upgrade the code lies over what is there. */
 static int
 copy_own(struct install_job *j, const char *code, struct err *e)
 {
@@ -164,14 +168,20 @@ copy_own(struct install_job *j, const char *code, struct err *e)
 	AUTO(file_close) int from = -1;
 	AUTO(file_close) int to = -1;
 
-	if (j->is_upgrade || j->kind == CART_TEARDOWN) { /* in place: there is much data in it */
+	if (j->kind == CART_TEARDOWN) {
 		j->own = STEAL(svc);
-	} else {
-		j->own = file_join(j->dir, "svc");
-	}
-	to_dir = file_join(j->own, j->cart->cart.name);
-	if (j->kind == CART_TEARDOWN)
 		return 0;
+	}
+	if (j->is_upgrade) { /* there is much data in it */
+		AUTO(free) char *up = file_join(j->dir, "up");
+
+		return cart_merge_finish(&j->gear, e) < 0 ||
+		               cart_merge_begin(j->cart, code, up, svc, j->is_compatible, e) < 0
+		           ? -1
+		           : gear_check_room(&j->gear, e);
+	}
+	j->own = file_join(j->dir, "svc");
+	to_dir = file_join(j->own, j->cart->cart.name);
 	if (file_mkdirs(to_dir, 0755, e) < 0)
 		return -1;
 	from = open(from_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -182,6 +192,13 @@ copy_own(struct install_job *j, const char *code, struct err *e)
 	return tree_copy(from, to, &as_is, e);
 }
 
+/* The upgrade of a service: its directory is a layer, which nobody writes. */
+static bool
+is_overlaid(const struct install_job *j)
+{
+	return j->is_upgrade && j->now.is_service && j->kind == CART_INSTALL;
+}
+
 static void
 list_lowers(struct install_job *j, const char *code)
 {
@@ -189,7 +206,9 @@ list_lowers(struct install_job *j, const char *code)
 	const char *name = j->now.name;
 	const struct gear_cart *before = gear_cart_find(&j->gear, name);
 
-	if (j->own == NULL && j->kind == CART_INSTALL)
+	if (is_overlaid(j))
+		str_list_take(&j->lowers, file_join(j->gear.dir, "svc"));
+	else if (j->own == NULL && j->kind == CART_INSTALL)
 		str_list_add(&j->lowers, code);
 	if (before != NULL && j->kind == CART_INSTALL) {
 		str_list_take(&j->lowers, xasprintf("%s/base/%s", j->gear.dir, before->base));
@@ -230,6 +249,14 @@ attach_net(const struct install_job *j, const char *id, struct err *e)
 	return 0;
 }
 
+static int
+sync_volume(const struct install_job *j, struct err *e)
+{
+	AUTO(file_close) int fd = open(j->gear.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 || syncfs(fd) < 0 ? err_set(e, ERR_SYSTEM, NULL, "write the gear's disk") : 0;
+}
+
 /* Instances read and write a service's directory by its name: all at once, or not at all. */
 static int
 seal(struct install_job *j, const char *up, struct err *e)
@@ -251,7 +278,12 @@ seal(struct install_job *j, const char *up, struct err *e)
 			return err_set(e, ERR_SYSTEM, NULL, "cannot move %s to %s", from, to);
 		fault_point("cart_service_moved");
 	}
-	return gear_add_base(&j->gear, up, &j->now, e);
+	if (is_overlaid(j) && sync_volume(j, e) < 0)
+		return -1;
+	if (gear_add_base(&j->gear, up, &j->now, e) < 0)
+		return -1;
+	fault_point("cart_base_added");
+	return is_overlaid(j) ? cart_merge_finish(&j->gear, e) : 0;
 }
 
 /* What the scripts have made of the template, which cart-beginning has put aside in /tmp:
@@ -533,7 +565,7 @@ fill_spec(const struct cart_install *i, const struct install_job *j, struct cont
 	s->work = file_join(j->dir, "work");
 	s->tmp = file_join(j->dir, "tmp");
 	gear_add_binds(g, s);
-	gear_bind_services(g, j->now.name, s);
+	gear_bind_services(g, j->now.name, is_overlaid(j) ? j->now.name : NULL, s);
 	if (j->own != NULL && gear_cart_find(g, j->now.name) == NULL) {
 		AUTO(free) char *from = file_join(j->own, j->now.name);
 		AUTO(free) char *to = xasprintf("~/%s", j->now.name);
@@ -563,8 +595,8 @@ start_run(struct cart_install *i, const struct install_job *j, struct err *e)
 	list_steps(j, &steps);
 	if (j->own != NULL)
 		str_list_add(&homes, j->own);
-	str_list_take(&homes, file_join(j->gear.dir, "svc"));
 	str_list_add(&homes, spec.upper);
+	str_list_take(&homes, file_join(j->gear.dir, "svc"));
 	for (size_t k = 0; k < spec.lowers.n; k++)
 		str_list_add(&homes, spec.lowers.v[k]);
 	const struct cart_run_opts o = { .loop = i->o.loop,
@@ -585,6 +617,16 @@ start_run(struct cart_install *i, const struct install_job *j, struct err *e)
 }
 
 static void
+begin_run(struct cart_install *i)
+{
+	struct err e = { 0 };
+
+	i->run = start_run(i, i->job_data, &e);
+	if (i->run == NULL)
+		finish(i, &e);
+}
+
+static void
 on_prepared(void *p)
 {
 	struct install_job *j = p;
@@ -597,10 +639,25 @@ on_prepared(void *p)
 	}
 	i->job = NULL;
 	i->job_data = j;
-	if (e.code == ERR_NONE)
-		i->run = start_run(i, j, &e);
-	if (i->run == NULL)
+	if (e.code != ERR_NONE) {
 		finish(i, &e);
+		return;
+	}
+	if (is_overlaid(j) && !j->is_compatible) {
+		mem_set_str(&i->gear->upgrading, j->now.name);
+		i->is_waiting = !i->o.stop_service(i->gear, i->o.arg);
+	}
+	if (!i->is_waiting)
+		begin_run(i);
+}
+
+void
+cart_install_go_on(struct cart_install *i)
+{
+	if (!i->is_waiting)
+		return;
+	i->is_waiting = false;
+	begin_run(i);
 }
 
 /* --- start --- */

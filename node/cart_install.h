@@ -1,8 +1,10 @@
 /* node/cart_install.h: configures a cartridge in a gear, upgrades it, tears it down, in OpenShift
  * v2's order: a short container of its own runs setup, templates and install; what it wrote becomes
  * the cartridge's base layer, or, of a service, its directory svc/NAME. Instances live on
- * meanwhile. A run that fails leaves nothing. */
+ * meanwhile, but that of a service whose upgrade restarts it. A run that fails leaves nothing. */
 #pragma once
+
+#include <stdbool.h>
 
 #include "lib/base/err.h"
 
@@ -30,6 +32,10 @@ struct cart_install_opts { /* all borrowed for the run's life */
 	struct cart_store *carts;
 	struct net *net;      /* NULL: the scripts have no network */
 	const char *resolver; /* socket; NULL: no names */
+	/* Of an upgrade that is not compatible: the instance of g->upgrading is to end. false: it
+	 * runs still, cart_install_go_on follows. */
+	bool (*stop_service)(struct gear *g, void *arg);
+	void *arg;
 };
 
 /* e NULL: done, the gear's record says so. said: what the scripts printed for the platform.
@@ -42,6 +48,7 @@ typedef void cart_install_fn(const struct err *e, const struct cart_message *sai
 struct cart_install *cart_install_start(const struct cart_install_opts *o,
     enum cart_install_kind kind, struct gear *g, const struct wire_gear_cart *c,
     cart_install_fn *fn, void *arg, struct err *e) MUST_CHECK;
+void cart_install_go_on(struct cart_install *i); /* a service has ended */
 /* Blocks: removes what runs of a daemon that was killed have left in the gear; before the first. */
 void cart_install_forget(const char *gear_dir);
 void cart_install_cancel(struct cart_install *take_i); /* NULL is fine */

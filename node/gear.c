@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "lib/base/fault.h"
@@ -22,6 +23,7 @@ enum {
 	BASES_MAX = 64,
 	LINES_MAX = 1000,
 	ENV_MODE = 0640,
+	DISK_FLOOR_KB = 8 * 1024,
 };
 
 static const struct codec_field cart_fields[] = {
@@ -223,7 +225,8 @@ gear_add_binds(const struct gear *g, struct container_spec *s)
 }
 
 void
-gear_bind_services(const struct gear *g, const char *own, struct container_spec *s)
+gear_bind_services(
+    const struct gear *g, const char *own, const char *except, struct container_spec *s)
 {
 	for (size_t i = 0; i < g->record.carts.n; i++) {
 		const struct gear_cart *c = &g->record.carts.v[i];
@@ -231,9 +234,24 @@ gear_bind_services(const struct gear *g, const char *own, struct container_spec 
 		AUTO(free) char *dir = xasprintf("%s/svc/%s", g->dir, c->name);
 		AUTO(free) char *to = xasprintf("~/%s", c->name);
 
-		if (c->is_service)
+		if (c->is_service && (except == NULL || strcmp(c->name, except) != 0))
 			container_spec_bind(s, dir, to, !is_own, true);
 	}
+}
+
+int
+gear_check_room(const struct gear *g, struct err *e)
+{
+	struct statvfs fs;
+
+	if (statvfs(g->dir, &fs) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "look at %s", g->dir);
+	if (fs.f_bavail * fs.f_frsize / 1024 < DISK_FLOOR_KB)
+		return err_set(e, ERR_LIMIT, "disk",
+		    "the gear's disk is full: less than %d MB are left; remove files in "
+		    "~/app-root/data",
+		    DISK_FLOOR_KB / 1024);
+	return 0;
 }
 
 char *

@@ -68,8 +68,9 @@ struct gear {
 	int64_t start_priority; /* of ~/.start_priority: at a boot lower ones come first */
 	int64_t disk_used_kb;   /* as last looked at */
 	char *notice;           /* of disk_guard, for its user; NULL: nothing to say */
-	bool is_over_quota;     /* of a plain volume: nothing starts */
-	bool is_frozen;         /* by disk_guard: what would start would not run */
+	char *upgrading;    /* service cartridge whose instance stops for its upgrade; or NULL */
+	bool is_over_quota; /* of a plain volume: nothing starts */
+	bool is_frozen;     /* by disk_guard: what would start would not run */
 };
 
 /* NULL: it is not configured. Borrowed until the record changes. */
@@ -96,8 +97,13 @@ void gear_add_lowers(const struct gear *g, const struct str_list *codes, const c
 void gear_add_binds(const struct gear *g, struct container_spec *s);
 
 /* And the directories of its service cartridges as far as they are configured, from the volume:
- * writable for the one that acts (own), for the others to read; own may be NULL. */
-void gear_bind_services(const struct gear *g, const char *own, struct container_spec *s);
+ * writable for the one that acts (own), for the others to read; own may be NULL. except: left out.
+ */
+void gear_bind_services(
+    const struct gear *g, const char *own, const char *except, struct container_spec *s);
+
+/* Blocks: ERR_LIMIT when its disk is too full for anything to start. */
+int gear_check_room(const struct gear *g, struct err *e) MUST_CHECK;
 
 /* Blocks: reads what the administrator wrote into ~/.start_priority; 100 when there is none. */
 void gear_read_priority(struct gear *g);

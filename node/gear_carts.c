@@ -48,6 +48,13 @@ gear_carts_free(struct gear_carts *take_c)
 	free(take_c);
 }
 
+void
+gear_carts_go_on(struct gear_carts *c)
+{
+	if (c->install != NULL)
+		cart_install_go_on(c->install);
+}
+
 bool
 gear_carts_is_busy(const struct gear_carts *c)
 {

@@ -26,6 +26,7 @@ bool gear_carts_step(struct gear_carts *c);
 /* The same for a gear that goes: teardown of those that have one. */
 bool gear_carts_step_down(struct gear_carts *c);
 bool gear_carts_is_busy(const struct gear_carts *c);
+void gear_carts_go_on(struct gear_carts *c); /* an instance of the gear has ended */
 /* Ends what is under way, without a word. */
 void gear_carts_stop(struct gear_carts *c);
 /* The spec has changed: what failed may be tried again, if it is another or asked for anew. */

@@ -14,16 +14,15 @@
 #include "lib/base/log.h"
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
-#include "lib/cart/cart_dir.h"
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
 #include "node/cart_install.h"
+#include "node/cart_merge.h"
 #include "node/cart_store.h"
 #include "node/container.h"
 #include "node/gear_carts.h"
-#include "node/gear_env.h"
+#include "node/gear_env_write.h"
 #include "node/gear_move.h"
-#include "node/gear_storage.h"
 #include "node/limits.h"
 #include "node/node_dirs.h"
 #include "node/snapshot_swap.h"
@@ -31,7 +30,6 @@
 
 enum {
 	RECORD_MAX = 64 * 1024,
-	ENV_MAX = 4 * 1024 * 1024,
 	UID_FIRST = 16, /* × 65536: beyond the host's users and their sub-ids */
 	UID_LAST = 65535,
 	RETRY_MIN_MS = 1000,
@@ -73,6 +71,7 @@ static const char *const state_names[] = { "new", "making", "configuring", "read
 
 static void step(struct entry *g);
 static void on_carts(const struct err *e, void *arg);
+static bool stop_service(struct gear *g, void *arg);
 
 static void
 set_state(struct entry *g, int state, const char *reason)
@@ -104,6 +103,7 @@ free_entry(void *p)
 	free(g->gear.dir);
 	free(g->gear.reason);
 	free(g->gear.notice);
+	free(g->gear.upgrading);
 	free(g);
 }
 
@@ -120,6 +120,8 @@ add_entry(struct gear_table *t, const char *uuid)
 		.carts = t->o.carts,
 		.net = t->o.net,
 		.resolver = t->o.resolver,
+		.stop_service = stop_service,
+		.arg = t,
 	};
 
 	g->table = t;
@@ -204,79 +206,6 @@ submit(struct entry *g, worker_fn *run, worker_fn *done)
 	g->job = worker_submit(g->table->o.worker, run, done, free_job, j);
 }
 
-/* The gear's cartridges as this node has them, NULLs in it; the caller frees the array. */
-static const struct cart_dir_entry **
-find_carts(struct cart_store *s, const struct wire_gear *spec)
-{
-	const struct cart_dir_entry **v = xcalloc(spec->cartridges.n + 1, sizeof *v);
-
-	for (size_t i = 0; i < spec->cartridges.n; i++)
-		v[i] = cart_store_find(s, &spec->cartridges.v[i]);
-	return v;
-}
-
-static void
-add_env_text(const struct wire_var_list *l, struct buf *out)
-{
-	for (size_t i = 0; i < l->n; i++) {
-		buf_add(out, l->v[i].name, strlen(l->v[i].name) + 1);
-		buf_add(out, l->v[i].value, strlen(l->v[i].value) + 1);
-	}
-	buf_addc(out, '\0');
-}
-
-/* A daemon that starts beside a living volume need not write again what is there. */
-static bool
-has_env(const struct gear_job *j, const struct buf *text)
-{
-	AUTO(free) char *path = file_join(j->gear.dir, "env.kept");
-	AUTO_FINI(buf_fini) struct buf kept = { 0 };
-	struct err e = { 0 };
-
-	return file_exists(path) && file_read(path, ENV_MAX, &kept, &e) == 0 && kept.n == text->n &&
-	       memcmp(kept.p, text->p, kept.n) == 0;
-}
-
-static int
-replace_env(struct gear_job *j, const struct wire_var_list *list, const struct buf *text)
-{
-	AUTO(free) char *path = file_join(j->gear.dir, "env.kept");
-
-	if (unlink(path) < 0 && errno != ENOENT)
-		return err_set(&j->e, ERR_SYSTEM, NULL, "remove %s", path);
-	if (gear_write_env(&j->gear, "", list, true, &j->e) < 0 ||
-	    gear_write_env(&j->gear, "user_vars", &j->gear.spec.env, true, &j->e) < 0)
-		return -1;
-	return file_replace_fast(path, text->p, text->n, 0600, &j->e);
-}
-
-static int
-write_env(struct gear_job *j)
-{
-	const struct wire_gear *spec = &j->gear.spec;
-	AUTO(free_ptr)
-	const struct cart_dir_entry **carts = find_carts(j->o.carts, spec);
-	const struct gear_env in = { .gear = spec, .carts = carts, .carts_n = spec->cartridges.n };
-	AUTO_FINI(buf_fini) struct buf text = { 0 };
-	struct wire_var_list list = { 0 };
-	int rc;
-
-	gear_env_gear_vars(&in, &list);
-	add_env_text(&list, &text);
-	add_env_text(&spec->env, &text);
-	rc = j->is_alive && has_env(j, &text) ? 0 : replace_env(j, &list, &text);
-	if (rc == 0)
-		rc = gear_write_published(&j->gear, &spec->published, &j->e);
-	if (rc == 0)
-		rc = gear_write_auth(&j->gear, &j->e);
-	if (rc == 0)
-		rc = gear_storage_retire(&j->gear, &j->e);
-	for (size_t i = 0; i < list.n; i++)
-		codec_fini(&wire_var_codec, &list.v[i]);
-	free(list.v);
-	return rc;
-}
-
 /* The disk that the gear is to have. */
 static int
 fit(struct gear_job *j)
@@ -329,6 +258,8 @@ run_prepare(void *job)
 		if (rc == 0 && j->is_first)
 			rc = snapshot_swap_recover(j->gear.dir, &j->e);
 		if (rc == 0 && j->is_first)
+			rc = cart_merge_finish(&j->gear, &j->e);
+		if (rc == 0 && j->is_first)
 			cart_install_forget(j->gear.dir);
 	} else {
 		/* The record comes first, so that the range is taken and the volume has an owner.
@@ -344,7 +275,8 @@ run_prepare(void *job)
 	fault_point("gear_volume");
 	if (rc == 0)
 		gear_read_priority(&j->gear);
-	if (rc < 0 || (j->writes_env && write_env(j) < 0) ||
+	if (rc < 0 ||
+	    (j->writes_env && gear_env_write(&j->gear, j->o.carts, j->is_alive, &j->e) < 0) ||
 	    limits_make(o->limits, (struct limits_group){ .gear = r->uuid }, NULL, &j->e) < 0)
 		return;
 	fault_point("gear_env");
@@ -402,6 +334,16 @@ done_prepare(void *job)
 		fail(g, &e);
 	else
 		step(g);
+}
+
+/* Its instance hears of it. */
+static bool
+stop_service(struct gear *g, void *arg)
+{
+	const struct gear_table *t = arg;
+
+	t->o.on_change(g, t->o.arg);
+	return !t->o.is_served(g, g->upgrading, t->o.arg);
 }
 
 static void
@@ -762,9 +704,10 @@ gear_table_release(struct gear_table *t, struct gear *gear)
 {
 	struct entry *g = (struct entry *)gear;
 
-	(void)t;
 	if (--g->users == 0 && (g->gear.spec.want == WIRE_WANT_GONE || g->is_unknown))
 		step(g);
+	else if (g->gear.upgrading != NULL && !t->o.is_served(gear, g->gear.upgrading, t->o.arg))
+		gear_carts_go_on(g->carts);
 }
 
 int

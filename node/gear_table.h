@@ -36,6 +36,8 @@ struct gear_table_opts { /* all borrowed for the table's life */
 	const char *resolver; /* socket; NULL: none */
 	const struct layer_fetch_opts *fetch;
 	int64_t disk_low_percent; /* free of the node's disk: with less no gear is made */
+	/* Does anything run of its service cartridge cart? */
+	bool (*is_served)(const struct gear *g, const char *cart, void *arg);
 	gear_table_fn *on_change;
 	void *arg;
 };

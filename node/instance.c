@@ -38,11 +38,23 @@ enum {
 	NOTES_MAX = 20,
 };
 
+/* Its code is replaced: it starts again once that is done, or has failed. */
+static bool
+is_upgraded(const struct instance *i)
+{
+	const struct gear *g = i->spec.kind == WIRE_INSTANCE_SERVICE
+	                           ? gear_table_find(i->table->o.gears, i->spec.gear)
+	                           : NULL;
+
+	return g != NULL && g->upgrading != NULL && i->spec.cart != NULL &&
+	       strcmp(g->upgrading, i->spec.cart) == 0;
+}
+
 bool
 instance_wants_running(const struct instance *i)
 {
 	return i->spec.want == WIRE_WANT_PRESENT && !i->is_forgotten && !i->is_stopping_node &&
-	       instance_sleep_wanted(i) != WIRE_SLEEP_STOPPED;
+	       instance_sleep_wanted(i) != WIRE_SLEEP_STOPPED && !is_upgraded(i);
 }
 
 static int64_t

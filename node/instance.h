@@ -94,6 +94,8 @@ bool instances_are_known(const struct instances *is);
 /* Digests of the layers that instances use; appended. There may be others of containers that are
  * not known yet. */
 void instances_layers(const struct instances *is, struct str_list *out);
+/* Does anything run, or may it, of the gear's service cartridge cart? */
+bool instances_serve(const struct instances *is, const char *gear, const char *cart);
 /* Ids of the instances of a gear whose containers live; for logs. */
 void instances_live(const struct instances *is, const char *gear, struct str_list *out);
 

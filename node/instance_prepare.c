@@ -39,7 +39,6 @@ enum {
 	LOG_SHARE = 50, /* of the disk, for one file */
 	LOG_COUNT = 5,
 	LOG_SHARE_ALL = 5, /* of the disk, for all logs: then those of dead instances go */
-	DISK_FLOOR_KB = 8 * 1024,
 	HOST_NAME_LEN = 63,
 };
 
@@ -139,8 +138,6 @@ give_resolver(const struct prepare_job *j)
 static int
 check_disk(const struct prepare_job *j, struct err *e)
 {
-	struct statvfs fs;
-
 	if (j->gear.is_frozen)
 		return err_set(e, ERR_LIMIT, "disk",
 		    "the gear is frozen until the node's disk has room: the administrator is asked "
@@ -148,14 +145,7 @@ check_disk(const struct prepare_job *j, struct err *e)
 	if (j->gear.is_over_quota && j->spec.kind != WIRE_INSTANCE_RUN)
 		return err_set(e, ERR_LIMIT, "disk",
 		    "the gear uses more than 110 %% of its disk: remove files in ~/app-root/data");
-	if (statvfs(j->gear.dir, &fs) < 0)
-		return err_set(e, ERR_SYSTEM, NULL, "look at %s", j->gear.dir);
-	if (fs.f_bavail * fs.f_frsize / 1024 < DISK_FLOOR_KB)
-		return err_set(e, ERR_LIMIT, "disk",
-		    "the gear's disk is full: less than %d MB are left; remove files in "
-		    "~/app-root/data",
-		    DISK_FLOOR_KB / 1024);
-	return 0;
+	return gear_check_room(&j->gear, e);
 }
 
 /* Code layers of the cartridges, in configure order. */
@@ -294,7 +284,7 @@ fill_container(struct prepare_job *j, const struct str_list *code, const char *d
 		return -1;
 	gear_add_lowers(&j->gear, code, NULL, s);
 	gear_add_binds(&j->gear, s);
-	gear_bind_services(&j->gear, is_service(j) ? j->spec.cart : NULL, s);
+	gear_bind_services(&j->gear, is_service(j) ? j->spec.cart : NULL, NULL, s);
 	if (is_service(j))
 		gear_hooks_bind(&j->gear, s);
 	if ((j->spec.kind == WIRE_INSTANCE_WEB &&

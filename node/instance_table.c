@@ -474,6 +474,23 @@ instances_live(const struct instances *is, const char *gear, struct str_list *ou
 	free(c.v);
 }
 
+bool
+instances_serve(const struct instances *is, const char *gear, const char *cart)
+{
+	struct collected c = collect_all(is);
+	bool found = false;
+
+	for (size_t k = 0; k < c.n && !found; k++) {
+		const struct instance *i = c.v[k];
+
+		found = strcmp(i->spec.gear, gear) == 0 && i->spec.kind == WIRE_INSTANCE_SERVICE &&
+		        i->spec.cart != NULL && strcmp(i->spec.cart, cart) == 0 &&
+		        (i->step != STEP_IDLE || i->has_remains || i->must_check);
+	}
+	free(c.v);
+	return found;
+}
+
 struct choice {
 	const char *gear, *cart;
 	const struct instance *best;

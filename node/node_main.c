@@ -147,6 +147,14 @@ hold_gear(struct gear *g, bool held, void *arg)
 		gear_table_release(d->gears, g);
 }
 
+static bool
+is_served(const struct gear *g, const char *cart, void *arg)
+{
+	const struct daemon *d = arg;
+
+	return instances_serve(d->instances, g->record.uuid, cart);
+}
+
 static void
 on_gear_changed(struct gear *g, void *arg)
 {
@@ -429,6 +437,7 @@ open_tables(struct daemon *d, struct err *e)
 		.net = d->net,
 		.fetch = &d->fetch,
 		.disk_low_percent = d->conf.disk_low_percent,
+		.is_served = is_served,
 		.on_change = on_gear_changed,
 		.arg = d,
 	};

@@ -187,7 +187,7 @@ test_bases(void **state)
 	assert_int_equal(s.binds.n, 4);
 	assert_true(s.binds.v[2].ro); /* .env */
 	assert_true(s.binds.v[3].ro); /* .auth */
-	gear_bind_services(&w->g, NULL, &s);
+	gear_bind_services(&w->g, NULL, NULL, &s);
 	assert_int_equal(s.binds.n, 5);
 	assert_true(s.binds.v[4].ro);
 

@@ -1,0 +1,185 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/cart/cart_dir.h"
+#include "node/cart_merge.h"
+#include "node/gear.h"
+#include "test/lib/tree.h"
+
+static void
+ok(int rc, const struct err *e)
+{
+	if (rc < 0)
+		fail_msg("%s (%s)", e->text, err_name(e->code));
+}
+
+/* The content of a file; NULL: there is none. */
+static void
+expect(const char *dir, const char *rel, const char *want)
+{
+	AUTO(free) char *path = file_join(dir, rel);
+	AUTO_FINI(buf_fini) struct buf got = { 0 };
+	struct err e = { 0 };
+
+	if (want == NULL) {
+		assert_false(file_exists(path));
+		return;
+	}
+	ok(file_read(path, 1024, &got, &e), &e);
+	assert_string_equal(got.p, want);
+}
+
+static void
+put_whiteout(const char *dir, const char *rel)
+{
+	AUTO(free) char *path = file_join(dir, rel);
+
+	assert_int_equal(mknod(path, S_IFCHR, makedev(0, 0)), 0);
+}
+
+static void
+put_opaque(const char *dir, const char *rel)
+{
+	AUTO(free) char *path = file_join(dir, rel);
+
+	assert_int_equal(setxattr(path, "trusted.overlay.opaque", "y", 1, 0), 0);
+}
+
+/* What the kernel leaves in an upper layer, each kind over each other one. */
+static void
+fill_upper(const char *gear)
+{
+	tree_put(gear, "svc/db/data/big", "kept", 0600);
+	tree_put(gear, "svc/db/data/gone/x", "old", 0);
+	tree_put(gear, "svc/db/data/file", "old", 0);
+	tree_put(gear, "svc/db/was_dir/x", "old", 0);
+	tree_put(gear, "svc/db/was_file", "old", 0);
+	tree_put(gear, "svc/db/made/old", "old", 0);
+	tree_put(gear, "base/db.1/db/data/file", "new", 0);
+	put_whiteout(gear, "base/db.1/db/data/gone");
+	tree_put(gear, "base/db.1/db/was_dir", "new", 0);
+	tree_put(gear, "base/db.1/db/was_file/x", "new", 0);
+	tree_put(gear, "base/db.1/db/made/new", "new", 0);
+	put_opaque(gear, "base/db.1/db/made");
+	tree_put(gear, "base/db.1/db/fresh/x", "new", 0);
+}
+
+static void
+expect_merged(const char *svc)
+{
+	AUTO(free) char *made = file_join(svc, "made");
+	char v;
+
+	expect(svc, "data/big", "kept");
+	expect(svc, "data/gone", NULL);
+	expect(svc, "data/file", "new");
+	expect(svc, "was_dir", "new");
+	expect(svc, "was_file/x", "new");
+	expect(svc, "made/old", NULL);
+	expect(svc, "made/new", "new");
+	expect(svc, "fresh/x", "new");
+	assert_int_equal(getxattr(made, "trusted.overlay.opaque", &v, 1), -1);
+}
+
+static void
+test_finish(void **state)
+{
+	char *dir = tree_new();
+	AUTO(free) char *svc = file_join(dir, "svc/db");
+	struct gear_cart c = { .name = "db", .base = "db.1", .is_service = true };
+	struct gear g = { .dir = dir, .record.carts = { &c, 1 } };
+	struct err e = { 0 };
+
+	(void)state;
+	fill_upper(dir);
+	ok(cart_merge_finish(&g, &e), &e);
+	expect_merged(svc);
+	expect(dir, "base/db.1/db", NULL);
+	ok(cart_merge_finish(&g, &e), &e); /* nothing is left to be done */
+	expect_merged(svc);
+	tree_remove(dir);
+}
+
+/* Cut short at any entry: what was done is done, the rest follows. */
+static void
+test_again(void **state)
+{
+	char *dir = tree_new();
+	AUTO(free) char *svc = file_join(dir, "svc/db");
+	AUTO(free) char *from = file_join(dir, "base/db.1/db/was_dir");
+	AUTO(free) char *to = file_join(dir, "svc/db/was_dir");
+	struct gear_cart c = { .name = "db", .base = "db.1", .is_service = true };
+	struct gear g = { .dir = dir, .record.carts = { &c, 1 } };
+	struct err e = { 0 };
+
+	(void)state;
+	fill_upper(dir);
+	ok(file_remove_tree(to, &e), &e);
+	assert_int_equal(rename(from, to), 0);
+	ok(cart_merge_finish(&g, &e), &e);
+	expect_merged(svc);
+	tree_remove(dir);
+}
+
+static void
+test_begin(void **state)
+{
+	char *dir = tree_new();
+	AUTO(free) char *code = file_join(dir, "code");
+	AUTO(free) char *up = file_join(dir, "up");
+	AUTO(free) char *svc = file_join(dir, "svc");
+	AUTO(free) char *hidden = file_join(up, "db/made");
+	char *rewritten[] = { "db/made/", "db/conf", "db/none/deep", "db/env" };
+	struct cart_dir_entry entry = { .cart.name = "db",
+		.managed.setup_rewritten = { .v = rewritten, .n = 4 } };
+	struct err e = { 0 };
+	struct stat st;
+	char v = 0;
+
+	(void)state;
+	tree_put(code, "db/bin/control", "new", 0755);
+	tree_put(code, "db/conf/new", "new", 0);
+	tree_put(svc, "db/made/old", "old", 0);
+	tree_put(svc, "db/conf/old", "old", 0);
+	ok(cart_merge_begin(&entry, code, up, svc, true, &e), &e);
+	expect(up, "db/bin/control", "new");
+	assert_false(file_exists(hidden));
+	ok(file_remove_tree(up, &e), &e);
+	ok(cart_merge_begin(&entry, code, up, svc, false, &e), &e);
+	assert_int_equal(lstat(hidden, &st), 0);
+	assert_true(S_ISCHR(st.st_mode));
+	expect(up, "db/none", NULL);
+	expect(up, "db/conf/new", "new");
+	AUTO(free) char *conf = file_join(up, "db/conf");
+	assert_int_equal(getxattr(conf, "trusted.overlay.opaque", &v, 1), 1);
+	assert_int_equal(v, 'y');
+	tree_remove(dir);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_finish),
+		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_begin),
+	};
+
+	if (geteuid() != 0) {
+		printf("1..0 # SKIP needs root\n");
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
