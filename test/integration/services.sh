@@ -277,7 +277,7 @@ arm restore_swapped
 p snapshot restore grid --no-git -f "$WORLD/grid.tar.gz" >/dev/null 2>&1
 check "the broker dies between exchange and loading" passed
 check "the databases are as they were all the same" until_true both grid a
-check "nothing lies beside the data" until_true test -z "$(ls -d "$WORLD"/data/node/gears/*/restore 2>/dev/null)"
+check "nothing lies beside the data" until_true eval 'test -z "$(ls -d "$WORLD"/data/node/gears/*/restore 2>/dev/null)"'
 write_app grid two
 check "push to both" push_app grid two
 kill -9 $(pids_of postgres) 2>/dev/null
