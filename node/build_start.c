@@ -248,12 +248,16 @@ without_npm(const struct codec_value *pkg, const char *command)
 }
 
 static bool
-package_start(const struct codec_value *pkg, struct wire_start *out)
+package_start(const struct build_start *in, const struct codec_value *pkg, struct wire_start *out)
 {
 	AUTO(free) char *command = NULL;
 
 	if (script_of(pkg, "start") == NULL)
 		return false;
+	if (build_start_is_file(in->repo, ".openshift/markers/use_npm")) {
+		set_start(out, "package", "npm start", xstrdup("npm start (the marker use_npm)"));
+		return true;
+	}
 	command = without_npm(pkg, "npm start");
 	set_start(out, "package", command,
 	    xasprintf("the start script of package.json, run directly: %s", command));
@@ -670,7 +674,7 @@ build_start_find(const struct build_start *in, struct wire_start *out, char **re
 		set_start(&s, "procfile", command, xasprintf("the Procfile's web: %s", command));
 		found = 1;
 	}
-	if (found == 0 && is_node && package_start(pkg, &s))
+	if (found == 0 && is_node && package_start(in, pkg, &s))
 		found = 1;
 	if (found == 0)
 		found = by_language(in, pkg, &s, e);

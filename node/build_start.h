@@ -1,6 +1,7 @@
 /* node/build_start.h: how an application starts, found in its source tree, and said with the why.
  * Order: .openshift/action_hooks/start (diy), Procfile `web:`, package.json `start` (run directly,
- * not through npm start), the language's usual names, a folder with an index.html. Blocks. */
+ * not through npm start, unless the marker use_npm says so), the language's usual names, a folder
+ * with an index.html. Blocks. */
 #pragma once
 
 #include <stdbool.h>

@@ -65,6 +65,9 @@ def nodejs_yarn_lock_only(w):
 def start_commands(w):
     world(w)
     App(w, "nodejs").deploy(sample("node-procfile"), "hello from the Procfile").says("Start: the Procfile's web:")
+    npm = {"package.json": '{"name": "n", "scripts": {"start": "node s.js"}}', ".openshift/markers/use_npm": "",
+           "s.js": "require('http').createServer((q, r) => r.end('by npm ' + process.env.npm_lifecycle_event)).listen(process.env.PORT)"}
+    App(w, "nodejs").deploy(npm, "by npm start").says("Start: npm start (the marker use_npm)")
     App(w, "nodejs").deploy(sample("static-only"), "only an index.html").says("serving the files")
     App(w, "python").deploy(sample("static-only"), "only an index.html")
     App(w, "php").deploy(sample("static-only"), "only an index.html")

@@ -78,4 +78,12 @@ for point in hot_tell hot_laid_out hot_done rollout_switch rollout_switched; do
 	check "$point was passed" test ! -e "$PINION_FAULT_FILE"
 	rm -f "$PINION_FAULT_FILE"
 done
+
+# --- the marker counts for the push that has it ---
+was=$(web)
+(cd "$WORLD/hot" && git rm -q .openshift/markers/hot_deploy && echo "page cold" >index.html)
+check "a push without the marker" push_app hot cold
+check "is served" until_true serves hot / "page cold"
+check "by another instance" test "$(web)" != "$was"
+check "and recorded so" eval '[[ $(p deployments hot --json | jq "last | .hot_deploy") != true ]]'
 done_testing
