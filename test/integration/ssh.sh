@@ -224,7 +224,8 @@ check "then a ref is refused, and a push" eval '[[ $(rest POST bin/deployments -
 check "binary-deploy serves, with its dependencies, without a build" eval 'to_bin binary-deploy <"$WORLD/one.tar.gz" >"$WORLD/out" 2>&1 && grep -q "Starting deploy for binary artifact" "$WORLD/out" && grep -q "Deployment completed with status: success" "$WORLD/out" && serves bin / "Archived with Archived"'
 check "rhc's word for it" eval 'pack two.tar.gz Second && to_bin oo-binary-deploy --force-clean-build <"$WORLD/two.tar.gz" >"$WORLD/out" && serves bin / "Second with Second"'
 check "both are in the list" eval '[[ $(to_bin gear deployments | grep -c " -  - ") -ge 2 ]]'
-first=$(to_bin gear deployments | grep -- ' -  - ' | sed -n 2p | sed 's/.* +0000 - //; s/ - .*//')
+mapfile -t ids < <(to_bin gear deployments | grep -- ' -  - ' | sed 's/.* +0000 - //; s/ - .*//')
+first=${ids[1]} second=${ids[0]}
 check "the first is activated again" eval 'to_bin gear activate "$first" >/dev/null && serves bin / "Archived with"'
 # hostile NAME PYTHON TEXT: an archive with something more in it is refused with the text, and what served serves on.
 hostile() {
@@ -248,8 +249,13 @@ check "a device" hostile device 'entry("dependencies/d", tarfile.CHRTYPE)' "devi
 check "a bomb" hostile bomb 'entry("repo/zero", data=b"\0" * 1100000000)' "more than"
 check "no archive, half of one, none at all" eval 'for f in <(echo junk) <(head -c 400 "$WORLD/one.tar.gz") /dev/null; do exits 255 to_bin gear binary-deploy <"$f" && serves bin / "Archived with" || exit 1; done; grep -q "no archive came" "$WORLD/out"'
 check "one that does not start: the old one serves on" eval 'mkdir -p "$WORLD/broken/repo" && echo "process.exit(3)" >"$WORLD/broken/repo/server.js" && tar -czf "$WORLD/broken.tar.gz" -C "$WORLD/broken" repo && exits 255 to_bin gear binary-deploy <"$WORLD/broken.tar.gz" && serves bin / "Archived with"'
+mkdir -p "$WORLD/hooked/repo/.openshift/action_hooks"
+for hook in pre_build build prepare; do printf '#!/bin/bash\necho %s >>$OPENSHIFT_REPO_DIR/ran\n' $hook >"$WORLD/hooked/repo/.openshift/action_hooks/$hook"; done
+chmod +x "$WORLD"/hooked/repo/.openshift/action_hooks/*
+echo "const ran = require('fs').readFileSync('ran'); require('http').createServer((q, r) => r.end('ran ' + ran + 'alone')).listen(process.env.PORT, process.env.HOST);" >"$WORLD/hooked/repo/server.js"
+check "of the build's hooks only prepare runs" eval 'tar -C "$WORLD/hooked" -cz repo | to_bin binary-deploy >"$WORLD/out" 2>&1 && [[ $(get bin /) == $'"'ran prepare\nalone'"' ]] && to_bin gear activate "$first" >/dev/null && serves bin / "Archived with" || { cat "$WORLD/out"; exit 1; }'
 check "archive-deployment gives v2's layout" eval 'to_bin gear archive-deployment >"$WORLD/back.tar.gz" && tar -tzf "$WORLD/back.tar.gz" >"$WORLD/names" && grep -qx ./repo/server.js "$WORLD/names" && grep -qx ./repo/node_modules/word/index.js "$WORLD/names" && grep -qx ./dependencies/nodejs/mark "$WORLD/names" && ! grep -qv "^\./\(repo\|dependencies\|build-dependencies\)/" "$WORLD/names"'
-check "what it gave is deployed again" eval 'to_bin gear activate "$(to_bin gear deployments | grep -- " -  - " | grep -v ACTIVE | head -1 | sed "s/.* +0000 - //; s/ - .*//")" >/dev/null && serves bin / "Second with" && to_bin binary-deploy <"$WORLD/back.tar.gz" >/dev/null && serves bin / "Archived with Archived"'
+check "what it gave is deployed again" eval 'to_bin gear activate "$second" >/dev/null && serves bin / "Second with" && to_bin binary-deploy <"$WORLD/back.tar.gz" >/dev/null && serves bin / "Archived with Archived"'
 check "a git deployment's archive too, a given one" eval 'in_gear gear archive-deployment --deployment-id "$(earlier)" | tar -xzO ./repo/server.js | grep -q "By SSH" && exits 255 in_gear gear archive-deployment --deployment-id 12345678 && grep -q "not found" "$WORLD/out"'
 check "a restore leaves the archive's deployment" eval 'to_bin snapshot >"$WORLD/bin-snap.tar.gz" 2>/dev/null && to_bin restore INCLUDE_GIT <"$WORLD/bin-snap.tar.gz" >"$WORLD/out" && serves bin / "Archived with Archived"'
 check "binary-deploy from within" eval 'to_bin "cat >/tmp/a && gear binary-deploy </tmp/a" <"$WORLD/two.tar.gz" | grep -q "status: success" && serves bin / "Second with Second"'
