@@ -24,7 +24,7 @@
 enum {
 	KEEP_MS = 200,
 	KEEP_MAX = 256 * 1024 * 1024,
-	KNOWN_MS = 10, /* between looks whether all is known */
+	KNOWN_MS = 10,  /* between looks whether all is known */
 	AWAY_MS = 3000, /* without a broker for that long at the start: what is kept counts */
 };
 
@@ -41,7 +41,7 @@ struct node_sync {
 	int64_t epoch;
 	struct loop_timer *keep, *away;
 	struct loop_timer *owed; /* until what there is can be told in full; or NULL */
-	bool is_keeping; /* timer armed */
+	bool is_keeping;         /* timer armed */
 	struct worker_job *job;
 	char *path; /* of the kept wishes */
 };

@@ -34,8 +34,8 @@ int file_write_all(int fd, const void *p, size_t n, struct err *e) MUST_CHECK;
 /* dir + "/" + name; caller owns. */
 char *file_join(const char *dir, const char *name);
 void file_close(int fd); /* -1 is fine */
-/* Moves a descriptor that stays open for long to a number from 1024 on: libraries that use select(2)
- * need the low ones. As it was where the limit leaves no room; -1 stays -1. */
+/* Moves a descriptor that stays open for long to a number from 1024 on: libraries that use
+ * select(2) need the low ones. As it was where the limit leaves no room; -1 stays -1. */
 int file_raise(int take_fd);
 static inline __attribute__((unused)) void
 file_close_auto(int *fd)

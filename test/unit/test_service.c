@@ -18,7 +18,8 @@
 #include "node/net_nat.h"
 #include "test/lib/tree.h"
 
-#define ENDPOINT "Endpoints:\n- {Private-IP-Name: HOST, Private-Port-Name: PORT, Private-Port: 7000}\n"
+#define ENDPOINT                                                                                   \
+	"Endpoints:\n- {Private-IP-Name: HOST, Private-Port-Name: PORT, Private-Port: 7000}\n"
 
 static const char web_yaml[] =
     "Name: web\nCartridge-Short-Name: WEB\nVersion: '1'\nCategories: [web_framework]\n"
