@@ -142,7 +142,10 @@ check "post_install once it runs" grep -qx "follower post_install --version 1.0"
 check "the application serves on" serves traced / "first /"
 check "a service that leaves no process and listens nowhere is added too" p cartridge add -a traced mute
 check "its start was enough" grep -qx "mute control start" "$(data_of traced)/calls"
+check "a restart of it" p cartridge restart mute -a traced
 check "it is removed" p cartridge remove -a traced mute --yes
+daemons() { for pid in $(pgrep -f 'sleep 76543'); do grep -q "/pinion/$(node_tag)/" "/proc/$pid/cgroup" && return; done; return 1; }
+check "what its stop started goes with it" until_true eval '! daemons'
 check "one that refuses is refused with its words" fails_with 2 "this application is not liked" p cartridge add -a traced refuser
 check "nothing of it is left" test -z "$(find "$WORLD/data/node/gears/$uuid" -name 'refuser*')"
 check "one that overrides a variable is refused" fails_with 2 "OPENSHIFT_APP_NAME" p cartridge add -a traced intruder
