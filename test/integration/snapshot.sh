@@ -86,12 +86,26 @@ check "nothing lies beside the data" test ! -e "$one/restore"
 
 # --- full disk ---
 check "the disk is full" eval 'for mb in 64 1; do for i in $(seq 200); do [[ $(get one "/fill?name=full$mb-$i&mb=$mb") == ok ]] || break; done; done; [[ $(get one "/fill?name=fullx&mb=1") == ENOSPC ]]'
+check "a snapshot is saved all the same" eval 'p snapshot save one -f "$WORLD/full.tar.gz" && tar tzf "$WORLD/full.tar.gz" | grep -q /note'
 check "a restore says so" fails_with 2 "disk" p snapshot restore one -f "$WORLD/one.tar.gz"
 check "and changes nothing" test "$(read_one note)" = hello
 rm -f "$one"/data/full*
 
 # --- kill -9 of the node ---
 node_is_back() { until_true p snapshot save one -f "$WORLD/again.tar.gz"; }
+dies_while_saving() { # the copy is not random data alone: it takes a while
+	head -c 200M /dev/urandom >"$one/data/large" && chown --reference="$one/data/note" "$one/data/large"
+	local begun=$(grep -c action=pre-snapshot "$WORLD/up.log")
+	p snapshot save one -f "$WORLD/cut.tar.gz" >/dev/null 2>"$WORLD/cut.err" &
+	local saver=$!
+	until_true eval '(($(grep -c action=pre-snapshot "$WORLD/up.log") > begun))'
+	kill -9 "$(child_pid pinion-node)"
+	! wait "$saver" && [[ -s $WORLD/cut.err ]]
+}
+check "a node that dies while it saves is told" dies_while_saving
+check "no half archive is left" eval '! ls "$WORLD"/cut.tar.gz*'
+rm -f "$one/data/large"
+check "the next one is whole" node_is_back
 for point in restore_unpacked restore_journal restore_out restore_in; do
 	put note "old-$point" >/dev/null
 	echo "$point" >"$PINION_FAULT_FILE"
