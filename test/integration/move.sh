@@ -240,6 +240,18 @@ check "the second node comes back" until_true node_is connected second
 check "it moves back" p gear move "$GEAR" "$FROM"
 check "and has its data" serves mover / "count 2"
 
+# The disk of the node that it goes to fills while the data come.
+[[ $(node_of mover "$GEAR") == local ]] || p gear move "$GEAR" local >/dev/null
+head -c 60M /dev/urandom >"$WORLD/data/node/gears/$GEAR/data/large"
+mount -t tmpfs -o size=40m,mode=711 full "$WORLD/second/data/gears"
+check "a move onto a disk that fills is told" refused "stays on local" p gear move "$GEAR" second
+check "the gear is where it was" until_true is_on mover local
+check "and has its data, the large file among them" until_true serves mover / "count 3"
+check "the other node has nothing of it" until_true eval '[[ -z $(ls "$WORLD/second/data/gears") ]]'
+umount -l "$WORLD/second/data/gears"
+rm "$WORLD/data/node/gears/$GEAR/data/large"
+[[ $FROM == local ]] || p gear move "$GEAR" "$FROM" >/dev/null
+
 # Whoever takes part dies at a step of the move: the gear gets there all the same, whole.
 second_keep() { kill -0 "$SECOND" 2>/dev/null || second_start; }
 arrives() { second_keep && is_on mover "$1"; }
