@@ -19,6 +19,7 @@ engine_start() {
 		--app-domain apps.localhost --router-url http://localhost:8080 --ready-fd 7 "$@" \
 		7>"$WORLD/ready" >>"$WORLD/up.log" 2>&1 </dev/null &
 	BROKER_PID=$!
+	echo "$BROKER_PID" >"$WORLD/broker.pid" # it may have been started by a subshell
 	until [[ -s $WORLD/ready ]]; do
 		((SECONDS < end)) && kill -0 "$BROKER_PID" 2>/dev/null || { tail -20 "$WORLD/up.log"; return 1; }
 		sleep 0.02
@@ -63,7 +64,7 @@ engine_kill() {
 
 engine_end() {
 	local pid
-	[[ -z ${BROKER_PID:-} ]] || { kill "$BROKER_PID" 2>/dev/null; wait "$BROKER_PID" 2>/dev/null; }
+	[[ ! -s $WORLD/broker.pid ]] || { BROKER_PID=$(<"$WORLD/broker.pid"); kill "$BROKER_PID" && until_true eval '! kill -0 "$BROKER_PID"'; } 2>/dev/null
 	for pid in ${NODE_PID:-} ${ROUTER_PID:-}; do kill -9 "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; done
 	[[ -n ${KEEP_WORLD:-} ]] || rm -rf "$WORLD"
 }
