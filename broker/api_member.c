@@ -242,6 +242,25 @@ find_user(struct api_call *c, struct state *s, const char *id, const char *login
 	return true;
 }
 
+static bool
+is_wish(const char *role)
+{
+	return role != NULL && (access_is_role(role) || strcmp(role, "none") == 0);
+}
+
+static void
+bad_role(struct api_call *c, struct state *s, int index)
+{
+	bad(c, s, 422, "role", index, "The role must be one of: view, edit, admin, none.");
+}
+
+static void
+bad_owner(struct api_call *c, struct state *s, const char *field, int index, const char *login)
+{
+	bad(c, s, 422, field, index,
+	    "%s owns the domain: the role cannot be changed or taken away.", login);
+}
+
 /* One wish into the changes. v NULL: the parameters of the call itself; role NULL: in v. */
 static void
 read_one(struct api_call *c, struct state *s, const struct wire_domain *d,
@@ -257,8 +276,8 @@ read_one(struct api_call *c, struct state *s, const struct wire_domain *d,
 
 	if (role == NULL)
 		role = word_of(c, v, "role");
-	if (role == NULL || (!access_is_role(role) && strcmp(role, "none") != 0)) {
-		bad(c, s, 422, "role", index, "The role must be one of: view, edit, admin, none.");
+	if (!is_wish(role)) {
+		bad_role(c, s, index);
 		return;
 	}
 	if (type != NULL && strcmp(type, "user") != 0) {
@@ -273,8 +292,7 @@ read_one(struct api_call *c, struct state *s, const struct wire_domain *d,
 		return;
 	removes = strcmp(role, "none") == 0;
 	if (strcmp(user_login, d->owner) == 0) {
-		bad(c, s, 422, "role", index,
-		    "%s owns the domain: the role cannot be changed or taken away.", user_login);
+		bad_owner(c, s, "role", index, user_login);
 		return;
 	}
 	if (removes && find(d, user_id) == NULL && index == NO_INDEX) {
@@ -321,11 +339,11 @@ api_member_change(struct api_call *c)
 	store(c, s);
 }
 
-void
-api_member_update(struct api_call *c)
+/* The member of the path. field: the parameter that says the role, or NULL. */
+static void
+change_one(struct api_call *c, const char *role, const char *field)
 {
 	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
-	const char *role = word_of(c, NULL, "role");
 	const struct wire_member *m;
 	struct state *s;
 	bool owner;
@@ -336,16 +354,20 @@ api_member_update(struct api_call *c)
 	if (m == NULL && !owner)
 		return;
 	s = state_new(c, &d);
-	if (role == NULL || (!access_is_role(role) && strcmp(role, "none") != 0))
-		bad(c, s, 422, "role", NO_INDEX,
-		    "The role must be one of: view, edit, admin, none.");
+	if (!is_wish(role))
+		bad_role(c, s, NO_INDEX);
 	else if (owner)
-		bad(c, s, 422, "role", NO_INDEX,
-		    "%s owns the domain: the role cannot be changed or taken away.", d.owner);
+		bad_owner(c, s, field, NO_INDEX, d.owner);
 	else
 		add_change(s, m->id, m->login, role);
 	s->deletes = s->removed > 0;
 	store(c, s);
+}
+
+void
+api_member_update(struct api_call *c)
+{
+	change_one(c, word_of(c, NULL, "role"), "role");
 }
 
 static void
@@ -377,28 +399,10 @@ leave(struct api_call *c)
 void
 api_member_remove(struct api_call *c)
 {
-	AUTO_FINI(wire_domain_fini) struct wire_domain d = { 0 };
-	const struct wire_member *m;
-	struct state *s;
-	bool owner;
-
-	if (strcmp(api_param_of_path(c->params, "id"), "self") == 0) {
+	if (strcmp(api_param_of_path(c->params, "id"), "self") == 0)
 		leave(c);
-		return;
-	}
-	if (!api_domain_load(c, ACCESS_MEMBERS, &d))
-		return;
-	m = of_path(c, &d, &owner);
-	if (m == NULL && !owner)
-		return;
-	s = state_new(c, &d);
-	s->deletes = true;
-	if (owner)
-		bad(c, s, 422, NULL, NO_INDEX,
-		    "%s owns the domain: the role cannot be changed or taken away.", d.owner);
 	else
-		add_change(s, m->id, m->login, "none");
-	store(c, s);
+		change_one(c, "none", NULL);
 }
 
 void
