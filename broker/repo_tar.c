@@ -5,14 +5,12 @@
 
 #include "broker/broker.h"
 #include "broker/repo.h"
+#include "broker/scratch.h"
 #include "lib/base/buf.h"
-#include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
-#include "lib/base/secret.h"
 #include "lib/loop/child.h"
 #include "lib/loop/loop.h"
-#include "lib/loop/worker.h"
 #include "lib/wire/wire_app.h"
 
 #define GIT_PROGRAM "/usr/bin/git"
@@ -37,15 +35,6 @@ struct repo_tar {
 	void *arg;
 };
 
-static void
-remove_run(void *p)
-{
-	struct err e = { 0 };
-
-	if (file_remove_tree(p, &e) < 0)
-		log_warn("scratch_remains", LOG_STR("dir", p), LOG_ERR(&e));
-}
-
 void
 repo_tar_free(struct repo_tar *take_t)
 {
@@ -55,7 +44,7 @@ repo_tar_free(struct repo_tar *take_t)
 		return;
 	repo_ask_cancel(t->ask);
 	child_free(t->child);
-	worker_submit(repo_store_broker(t->rs)->worker, remove_run, free, free, STEAL(t->dir));
+	scratch_remove(repo_store_broker(t->rs), STEAL(t->dir));
 	free(t->git);
 	free(t->top);
 	free(t->id);
@@ -67,10 +56,9 @@ static struct repo_tar *
 new_tar(struct repo_store *rs, repo_tar_done_fn *done, void *arg)
 {
 	struct repo_tar *t = xcalloc(1, sizeof *t);
-	AUTO(free) char *word = secret_random_hex(8);
 
 	t->rs = rs;
-	t->dir = xasprintf("%s/scratch/%s", repo_store_broker(rs)->conf.data, word);
+	t->dir = scratch_path(repo_store_broker(rs));
 	t->done = done;
 	t->arg = arg;
 	return t;

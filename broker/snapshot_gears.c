@@ -8,10 +8,8 @@
 #include "broker/broker.h"
 #include "broker/node_link.h"
 #include "broker/rollout.h"
-#include "lib/base/file.h"
-#include "lib/base/log.h"
+#include "broker/scratch.h"
 #include "lib/base/mem.h"
-#include "lib/base/secret.h"
 #include "lib/http/http_client.h"
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
@@ -119,15 +117,6 @@ struct snapshot_save {
 	void *arg;
 };
 
-static void
-remove_run(void *p)
-{
-	struct err e = { 0 };
-
-	if (file_remove_tree(p, &e) < 0)
-		log_warn("scratch_remains", LOG_STR("dir", p), LOG_ERR(&e));
-}
-
 void
 snapshot_save_free(struct snapshot_save *take_s)
 {
@@ -138,7 +127,7 @@ snapshot_save_free(struct snapshot_save *take_s)
 	http_call_cancel(s->call);
 	backup_file_free(s->file);
 	loop_timer_cancel(s->begin);
-	worker_submit(s->b->worker, remove_run, free, free, STEAL(s->dir));
+	scratch_remove(s->b, STEAL(s->dir));
 	snapshot_gears_fini(&s->gears);
 	buf_fini(&s->error_text);
 	free(s->app_id);
@@ -279,12 +268,11 @@ snapshot_save_start(
     struct broker *b, const char *app_id, const char *app_name, snapshot_save_fn *fn, void *arg)
 {
 	struct snapshot_save *s = xcalloc(1, sizeof *s);
-	AUTO(free) char *word = secret_random_hex(8);
 
 	*s = (struct snapshot_save){ .b = b,
 		.app_id = xstrdup(app_id),
 		.app_name = xstrdup(app_name),
-		.dir = xasprintf("%s/scratch/%s", b->conf.data, word),
+		.dir = scratch_path(b),
 		.fn = fn,
 		.arg = arg };
 	snapshot_gears_list(app_view_get(rollout_view(b->rollout), app_id), &s->gears);
