@@ -223,7 +223,7 @@ def other_namespaces_hold_nothing(w):
         held[1].kill()
         held[1].wait()
         w.remove_gear(g)
-        assert w.left() == [], w.left()
+        wait_for(lambda: w.left() == [], "end of all")
     finally:
         for p in held:
             p.kill()
