@@ -7,16 +7,9 @@
 #include "lib/base/file.h"
 #include "node/net.h"
 #include "node/net_ns.h"
+#include "node/net_state.h"
 
 enum { BACKLOG = 64 };
-
-static bool
-is_name(const char *s)
-{
-	size_t n = strlen(s);
-
-	return n > 0 && n <= 60 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
-}
 
 struct socket_job {
 	int type, fd;
@@ -66,7 +59,7 @@ socket_there(struct net *n, const char *instance, int type, const char *address,
 	AUTO(file_close) int ns = -1;
 	struct socket_job j = { .type = type, .fd = -1, .to = { .sin_family = AF_INET } };
 
-	if (!is_name(instance) || inet_pton(AF_INET, address, &j.to.sin_addr) != 1)
+	if (!net_is_name(instance) || inet_pton(AF_INET, address, &j.to.sin_addr) != 1)
 		return err_set(e, ERR_INVALID, "address", "is no IPv4 address: %.40s", address);
 	j.to.sin_port = htons((uint16_t)port);
 	ns = net_ns_open(path, e);
