@@ -1,15 +1,10 @@
 #include "node/gear_table.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
@@ -17,15 +12,14 @@
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
 #include "node/cart_install.h"
-#include "node/cart_merge.h"
 #include "node/cart_store.h"
 #include "node/container.h"
 #include "node/gear_carts.h"
-#include "node/gear_env_write.h"
 #include "node/gear_move.h"
+#include "node/gear_usage.h"
+#include "node/gear_work.h"
 #include "node/limits.h"
 #include "node/node_dirs.h"
-#include "node/snapshot_swap.h"
 #include "node/volume.h"
 
 enum {
@@ -35,7 +29,6 @@ enum {
 	RETRY_MIN_MS = 1000,
 	RETRY_MAX_MS = 60000,
 	REMOVE_MS = 10000,
-	USAGE_MS = 10000,
 	USAGE_STEP_KB = 1024, /* smaller changes are not told */
 };
 
@@ -62,8 +55,7 @@ struct gear_table {
 	struct gear_table_opts o;
 	struct map *entries; /* uuid → struct entry */
 	int64_t uid_next;
-	struct loop_timer *usage;
-	struct worker_job *usage_job;
+	struct gear_usage *usage;
 };
 
 static const char *const state_names[] = { "new", "making", "configuring", "ready", "failed",
@@ -168,125 +160,15 @@ allocate_uids(struct gear_table *t)
 
 /* --- jobs --- */
 
-/* A copy of what the worker needs; the gear itself stays on the loop. */
-struct gear_job {
-	struct entry *owner; /* done only */
-	struct gear_table_opts o;
-	struct gear gear;          /* spec and record copied, dir owned */
-	bool writes_env, is_first; /* since the start of the daemon */
-	bool is_alive; /* its volume was mounted before: since before this daemon, or by it */
-	bool has_come; /* the volume is there, from another node */
-	struct err e;
-};
-
-static void
-free_job(void *take_job)
-{
-	struct gear_job *j = take_job;
-
-	codec_fini(&wire_gear_codec, &j->gear.spec);
-	codec_fini(&gear_record_codec, &j->gear.record);
-	free(j->gear.dir);
-	free(j);
-}
-
 static void
 submit(struct entry *g, worker_fn *run, worker_fn *done)
 {
-	struct gear_job *j = xcalloc(1, sizeof *j);
+	struct gear_work *w = gear_work_new(&g->table->o, &g->gear, g);
 
-	j->owner = g;
-	j->o = g->table->o;
-	j->gear.dir = xstrdup(g->gear.dir);
-	j->writes_env = g->needs_env;
-	j->is_first = !g->is_mounted;
-	j->has_come = g->has_come;
-	codec_copy(&wire_gear_codec, &j->gear.spec, &g->gear.spec);
-	codec_copy(&gear_record_codec, &j->gear.record, &g->gear.record);
-	g->job = worker_submit(g->table->o.worker, run, done, free_job, j);
-}
-
-/* The disk that the gear is to have. */
-static int
-fit(struct gear_job *j)
-{
-	const struct wire_limits *l = &j->gear.spec.limits;
-	struct gear_record *r = &j->gear.record;
-	int64_t mb = 0;
-
-	if (volume_fit(j->o.volumes, r->uuid, l->disk_mb, l->files, &mb, &j->e) < 0)
-		return -1;
-	if (mb == r->disk_mb)
-		return 0;
-	fault_point("storage_fitted");
-	log_info("gear_disk_set", LOG_STR("gear", r->uuid), LOG_INT("mb", mb));
-	r->disk_mb = mb;
-	return gear_save(&j->gear, &j->e);
-}
-
-static int
-mount_made(struct gear_job *j)
-{
-	struct volumes *v = j->o.volumes;
-	const struct wire_limits *l = &j->gear.spec.limits;
-	const struct gear_record *r = &j->gear.record;
-
-	if (r->is_made && volume_grow(v, r->uuid, l->disk_mb, l->files, &j->e) < 0)
-		return -1;
-	if (volume_mount(v, r->uuid, &j->e) < 0)
-		return -1;
-	return r->is_made ? fit(j) : 0;
-}
-
-/* Volume made or mounted, environment written, cgroup there. */
-static void
-run_prepare(void *job)
-{
-	struct gear_job *j = job;
-	struct gear_record *r = &j->gear.record;
-	const struct gear_table_opts *o = &j->o;
-	int rc;
-
-	if (r->is_made || j->has_come) {
-		bool is_mounted = j->is_alive = volume_is_mounted(o->volumes, r->uuid);
-
-		rc = mount_made(j);
-		/* No container of an earlier daemon has it: bases of cartridges that went can go.
-		 */
-		if (rc == 0 && !is_mounted && gear_sweep_bases(&j->gear, &j->e) < 0)
-			rc = -1;
-		if (rc == 0 && j->is_first)
-			rc = snapshot_swap_recover(j->gear.dir, &j->e);
-		if (rc == 0 && j->is_first)
-			rc = cart_merge_finish(&j->gear, &j->e);
-		if (rc == 0 && j->is_first)
-			cart_install_forget(j->gear.dir);
-	} else {
-		/* The record comes first, so that the range is taken and the volume has an owner.
-		 */
-		rc = node_dirs_check_room(o->dirs, o->disk_low_percent, &j->e);
-		if (rc == 0)
-			rc = gear_save(&j->gear, &j->e);
-		fault_point("gear_recorded");
-		if (rc == 0)
-			rc = volume_make(
-			    o->volumes, r->uuid, r->disk_mb, j->gear.spec.limits.files, &j->e);
-	}
-	fault_point("gear_volume");
-	if (rc == 0)
-		gear_read_priority(&j->gear);
-	if (rc < 0 ||
-	    (j->writes_env && gear_env_write(&j->gear, j->o.carts, j->is_alive, &j->e) < 0) ||
-	    limits_make(o->limits, (struct limits_group){ .gear = r->uuid }, NULL, &j->e) < 0)
-		return;
-	fault_point("gear_env");
-	if (r->is_made)
-		return;
-	r->is_made = true;
-	mem_set_str(&r->volume, volumes_kind(o->volumes));
-	if (gear_save(&j->gear, &j->e) < 0)
-		return;
-	fault_point("gear_made");
+	w->writes_env = g->needs_env;
+	w->is_first = !g->is_mounted;
+	w->has_come = g->has_come;
+	g->job = worker_submit(g->table->o.worker, run, done, gear_work_free, w);
 }
 
 static void
@@ -312,24 +194,24 @@ fail(struct entry *g, const struct err *e)
 }
 
 static void
-done_prepare(void *job)
+done_prepare(void *work)
 {
-	struct gear_job *j = job;
-	struct entry *g = j->owner;
-	struct err e = j->e;
+	struct gear_work *w = work;
+	struct entry *g = w->owner;
+	struct err e = w->e;
 
 	g->job = NULL;
 	if (e.code == ERR_NONE) {
 		g->is_mounted = true;
-		g->gear.start_priority = j->gear.start_priority;
-		if (j->writes_env && codec_equal(&wire_gear_codec, &j->gear.spec, &g->gear.spec))
+		g->gear.start_priority = w->gear.start_priority;
+		if (w->writes_env && codec_equal(&wire_gear_codec, &w->gear.spec, &g->gear.spec))
 			g->needs_env = false;
 		g->gear.record.is_made = true;
-		g->gear.record.disk_mb = j->gear.record.disk_mb;
-		mem_set_str(&g->gear.record.volume, j->gear.record.volume);
+		g->gear.record.disk_mb = w->gear.record.disk_mb;
+		mem_set_str(&g->gear.record.volume, w->gear.record.volume);
 		g->retry_ms = 0;
 	}
-	free_job(j);
+	gear_work_free(w);
 	if (e.code != ERR_NONE)
 		fail(g, &e);
 	else
@@ -385,33 +267,14 @@ must_come(const struct entry *g)
 /* --- the end --- */
 
 static void
-run_destroy(void *job)
+done_destroy(void *work)
 {
-	struct gear_job *j = job;
-	const struct gear_table_opts *o = &j->o;
-	const struct limits_group group = { .gear = j->gear.record.uuid };
-	AUTO(free) char *path = xasprintf("%s.json", j->gear.dir);
-
-	if (limits_kill(o->limits, group, &j->e) < 0 ||
-	    limits_remove(o->limits, group, REMOVE_MS, &j->e) < 0)
-		return;
-	fault_point("gear_cgroup_gone");
-	if (volume_remove(o->volumes, j->gear.record.uuid, &j->e) < 0)
-		return;
-	fault_point("gear_volume_gone");
-	if (unlink(path) < 0 && file_exists(path))
-		(void)err_set(&j->e, ERR_SYSTEM, NULL, "remove %s", path);
-}
-
-static void
-done_destroy(void *job)
-{
-	struct gear_job *j = job;
-	struct entry *g = j->owner;
-	struct err e = j->e;
+	struct gear_work *w = work;
+	struct entry *g = w->owner;
+	struct err e = w->e;
 
 	g->job = NULL;
-	free_job(j);
+	gear_work_free(w);
 	if (e.code != ERR_NONE)
 		fail(g, &e);
 	else
@@ -425,7 +288,7 @@ on_cleaned(const struct err *e, void *arg)
 
 	(void)e;
 	if (--g->cleaning == 0)
-		submit(g, run_destroy, done_destroy);
+		submit(g, gear_work_destroy, done_destroy);
 }
 
 /* Builders and what an earlier daemon left may still use the volume. */
@@ -449,85 +312,49 @@ start_destroy(struct entry *g)
 /* --- unknown to the broker: no order to destroy, but out of the way --- */
 
 static void
-run_aside(void *job)
+done_aside(void *work)
 {
-	enum { WEEK_S = 7 * 24 * 3600 };
-	struct gear_job *j = job;
-	const struct limits_group group = { .gear = j->gear.record.uuid };
-	AUTO(free) char *path = xasprintf("%s.json", j->gear.dir);
-	AUTO(free)
-	char *to = xasprintf(
-	    "%s/%s.json.%" PRId64, j->o.dirs->aside, j->gear.record.uuid, (int64_t)time(NULL));
-
-	if (limits_kill(j->o.limits, group, &j->e) < 0 ||
-	    limits_remove(j->o.limits, group, REMOVE_MS, &j->e) < 0 ||
-	    volume_set_aside(j->o.volumes, j->gear.record.uuid, &j->e) < 0)
-		return;
-	fault_point("gear_aside");
-	if (rename(path, to) < 0 && file_exists(path)) {
-		(void)err_set(&j->e, ERR_SYSTEM, NULL, "move %s", path);
-		return;
-	}
-	log_warn("gear_set_aside", LOG_STR("gear", j->gear.record.uuid));
-	if (volume_purge_aside(j->o.volumes, WEEK_S, &j->e) < 0)
-		log_warn("aside_not_purged", LOG_ERR(&j->e));
-	j->e = (struct err){ 0 };
-}
-
-static void
-done_aside(void *job)
-{
-	struct gear_job *j = job;
-	struct entry *g = j->owner;
+	struct gear_work *w = work;
+	struct entry *g = w->owner;
 	struct gear_table *t = g->table;
-	struct err e = j->e;
+	struct err e = w->e;
 
 	g->job = NULL;
 	g->is_mounted = false;
 	if (e.code != ERR_NONE) {
-		free_job(j);
+		gear_work_free(w);
 		fail(g, &e);
 		return;
 	}
 	if (g->is_applied) { /* named again meanwhile: made anew; its data is in aside */
 		g->gear.record.is_made = false;
 		gear_forget_carts(&g->gear);
-		free_job(j);
+		gear_work_free(w);
 		step(g);
 		return;
 	}
-	(void)map_remove(t->entries, j->gear.record.uuid);
-	free_job(j);
+	(void)map_remove(t->entries, w->gear.record.uuid);
+	gear_work_free(w);
 }
 
 static void
 start_aside(struct entry *g)
 {
-	submit(g, run_aside, done_aside);
+	submit(g, gear_work_set_aside, done_aside);
 }
 
 /* --- steps --- */
 
 static void
-run_save(void *job)
+done_save(void *work)
 {
-	struct gear_job *j = job;
-
-	if (gear_save(&j->gear, &j->e) < 0)
-		return;
-	fault_point("gear_was_ready");
-}
-
-static void
-done_save(void *job)
-{
-	struct gear_job *j = job;
-	struct entry *g = j->owner;
+	struct gear_work *w = work;
+	struct entry *g = w->owner;
 
 	g->job = NULL;
-	if (j->e.code != ERR_NONE)
-		log_warn("gear_unsaved", LOG_STR("gear", g->gear.record.uuid), LOG_ERR(&j->e));
-	free_job(j);
+	if (w->e.code != ERR_NONE)
+		log_warn("gear_unsaved", LOG_STR("gear", g->gear.record.uuid), LOG_ERR(&w->e));
+	gear_work_free(w);
 	step(g);
 }
 
@@ -558,7 +385,7 @@ step(struct entry *g)
 	if (!g->is_mounted || g->needs_env) {
 		set_state(
 		    g, GEAR_MAKING, NULL); /* also for a new environment: starts wait for it */
-		submit(g, run_prepare, done_prepare);
+		submit(g, gear_work_prepare, done_prepare);
 		return;
 	}
 	if (gear_carts_step(g->carts)) {
@@ -569,7 +396,7 @@ step(struct entry *g)
 		g->gear.record.was_ready = g->needs_save = true;
 	if (g->needs_save) {
 		g->needs_save = false;
-		submit(g, run_save, done_save);
+		submit(g, gear_work_save, done_save);
 	}
 	set_state(g, GEAR_READY, NULL);
 }
@@ -736,82 +563,35 @@ gear_table_installed(struct gear_table *t, struct gear *gear, const struct str_l
 
 /* --- disk usage --- */
 
-struct usage_job {
-	struct gear_table *table; /* done only */
-	struct volumes *volumes;
-	struct str_list uuids;
-	int64_t *used_kb; /* owned: of each; -1: unknown */
-};
-
-static void
-free_usage(void *take_job)
-{
-	struct usage_job *j = take_job;
-
-	str_list_fini(&j->uuids);
-	free(j->used_kb);
-	free(j);
-}
-
-static void
-run_usage(void *job)
-{
-	struct usage_job *j = job;
-	int64_t room;
-
-	for (size_t i = 0; i < j->uuids.n; i++) {
-		struct err e = { 0 };
-
-		if (volume_usage(j->volumes, j->uuids.v[i], &j->used_kb[i], &room, &e) < 0)
-			j->used_kb[i] = -1;
-	}
-}
-
-static void
-done_usage(void *job)
-{
-	struct usage_job *j = job;
-	struct gear_table *t = j->table;
-
-	t->usage_job = NULL;
-	for (size_t i = 0; i < j->uuids.n; i++) {
-		struct entry *g = map_get(t->entries, j->uuids.v[i]);
-		int64_t change = g == NULL ? 0 : j->used_kb[i] - g->gear.disk_used_kb;
-
-		if (g == NULL || !g->is_mounted || j->used_kb[i] < 0 ||
-		    (change < USAGE_STEP_KB && change > -USAGE_STEP_KB))
-			continue;
-		g->gear.disk_used_kb = j->used_kb[i];
-		if (g->gear.state == GEAR_READY)
-			t->o.on_change(&g->gear, t->o.arg);
-	}
-	free_usage(j);
-}
-
 static void
 add_mounted(const char *key, void *value, void *arg)
 {
 	const struct entry *g = value;
-	struct usage_job *j = arg;
 
 	if (g->is_mounted && g->gear.record.is_made)
-		str_list_add(&j->uuids, key);
+		str_list_add(arg, key);
 }
 
 static void
-on_usage(void *arg)
+list_mounted(struct str_list *uuids, void *arg)
+{
+	const struct gear_table *t = arg;
+
+	map_each(t->entries, add_mounted, uuids);
+}
+
+static void
+on_usage(const char *uuid, int64_t used_kb, void *arg)
 {
 	struct gear_table *t = arg;
-	struct usage_job *j;
+	struct entry *g = map_get(t->entries, uuid);
+	int64_t change = g == NULL ? 0 : used_kb - g->gear.disk_used_kb;
 
-	if (t->usage_job != NULL || strcmp(volumes_kind(t->o.volumes), "image") != 0)
+	if (g == NULL || !g->is_mounted || (change < USAGE_STEP_KB && change > -USAGE_STEP_KB))
 		return;
-	j = xcalloc(1, sizeof *j);
-	j->table = t;
-	j->volumes = t->o.volumes;
-	map_each(t->entries, add_mounted, j);
-	j->used_kb = xcalloc(j->uuids.n + 1, sizeof *j->used_kb);
-	t->usage_job = worker_submit(t->o.worker, run_usage, done_usage, free_usage, j);
+	g->gear.disk_used_kb = used_kb;
+	if (g->gear.state == GEAR_READY)
+		t->o.on_change(&g->gear, t->o.arg);
 }
 
 /* --- all --- */
@@ -877,7 +657,14 @@ gear_table_open(const struct gear_table_opts *o, struct err *e)
 	t->o = *o;
 	t->entries = map_new(free_entry);
 	t->uid_next = first_uid(o->dirs);
-	t->usage = loop_timer_start(o->loop, USAGE_MS, true, on_usage, t);
+	t->usage = gear_usage_new(&(struct gear_usage_opts){
+	    .loop = o->loop,
+	    .worker = o->worker,
+	    .volumes = o->volumes,
+	    .list = list_mounted,
+	    .fn = on_usage,
+	    .arg = t,
+	});
 	return load_all(t, e) < 0 ? NULL : STEAL(t);
 }
 
@@ -886,8 +673,7 @@ gear_table_close(struct gear_table *take_t)
 {
 	if (take_t == NULL)
 		return;
-	loop_timer_cancel(take_t->usage);
-	worker_detach(take_t->usage_job);
+	gear_usage_free(take_t->usage);
 	map_free(take_t->entries);
 	free(take_t);
 }
