@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "broker/access.h"
 #include "broker/api_call.h"
@@ -32,9 +33,7 @@ api_call_free(struct api_call *take_c)
 
 	if (c == NULL)
 		return;
-	*c->link = c->next;
-	if (c->next != NULL)
-		c->next->link = c->link;
+	LIST_REMOVE(c, link);
 	auth_cancel(c->ask);
 	api_load_free_wait(c->waiting);
 	if (c->free_state != NULL)
@@ -85,11 +84,7 @@ call_new(struct broker *b, struct http_req *r)
 	struct str method = http_req_method(r);
 
 	c->b = b;
-	c->next = b->calls;
-	c->link = &b->calls;
-	if (c->next != NULL)
-		c->next->link = &c->next;
-	b->calls = c;
+	LIST_INSERT_HEAD(&b->calls, c, link);
 	c->req = r;
 	c->minor = API_MINOR_MAX;
 	c->method = xstrndup(method.p, method.n);
@@ -346,6 +341,6 @@ api_handle(struct broker *b, struct http_req *r)
 void
 api_end(struct broker *b)
 {
-	while (b->calls != NULL)
-		api_call_free(b->calls);
+	while (!LIST_EMPTY(&b->calls))
+		api_call_free(LIST_FIRST(&b->calls));
 }

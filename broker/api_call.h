@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "broker/api_json.h"
 #include "broker/api_param.h"
@@ -23,9 +24,9 @@ typedef void api_free_fn(void *state);
 typedef void api_gone_fn(struct api_call *c);
 
 struct api_call {
-	struct broker *b;              /* borrowed */
-	struct api_call *next, **link; /* in the broker's list */
-	struct http_req *req;          /* borrowed; NULL: the client went away */
+	struct broker *b;          /* borrowed */
+	LIST_ENTRY(api_call) link; /* in the broker's list */
+	struct http_req *req;      /* borrowed; NULL: the client went away */
 	const struct api_route *route;
 	char *method;        /* owned */
 	char *root;          /* owned; "http://host:port" */

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "lib/base/str.h"
 
@@ -102,10 +103,10 @@ struct broker {
 	struct gear_command_set *commands;
 	struct session_set *sessions;
 	struct ssh_server *ssh;
-	int ssh_port;           /* 0: no SSH */
-	struct api_call *calls; /* of the API, under way */
+	int ssh_port;                /* 0: no SSH */
+	LIST_HEAD(, api_call) calls; /* of the API, under way */
 	struct blob_store *blobs;
-	struct net_guard *guard;    /* of what users name */
-	struct cart_fetch *fetches; /* under way */
-	struct change *lane;        /* changes that met a conflict: tried one after the other */
+	struct net_guard *guard;         /* of what users name */
+	LIST_HEAD(, cart_fetch) fetches; /* under way */
+	struct change *lane; /* changes that met a conflict: tried one after the other */
 };

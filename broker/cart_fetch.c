@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/queue.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,7 +28,7 @@ enum {
 
 /* Manifest → source → checked file → packed tar → blob. */
 struct cart_fetch {
-	struct cart_fetch *next, **link;
+	LIST_ENTRY(cart_fetch) link;
 	struct broker *b;               /* borrowed */
 	char *url, *version, *checksum; /* owned; of the ask */
 	bool is_admin;
@@ -46,11 +47,7 @@ struct cart_fetch {
 static void
 fetch_free(struct cart_fetch *f)
 {
-	if (f->link != NULL) {
-		*f->link = f->next;
-		if (f->next != NULL)
-			f->next->link = f->link;
-	}
+	LIST_REMOVE(f, link);
 	cart_source_cancel(f->from);
 	child_free(f->pack);
 	loop_timer_cancel(f->later);
@@ -284,17 +281,15 @@ fetch_new(struct broker *b, const struct cart_ask *ask, cart_fetch_fn *fn, void 
 {
 	struct cart_fetch *f = xcalloc(1, sizeof *f);
 
-	*f = (struct cart_fetch){ .next = b->fetches,
-		.link = &b->fetches,
+	*f = (struct cart_fetch){
 		.b = b,
 		.url = xstrdup_null(ask->url),
 		.version = xstrdup_null(ask->version),
 		.checksum = xstrdup_null(ask->checksum),
 		.fn = fn,
-		.arg = arg };
-	if (f->next != NULL)
-		f->next->link = &f->next;
-	b->fetches = f;
+		.arg = arg,
+	};
+	LIST_INSERT_HEAD(&b->fetches, f, link);
 	return f;
 }
 
@@ -331,6 +326,6 @@ cart_fetch_file(
 void
 cart_fetch_end(struct broker *b)
 {
-	while (b->fetches != NULL)
-		fetch_free(b->fetches);
+	while (!LIST_EMPTY(&b->fetches))
+		fetch_free(LIST_FIRST(&b->fetches));
 }

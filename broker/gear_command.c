@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "broker/app_snapshot.h"
@@ -35,12 +36,12 @@ enum {
 
 struct gear_command_set {
 	struct broker *b; /* borrowed */
-	struct gear_command *list;
+	LIST_HEAD(, gear_command) list;
 	int n;
 };
 
 struct gear_command {
-	struct gear_command *next, **link;
+	LIST_ENTRY(gear_command) link;
 	struct gear_command_set *all; /* borrowed */
 	struct stream *stream;        /* owned; NULL: the client is gone */
 	char *app_id, *gear, *login;  /* owned */
@@ -89,9 +90,7 @@ release(void *p)
 static void
 drop(struct gear_command *c)
 {
-	*c->link = c->next;
-	if (c->next != NULL)
-		c->next->link = c->link;
+	LIST_REMOVE(c, link);
 	c->all->n--;
 	loop_timer_cancel(STEAL(c->timer));
 	rollout_wait_cancel(STEAL(c->wait));
@@ -673,9 +672,10 @@ on_begin(void *arg)
 static int
 check(const struct gear_command_set *all, const struct gear_command_opts *o, struct err *e)
 {
+	const struct gear_command *c;
 	int own = 0;
 
-	for (const struct gear_command *c = all->list; c != NULL; c = c->next)
+	LIST_FOREACH (c, &all->list, link)
 		own += strcmp(c->gear, o->gear) == 0;
 	if (all->n < COMMANDS_MAX && own < OF_GEAR_MAX)
 		return 0;
@@ -695,8 +695,6 @@ gear_command_start(struct gear_command_set *all, struct stream *take_s,
 	}
 	c = xcalloc(1, sizeof *c);
 	*c = (struct gear_command){
-		.next = all->list,
-		.link = &all->list,
 		.all = all,
 		.stream = take_s,
 		.app_id = xstrdup(o->app_id),
@@ -706,9 +704,7 @@ gear_command_start(struct gear_command_set *all, struct stream *take_s,
 		.on_end = on_end,
 		.arg = arg,
 	};
-	if (c->next != NULL)
-		c->next->link = &c->next;
-	all->list = c;
+	LIST_INSERT_HEAD(&all->list, c, link);
 	all->n++;
 	stream_set_calls(take_s, &calls, c);
 	stream_send(take_s, STREAM_READY, NULL, 0);
@@ -738,8 +734,8 @@ gear_command_set_free(struct gear_command_set *take_s)
 {
 	if (take_s == NULL)
 		return;
-	while (take_s->list != NULL)
-		drop(take_s->list);
+	while (!LIST_EMPTY(&take_s->list))
+		drop(LIST_FIRST(&take_s->list));
 	free(take_s);
 }
 

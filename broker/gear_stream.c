@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "broker/broker.h"
@@ -17,11 +18,11 @@
 
 struct gear_streams {
 	struct broker *b; /* borrowed */
-	struct gear_stream *list;
+	LIST_HEAD(, gear_stream) list;
 };
 
 struct gear_stream {
-	struct gear_stream *next, **link;
+	LIST_ENTRY(gear_stream) link;
 	struct gear_streams *all; /* borrowed */
 	struct stream *client;    /* owned until the relay has it */
 	struct buf order;         /* the frame for the node */
@@ -45,8 +46,8 @@ gear_streams_free(struct gear_streams *take_s)
 {
 	if (take_s == NULL)
 		return;
-	while (take_s->list != NULL)
-		gear_stream_cancel(take_s->list);
+	while (!LIST_EMPTY(&take_s->list))
+		gear_stream_cancel(LIST_FIRST(&take_s->list));
 	free(take_s);
 }
 
@@ -66,9 +67,7 @@ gear_stream_cancel(struct gear_stream *take_g)
 
 	if (g == NULL)
 		return;
-	*g->link = g->next;
-	if (g->next != NULL)
-		g->next->link = g->link;
+	LIST_REMOVE(g, link);
 	stream_dial_cancel(g->dial);
 	stream_relay_cancel(g->relay);
 	stream_free(g->client);
@@ -169,16 +168,12 @@ gear_stream_start(struct gear_streams *all, struct stream *take_s, const struct 
 	struct err e = { 0 };
 
 	*g = (struct gear_stream){
-		.next = all->list,
-		.link = &all->list,
 		.all = all,
 		.client = take_s,
 		.on_end = on_end,
 		.arg = arg,
 	};
-	if (g->next != NULL)
-		g->next->link = &g->next;
-	all->list = g;
+	LIST_INSERT_HEAD(&all->list, g, link);
 	stream_set_calls(take_s, &calls, g);
 	stream_frame_add(&g->order, STREAM_ORDER, 0, o->order.p, o->order.n);
 	if (dial(g, o, &e) == 0)

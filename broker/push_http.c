@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "broker/access.h"
 #include "broker/auth.h"
@@ -36,7 +37,7 @@ enum service { SERVICE_FETCH, SERVICE_PUSH };
 static const char *const service_names[] = { "git-upload-pack", "git-receive-pack" };
 
 struct exchange {
-	struct exchange *next, **link;
+	LIST_ENTRY(exchange) link;
 	struct push_http *ph;       /* borrowed */
 	struct http_req *r;         /* borrowed; NULL: the client went away */
 	struct auth_ask *auth;      /* while it runs */
@@ -47,6 +48,7 @@ struct exchange {
 	char *domain, *name, *login;
 	char *app_id;
 	enum service service;
+	bool is_over;      /* in no list any more */
 	bool is_info;      /* info/refs */
 	bool has_begun;    /* the answer's head was sent */
 	bool is_body_read; /* the request's body came to its end */
@@ -56,7 +58,7 @@ struct exchange {
 
 struct push_http {
 	struct broker *b; /* borrowed */
-	struct exchange *list;
+	LIST_HEAD(, exchange) list;
 	int children;
 };
 
@@ -86,12 +88,10 @@ exchange_release(void *p)
 static void
 exchange_end(struct exchange *x)
 {
-	if (x->link == NULL)
+	if (x->is_over)
 		return;
-	*x->link = x->next;
-	if (x->next != NULL)
-		x->next->link = x->link;
-	x->link = NULL;
+	LIST_REMOVE(x, link);
+	x->is_over = true;
 	x->r = NULL;
 	auth_cancel(STEAL(x->auth));
 	repo_ask_cancel(STEAL(x->repo));
@@ -112,8 +112,8 @@ push_http_free(struct push_http *take_p)
 {
 	if (take_p == NULL)
 		return;
-	while (take_p->list != NULL)
-		exchange_end(take_p->list);
+	while (!LIST_EMPTY(&take_p->list))
+		exchange_end(LIST_FIRST(&take_p->list));
 	free(take_p);
 }
 
@@ -475,9 +475,10 @@ find_app(struct exchange *x, const struct auth_who *who, struct wire_app *app)
 static bool
 is_crowded(const struct exchange *x)
 {
+	const struct exchange *y;
 	int own = 0;
 
-	for (const struct exchange *y = x->ph->list; y != NULL; y = y->next)
+	LIST_FOREACH (y, &x->ph->list, link)
 		own += y != x && y->login != NULL && strcmp(y->login, x->login) == 0;
 	return own >= CHILDREN_OF_ONE_MAX || x->ph->children >= CHILDREN_MAX;
 }
@@ -598,10 +599,8 @@ push_http_handle(struct push_http *p, struct http_req *r)
 	struct exchange *x = xcalloc(1, sizeof *x);
 	const char *rest;
 
-	*x = (struct exchange){ .ph = p, .r = r, .next = p->list, .link = &p->list };
-	if (x->next != NULL)
-		x->next->link = &x->next;
-	p->list = x;
+	*x = (struct exchange){ .ph = p, .r = r };
+	LIST_INSERT_HEAD(&p->list, x, link);
 	if (!parse_path(x, http_req_path(r), &rest)) {
 		refuse(x, 404, "There is no such repository. Its URL is /git/DOMAIN/APP.git.");
 		return;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/queue.h>
 
 #include "broker/broker.h"
 #include "broker/push.h"
@@ -27,11 +28,11 @@ enum {
 
 struct push_ssh_set {
 	struct broker *b; /* borrowed */
-	struct push_ssh *list;
+	LIST_HEAD(, push_ssh) list;
 };
 
 struct push_ssh {
-	struct push_ssh *next, **link;
+	LIST_ENTRY(push_ssh) link;
 	struct push_ssh_set *all; /* borrowed */
 	struct stream *stream;    /* owned until the child has it */
 	struct repo_ask *repo;
@@ -130,9 +131,7 @@ release(void *p)
 static void
 drop(struct push_ssh *x)
 {
-	*x->link = x->next;
-	if (x->next != NULL)
-		x->next->link = x->link;
+	LIST_REMOVE(x, link);
 	repo_ask_cancel(STEAL(x->repo));
 	stream_child_free(STEAL(x->child));
 	stream_free(STEAL(x->stream));
@@ -159,8 +158,8 @@ push_ssh_set_free(struct push_ssh_set *take_s)
 {
 	if (take_s == NULL)
 		return;
-	while (take_s->list != NULL)
-		drop(take_s->list);
+	while (!LIST_EMPTY(&take_s->list))
+		drop(LIST_FIRST(&take_s->list));
 	free(take_s);
 }
 
@@ -340,9 +339,10 @@ open_repo(struct push_ssh *x, const struct wire_app *app)
 static int
 check(const struct push_ssh *x, const struct wire_app *app, struct err *e)
 {
+	const struct push_ssh *y;
 	int all = 0, own = 0;
 
-	for (const struct push_ssh *y = x->all->list; y != NULL; y = y->next) {
+	LIST_FOREACH (y, &x->all->list, link) {
 		all++;
 		own += strcmp(y->login, x->login) == 0;
 	}
@@ -371,8 +371,6 @@ push_ssh_start(struct push_ssh_set *s, struct stream *take_s, const struct push_
 	struct err e = { 0 };
 
 	*x = (struct push_ssh){
-		.next = s->list,
-		.link = &s->list,
 		.all = s,
 		.stream = take_s,
 		.app_id = xstrdup(o->app->id),
@@ -384,9 +382,7 @@ push_ssh_start(struct push_ssh_set *s, struct stream *take_s, const struct push_
 		.on_end = on_end,
 		.arg = arg,
 	};
-	if (x->next != NULL)
-		x->next->link = &x->next;
-	s->list = x;
+	LIST_INSERT_HEAD(&s->list, x, link);
 	stream_set_calls(take_s, &calls, x);
 	if (check(x, o->app, &e) < 0) {
 		x->on_end = NULL;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "broker/app.h"
 #include "broker/app_view.h"
@@ -33,7 +34,7 @@ enum {
 typedef void step_fn(struct restore_run *r);
 
 struct restore_run {
-	struct restore_run *next, **link;
+	LIST_ENTRY(restore_run) link;
 	struct restore_runs *all;
 	struct wire_restore rec;
 	struct restore_run_opts o;
@@ -52,15 +53,13 @@ struct restore_run {
 
 struct restore_runs {
 	struct broker *b; /* borrowed */
-	struct restore_run *first;
+	LIST_HEAD(, restore_run) list;
 };
 
 static void
 run_free(struct restore_run *r)
 {
-	*r->link = r->next;
-	if (r->next != NULL)
-		r->next->link = r->link;
+	LIST_REMOVE(r, link);
 	http_call_cancel(r->call);
 	node_act_cancel(r->act);
 	loop_timer_cancel(r->timer);
@@ -599,11 +598,7 @@ restore_run_start(struct restore_runs *all, const struct wire_restore *rec,
 	struct restore_run *r = xcalloc(1, sizeof *r);
 
 	r->all = all;
-	r->link = &all->first;
-	r->next = all->first;
-	if (r->next != NULL)
-		r->next->link = &r->next;
-	all->first = r;
+	LIST_INSERT_HEAD(&all->list, r, link);
 	codec_copy(&wire_restore_codec, &r->rec, rec);
 	if (o != NULL)
 		r->o = *o;
@@ -650,10 +645,10 @@ restore_runs_free(struct restore_runs *take_all)
 {
 	if (take_all == NULL)
 		return;
-	while (take_all->first != NULL) {
-		struct restore_run_opts o = take_all->first->o;
+	while (!LIST_EMPTY(&take_all->list)) {
+		struct restore_run_opts o = LIST_FIRST(&take_all->list)->o;
 
-		run_free(take_all->first);
+		run_free(LIST_FIRST(&take_all->list));
 		if (o.drop != NULL)
 			o.drop(o.arg);
 	}

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "broker/broker.h"
 #include "broker/gear_stream.h"
@@ -18,12 +19,12 @@ enum { LOOK_MS = 20, PATIENCE_MS = 20 * 1000, SESSIONS_MAX = 2000 };
 
 struct session_set {
 	struct broker *b; /* borrowed */
-	struct session *list;
+	LIST_HEAD(, session) list;
 	int n;
 };
 
 struct session {
-	struct session *next, **link;
+	LIST_ENTRY(session) link;
 	struct session_set *all; /* borrowed */
 	char *app_id, *gear;     /* owned */
 	struct wire_exec exec;
@@ -50,8 +51,8 @@ session_set_free(struct session_set *take_s)
 {
 	if (take_s == NULL)
 		return;
-	while (take_s->list != NULL)
-		session_cancel(take_s->list);
+	while (!LIST_EMPTY(&take_s->list))
+		session_cancel(LIST_FIRST(&take_s->list));
 	free(take_s);
 }
 
@@ -73,9 +74,7 @@ session_cancel(struct session *take_x)
 
 	if (x == NULL)
 		return;
-	*x->link = x->next;
-	if (x->next != NULL)
-		x->next->link = x->link;
+	LIST_REMOVE(x, link);
 	x->all->n--;
 	loop_timer_cancel(STEAL(x->look));
 	gear_stream_cancel(STEAL(x->relay));
@@ -252,8 +251,6 @@ session_start(struct session_set *all, struct stream *take_s, const struct sessi
 	}
 	x = xcalloc(1, sizeof *x);
 	*x = (struct session){
-		.next = all->list,
-		.link = &all->list,
 		.all = all,
 		.app_id = xstrdup(o->app_id),
 		.gear = xstrdup(o->gear),
@@ -262,9 +259,7 @@ session_start(struct session_set *all, struct stream *take_s, const struct sessi
 		.on_end = on_end,
 		.arg = arg,
 	};
-	if (x->next != NULL)
-		x->next->link = &x->next;
-	all->list = x;
+	LIST_INSERT_HEAD(&all->list, x, link);
 	all->n++;
 	codec_copy(&wire_exec_codec, &x->exec, o->exec);
 	stream_set_calls(take_s, &calls, x);

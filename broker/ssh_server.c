@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -49,7 +50,7 @@ static const char *const key_files[KEYS] = { "ssh_host_ed25519_key", "ssh_host_r
 
 /* One connection with its program. */
 struct conn {
-	struct conn *next, **link;
+	LIST_ENTRY(conn) link;
 	struct ssh_server *server; /* borrowed */
 	struct ssh_source *source;
 	char *token; /* owned: what the program shows */
@@ -58,14 +59,14 @@ struct conn {
 	bool is_in;
 	struct auth_who who;
 	struct wire_ssh_key key;
-	char *app_id, *gear; /* owned */
-	struct call *calls;  /* owned */
+	char *app_id, *gear;     /* owned */
+	LIST_HEAD(, call) calls; /* owned */
 	int call_n;
 };
 
 /* One stream of a connection's program. */
 struct call {
-	struct call *next, **link;
+	LIST_ENTRY(call) link;
 	struct conn *conn; /* borrowed; NULL: it is gone */
 	struct ssh_server *server;
 	const char *path;      /* constant */
@@ -86,7 +87,7 @@ struct ssh_server {
 	int turns;
 	struct ssh_source_set *sources;
 	struct map *by_token; /* borrowed values */
-	struct conn *conns;
+	LIST_HEAD(, conn) conns;
 	int conn_n, login_n;
 	bool is_draining;
 };
@@ -98,9 +99,7 @@ static void settle(struct ssh_server *s);
 static void
 free_call(struct call *c)
 {
-	*c->link = c->next;
-	if (c->next != NULL)
-		c->next->link = c->link;
+	LIST_REMOVE(c, link);
 	if (c->conn != NULL)
 		c->conn->call_n--;
 	gear_stream_cancel(c->relay);
@@ -130,17 +129,15 @@ end_conn(struct conn *c)
 {
 	struct ssh_server *s = c->server;
 
-	*c->link = c->next;
-	if (c->next != NULL)
-		c->next->link = c->link;
+	LIST_REMOVE(c, link);
 	s->conn_n--;
 	if (!c->is_in)
 		s->login_n--;
 	(void)map_take(s->by_token, c->token);
 	ssh_source_end(c->source, c->is_in);
 	child_free(STEAL(c->child));
-	while (c->calls != NULL)
-		free_call(c->calls);
+	while (!LIST_EMPTY(&c->calls))
+		free_call(LIST_FIRST(&c->calls));
 	loop_free_later(s->b->loop, release, c);
 	settle(s);
 }
@@ -432,15 +429,11 @@ on_request(struct http_req *r, void *arg)
 		return;
 	c = xcalloc(1, sizeof *c);
 	*c = (struct call){
-		.next = conn->calls,
-		.link = &conn->calls,
 		.conn = conn,
 		.server = s,
 		.path = path,
 	};
-	if (c->next != NULL)
-		c->next->link = &c->next;
-	conn->calls = c;
+	LIST_INSERT_HEAD(&conn->calls, c, link);
 	conn->call_n++;
 	c->stream = stream_accept(r, &calls, c);
 }
@@ -500,16 +493,12 @@ begin_conn(struct ssh_server *s, int fd, const struct sockaddr *from)
 	set_options(fd);
 	c = xcalloc(1, sizeof *c);
 	*c = (struct conn){
-		.next = s->conns,
-		.link = &s->conns,
 		.server = s,
 		.source = source,
 		.token = secret_random_hex(TOKEN_BYTES),
 		.since_ms = loop_now_ms(),
 	};
-	if (c->next != NULL)
-		c->next->link = &c->next;
-	s->conns = c;
+	LIST_INSERT_HEAD(&s->conns, c, link);
 	s->conn_n++;
 	s->login_n++;
 	map_set(s->by_token, c->token, c);
@@ -558,8 +547,8 @@ on_look(void *arg)
 	struct ssh_server *s = arg;
 	struct conn *next;
 
-	for (struct conn *c = s->conns; c != NULL; c = next) {
-		next = c->next;
+	for (struct conn *c = LIST_FIRST(&s->conns); c != NULL; c = next) {
+		next = LIST_NEXT(c, link);
 		if (!c->is_in || ssh_key_admits(s->b, &c->who, &c->key, c->app_id))
 			continue;
 		log_info("ssh_revoked", LOG_STR("gear", c->gear), LOG_STR("login", c->who.login),
@@ -682,8 +671,8 @@ ssh_server_free(struct ssh_server *take_s)
 		return;
 	loop_io_cancel(STEAL(s->io));
 	loop_timer_cancel(s->look);
-	while (s->conns != NULL)
-		end_conn(s->conns);
+	while (!LIST_EMPTY(&s->conns))
+		end_conn(LIST_FIRST(&s->conns));
 	http_server_free(s->programs);
 	file_close(s->fd);
 	for (int i = 0; i < KEYS; i++)

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "broker/broker.h"
 #include "broker/node_link.h"
@@ -42,7 +43,7 @@ static const struct feed_kind router_kinds[] = {
 };
 
 struct feed {
-	struct feed *next, **link;
+	LIST_ENTRY(feed) link;
 	struct watch_feed *w;
 	struct http_req *r; /* borrowed; NULL once closed */
 	struct store_watch *watch;
@@ -51,6 +52,7 @@ struct feed {
 	const struct feed_kind *kinds;
 	char *id; /* owned: of the node or router */
 	bool is_node;
+	bool is_closed;
 	bool is_touched; /* something of the present revision was sent */
 	bool is_idle;    /* nothing was sent since the last beat */
 	bool is_full;    /* the client does not read */
@@ -60,7 +62,7 @@ struct feed {
 
 struct watch_feed {
 	struct broker *b; /* borrowed */
-	struct feed *feeds;
+	LIST_HEAD(, feed) feeds;
 };
 
 struct watch_feed *
@@ -87,12 +89,10 @@ feed_close(struct feed *f, bool abort)
 {
 	struct http_req *r = f->r;
 
-	if (f->link == NULL)
+	if (f->is_closed)
 		return;
-	*f->link = f->next;
-	if (f->next != NULL)
-		f->next->link = f->link;
-	f->link = NULL;
+	LIST_REMOVE(f, link);
+	f->is_closed = true;
 	f->r = NULL;
 	store_watch_cancel(STEAL(f->watch));
 	loop_timer_cancel(STEAL(f->beat));
@@ -112,8 +112,8 @@ watch_feed_free(struct watch_feed *take_w)
 {
 	if (take_w == NULL)
 		return;
-	while (take_w->feeds != NULL)
-		feed_close(take_w->feeds, true);
+	while (!LIST_EMPTY(&take_w->feeds))
+		feed_close(LIST_FIRST(&take_w->feeds), true);
 	free(take_w);
 }
 
@@ -268,7 +268,7 @@ on_event(const struct store_event *ev, void *arg)
 	const struct feed_kind *k;
 	const char *key;
 
-	if (f->link == NULL)
+	if (f->is_closed)
 		return;
 	if (ev->type == STORE_COMPACTED) {
 		loop_timer_cancel(f->anew);
@@ -337,16 +337,14 @@ feed_start(struct watch_feed *w, struct http_req *r, const char *id, bool is_nod
 	struct feed *f = xcalloc(1, sizeof *f);
 	struct store *s = w->b->store;
 
-	*f = (struct feed){ .w = w,
+	*f = (struct feed){
+		.w = w,
 		.r = r,
 		.id = xstrdup(id),
 		.is_node = is_node,
 		.kinds = is_node ? node_kinds : router_kinds,
-		.next = w->feeds,
-		.link = &w->feeds };
-	if (f->next != NULL)
-		f->next->link = &f->next;
-	w->feeds = f;
+	};
+	LIST_INSERT_HEAD(&w->feeds, f, link);
 	http_req_begin(r, 200, headers);
 	http_req_on_close(r, on_close, f);
 	http_req_on_drain(r, on_drain, f);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
@@ -18,13 +19,13 @@
 
 struct gear_exec {
 	struct gear_exec_opts o;
-	struct exec *list;
+	LIST_HEAD(, exec) list;
 	struct gear_port_set *ports; /* owned */
 };
 
 /* One program, from the request to its end. */
 struct exec {
-	struct exec *next, **link;
+	LIST_ENTRY(exec) link;
 	struct gear_exec *all; /* borrowed */
 	char *gear;            /* owned */
 	struct stream *stream; /* owned until the program is about to start */
@@ -48,9 +49,7 @@ release(void *p)
 static void
 end(struct exec *x)
 {
-	*x->link = x->next;
-	if (x->next != NULL)
-		x->next->link = x->link;
+	LIST_REMOVE(x, link);
 	stream_child_free(x->child);
 	instance_session_close(x->session);
 	stream_free(x->stream);
@@ -326,14 +325,10 @@ gear_exec_handle(struct gear_exec *all, struct http_req *r, const char *gear)
 		return;
 	x = xcalloc(1, sizeof *x);
 	*x = (struct exec){
-		.next = all->list,
-		.link = &all->list,
 		.all = all,
 		.gear = xstrdup(gear),
 	};
-	if (x->next != NULL)
-		x->next->link = &x->next;
-	all->list = x;
+	LIST_INSERT_HEAD(&all->list, x, link);
 	x->stream = stream_accept(r, &order_calls, x);
 }
 
@@ -358,8 +353,8 @@ gear_exec_free(struct gear_exec *take_x)
 {
 	if (take_x == NULL)
 		return;
-	while (take_x->list != NULL)
-		end(take_x->list);
+	while (!LIST_EMPTY(&take_x->list))
+		end(LIST_FIRST(&take_x->list));
 	gear_port_set_free(take_x->ports);
 	free(take_x);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,12 +23,12 @@ enum { CONNECT_MS = 10 * 1000, PORTS_MAX = 128 /* in one gear */ };
 
 struct gear_port_set {
 	struct gear_exec_opts o;
-	struct port *list;
+	LIST_HEAD(, port) list;
 };
 
 /* One connection. */
 struct port {
-	struct port *next, **link;
+	LIST_ENTRY(port) link;
 	struct gear_port_set *all; /* borrowed */
 	char *gear;                /* owned */
 	struct stream *stream;     /* owned */
@@ -55,9 +56,7 @@ release(void *p)
 static void
 end(struct port *x)
 {
-	*x->link = x->next;
-	if (x->next != NULL)
-		x->next->link = x->link;
+	LIST_REMOVE(x, link);
 	loop_timer_cancel(x->timer);
 	loop_io_cancel(x->connecting);
 	worker_detach(x->job);
@@ -201,9 +200,10 @@ static const struct instance_session_calls session_calls = { on_ready, NULL };
 static size_t
 count(const struct gear_port_set *s, const char *gear)
 {
+	const struct port *x;
 	size_t n = 0;
 
-	for (const struct port *x = s->list; x != NULL; x = x->next)
+	LIST_FOREACH (x, &s->list, link)
 		n += strcmp(x->gear, gear) == 0;
 	return n;
 }
@@ -296,15 +296,11 @@ gear_port_handle(struct gear_port_set *all, struct http_req *r, const char *gear
 		return;
 	x = xcalloc(1, sizeof *x);
 	*x = (struct port){
-		.next = all->list,
-		.link = &all->list,
 		.all = all,
 		.gear = xstrdup(gear),
 		.fd = -1,
 	};
-	if (x->next != NULL)
-		x->next->link = &x->next;
-	all->list = x;
+	LIST_INSERT_HEAD(&all->list, x, link);
 	x->stream = stream_accept(r, &calls, x);
 }
 
@@ -322,7 +318,7 @@ gear_port_set_free(struct gear_port_set *take_s)
 {
 	if (take_s == NULL)
 		return;
-	while (take_s->list != NULL)
-		end(take_s->list);
+	while (!LIST_EMPTY(&take_s->list))
+		end(LIST_FIRST(&take_s->list));
 	free(take_s);
 }

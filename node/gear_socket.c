@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -42,14 +43,14 @@ struct gear_socket {
 	int64_t uid_base;
 	int fd; /* owned */
 	struct loop_io *io;
-	struct asker *askers;
+	LIST_HEAD(, asker) askers;
 	int n;
 	int64_t tokens, since_ms;
 };
 
 /* One command. */
 struct asker {
-	struct asker *next, **link;
+	LIST_ENTRY(asker) link;
 	struct gear_socket *socket; /* borrowed */
 	int fd;                     /* owned until the relay has it */
 	struct stream_dial *dial;
@@ -93,9 +94,7 @@ gear_socket_bind(
 static void
 end(struct asker *a)
 {
-	*a->link = a->next;
-	if (a->next != NULL)
-		a->next->link = a->link;
+	LIST_REMOVE(a, link);
 	a->socket->n--;
 	stream_dial_cancel(a->dial);
 	stream_relay_cancel(a->relay);
@@ -197,11 +196,9 @@ begin(struct gear_socket *s, int take_fd)
 		return;
 	}
 	a = xcalloc(1, sizeof *a);
-	*a = (struct asker){ .next = s->askers, .link = &s->askers, .socket = s, .fd = fd };
+	*a = (struct asker){ .socket = s, .fd = fd };
 	fd = -1;
-	if (a->next != NULL)
-		a->next->link = &a->next;
-	s->askers = a;
+	LIST_INSERT_HEAD(&s->askers, a, link);
 	s->n++;
 	if (dial(a, &e) < 0) {
 		refuse(a->fd, e.code, e.text);
@@ -229,8 +226,8 @@ free_socket(void *p)
 {
 	struct gear_socket *s = p;
 
-	while (s->askers != NULL)
-		end(s->askers);
+	while (!LIST_EMPTY(&s->askers))
+		end(LIST_FIRST(&s->askers));
 	loop_io_cancel(s->io);
 	file_close(s->fd);
 	free(s->uuid);

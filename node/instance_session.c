@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
@@ -20,7 +21,7 @@
 enum { SESSIONS_MAX = 64 /* in one gear */ };
 
 struct instance_session {
-	struct instance_session *next, **link;
+	LIST_ENTRY(instance_session) link;
 	struct instances *table; /* borrowed */
 	char *id, *gear;         /* owned: the instance's */
 	struct instance_env *env;
@@ -87,9 +88,10 @@ pick(struct instances *is, const struct instance_session_opts *o, struct err *e)
 static size_t
 count(const struct instances *is, const char *gear, const char *id)
 {
+	const struct instance_session *s;
 	size_t n = 0;
 
-	for (const struct instance_session *s = is->sessions; s != NULL; s = s->next)
+	LIST_FOREACH (s, &is->sessions, link)
 		n += strcmp(s->gear, gear) == 0 && (id == NULL || strcmp(s->id, id) == 0);
 	return n;
 }
@@ -133,17 +135,13 @@ instance_session_open(struct instances *is, const struct instance_session_opts *
 	}
 	s = xcalloc(1, sizeof *s);
 	*s = (struct instance_session){
-		.next = is->sessions,
-		.link = &is->sessions,
 		.table = is,
 		.id = xstrdup(i->spec.id),
 		.gear = xstrdup(i->spec.gear),
 		.calls = calls,
 		.arg = arg,
 	};
-	if (s->next != NULL)
-		s->next->link = &s->next;
-	is->sessions = s;
+	LIST_INSERT_HEAD(&is->sessions, s, link);
 	s->env = instance_env_start(is, s->id, NULL, on_env, s, e);
 	if (s->env == NULL) {
 		instance_session_close(s);
@@ -161,9 +159,7 @@ instance_session_close(struct instance_session *take_s)
 	if (s == NULL)
 		return;
 	instance_env_cancel(s->env);
-	*s->link = s->next;
-	if (s->next != NULL)
-		s->next->link = s->link;
+	LIST_REMOVE(s, link);
 	tell(s->table, s->gear, s->id);
 	free(s->id);
 	free(s->gear);
@@ -217,8 +213,8 @@ instance_sessions_retire(const struct instance *i)
 {
 	struct instance_session *next;
 
-	for (struct instance_session *s = i->table->sessions; s != NULL; s = next) {
-		next = s->next;
+	for (struct instance_session *s = LIST_FIRST(&i->table->sessions); s != NULL; s = next) {
+		next = LIST_NEXT(s, link);
 		if (strcmp(s->id, i->spec.id) == 0)
 			retire_one(s, i->spec.grace_s);
 	}

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "lib/wire/wire_gear.h"
 #include "node/gear_act.h"
@@ -104,12 +105,12 @@ struct instance {
 
 struct instances {
 	struct instances_opts o;
-	struct map *all;                   /* id → struct instance, owned */
-	struct map *by_app;                /* application → its first struct instance, borrowed */
-	struct str_list bare_links;        /* instances of which only a network was found */
-	struct instance_session *sessions; /* each owned by who opened it */
-	struct str_list leftovers;         /* "gear/id" found at the start, not claimed yet */
-	struct loop_timer *boot;           /* NULL: nobody waits for its turn */
+	struct map *all;            /* id → struct instance, owned */
+	struct map *by_app;         /* application → its first struct instance, borrowed */
+	struct str_list bare_links; /* instances of which only a network was found */
+	LIST_HEAD(, instance_session) sessions; /* each owned by who opened it */
+	struct str_list leftovers;              /* "gear/id" found at the start, not claimed yet */
+	struct loop_timer *boot;                /* NULL: nobody waits for its turn */
 	int64_t opened_ms;
 	bool is_booted;               /* the broker has named all: what comes now is new */
 	struct instances_wait *waits; /* owned: who waits for a wake */
