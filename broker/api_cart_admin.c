@@ -1,8 +1,7 @@
 /* The catalogue for administrators: import, activate, remove, upgrade applications. */
-#include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "broker/api_call.h"
 #include "broker/api_cart_ask.h"
@@ -10,6 +9,7 @@
 #include "broker/api_load.h"
 #include "broker/api_view.h"
 #include "broker/app_cart.h"
+#include "broker/artifact.h"
 #include "broker/blob.h"
 #include "broker/broker.h"
 #include "broker/cart_fetch.h"
@@ -19,13 +19,11 @@
 #include "broker/catalog.h"
 #include "broker/record.h"
 #include "broker/rollout.h"
-#include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/http/http_server.h"
-#include "lib/loop/worker.h"
 #include "lib/store/store_key.h"
 
-enum { PIECE = 256 * 1024, WORD_MAX = 128, EXIT_NONE_SUCH = 1, EXIT_BOOL = 167 };
+enum { WORD_MAX = 128, EXIT_NONE_SUCH = 1, EXIT_BOOL = 167 };
 
 /* --- showing --- */
 
@@ -196,121 +194,60 @@ api_cart_admin_import(struct api_call *c)
 struct upload {
 	struct import import; /* first: the call's state */
 	struct api_call *c;   /* borrowed */
-	char *path;           /* owned; the file so far */
-	int fd;
-	int64_t size;
-	struct buf buf;
-	struct worker_job *job;
+	struct artifact_sink *sink;
 	bool has_all;
 	struct err e;
 };
-
-/* What the worker writes; the file is its own until then. */
-struct piece {
-	struct upload *u; /* for done only */
-	struct buf buf;
-	int fd;
-	struct err e;
-};
-
-static void
-piece_free(void *p)
-{
-	struct piece *x = p;
-
-	buf_fini(&x->buf);
-	file_close(x->fd);
-	free(x);
-}
-
-static void
-piece_run(void *p)
-{
-	struct piece *x = p;
-
-	(void)!file_write_all(x->fd, x->buf.p, x->buf.n, &x->e);
-}
 
 static void
 upload_free(void *p)
 {
 	struct upload *u = p;
 
-	worker_detach(u->job);
-	file_close(u->fd);
-	if (u->path != NULL)
-		(void)unlink(u->path);
-	free(u->path);
-	buf_fini(&u->buf);
+	artifact_sink_cancel(u->sink);
 	import_free(&u->import);
 }
 
 static void
-upload_end(struct upload *u)
+on_upload_room(void *arg)
 {
-	AUTO(free) char *path = NULL;
-	const struct cart_ask ask = { 0 };
+	const struct upload *u = arg;
 
-	if (u->e.code != ERR_NONE) {
-		api_fail_err(u->c, &u->e, CART_RULES_UNUSABLE);
-		return;
-	}
-	path = STEAL(u->path);
-	cart_fetch_file(u->c->b, path, &ask, fetched, u->c);
-}
-
-static void upload_write(struct upload *u);
-
-static void
-piece_done(void *p)
-{
-	struct piece *x = p;
-	struct upload *u = x->u;
-
-	u->job = NULL;
-	if (x->e.code != ERR_NONE && u->e.code == ERR_NONE)
-		u->e = x->e;
-	piece_free(x);
-	if (u->buf.n > 0)
-		upload_write(u);
-	else if (u->has_all)
-		upload_end(u);
-	else if (u->c->req != NULL)
+	if (u->c->req != NULL)
 		http_req_pause(u->c->req, false);
 }
 
 static void
-upload_write(struct upload *u)
+on_uploaded(const char *path, const struct err *e, void *arg)
 {
-	struct piece *x = xcalloc(1, sizeof *x);
+	const struct cart_ask ask = { 0 };
+	struct upload *u = arg;
 
-	*x = (struct piece){ .u = u, .buf = u->buf, .fd = fcntl(u->fd, F_DUPFD_CLOEXEC, 3) };
-	u->buf = (struct buf){ 0 };
-	if (!u->has_all && u->c->req != NULL)
-		http_req_pause(u->c->req, true);
-	u->job = worker_submit(u->c->b->worker, piece_run, piece_done, piece_free, x);
+	u->sink = NULL;
+	if (e == NULL) {
+		cart_fetch_file(u->c->b, path, &ask, fetched, u->c);
+	} else if (u->has_all) {
+		api_fail_err(u->c, e, CART_RULES_UNUSABLE);
+	} else { /* told once all was sent */
+		u->e = *e;
+		on_upload_room(u);
+	}
 }
 
 static void
 on_upload(struct http_req *r, const char *p, size_t n, void *arg)
 {
 	struct upload *u = arg;
-	int64_t max = u->c->b->conf.download_max_mb * 1000 * 1000;
 
-	(void)r;
 	u->has_all = n == 0;
-	u->size += (int64_t)n;
-	if (u->size > max && u->e.code == ERR_NONE)
-		(void)err_set(&u->e, ERR_LIMIT, "archive", "The archive has more than %lld MB.",
-		    (long long)(max / 1000000));
-	if (u->e.code == ERR_NONE)
-		buf_add(&u->buf, p, n);
-	if (u->job != NULL)
-		return;
-	if (u->buf.n > 0 && (u->buf.n >= PIECE || u->has_all))
-		upload_write(u);
-	else if (u->has_all)
-		upload_end(u);
+	if (u->sink == NULL) {
+		if (u->has_all)
+			api_fail_err(u->c, &u->e, CART_RULES_UNUSABLE);
+	} else if (u->has_all) {
+		artifact_sink_close(u->sink);
+	} else if (!artifact_sink_write(u->sink, p, n)) {
+		http_req_pause(r, true);
+	}
 }
 
 static void
@@ -325,6 +262,8 @@ upload_gone(struct api_call *c)
 void
 api_cart_admin_upload(struct api_call *c)
 {
+	int64_t max_mb = c->b->conf.download_max_mb;
+	AUTO(free) char *too_large = NULL;
 	struct upload *u;
 	struct err e = { 0 };
 
@@ -337,16 +276,23 @@ api_cart_admin_upload(struct api_call *c)
 	u->c = c;
 	u->import.b = c->b;
 	u->import.activate = true;
-	u->fd = -1;
 	api_call_keep(c, u, upload_free);
 	if (api_param_bool(c->params, "activate", &u->import.activate, &e) < 0) {
 		api_fail_err(c, &e, EXIT_BOOL);
 		return;
 	}
-	u->path = blob_store_tmp(c->b->blobs);
-	u->fd = open(u->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (u->fd < 0) {
-		(void)err_set(&e, ERR_SYSTEM, NULL, "cannot make a file for the archive");
+	too_large = xasprintf("The archive has more than %" PRId64 " MB.", max_mb);
+	u->sink = artifact_sink_start(c->b,
+	    &(struct artifact_sink_opts){
+	        .bytes_max = max_mb * 1000 * 1000,
+	        .field = "archive",
+	        .too_large = too_large,
+	        .on_room = on_upload_room,
+	        .done = on_uploaded,
+	        .arg = u,
+	    },
+	    &e);
+	if (u->sink == NULL) {
 		api_fail_err(c, &e, 1);
 		return;
 	}

@@ -21,14 +21,13 @@ struct artifact_sink {
 	struct broker *b; /* borrowed */
 	char *path;       /* owned; NULL: given away */
 	int fd;
-	int64_t left; /* bytes that may still come */
+	int64_t left;    /* bytes that may still come */
+	char *too_large; /* owned */
 	struct buf buf;
 	struct worker_job *job;
-	bool is_closed, has_any;
+	bool is_closed;
 	struct err e;
-	artifact_room_fn *on_room;
-	artifact_sink_fn *done;
-	void *arg;
+	struct artifact_sink_opts o;
 };
 
 /* What a worker writes, by a descriptor of its own. */
@@ -59,6 +58,7 @@ artifact_sink_cancel(struct artifact_sink *take_s)
 	if (take_s->path != NULL)
 		(void)unlink(take_s->path);
 	free(take_s->path);
+	free(take_s->too_large);
 	buf_fini(&take_s->buf);
 	free(take_s);
 }
@@ -80,12 +80,9 @@ sink_end(struct artifact_sink *s)
 {
 	AUTO(free) char *path = NULL;
 
-	if (s->e.code == ERR_NONE && !s->has_any)
-		(void)err_set(&s->e, ERR_INVALID, NULL,
-		    "no archive came: the tar.gz of a deployment is read from standard input");
 	if (s->e.code == ERR_NONE)
 		path = STEAL(s->path);
-	s->done(path, path == NULL ? &s->e : NULL, s->arg);
+	s->o.done(path, path == NULL ? &s->e : NULL, s->o.arg);
 	artifact_sink_cancel(s);
 }
 
@@ -107,7 +104,7 @@ on_piece(void *p)
 	}
 	if (s->buf.n > 0)
 		write_piece(s);
-	s->on_room(s->arg);
+	s->o.on_room(s->o.arg);
 }
 
 static void
@@ -123,11 +120,9 @@ write_piece(struct artifact_sink *s)
 bool
 artifact_sink_write(struct artifact_sink *s, const char *p, size_t n)
 {
-	s->has_any = true;
 	s->left -= (int64_t)n;
 	if (s->left < 0 && s->e.code == ERR_NONE)
-		(void)err_set(&s->e, ERR_LIMIT, NULL,
-		    "the archive is larger than the disk of the application's gear");
+		(void)err_set(&s->e, ERR_LIMIT, s->o.field, "%s", s->too_large);
 	if (s->e.code == ERR_NONE)
 		buf_add(&s->buf, p, n);
 	if (s->job == NULL)
@@ -144,17 +139,17 @@ artifact_sink_close(struct artifact_sink *s)
 }
 
 struct artifact_sink *
-artifact_sink_start(struct broker *b, int64_t bytes_max, artifact_room_fn *on_room,
-    artifact_sink_fn *done, void *arg, struct err *e)
+artifact_sink_start(struct broker *b, const struct artifact_sink_opts *o, struct err *e)
 {
 	struct artifact_sink *s = xcalloc(1, sizeof *s);
 
-	*s = (struct artifact_sink){ .b = b,
+	*s = (struct artifact_sink){
+		.b = b,
 		.path = blob_store_tmp(b->blobs),
-		.left = bytes_max,
-		.on_room = on_room,
-		.done = done,
-		.arg = arg };
+		.left = o->bytes_max,
+		.too_large = xstrdup(o->too_large),
+		.o = *o,
+	};
 	s->fd = open(s->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->fd >= 0)
 		return s;

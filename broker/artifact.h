@@ -1,5 +1,5 @@
-/* broker/artifact.h: the archive of a deployment on its way to a build: into a file as it comes,
- * and from there to the node. Loop thread; workers write and read. */
+/* broker/artifact.h: an archive that somebody sends: into a file as it comes, and from there to the
+ * node. Loop thread; workers write and read. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,8 +15,16 @@ struct broker;
 typedef void artifact_sink_fn(const char *path, const struct err *e, void *arg);
 typedef void artifact_room_fn(void *arg);
 
-struct artifact_sink *artifact_sink_start(struct broker *b, int64_t bytes_max,
-    artifact_room_fn *on_room, artifact_sink_fn *done, void *arg, struct err *e) MUST_CHECK;
+struct artifact_sink_opts {
+	int64_t bytes_max;
+	const char *field;     /* of errors; or NULL */
+	const char *too_large; /* what is said of more; copied */
+	artifact_room_fn *on_room;
+	artifact_sink_fn *done;
+	void *arg;
+};
+struct artifact_sink *artifact_sink_start(
+    struct broker *b, const struct artifact_sink_opts *o, struct err *e) MUST_CHECK;
 /* All is taken; false: no more, please, before on_room. */
 bool artifact_sink_write(struct artifact_sink *s, const char *p, size_t n);
 void artifact_sink_close(struct artifact_sink *s);       /* that was all */

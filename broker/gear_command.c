@@ -58,6 +58,7 @@ struct gear_command {
 	bool is_changing;         /* app_state_set is under way: c lives on */
 	bool is_not_awaited;      /* what is ordered comes after the rollout that is under way */
 	bool has_closed;          /* stdin ended */
+	bool has_archive;         /* some of it came */
 	char *artifact;           /* owned: file, on its way to a deployment */
 	size_t owed;              /* of the archive: taken, not given back */
 	struct buf in;            /* of a receive hook */
@@ -540,6 +541,12 @@ on_artifact(const char *path, const struct err *e, void *arg)
 		return;
 	}
 	c->artifact = xstrdup(path);
+	if (!c->has_archive) {
+		(void)err_set(&bad, ERR_INVALID, NULL,
+		    "no archive came: the tar.gz of a deployment is read from standard input");
+		fail(c, &bad);
+		return;
+	}
 	if (record_app_by_id(c->all->b->store, c->app_id, &app, NULL, &bad) < 0 ||
 	    deploy(c, &app, NULL, &bad) < 0)
 		fail(c, &bad);
@@ -555,7 +562,15 @@ receive_artifact(struct gear_command *c, const struct wire_app *app, struct err 
 		return -1;
 	if (mb <= 0 || mb > ARTIFACT_MAX_MB)
 		mb = ARTIFACT_MAX_MB;
-	c->sink = artifact_sink_start(c->all->b, mb << 20, on_archive_room, on_artifact, c, e);
+	c->sink = artifact_sink_start(c->all->b,
+	    &(struct artifact_sink_opts){
+	        .bytes_max = mb << 20,
+	        .too_large = "the archive is larger than the disk of the application's gear",
+	        .on_room = on_archive_room,
+	        .done = on_artifact,
+	        .arg = c,
+	    },
+	    e);
 	return c->sink == NULL ? -1 : 0;
 }
 
@@ -566,6 +581,7 @@ static bool
 take_archive(struct gear_command *c, const char *p, size_t n)
 {
 	c->has_closed = n == 0;
+	c->has_archive |= n > 0;
 	if (n == 0 && c->sink != NULL)
 		artifact_sink_close(c->sink);
 	else if (n == 0)
