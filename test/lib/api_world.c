@@ -72,8 +72,8 @@ add_node(struct api_world *w)
 	(void)store_fixture_put(&w->store, key, json);
 }
 
-void
-api_world_init(struct api_world *w)
+static void
+init(struct api_world *w)
 {
 	const char *src = getenv("PINION_SRCDIR");
 	AUTO(free) char *carts = xasprintf("%s/cartridges", src == NULL ? PINION_TEST_SRCDIR : src);
@@ -107,8 +107,8 @@ api_world_init(struct api_world *w)
 	add_node(w);
 }
 
-void
-api_world_fini(struct api_world *w)
+static void
+fini(struct api_world *w)
 {
 	codec_value_free(w->json);
 	buf_fini(&w->body);
@@ -120,6 +120,38 @@ api_world_fini(struct api_world *w)
 	catalog_free(w->b.catalog);
 	free(w->root);
 	store_fixture_fini(&w->store);
+}
+
+int
+api_world_setup(void **state)
+{
+	struct api_world *w = xcalloc(1, sizeof *w);
+
+	init(w);
+	*state = w;
+	return 0;
+}
+
+int
+api_world_setup_app(void **state)
+{
+	struct api_world *w;
+
+	(void)api_world_setup(state);
+	w = *state;
+	assert_int_equal(api_world_as(w, "ann", "POST", "/domains", "{\"name\":\"shop\"}"), 201);
+	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/applications",
+	                     "{\"name\":\"web\",\"cartridges\":[\"nodejs\"],\"scale\":true}"),
+	    201);
+	return 0;
+}
+
+int
+api_world_teardown(void **state)
+{
+	fini(*state);
+	free(*state);
+	return 0;
 }
 
 static void

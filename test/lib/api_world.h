@@ -32,9 +32,11 @@ struct api_world_fakes {
 };
 extern struct api_world_fakes api_world_fakes;
 
-/* User "admin" with password "admin-password"; users "ann" and "bob" with "ann-password", … */
-void api_world_init(struct api_world *w);
-void api_world_fini(struct api_world *w);
+/* Of cmocka; the state is a struct api_world. User "admin" with password "admin-password"; users
+ * "ann" and "bob" with "ann-password", … */
+int api_world_setup(void **state);
+int api_world_setup_app(void **state); /* and ann's scalable application web in domain shop */
+int api_world_teardown(void **state);
 
 /* One call; body NULL: none. Returns the status. path: behind /broker/rest. */
 int api_world_call(struct api_world *w, const char *method, const char *path, const char *body);

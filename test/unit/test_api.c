@@ -13,24 +13,6 @@
 #include "lib/wire/wire_user.h"
 #include "test/lib/api_world.h"
 
-static int
-setup(void **state)
-{
-	struct api_world *w = xcalloc(1, sizeof *w);
-
-	api_world_init(w);
-	*state = w;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	api_world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 enum { NULL_EXIT = -99 };
 #define NONE INT64_MIN
 
@@ -741,7 +723,7 @@ deployments(void **state)
 int
 main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, api_world_setup, api_world_teardown)
 	const struct CMUnitTest tests[] = {
 		T(create_show_delete),
 		T(bad_input_of_create),

@@ -12,40 +12,7 @@
 #define CARTS "/domain/shop/application/web/cartridges"
 #define CART "/domain/shop/application/web/cartridge/"
 
-static int
-setup(void **state)
-{
-	struct api_world *w = xcalloc(1, sizeof *w);
-
-	api_world_init(w);
-	*state = w;
-	assert_int_equal(api_world_as(w, "ann", "POST", "/domains", "{\"name\":\"shop\"}"), 201);
-	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/applications",
-	                     "{\"name\":\"web\",\"cartridges\":[\"nodejs\"],\"scale\":true}"),
-	    201);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	api_world_fakes = (struct api_world_fakes){ 0 };
-	api_world_fini(*state);
-	free(*state);
-	return 0;
-}
-
-struct row {
-	const char *name;
-	const char *login;
-	const char *method, *path, *body;
-	int status;
-	int64_t exit;
-	const char *field;
-	const char *text; /* part of the message */
-};
-
-static const struct row rows[] = {
+static const struct api_world_row rows[] = {
 	{ "nothing given", "ann", "POST", CARTS, "{}", 422, 109, "cartridge", "required" },
 	{ "unknown", "ann", "POST", CARTS, "{\"name\":\"cobol\"}", 422, 109, "cartridge", "cobol" },
 	{ "gone since v2", "ann", "POST", CARTS, "{\"name\":\"mongodb-2.4\"}", 422, 109,
@@ -105,19 +72,7 @@ static const struct row rows[] = {
 static void
 refused(void **state)
 {
-	struct api_world *w = *state;
-
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		const struct row *r = &rows[i];
-
-		(void)api_world_as(w, r->login, r->method, r->path, r->body);
-		if (w->status != r->status || api_world_exit(w) != r->exit ||
-		    strcmp(api_world_field(w), r->field) != 0 ||
-		    strstr(api_world_text(w), r->text) == NULL)
-			fail_msg("%s: %d %s, wanted %d/%lld '%s' '%s'", r->name, w->status,
-			    w->body.n == 0 ? "" : w->body.p, r->status, (long long)r->exit,
-			    r->field, r->text);
-	}
+	api_world_rows(*state, rows, ARRAY_LEN(rows));
 }
 
 static int64_t
@@ -189,9 +144,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(refused, setup, teardown),
-		cmocka_unit_test_setup_teardown(life, setup, teardown),
-		cmocka_unit_test_setup_teardown(catalogue, setup, teardown),
+		cmocka_unit_test_setup_teardown(refused, api_world_setup_app, api_world_teardown),
+		cmocka_unit_test_setup_teardown(life, api_world_setup_app, api_world_teardown),
+		cmocka_unit_test_setup_teardown(catalogue, api_world_setup_app, api_world_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,28 +12,6 @@
 #define MEMBERS "/domain/shop/members"
 #define APP "/domain/shop/application/web"
 
-static int
-setup(void **state)
-{
-	struct api_world *w = xcalloc(1, sizeof *w);
-
-	api_world_init(w);
-	assert_int_equal(api_world_as(w, "ann", "POST", "/domains", "{\"name\":\"shop\"}"), 201);
-	assert_int_equal(api_world_as(w, "ann", "POST", "/domain/shop/applications",
-	                     "{\"name\":\"web\",\"cartridges\":[\"nodejs\"],\"scale\":true}"),
-	    201);
-	*state = w;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	api_world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static void
 bad_members(void **state)
 {
@@ -150,7 +128,7 @@ shapes(void **state)
 	assert_null(strstr(w->body.p, "\"bob\""));
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, api_world_setup_app, api_world_teardown)
 
 int
 main(void)
