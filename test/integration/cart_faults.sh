@@ -4,12 +4,8 @@
 # of it is left; the application serves all the while.
 . "$(dirname "$0")/../lib/world.sh"
 plan_skip_unless_root
-FAULTS=$(mktemp -d)
-chmod 777 "$FAULTS"
-export PINION_FAULT_FILE=$FAULTS/point
-trap 'rm -rf "$FAULTS"' EXIT
+world_faults
 world_new
-trap 'world_end; rm -rf "$FAULTS"' EXIT
 mkdir -p "$WORLD/carts"
 cp -r "$PINION_SRCDIR/cartridges/static" "$WORLD/carts/"
 
@@ -98,28 +94,20 @@ for name in part store; do
 done
 
 # --- kill -9 between two steps ---
-retry() {
-	local end=$((SECONDS + DEADLINE))
-	until "$@"; do
-		((SECONDS < end)) || return 1
-		sleep 0.2
-	done
-}
 add_if_absent() { has "$1" || p cartridge add app "$1"; }
 remove_if_there() { ! has "$1" || p cartridge remove app "$1" --yes; }
 base_of() { jq -r --arg n "$1" '.carts[] | select(.name == $n) | .base' "$GEAR.json"; }
 word() { cat "$GEAR/svc/$1/words/$2" 2>/dev/null || cat "$GEAR/base/$(base_of "$1")/$1/words/$2"; }
 is_whole() { [[ $(word "$1" all) == "install 0.0.1" ]]; }
 comes_and_goes() { # POINT NAME
-	echo "$1" >"$PINION_FAULT_FILE"
-	chmod 666 "$PINION_FAULT_FILE"
-	retry add_if_absent "$2" || { echo "add"; return 1; }
+	arm "$1"
+	until_true add_if_absent "$2" || { echo "add"; return 1; }
 	until_true is_whole "$2" || { echo "installed: $(word "$2" all)"; return 1; }
-	retry serves_on || { echo "serves"; return 1; }
-	retry remove_if_there "$2" || { echo "remove"; return 1; }
+	until_true serves_on || { echo "serves"; return 1; }
+	until_true remove_if_there "$2" || { echo "remove"; return 1; }
 	until_true no_trace "$2" || return 1
-	retry serves_on || { echo "serves at the end"; return 1; }
-	[[ ! -e $PINION_FAULT_FILE ]] || { rm -f "$PINION_FAULT_FILE"; echo "not passed"; return 1; }
+	until_true serves_on || { echo "serves at the end"; return 1; }
+	passed
 }
 for point in gear_base_moved cart_sealed cart_dropped app_cart_stored; do
 	check "dies at $point: a plugin comes and goes" comes_and_goes "$point" part
@@ -175,12 +163,11 @@ check "what setup wrote stays" test "$(ls "$SVC/made")" = 0.0.2
 
 is_upgraded() { p admin cartridge upgrade it/app >/dev/null 2>&1; is_store "$1" "$2"; }
 dies_and_upgrades() { # POINT RELEASE
-	echo "$1" >"$PINION_FAULT_FILE"
-	chmod 666 "$PINION_FAULT_FILE"
+	arm "$1"
 	timeout "$DEADLINE" "$PINION_BUILDDIR/pinion" admin cartridge upgrade it/app >/dev/null 2>&1
 	until_true is_upgraded "$2" "$OLD" || { is_store "$2" "$OLD"; return 1; }
-	retry serves_on || { echo "serves"; return 1; }
-	[[ ! -e $PINION_FAULT_FILE ]] || { rm -f "$PINION_FAULT_FILE"; echo "not passed"; return 1; }
+	until_true serves_on || { echo "serves"; return 1; }
+	passed
 }
 n=3
 for point in gear_base_moved cart_base_added cart_merging:3; do

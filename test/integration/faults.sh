@@ -4,25 +4,14 @@
 # over: no cgroup, mount, link, namespace, directory, route or count.
 . "$(dirname "$0")/../lib/world.sh"
 plan_skip_unless_root
-FAULTS=$(mktemp -d)
-chmod 777 "$FAULTS"
-export PINION_FAULT_FILE=$FAULTS/point
+world_faults
 world_up
-trap 'world_end; rm -rf "$FAULTS"' EXIT
 
 check "an app that stays" p app create stays static
 check "its clone" clone stays
 mkdir -p "$WORLD/code"
 git -C "$WORLD/code" init -q
 
-# retry COMMAND…: until it succeeds, within the deadline: a daemon may be on its way up again.
-retry() {
-	local end=$((SECONDS + DEADLINE))
-	until "$@"; do
-		((SECONDS < end)) || return 1
-		sleep 0.1
-	done
-}
 app_id() { p app show stays --json | jq -r .id; }
 exists() { p app list --json >"$WORLD/list" && jq -e --arg a "$1" 'any(.[]; .name == $a)' "$WORLD/list" >/dev/null; }
 gone() { p app list --json >"$WORLD/list" && ! jq -e --arg a "$1" 'any(.[]; .name == $a)' "$WORLD/list" >/dev/null; }
@@ -39,20 +28,18 @@ git config --global "credential.$BROKER.helper" "!$PINION_BUILDDIR/pinion git-cr
 # The whole life of an app with one fault on the way.
 life() {
 	local point=$1 app=$2
-	echo "$point" >"$PINION_FAULT_FILE"
-	chmod 666 "$PINION_FAULT_FILE"
-	retry create_if_absent "$app" || { echo "create"; return 1; }
-	retry serves "$app" / "<" || { echo "serve"; return 1; }
-	retry push_version "$app" "$point one" || { echo "push"; return 1; }
-	retry serves "$app" / "$point one" || { echo "serve one: $(get "$app" /)"; return 1; }
-	retry push_version "$app" "$point two" || { echo "push two"; return 1; }
-	retry serves "$app" / "$point two" || { echo "serve two: $(get "$app" /)"; return 1; }
-	retry p rollback "$app" >/dev/null || { echo "rollback"; return 1; }
-	retry delete_if_present "$app" || { echo "delete"; return 1; }
+	arm "$point"
+	until_true create_if_absent "$app" || { echo "create"; return 1; }
+	until_true serves "$app" / "<" || { echo "serve"; return 1; }
+	until_true push_version "$app" "$point one" || { echo "push"; return 1; }
+	until_true serves "$app" / "$point one" || { echo "serve one: $(get "$app" /)"; return 1; }
+	until_true push_version "$app" "$point two" || { echo "push two"; return 1; }
+	until_true serves "$app" / "$point two" || { echo "serve two: $(get "$app" /)"; return 1; }
+	until_true p rollback "$app" >/dev/null || { echo "rollback"; return 1; }
+	until_true delete_if_present "$app" || { echo "delete"; return 1; }
 	[[ $(status_of "$app" /) == 404 ]] || { echo "route: $(status_of "$app" /)"; return 1; }
-	retry serves stays / "<" || { echo "the other app"; return 1; }
-	[[ -e $PINION_FAULT_FILE ]] && echo "# $point was not passed" >&2
-	rm -f "$PINION_FAULT_FILE"
+	until_true serves stays / "<" || { echo "the other app"; return 1; }
+	passed | sed 's/^/# /' >&2
 	return 0
 }
 points=$(grep -rhoE 'fault_point\("[^"]+"' "$PINION_SRCDIR"/{broker,node,lib} --include='*.c' | cut -d'"' -f2 | grep -vE '^(restore|storage|hot|backup)_' | sort -u)
@@ -82,9 +69,9 @@ kills() {
 check "random kills of the daemons" kills
 remove_all() {
 	local app
-	retry p app list --json >"$WORLD/all" || return 1
+	until_true eval 'p app list --json >"$WORLD/all"' || return 1
 	for app in $(jq -r '.[].name' "$WORLD/all"); do
-		[[ $app == stays ]] || retry delete_if_present "$app" || { echo "$app"; return 1; }
+		[[ $app == stays ]] || until_true delete_if_present "$app" || { echo "$app"; return 1; }
 	done
 }
 check "all can be deleted" remove_all

@@ -3,12 +3,8 @@
 # loses no request; its hooks run; what dies later starts with what was deployed last.
 . "$(dirname "$0")/../lib/world.sh"
 plan_skip_unless_root
-FAULTS=$(mktemp -d)
-chmod 777 "$FAULTS"
-export PINION_FAULT_FILE=$FAULTS/point
-trap 'rm -rf "$FAULTS"' EXIT
+world_faults
 world_up
-trap 'world_end; rm -rf "$FAULTS"' EXIT
 
 check "an app" p app create hot static
 ID=$(p app show hot --json | jq -r .id)
@@ -69,14 +65,12 @@ check "rollback" eval 'p config hot keep_deployments 5 >/dev/null 2>&1; (cd "$WO
 n=6
 for point in hot_tell hot_laid_out hot_done rollout_switch rollout_switched; do
 	((++n))
-	echo "$point" >"$PINION_FAULT_FILE"
-	chmod 666 "$PINION_FAULT_FILE"
+	arm "$point"
 	(cd "$WORLD/hot" && echo "page $n" >index.html)
 	push_once() { push_app hot "$point" || push_app hot "$point"; }
 	check "dies at $point: it is pushed" until_true push_once
 	check "dies at $point: it is served" until_true serves hot / "page $n"
-	check "$point was passed" test ! -e "$PINION_FAULT_FILE"
-	rm -f "$PINION_FAULT_FILE"
+	check "$point was passed" passed
 done
 
 # --- the marker counts for the push that has it ---

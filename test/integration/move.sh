@@ -3,9 +3,7 @@
 # data, and a move that fails leaves all as it was.
 . "${PINION_SRCDIR:-$(cd "$(dirname "$0")/../.." && pwd)}/test/lib/world.sh"
 plan_skip_unless_root
-FAULTS=$(mktemp -d)
-chmod 777 "$FAULTS"
-export PINION_FAULT_FILE=$FAULTS/point
+world_faults
 world_up
 
 node_option() { tr '\0' '\n' <"/proc/$(pgrep -P "$UP" -x pinion-node)/cmdline" | sed -n "/^--$1\$/{n;p}"; }
@@ -39,7 +37,6 @@ second_end() {
 	fi
 	[[ -z ${SECOND:-} ]] || { kill "$SECOND" && wait "$SECOND"; } 2>/dev/null
 	world_stop
-	rm -rf "$FAULTS"
 	if grep -q " $WORLD/second/" /proc/self/mountinfo; then
 		echo "# mounts are left below $WORLD/second"
 	else
@@ -257,13 +254,12 @@ second_keep() { kill -0 "$SECOND" 2>/dev/null || second_start; }
 arrives() { second_keep && is_on mover "$1"; }
 order() { until p gear move "$GEAR" "$1" 2>&1 | grep -qE 'is on node|is moving'; do sleep 0.2; done; }
 dies_at() { # dies_at POINT TO
-	echo "$1" >"$PINION_FAULT_FILE"
-	chmod 666 "$PINION_FAULT_FILE"
+	arm "$1"
 	order "$2" &
 	local move=$!
 	until_true arrives "$2" || return 1
 	wait "$move"
-	[[ ! -e $PINION_FAULT_FILE ]] || { rm -f "$PINION_FAULT_FILE"; echo "$1 was not passed"; return 1; }
+	passed || return 1
 	until_true serves mover / "count 2"
 }
 TO=$([[ $FROM == local ]] && echo second || echo local)

@@ -17,15 +17,10 @@ done
 }
 carts=$(mktemp -d "${TMPDIR:-/tmp}/pinion-carts.XXXXXX")
 cp -a "$PINION_SRCDIR/cartridges/." "$PINION_SRCDIR/test/cartridges/." "$carts"
-FAULTS=$(mktemp -d)
-chmod 777 "$FAULTS"
-export PINION_FAULT_FILE=$FAULTS/point
-trap 'world_end; rm -rf "$carts" "$FAULTS"' EXIT
+world_faults
+trap 'world_end; rm -rf "$carts"' EXIT
 world_up --cartridges "$carts"
-trap 'world_end; rm -rf "$carts" "$FAULTS"' EXIT
-# arm POINT: whichever process comes there next dies. passed: one has.
-arm() { echo "$1" >"$PINION_FAULT_FILE" && chmod 666 "$PINION_FAULT_FILE"; }
-passed() { [[ ! -e $PINION_FAULT_FILE ]] || { echo "$(<"$PINION_FAULT_FILE") was not passed"; rm -f "$PINION_FAULT_FILE"; return 1; }; }
+trap 'world_end; rm -rf "$carts"' EXIT
 
 # api METHOD PATH [JSON]: of the broker; the answer's data.
 api() {

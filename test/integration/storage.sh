@@ -3,12 +3,8 @@
 # restarts and moves; exclusive ones are handed over under load without a failed request.
 . "$(dirname "$0")/../lib/world.sh"
 plan_skip_unless_root
-FAULTS=$(mktemp -d)
-chmod 777 "$FAULTS"
-export PINION_FAULT_FILE=$FAULTS/point
-trap 'rm -rf "$FAULTS"' EXIT
+world_faults
 world_up
-trap 'world_end; rm -rf "$FAULTS"' EXIT
 
 check "create" p app create wiki nodejs
 check "clone" clone wiki
@@ -103,23 +99,22 @@ check "the pages are kept" eval '[[ $(page sub/new) == *again* ]]'
 has_path() { p storage list wiki --json >"$WORLD/paths" && jq -e --arg p "$1" 'map(.path) | index($p) != null' "$WORLD/paths" >/dev/null; }
 add_if_absent() { has_path "$1" || p storage add wiki "$@"; }
 remove_if_there() { has_path "$1" && p storage remove wiki "$1"; p storage list wiki --json >"$WORLD/paths" && ! has_path "$1"; }
-dies_at() { echo "$1" >"$PINION_FAULT_FILE"; chmod 666 "$PINION_FAULT_FILE"; }
 n=0
 for point in storage_copied storage_taken_over storage_changed; do
 	for mode in --shared --exclusive; do
 		path=notes$((++n))
 		p app restart wiki >/dev/null # what the broker's death left to be rolled out would take the file along
 		get wiki "/write?page=../$path/a&text=mine" >/dev/null
-		dies_at "$point"
+		arm "$point"
 		check "$point: added $mode" until_true add_if_absent "$path" "$mode"
-		check "$point: it was passed" test ! -e "$PINION_FAULT_FILE"
+		check "$point: it was passed" passed
 		check "$point: what was there is taken over" until_true eval 'grep -rqx mine "$WORLD"/data/node/gears/$uuid/storage/*$path*'
 		check "$point: it serves, with that" until_true eval '[[ $(get wiki "/read?page=../$path/a") == mine ]]'
 	done
 	check "$point: once" test "$(p storage list wiki --json | jq -r 'map(.path) | sort | join(" ")')" = "$(for ((i = 1; i <= n; i++)); do printf 'notes%s ' $i; done)pages"
 done
 for point in storage_retired storage_changed; do
-	dies_at "$point"
+	arm "$point"
 	check "$point: removed" until_true remove_if_there "notes$n"
 	check "$point: it was passed" until_true test ! -e "$PINION_FAULT_FILE"
 	check "$point: the files are the user's" until_true eval 'ls "$WORLD"/data/node/gears/$uuid/data/removed-storage/*/a >/dev/null && grep -rqx mine "$WORLD"/data/node/gears/$uuid/data/removed-storage'

@@ -66,7 +66,7 @@ engine_end() {
 	local pid
 	[[ ! -s $WORLD/broker.pid ]] || { BROKER_PID=$(<"$WORLD/broker.pid"); kill "$BROKER_PID" && until_true eval '! kill -0 "$BROKER_PID"'; } 2>/dev/null
 	for pid in ${NODE_PID:-} ${ROUTER_PID:-}; do kill -9 "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; done
-	[[ -n ${KEEP_WORLD:-} ]] || rm -rf "$WORLD"
+	[[ -n ${KEEP_WORLD:-} ]] || rm -rf "$WORLD" "${FAULTS:-}"
 }
 
 # api METHOD PATH [NAME=VALUE…]: the answer's JSON; fails unless 2xx.

@@ -88,7 +88,25 @@ world_stop() {
 
 world_end() {
 	world_stop
-	[[ -n ${KEEP_WORLD:-} ]] || rm -rf "$WORLD"
+	[[ -n ${KEEP_WORLD:-} ]] || rm -rf "${WORLD:-}" "${FAULTS:-}"
+}
+
+# world_faults: before the start of a world in which processes die where arm says (builds with
+# --enable-fault-points).
+world_faults() {
+	FAULTS=$(mktemp -d "${TMPDIR:-/tmp}/pinion-faults.XXXXXX")
+	chmod 777 "$FAULTS"
+	export PINION_FAULT_FILE=$FAULTS/point
+	trap world_end EXIT
+}
+
+# arm POINT: whichever process comes there next dies. passed: one has.
+arm() {
+	echo "$1" >"$PINION_FAULT_FILE" && chmod 666 "$PINION_FAULT_FILE"
+}
+
+passed() {
+	[[ ! -e $PINION_FAULT_FILE ]] || { echo "$(<"$PINION_FAULT_FILE") was not passed"; rm -f "$PINION_FAULT_FILE"; return 1; }
 }
 
 # world_up [OPTION…]: a new world, started, logged in as the administrator, with the domain "it".
