@@ -132,7 +132,6 @@ add_turn(const char *key, int64_t rev, void *rec, void *arg)
 	const char *at = key + strlen(STORE_PREFIX_GEAR);
 	const char *only = NULL;
 	struct err ignored = { 0 };
-	bool has = x->cart == NULL;
 	struct turn *t;
 
 	(void)rev;
@@ -141,9 +140,7 @@ add_turn(const char *key, int64_t rev, void *rec, void *arg)
 	if (api_param_str(x->c->params, "gear", UUID_MAX, &only, &ignored) == 0 && only != NULL &&
 	    strcmp(only, g->uuid) != 0)
 		return true;
-	for (size_t i = 0; i < g->cartridges.n && !has; i++)
-		has = strcmp(g->cartridges.v[i].name, x->cart) == 0;
-	if (!has)
+	if (x->cart != NULL && wire_gear_find(&g->cartridges, x->cart) == NULL)
 		return true;
 	t = xcalloc(1, sizeof *t);
 	t->action = x;

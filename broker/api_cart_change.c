@@ -74,16 +74,6 @@ cart_call_new(struct api_call *c, const struct wire_app *a)
 
 /* --- the answer --- */
 
-static const struct wire_gear_cart *
-cart_named(const struct wire_app *a, const char *name)
-{
-	for (size_t i = 0; i < a->cartridges.n; i++) {
-		if (strcmp(a->cartridges.v[i].name, name) == 0)
-			return &a->cartridges.v[i];
-	}
-	return NULL;
-}
-
 static void
 send_added(struct api_call *c)
 {
@@ -97,7 +87,7 @@ send_added(struct api_call *c)
 		return;
 	}
 	for (size_t i = 0; i < s->names.n; i++) {
-		const struct wire_gear_cart *g = cart_named(&a, s->names.v[i]);
+		const struct wire_gear_cart *g = wire_gear_find(&a.cartridges, s->names.v[i]);
 		AUTO(free) char *name = api_view_cart_name(c->b, g);
 
 		api_message(c, "info", 0, NULL, "Added %s to application %s.", name, s->app_name);
@@ -109,7 +99,7 @@ send_added(struct api_call *c)
 	if (s->is_list)
 		api_json_arr(j, NULL);
 	for (size_t i = 0; i < s->names.n; i++) {
-		const struct wire_gear_cart *g = cart_named(&a, s->names.v[i]);
+		const struct wire_gear_cart *g = wire_gear_find(&a.cartridges, s->names.v[i]);
 
 		/* what was pulled in is told, but the one that was asked for is the answer */
 		if (g != NULL && (s->is_list || strcmp(g->name, s->pick.v[0].gear.name) == 0))
@@ -217,7 +207,7 @@ plan_add(const struct wire_app *a, struct app_cart_change *out, void *arg, struc
 	}
 	str_list_fini(&s->names);
 	for (size_t i = 0; i < out->cartridges.n; i++) {
-		if (cart_named(a, out->cartridges.v[i].name) == NULL)
+		if (wire_gear_find(&a->cartridges, out->cartridges.v[i].name) == NULL)
 			str_list_add(&s->names, out->cartridges.v[i].name);
 	}
 	return 0;
@@ -228,7 +218,7 @@ plan_remove(const struct wire_app *a, struct app_cart_change *out, void *arg, st
 {
 	struct api_call *c = arg;
 	struct cart_call *s = c->state;
-	const struct wire_gear_cart *g = cart_named(a, s->remove);
+	const struct wire_gear_cart *g = wire_gear_find(&a->cartridges, s->remove);
 
 	s->exit_code = 0;
 	if (g == NULL) {

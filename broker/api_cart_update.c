@@ -62,16 +62,6 @@ status_free(void *p)
 	free(s);
 }
 
-static const struct wire_gear_cart *
-cart_named(const struct wire_app *a, const char *name)
-{
-	for (size_t i = 0; i < a->cartridges.n; i++) {
-		if (strcmp(a->cartridges.v[i].name, name) == 0)
-			return &a->cartridges.v[i];
-	}
-	return NULL;
-}
-
 static void
 send_cart(struct api_call *c, const char *app_id, const char *cart, const char *messages)
 {
@@ -80,7 +70,7 @@ send_cart(struct api_call *c, const char *app_id, const char *cart, const char *
 	struct err e = { 0 };
 
 	if (record_app_by_id(c->b->store, app_id, &a, NULL, &e) == 0)
-		g = cart_named(&a, cart);
+		g = wire_gear_find(&a.cartridges, cart);
 	if (g == NULL) {
 		api_fail(c, 404, EXIT_EMBEDDED, NULL, "Cartridge '%s' is no longer there.", cart);
 		return;
@@ -151,13 +141,11 @@ add_turn(const char *key, int64_t rev, void *rec, void *arg)
 	const struct wire_gear *g = rec;
 	struct status *s = arg;
 	const char *at = key + strlen(STORE_PREFIX_GEAR);
-	bool has = false;
 	struct turn *t;
 
 	(void)rev;
-	for (size_t i = 0; i < g->cartridges.n; i++)
-		has = has || strcmp(g->cartridges.v[i].name, s->cart) == 0;
-	if (!has || strcmp(g->app_id, s->app_id) != 0 || g->want == WIRE_WANT_GONE)
+	if (wire_gear_find(&g->cartridges, s->cart) == NULL || strcmp(g->app_id, s->app_id) != 0 ||
+	    g->want == WIRE_WANT_GONE)
 		return true;
 	t = xcalloc(1, sizeof *t);
 	*t = (struct turn){

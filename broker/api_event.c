@@ -316,7 +316,7 @@ scale_stored(const struct err *e, void *arg)
 static int64_t
 most_gears(const struct api_call *c, const struct wire_app *a)
 {
-	const struct wire_gear_cart *web = api_view_web(a);
+	const struct wire_gear_cart *web = wire_gear_web(&a->cartridges);
 	const struct catalog_cart *cc = web == NULL ? NULL : catalog_of(c->b->catalog, web);
 	int64_t max =
 	    cc == NULL || cc->cart.components.n == 0 ? -1 : cc->cart.components.v[0].scaling.max;
@@ -393,7 +393,7 @@ can_dump(const struct api_call *c, const struct wire_app *a, const char *cart)
 static void
 thread_dump(struct api_call *c, const struct wire_app *a)
 {
-	const struct wire_gear_cart *web = api_view_web(a);
+	const struct wire_gear_cart *web = wire_gear_web(&a->cartridges);
 
 	if (web == NULL || !can_dump(c, a, web->name))
 		api_fail(c, 422, EXIT_DUMP, "event",
@@ -417,7 +417,7 @@ can_reload(const struct api_call *c, const struct wire_gear_cart *k)
 static void
 reload(struct api_call *c, const struct wire_app *a)
 {
-	const struct wire_gear_cart *web = api_view_web(a);
+	const struct wire_gear_cart *web = wire_gear_web(&a->cartridges);
 
 	if (web != NULL && can_reload(c, web))
 		api_action_run(c, a, NULL, "reload", "was reloaded");

@@ -56,4 +56,3 @@ bool api_view_disk(
 char *api_view_app_url(const struct broker *b, const struct wire_app *a);
 /* "nodejs-20"; caller owns. */
 char *api_view_cart_name(const struct broker *b, const struct wire_gear_cart *g);
-const struct wire_gear_cart *api_view_web(const struct wire_app *a);

@@ -173,16 +173,6 @@ api_view_app_url(const struct broker *b, const struct wire_app *a)
 	return xasprintf("%s://%s:%d/", u.scheme, host, u.port);
 }
 
-const struct wire_gear_cart *
-api_view_web(const struct wire_app *a)
-{
-	for (size_t i = 0; i < a->cartridges.n; i++) {
-		if (a->cartridges.v[i].is_web)
-			return &a->cartridges.v[i];
-	}
-	return NULL;
-}
-
 char *
 api_view_cart_name(const struct broker *b, const struct wire_gear_cart *g)
 {
@@ -322,7 +312,7 @@ api_view_app(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_app *a, bool cartridges)
 {
 	AUTO(free) char *base = api_view_app_base(c, a);
-	AUTO(free) char *framework = api_view_cart_name(c->b, api_view_web(a));
+	AUTO(free) char *framework = api_view_cart_name(c->b, wire_gear_web(&a->cartridges));
 
 	api_json_obj(j, key);
 	api_json_str(j, c->minor >= 6 ? "id" : "uuid", a->id);

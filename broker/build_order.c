@@ -432,23 +432,10 @@ on_repo(const char *git_dir, const struct err *e, void *arg)
 	o->look_handle = worker_submit(o->b->worker, look_run, look_done, look_free, j);
 }
 
-static const struct wire_gear_cart *
-web_cart(const struct wire_app *app)
-{
-	for (size_t i = 0; i < app->cartridges.n; i++) {
-		if (app->cartridges.v[i].is_web)
-			return &app->cartridges.v[i];
-	}
-	return &app->cartridges.v[0];
-}
-
 static void
 open_template(struct build_order *o, const struct wire_app *app, struct str tar)
 {
-	const char *branch = app->deployment_branch;
-
-	o->ask = repo_open_template(o->b->repos, app->id, web_cart(app),
-	    branch == NULL || *branch == '\0' ? "master" : branch, tar, on_repo, o);
+	o->ask = repo_open_template(o->b->repos, app, tar, on_repo, o);
 }
 
 static void

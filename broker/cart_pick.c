@@ -191,8 +191,7 @@ look_domain(const char *key, int64_t rev, void *rec, void *arg)
 	(void)rev;
 	if (l->a->id != NULL && strcmp(o->id, l->a->id) == 0)
 		return true;
-	for (size_t i = 0; i < o->cartridges.n; i++)
-		l->found = l->found || strcmp(o->cartridges.v[i].name, l->name) == 0;
+	l->found = l->found || wire_gear_find(&o->cartridges, l->name) != NULL;
 	return !l->found;
 }
 

@@ -8,6 +8,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
+#include "lib/base/str.h"
 #include "lib/cart/cart_dir.h"
 #include "lib/store/store_key.h"
 #include "lib/wire/wire_cart_type.h"
@@ -351,12 +352,6 @@ catalog_find(const struct catalog *c, const char *name, struct err *e)
 	return found;
 }
 
-static bool
-is_same(const char *a, const char *b)
-{
-	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
-}
-
 const struct catalog_cart *
 catalog_of(const struct catalog *c, const struct wire_gear_cart *g)
 {
@@ -365,7 +360,7 @@ catalog_of(const struct catalog *c, const struct wire_gear_cart *g)
 
 		if (strcmp(k->name, g->name) == 0 && strcmp(k->version, g->version) == 0 &&
 		    (g->vendor == NULL || strcmp(k->cart_vendor, g->vendor) == 0) &&
-		    is_same(c->v[i].digest, g->digest))
+		    str_same(c->v[i].digest, g->digest))
 			return &c->v[i];
 	}
 	return NULL;

@@ -12,17 +12,12 @@
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 #include "lib/store/store_key.h"
 
 enum { HOOK_S = 60, VARS_OF_ONE_MAX = 100 };
 
 static const char env_type[] = "ENV:";
-
-static bool
-is_same(const char *a, const char *b)
-{
-	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
-}
 
 /* --- who publishes --- */
 
@@ -45,8 +40,8 @@ connect_instance(
 		const struct app_view_instance *i = st->v->instances[k - 1];
 
 		if (i->rec.spec.kind == kind && !i->rec.retired &&
-		    i->rec.spec.want == WIRE_WANT_PRESENT && is_same(i->rec.spec.gear, g->uuid) &&
-		    (!c->is_service || is_same(i->rec.spec.cart, c->name)) &&
+		    i->rec.spec.want == WIRE_WANT_PRESENT && str_same(i->rec.spec.gear, g->uuid) &&
+		    (!c->is_service || str_same(i->rec.spec.cart, c->name)) &&
 		    app_view_is(i, WIRE_INSTANCE_READY))
 			return i;
 	}
@@ -72,8 +67,8 @@ subscribes(const struct wire_cart *m, const char *type)
 		const struct wire_cart_connector_list *l = &m->components.v[i].subscribes;
 
 		for (size_t k = 0; k < l->n; k++) {
-			if (is_same(l->v[k].type, type) ||
-			    (is_env && is_same(l->v[k].type, "ENV:*")))
+			if (str_same(l->v[k].type, type) ||
+			    (is_env && str_same(l->v[k].type, "ENV:*")))
 				return true;
 		}
 	}
@@ -139,8 +134,8 @@ ident_of(const struct source *s)
 static bool
 is_of(const struct wire_published *p, const struct source *s)
 {
-	return is_same(p->gear, s->gear->gear.uuid) && is_same(p->cart, s->cart->name) &&
-	       is_same(p->connector, s->connector->name);
+	return str_same(p->gear, s->gear->gear.uuid) && str_same(p->cart, s->cart->name) &&
+	       str_same(p->connector, s->connector->name);
 }
 
 static struct wire_published *
@@ -197,9 +192,9 @@ take_or_ask(struct rollout_step *st, const struct source *s, void *arg)
 
 	if (s->cart->is_service != *of_services)
 		return true;
-	if (ident == NULL || (have != NULL && is_same(have->ident, ident)))
+	if (ident == NULL || (have != NULL && str_same(have->ident, ident)))
 		return true;
-	if (got == NULL || !is_of(got, s) || !is_same(got->ident, ident)) {
+	if (got == NULL || !is_of(got, s) || !str_same(got->ident, ident)) {
 		st->publish = (struct wire_published){
 			.gear = xstrdup(s->gear->gear.uuid),
 			.cart = xstrdup(s->cart->name),
@@ -294,8 +289,8 @@ is_first(const struct wire_app *a, size_t i, const char *gear)
 	for (size_t k = 0; k < i; k++) {
 		const struct wire_published *p = &a->published.v[k], *q = &a->published.v[i];
 
-		if (is_same(p->cart, q->cart) && is_same(p->connector, q->connector) &&
-		    !is_same(p->gear, gear))
+		if (str_same(p->cart, q->cart) && str_same(p->connector, q->connector) &&
+		    !str_same(p->gear, gear))
 			return false;
 	}
 	return true;
@@ -309,8 +304,8 @@ list_for(const struct rollout_step *st, const struct wire_gear *g, struct wire_g
 	for (size_t i = 0; i < a->published.n; i++) {
 		const struct wire_published *p = &a->published.v[i];
 
-		if (is_same(p->gear, g->uuid) || !str_has_prefix(p->type, env_type) ||
-		    is_same(p->text, "") || !is_subscribed(st, g, p->type) ||
+		if (str_same(p->gear, g->uuid) || !str_has_prefix(p->type, env_type) ||
+		    str_same(p->text, "") || !is_subscribed(st, g, p->type) ||
 		    !is_first(a, i, g->uuid))
 			continue;
 		add_vars(
@@ -324,7 +319,7 @@ has_web_instance(const struct rollout_step *st, const char *gear)
 	for (size_t k = 0; k < st->v->instances_n; k++) {
 		const struct app_view_instance *i = st->v->instances[k];
 
-		if (rollout_step_is_web(i) && is_same(i->rec.spec.gear, gear) && !i->rec.retired &&
+		if (rollout_step_is_web(i) && str_same(i->rec.spec.gear, gear) && !i->rec.retired &&
 		    i->rec.spec.want == WIRE_WANT_PRESENT)
 			return true;
 	}
@@ -477,7 +472,7 @@ connect_run_start(struct broker *b, const struct wire_app *a, const char *node,
 	codec_copy(&wire_published_codec, &r->p, ask);
 	r->done = done;
 	r->arg = arg;
-	str_list_add(&order.args, is_same(a->id, ask->gear) ? a->name : ask->gear);
+	str_list_add(&order.args, str_same(a->id, ask->gear) ? a->name : ask->gear);
 	str_list_add(&order.args, a->domain);
 	str_list_add(&order.args, ask->gear);
 	fault_point("connect_publish");

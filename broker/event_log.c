@@ -11,6 +11,7 @@
 #include "broker/record.h"
 #include "lib/base/log.h"
 #include "lib/base/secret.h"
+#include "lib/base/str.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
 
@@ -68,16 +69,11 @@ history_fini(struct history *h)
 }
 
 static bool
-is_same(const char *a, const char *b)
-{
-	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
-}
-
-static bool
 is_again(const struct wire_event *last, const struct wire_event *ev)
 {
-	return last->id != NULL && is_same(last->kind, ev->kind) && is_same(last->text, ev->text) &&
-	       is_same(last->gear, ev->gear) && is_same(last->instance, ev->instance);
+	return last->id != NULL && str_same(last->kind, ev->kind) &&
+	       str_same(last->text, ev->text) && str_same(last->gear, ev->gear) &&
+	       str_same(last->instance, ev->instance);
 }
 
 /* Ids of one process rise; those of the next begin where the clock stands. */

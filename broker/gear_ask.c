@@ -99,16 +99,6 @@ on_turn(void *arg)
 	next(a);
 }
 
-static bool
-has_cart(const struct wire_gear *g, const char *cart)
-{
-	for (size_t i = 0; i < g->cartridges.n; i++) {
-		if (strcmp(g->cartridges.v[i].name, cart) == 0)
-			return true;
-	}
-	return false;
-}
-
 struct gear_ask *
 gear_ask_start(struct broker *b, const struct gear_ask_opts *o, struct err *e)
 {
@@ -126,7 +116,8 @@ gear_ask_start(struct broker *b, const struct gear_ask_opts *o, struct err *e)
 	for (size_t i = v->gears_n; i > 0; i--) {
 		const struct wire_gear *g = &v->gears[i - 1]->gear;
 
-		if (o->cart == NULL ? strcmp(g->uuid, o->gear) != 0 : !has_cart(g, o->cart))
+		if (o->cart == NULL ? strcmp(g->uuid, o->gear) != 0
+		                    : wire_gear_find(&g->cartridges, o->cart) == NULL)
 			continue;
 		str_list_add(&a->nodes, v->gears[i - 1]->node);
 		str_list_add(&a->gears, g->uuid);

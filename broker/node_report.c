@@ -124,7 +124,7 @@ take_gear(struct report *rep, const char *node, struct wire_gear_status *st)
 		    llabs(st->disk_used_kb - old.disk_used_kb) > old.disk_used_kb / 4 + 1024
 		        ? st->disk_used_kb
 		        : old.disk_used_kb;
-	if (strcmp(old.notice == NULL ? "" : old.notice, st->notice == NULL ? "" : st->notice) != 0)
+	if (!str_same(old.notice, st->notice))
 		tell_notice(rep, &kv, st, old.notice);
 	put_status(rep, store_key_gear_status(node, st->uuid), &wire_gear_status_codec, st);
 }

@@ -483,16 +483,6 @@ is_crowded(const struct exchange *x)
 	return own >= CHILDREN_OF_ONE_MAX || x->ph->children >= CHILDREN_MAX;
 }
 
-static const struct wire_gear_cart *
-web_cart(const struct wire_app *app)
-{
-	for (size_t i = 0; i < app->cartridges.n; i++) {
-		if (app->cartridges.v[i].is_web)
-			return &app->cartridges.v[i];
-	}
-	return NULL;
-}
-
 static void
 on_auth(const struct auth_answer *ans, void *arg)
 {
@@ -517,13 +507,8 @@ on_auth(const struct auth_answer *ans, void *arg)
 		advertise_push(x);
 	else if (is_crowded(x))
 		refuse(x, 503, "Too many git operations are under way: try again in a minute.");
-	else if (x->service == SERVICE_FETCH && !app.pushed && web_cart(&app) != NULL &&
-	         (app.initial_git_url == NULL || *app.initial_git_url == '\0'))
-		x->repo = repo_open_template(rs, app.id, web_cart(&app),
-		    app.deployment_branch == NULL || *app.deployment_branch == '\0'
-		        ? "master"
-		        : app.deployment_branch,
-		    (struct str){ 0 }, on_repo, x);
+	else if (x->service == SERVICE_FETCH)
+		x->repo = repo_open_read(rs, &app, on_repo, x);
 	else
 		x->repo = repo_open(rs, app.id, on_repo, x);
 }

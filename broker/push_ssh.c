@@ -312,30 +312,6 @@ on_close(struct stream *s, const struct err *e, void *arg)
 
 static const struct stream_calls calls = { NULL, NULL, NULL, on_close };
 
-static const struct wire_gear_cart *
-web_cart(const struct wire_app *app)
-{
-	for (size_t i = 0; i < app->cartridges.n; i++) {
-		if (app->cartridges.v[i].is_web)
-			return &app->cartridges.v[i];
-	}
-	return NULL;
-}
-
-static struct repo_ask *
-open_repo(struct push_ssh *x, const struct wire_app *app)
-{
-	struct repo_store *rs = x->all->b->repos;
-	bool is_template = !x->is_push && !app->pushed && web_cart(app) != NULL &&
-	                   (app->initial_git_url == NULL || *app->initial_git_url == '\0');
-	const char *branch = app->deployment_branch;
-
-	if (!is_template)
-		return repo_open(rs, app->id, on_repo, x);
-	return repo_open_template(rs, app->id, web_cart(app),
-	    branch == NULL || *branch == '\0' ? "master" : branch, (struct str){ 0 }, on_repo, x);
-}
-
 static int
 check(const struct push_ssh *x, const struct wire_app *app, struct err *e)
 {
@@ -389,6 +365,7 @@ push_ssh_start(struct push_ssh_set *s, struct stream *take_s, const struct push_
 		refuse(x, &e);
 		return NULL;
 	}
-	x->repo = open_repo(x, o->app);
+	x->repo = x->is_push ? repo_open(s->b->repos, o->app->id, on_repo, x)
+	                     : repo_open_read(s->b->repos, o->app, on_repo, x);
 	return x;
 }

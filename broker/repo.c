@@ -590,9 +590,13 @@ template_done(void *p)
 }
 
 struct repo_ask *
-repo_open_template(struct repo_store *rs, const char *app_id, const struct wire_gear_cart *cart,
-    const char *branch, struct str tar, repo_ready_fn *fn, void *arg)
+repo_open_template(
+    struct repo_store *rs, const struct wire_app *app, struct str tar, repo_ready_fn *fn, void *arg)
 {
+	const struct wire_gear_cart *web = wire_gear_web(&app->cartridges);
+	const struct wire_gear_cart *cart = web == NULL ? &app->cartridges.v[0] : web;
+	bool has_branch = !str_same(app->deployment_branch, NULL);
+	const char *branch = has_branch ? app->deployment_branch : "master";
 	struct template_job *j = xcalloc(1, sizeof *j);
 	struct repo_ask *a = xcalloc(1, sizeof *a);
 	AUTO(free) char *word = branch_word(branch);
@@ -602,7 +606,7 @@ repo_open_template(struct repo_store *rs, const char *app_id, const struct wire_
 		.ask = a,
 		.root = xstrdup(rs->root),
 		.branch = xstrdup(branch),
-		.own = xasprintf("%s/template/own/%s/%s.git", rs->root, app_id, word),
+		.own = xasprintf("%s/template/own/%s/%s.git", rs->root, app->id, word),
 		.cartridges = xstrdup(rs->b->conf.cartridges),
 		.data = xstrdup(rs->b->conf.data),
 		.env = repo_store_env(rs),
@@ -613,6 +617,15 @@ repo_open_template(struct repo_store *rs, const char *app_id, const struct wire_
 	j->known = xstrdup_null(map_get(rs->templates, j->key));
 	(void)worker_submit(rs->b->worker, template_run, template_done, template_free, j);
 	return a;
+}
+
+struct repo_ask *
+repo_open_read(struct repo_store *rs, const struct wire_app *app, repo_ready_fn *fn, void *arg)
+{
+	if (app->pushed || wire_gear_web(&app->cartridges) == NULL ||
+	    !str_same(app->initial_git_url, NULL))
+		return repo_open(rs, app->id, fn, arg);
+	return repo_open_template(rs, app, (struct str){ 0 }, fn, arg);
 }
 
 /* --- removal --- */

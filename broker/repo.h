@@ -15,7 +15,7 @@ struct broker;
 struct loop;
 struct repo_ask;
 struct repo_store;
-struct wire_gear_cart;
+struct wire_app;
 
 /* Makes the directories and the git configuration that all git processes of the broker use.
  * Blocks: at start. */
@@ -38,12 +38,14 @@ typedef void repo_ready_fn(const char *git_dir, const struct err *e, void *arg);
 /* The application's own repository, made if absent, its refs as the record has them. Once, later.
  */
 struct repo_ask *repo_open(struct repo_store *rs, const char *app_id, repo_ready_fn *fn, void *arg);
-/* What the application starts from, as a repository whose only branch is `branch`: what the
- * cartridge brings, or what its scripts have made of it: tar (copied) when it is new, kept from
- * then on. */
-struct repo_ask *repo_open_template(struct repo_store *rs, const char *app_id,
-    const struct wire_gear_cart *cart, const char *branch, struct str tar, repo_ready_fn *fn,
-    void *arg);
+/* What the application starts from, as a repository whose only branch is the deployment branch:
+ * what its (web) cartridge brings, or what its scripts have made of it: tar (copied) when it is
+ * new, kept from then on. */
+struct repo_ask *repo_open_template(struct repo_store *rs, const struct wire_app *app,
+    struct str tar, repo_ready_fn *fn, void *arg);
+/* For who reads: what it starts from, until something else came. */
+struct repo_ask *repo_open_read(
+    struct repo_store *rs, const struct wire_app *app, repo_ready_fn *fn, void *arg);
 void repo_ask_cancel(struct repo_ask *take_a); /* before fn; NULL is fine */
 
 /* A push ended: now and then the repository is packed, in the background. */

@@ -147,33 +147,18 @@ on_repo(const char *git_dir, const struct err *e, void *arg)
 		fail(t, NULL, "the repository cannot be copied");
 }
 
-static const struct wire_gear_cart *
-web_cart(const struct wire_app *a)
-{
-	for (size_t i = 0; i < a->cartridges.n; i++) {
-		if (a->cartridges.v[i].is_web)
-			return &a->cartridges.v[i];
-	}
-	return NULL;
-}
-
 struct repo_tar *
 repo_tar_save(struct repo_store *rs, const struct wire_app *a, const char *with,
     repo_tar_data_fn *on_data, repo_tar_done_fn *done, void *arg)
 {
 	struct repo_tar *t = new_tar(rs, done, arg);
-	const struct wire_gear_cart *web = web_cart(a);
 
 	t->on_data = on_data;
 	t->with = with;
 	t->id = xstrdup(a->id);
 	t->top = xasprintf("%s/git", a->id);
 	t->git = xasprintf("%s/%s/%s.git", t->dir, t->top, a->name);
-	if (a->pushed || web == NULL)
-		t->ask = repo_open(rs, a->id, on_repo, t);
-	else
-		t->ask = repo_open_template(
-		    rs, a->id, web, a->deployment_branch, (struct str){ 0 }, on_repo, t);
+	t->ask = repo_open_read(rs, a, on_repo, t);
 	return t;
 }
 

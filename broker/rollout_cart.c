@@ -69,16 +69,6 @@ add_messages(struct rollout_step *st, const struct app_view_gear *g)
 	}
 }
 
-static bool
-has_cart(const struct wire_gear_cart_list *l, const char *name)
-{
-	for (size_t i = 0; i < l->n; i++) {
-		if (strcmp(l->v[i].name, name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* A service that came with the change must start, or the change is given up. True: it has not, yet.
  */
 static bool
@@ -96,8 +86,8 @@ starts_service(struct rollout_step *st)
 
 		if (i->rec.spec.kind != WIRE_INSTANCE_SERVICE || i->rec.retired ||
 		    i->rec.spec.want != WIRE_WANT_PRESENT || cart == NULL ||
-		    has_cart(&st->app.cartridges_before, cart) ||
-		    !has_cart(&st->app.cartridges, cart))
+		    wire_gear_find(&st->app.cartridges_before, cart) != NULL ||
+		    wire_gear_find(&st->app.cartridges, cart) == NULL)
 			continue;
 		if (app_view_is(i, WIRE_INSTANCE_FAILED)) {
 			AUTO(free)
@@ -157,7 +147,7 @@ rollout_cart_done(struct rollout_step *st)
 	for (size_t i = 0; a->cartridges_before.n > 0 && i < a->cartridges.n; i++) {
 		const struct wire_gear_cart *k = &a->cartridges.v[i];
 
-		if (!has_cart(&a->cartridges_before, k->name))
+		if (wire_gear_find(&a->cartridges_before, k->name) == NULL)
 			event_log_add(st->b, a->id, "added", "Cartridge %s-%s was added.", k->name,
 			    k->version);
 	}

@@ -124,10 +124,8 @@ static bool
 has_use(const struct wire_app *a, const struct wire_gear *g)
 {
 	for (size_t i = 0; i < g->cartridges.n; i++) {
-		for (size_t k = 0; k < a->cartridges.n; k++) {
-			if (strcmp(a->cartridges.v[k].name, g->cartridges.v[i].name) == 0)
-				return true;
-		}
+		if (wire_gear_find(&a->cartridges, g->cartridges.v[i].name) != NULL)
+			return true;
 	}
 	return false;
 }

@@ -20,6 +20,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
+#include "lib/base/str.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
 #include "lib/wire/wire_cart.h"
@@ -146,11 +147,7 @@ rollout_step_is_web(const struct app_view_instance *i)
 bool
 rollout_step_has_web(const struct wire_gear *g)
 {
-	for (size_t i = 0; i < g->cartridges.n; i++) {
-		if (g->cartridges.v[i].is_web)
-			return true;
-	}
-	return false;
+	return wire_gear_web(&g->cartridges) != NULL;
 }
 
 static bool
@@ -182,17 +179,11 @@ target_of(const struct rollout_step *st, const struct app_view_gear *g)
 	return NULL;
 }
 
-static bool
-is_same(const char *a, const char *b)
-{
-	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
-}
-
 /* Is something else wanted than what the route serves? */
 static bool
 is_rolling(const struct wire_app *a)
 {
-	return !is_same(a->spec.deployment, a->status.deployment) ||
+	return !str_same(a->spec.deployment, a->status.deployment) ||
 	       a->spec.restart_gen != a->status.restart_gen ||
 	       a->spec.env_rev != a->status.env_rev || app_cart_is_pending(a) ||
 	       rollout_step_was_stopped(a);
@@ -201,14 +192,14 @@ is_rolling(const struct wire_app *a)
 bool
 rollout_step_was_stopped(const struct wire_app *a)
 {
-	return is_same(a->status.phase, "stopped") || is_same(a->status.phase, "stopping") ||
-	       is_same(a->status.phase, "starting");
+	return str_same(a->status.phase, "stopped") || str_same(a->status.phase, "stopping") ||
+	       str_same(a->status.phase, "starting");
 }
 
 static void
 set_phase(struct rollout_step *st, const char *phase)
 {
-	if (is_same(st->app.status.phase, phase))
+	if (str_same(st->app.status.phase, phase))
 		return;
 	mem_set_str(&st->app.status.phase, phase);
 	st->is_app_changed = true;
@@ -280,7 +271,7 @@ create_instance(struct rollout_step *st, const struct app_view_gear *g,
 	s->generation = 1;
 	s->want = WIRE_WANT_PRESENT;
 	s->is_restart = a->spec.asked_gen > a->status.restart_gen &&
-	                is_same(a->status.deployment, d->id) && !rollout_step_was_stopped(a);
+	                str_same(a->status.deployment, d->id) && !rollout_step_was_stopped(a);
 	rec.restart_gen = a->spec.restart_gen;
 	rec.env_rev = a->spec.env_rev;
 	rec.cart_rev = a->spec.cart_rev;
@@ -386,7 +377,7 @@ static void
 plan_roll(struct rollout_step *st, const struct gears *gears, const struct wire_deployment *d)
 {
 	const struct app_view_instance *ready[ARRAY_LEN(gears->v)];
-	bool is_new = !is_same(st->app.spec.deployment, st->app.status.deployment);
+	bool is_new = !str_same(st->app.spec.deployment, st->app.status.deployment);
 	bool has_release = is_new && d->release != NULL && *d->release != '\0';
 	bool is_held = is_start_held(st);
 	bool is_hot = !has_release && rollout_hot_is_wanted(st, d);
@@ -561,7 +552,7 @@ plan_idle(struct rollout_step *st, bool is_stopped)
 	bool is_busy = false;
 
 	rollout_cart_done(st);
-	if (!is_same(st->app.spec.deployment, st->app.status.deployment) ||
+	if (!str_same(st->app.spec.deployment, st->app.status.deployment) ||
 	    st->app.spec.restart_gen != st->app.status.restart_gen ||
 	    st->app.spec.env_rev != st->app.status.env_rev)
 		rollout_switch(st, NULL, 0); /* becomes the one to start; runs nothing */
@@ -574,7 +565,7 @@ plan_idle(struct rollout_step *st, bool is_stopped)
 		st->waits_for_router = true;
 	for (size_t k = 0; k < st->v->instances_n; k++)
 		is_busy = is_busy || !service_is_idle(st, st->v->instances[k]);
-	if (is_stopped && !is_busy && !is_same(st->app.status.phase, "stopped"))
+	if (is_stopped && !is_busy && !str_same(st->app.status.phase, "stopped"))
 		event_log_put(rollout_step_txn(st), st->b->store, st->app.id, NULL, NULL, "stopped",
 		    "The application was stopped.");
 	set_phase(st, !is_stopped ? "idle" : is_busy ? "stopping" : "stopped");

@@ -14,6 +14,7 @@
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
 
@@ -120,12 +121,6 @@ activate(struct rollout_step *st)
 	    &wire_deployment_codec, &d);
 }
 
-static bool
-is_same(const char *a, const char *b)
-{
-	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
-}
-
 static void
 add_notes(struct rollout_step *st, const struct app_view_instance *i)
 {
@@ -150,7 +145,7 @@ tell_switch(struct rollout_step *st, size_t n)
 	AUTO(free) char *text = NULL;
 	struct err e = { 0 };
 
-	if (!is_same(a->spec.deployment, a->status.deployment)) {
+	if (!str_same(a->spec.deployment, a->status.deployment)) {
 		if (record_get(st->b->store, store_key_deployment(a->id, a->spec.deployment),
 		        &wire_deployment_codec, &d, NULL, &e) < 0)
 			return;
@@ -195,7 +190,7 @@ rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v
 	bool is_hot = false;
 
 	fault_point("rollout_switch");
-	if (!is_same(a->spec.deployment, a->status.deployment))
+	if (!str_same(a->spec.deployment, a->status.deployment))
 		activate(st);
 	if (rolling_build(st, a->spec.deployment, &build)) {
 		if (build.out.moves_ref)
@@ -273,7 +268,7 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 {
 	struct wire_app *a = &st->app;
 	bool was_stopped = rollout_step_was_stopped(a);
-	bool is_scale = is_same(a->spec.deployment, a->status.deployment) &&
+	bool is_scale = str_same(a->spec.deployment, a->status.deployment) &&
 	                a->spec.restart_gen == a->status.restart_gen &&
 	                a->spec.env_rev == a->status.env_rev && !app_cart_is_pending(a);
 	bool is_cart_pending = app_cart_is_pending(a); /* variables get a turn of their own */
@@ -299,7 +294,7 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 	    a->spec.deployment, st->failure);
 	for (size_t k = 0; k < st->v->instances_n; k++) {
 		const struct app_view_instance *i = st->v->instances[k];
-		bool is_new = !is_same(i->rec.spec.deployment_id, a->status.deployment) ||
+		bool is_new = !str_same(i->rec.spec.deployment_id, a->status.deployment) ||
 		              i->rec.restart_gen != a->status.restart_gen ||
 		              i->rec.env_rev != a->status.env_rev ||
 		              (is_cart_rolled && i->rec.cart_rev >= cart_roll) || was_stopped ||
@@ -317,7 +312,7 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 		else if (!i->rec.retired && app_view_is(i, WIRE_INSTANCE_READY))
 			gears++;
 	}
-	if (!is_same(a->spec.deployment, a->status.deployment))
+	if (!str_same(a->spec.deployment, a->status.deployment))
 		drop_deployment(st, a->spec.deployment, st->failure);
 	if (is_scale && !was_stopped && gears > 0)
 		a->spec.gears = gears;
@@ -343,7 +338,7 @@ rollout_tell_gears(struct rollout_step *st)
 		AUTO_FINI(wire_gear_fini) struct wire_gear gear = { 0 };
 
 		if (branch == NULL || g->gear.want == WIRE_WANT_GONE ||
-		    (is_same(g->gear.deployment_branch, branch) &&
+		    (str_same(g->gear.deployment_branch, branch) &&
 		        g->gear.is_scalable == st->app.scalable))
 			continue;
 		codec_copy(&wire_gear_codec, &gear, &g->gear);
@@ -393,8 +388,8 @@ rollout_prune(struct rollout_step *st)
 		size_t oldest = p->n;
 
 		for (size_t i = 0; i < p->n; i++) {
-			bool is_used = is_same(p->ids.v[i], st->app.status.deployment) ||
-			               is_same(p->ids.v[i], st->app.spec.deployment);
+			bool is_used = str_same(p->ids.v[i], st->app.status.deployment) ||
+			               str_same(p->ids.v[i], st->app.spec.deployment);
 
 			if (!is_used && p->when[i] < INT64_MAX &&
 			    (oldest == p->n || p->when[i] < p->when[oldest]))
@@ -433,7 +428,7 @@ old_visit(const char *key, int64_t rev, void *rec, void *arg)
 	(void)rev;
 	if (o->n >= ARRAY_LEN(o->at))
 		return false;
-	if (!is_same(b->state, "done") && !is_same(b->state, "failed"))
+	if (!str_same(b->state, "done") && !str_same(b->state, "failed"))
 		return true;
 	o->at[o->n++] = b->created_at;
 	str_list_add(&o->keys, key);

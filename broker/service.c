@@ -31,25 +31,12 @@ is_service(const struct app_view_instance *i)
 	return i->rec.spec.kind == WIRE_INSTANCE_SERVICE;
 }
 
-/* The cartridge as the application has it: stopped and restarted there. */
-static const struct wire_gear_cart *
-cart_of_app(const struct wire_app *a, const char *name)
-{
-	for (size_t i = 0; i < a->cartridges.n; i++) {
-		if (strcmp(a->cartridges.v[i].name, name) == 0)
-			return &a->cartridges.v[i];
-	}
-	return NULL;
-}
-
 static bool
 has_service(const struct wire_gear *g, const char *cart)
 {
-	for (size_t i = 0; i < g->cartridges.n; i++) {
-		if (g->cartridges.v[i].is_service && strcmp(g->cartridges.v[i].name, cart) == 0)
-			return true;
-	}
-	return false;
+	const struct wire_gear_cart *c = wire_gear_find(&g->cartridges, cart);
+
+	return c != NULL && c->is_service;
 }
 
 static bool
@@ -111,7 +98,7 @@ instance_of(const struct rollout_step *st, const struct wire_gear *g, const char
 static bool
 is_to_run(const struct rollout_step *st, const struct wire_gear_cart *c)
 {
-	const struct wire_gear_cart *own = cart_of_app(&st->app, c->name);
+	const struct wire_gear_cart *own = wire_gear_find(&st->app.cartridges, c->name);
 
 	if (own == NULL || own->is_stopped)
 		return false;
@@ -142,7 +129,7 @@ create(struct rollout_step *st, const struct app_view_gear *g, const struct wire
 	s->generation = 1;
 	s->want = WIRE_WANT_PRESENT;
 	rec.restart_gen = a->spec.restart_gen;
-	rec.cart_restart_gen = cart_of_app(a, c->name)->restart_gen;
+	rec.cart_restart_gen = wire_gear_find(&a->cartridges, c->name)->restart_gen;
 	rec.created_ms = rec.changed_ms = st->now_ms;
 	fault_point("service_create");
 	record_put_cas(rollout_step_txn(st), store_key_instance(g->node, s->id), 0,
@@ -189,7 +176,7 @@ note_restarts(
 static void
 keep_running(struct rollout_step *st, const struct app_view_instance *i)
 {
-	const struct wire_gear_cart *own = cart_of_app(&st->app, i->rec.spec.cart);
+	const struct wire_gear_cart *own = wire_gear_find(&st->app.cartridges, i->rec.spec.cart);
 	int64_t app_gen = st->app.spec.restart_gen;
 	int64_t left = i->rec.changed_ms + RETRY_MS - st->now_ms;
 
@@ -213,7 +200,7 @@ plan_cart(struct rollout_step *st, const struct app_view_gear *g, const struct w
 	const struct app_view_instance *i = instance_of(st, &g->gear, c->name);
 	bool runs = is_to_run(st, c);
 
-	if (cart_of_app(&st->app, c->name) == NULL)
+	if (wire_gear_find(&st->app.cartridges, c->name) == NULL)
 		return; /* it is on its way out */
 	if (i == NULL) {
 		if (runs && st->app.spec.running)
@@ -236,7 +223,7 @@ service_plan(struct rollout_step *st)
 
 		if (is_service(i) &&
 		    (g == NULL || !is_staying(st, g) || !has_service(&g->gear, i->rec.spec.cart) ||
-		        cart_of_app(&st->app, i->rec.spec.cart) == NULL))
+		        wire_gear_find(&st->app.cartridges, i->rec.spec.cart) == NULL))
 			rollout_step_want(st, i, WIRE_WANT_GONE);
 	}
 	for (size_t k = 0; k < st->v->gears_n; k++) {

@@ -14,26 +14,21 @@
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
 
 enum { SERVING_MAX = 256 };
-
-static bool
-is_same(const char *a, const char *b)
-{
-	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
-}
 
 /* Nothing else is wanted of it than what it does. */
 static bool
 is_steady(const struct wire_app *a)
 {
 	return a->spec.running && !a->spec.deleted && a->spec.deployment != NULL &&
-	       *a->spec.deployment != '\0' && is_same(a->spec.deployment, a->status.deployment) &&
+	       *a->spec.deployment != '\0' && str_same(a->spec.deployment, a->status.deployment) &&
 	       a->spec.restart_gen == a->status.restart_gen &&
 	       a->spec.env_rev == a->status.env_rev && !app_cart_is_pending(a) &&
-	       is_same(a->status.phase, "idle");
+	       str_same(a->status.phase, "idle");
 }
 
 static bool

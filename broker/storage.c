@@ -7,6 +7,7 @@
 #include "broker/event_log.h"
 #include "broker/record.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 #include "lib/store/store_key.h"
 
 struct op {
@@ -31,25 +32,9 @@ op_done(const struct err *e, void *arg)
 /* --- the application --- */
 
 static bool
-is_same(const char *a, const char *b)
-{
-	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
-}
-
-static bool
 is_path(const struct wire_storage *a, const struct wire_storage *b)
 {
-	return is_same(a->path, b->path) && is_same(a->cartridge, b->cartridge);
-}
-
-static bool
-has_cartridge(const struct wire_app *a, const char *name)
-{
-	for (size_t i = 0; i < a->cartridges.n; i++) {
-		if (strcmp(a->cartridges.v[i].name, name) == 0)
-			return true;
-	}
-	return false;
+	return str_same(a->path, b->path) && str_same(a->cartridge, b->cartridge);
 }
 
 static int
@@ -57,7 +42,8 @@ put_path(struct wire_app *a, const struct wire_storage *s, struct err *e)
 {
 	struct wire_storage *new;
 
-	if (s->cartridge != NULL && *s->cartridge != '\0' && !has_cartridge(a, s->cartridge))
+	if (s->cartridge != NULL && *s->cartridge != '\0' &&
+	    wire_gear_find(&a->cartridges, s->cartridge) == NULL)
 		return err_set(e, ERR_INVALID, "cartridge",
 		    "Application '%s' has no cartridge '%s'.", a->name, s->cartridge);
 	for (size_t i = 0; i < a->storage.n; i++) {

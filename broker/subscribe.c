@@ -12,6 +12,7 @@
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
+#include "lib/base/str.h"
 #include "lib/wire/wire_cart.h"
 
 enum { HOOK_S = 60, ARG_MAX_BYTES = 100 * 1024 };
@@ -32,12 +33,6 @@ subscribe_order_fini(struct subscribe_order *o)
 	*o = (struct subscribe_order){ 0 };
 }
 
-static bool
-is_same(const char *a, const char *b)
-{
-	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
-}
-
 /* Who is told: one Subscribes of one cartridge in one gear, where that cartridge acts. */
 struct subscriber {
 	const struct app_view_gear *gear;
@@ -49,11 +44,11 @@ struct subscriber {
 static bool
 matches(const struct subscriber *s, const struct wire_published *p)
 {
-	if (is_same(p->gear, s->gear->gear.uuid) && is_same(p->cart, s->cart->name))
+	if (str_same(p->gear, s->gear->gear.uuid) && str_same(p->cart, s->cart->name))
 		return false; /* its own */
-	if (is_same(s->connector->type, any_env))
+	if (str_same(s->connector->type, any_env))
 		return str_has_prefix(p->type, env_type);
-	return is_same(s->connector->type, p->type);
+	return str_same(s->connector->type, p->type);
 }
 
 /* 'GEAR'='K=V; K=V;' */
@@ -102,7 +97,7 @@ take(const struct subscriber *s, const char *source, const struct buf *arg, bool
 		return false;
 	all = xasprintf("%s %s", s->instance->rec.spec.id, arg->p);
 	secret_sha256_hex(all, strlen(all), digest);
-	if (is_same(map_get(told, key), digest))
+	if (str_same(map_get(told, key), digest))
 		return false;
 	*out = (struct subscribe_order){
 		.gear = xstrdup(s->gear->gear.uuid),
@@ -133,7 +128,7 @@ plan_connector(const struct rollout_step *st, const struct subscriber *s, const 
 		AUTO(free) char *source = xasprintf("%s/%s", p->cart, p->connector);
 		AUTO_FINI(buf_fini) struct buf arg = { 0 };
 
-		if (!matches(s, p) || is_same(p->text, ""))
+		if (!matches(s, p) || str_same(p->text, ""))
 			continue;
 		if (!is_env) {
 			add_plain(&plain, p);
@@ -229,7 +224,7 @@ subscribe_run_start(struct broker *b, const struct wire_app *a, const struct sub
 		.is_env = o->is_env,
 		.done = done,
 		.arg = arg };
-	str_list_add(&order.args, is_same(a->id, o->gear) ? a->name : o->gear);
+	str_list_add(&order.args, str_same(a->id, o->gear) ? a->name : o->gear);
 	str_list_add(&order.args, a->domain);
 	str_list_add(&order.args, o->gear);
 	str_list_add(&order.args, o->arg);

@@ -159,16 +159,6 @@ wish_forget(struct store_txn *t, const struct wire_app *a)
 		store_txn_delete(t, key);
 }
 
-bool
-wish_has_cart(const struct wire_app *a, const char *name)
-{
-	for (size_t i = 0; i < a->cartridges.n; i++) {
-		if (strcmp(a->cartridges.v[i].name, name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* --- what an action asked for --- */
 
 struct addition {
@@ -188,7 +178,7 @@ put_addition(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	for (size_t i = 0; i < x->asked.asked.n; i++) {
 		const struct wire_asked *w = &x->asked.asked.v[i];
 
-		if (wish_has_cart(&a, w->cart))
+		if (wire_gear_find(&a.cartridges, w->cart) != NULL)
 			wish_merge(&a, wish_find_or_add(&a, w->cart), &w->asks);
 	}
 	record_put_cas(t, store_key_app(a.domain, a.name), rev, &wire_app_codec, &a);

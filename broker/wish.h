@@ -16,7 +16,6 @@ struct wire_wish *wish_find(const struct wire_app *a, const char *cart);
 struct wire_wish *wish_find_or_add(struct wire_app *a, const char *cart);
 /* Value of a variable that some cartridge asked for, or NULL. */
 const char *wish_value(const struct wire_app *a, const char *name);
-bool wish_has_cart(const struct wire_app *a, const char *name);
 /* w, one of a's, has this from now on; what it may not have is left out and logged. */
 void wish_merge(struct wire_app *a, struct wire_wish *w, const struct wire_asks *asks);
 /* Key of the record of a's token; caller owns. */

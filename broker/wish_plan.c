@@ -12,6 +12,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
+#include "lib/base/str.h"
 #include "lib/store/store_key.h"
 #include "lib/wire/wire_env.h"
 #include "lib/wire/wire_user.h"
@@ -34,7 +35,7 @@ drop_gone(struct wire_app *a)
 	size_t n = 0, before = a->wishes.n;
 
 	for (size_t i = 0; i < before; i++) {
-		if (wish_has_cart(a, a->wishes.v[i].cart))
+		if (wire_gear_find(&a->cartridges, a->wishes.v[i].cart) != NULL)
 			a->wishes.v[n++] = a->wishes.v[i];
 		else
 			wire_wish_fini(&a->wishes.v[i]);
@@ -67,7 +68,7 @@ take_new(struct rollout_step *st, const struct wire_gear_cart_status *c)
 	const char *name;
 
 	if (c->state == NULL || strcmp(c->state, "configured") != 0 || c->ident == NULL ||
-	    !wish_has_cart(a, c->name) || (w == NULL && is_empty(&c->asks)) ||
+	    wire_gear_find(&a->cartridges, c->name) == NULL || (w == NULL && is_empty(&c->asks)) ||
 	    (w != NULL && strcmp(w->ident, c->ident) == 0))
 		return false;
 	name = taken_name(a, c);
@@ -189,18 +190,13 @@ list_vars(const struct rollout_step *st, struct wire_var_list *out)
 }
 
 static bool
-is_same(const char *a, const char *b)
-{
-	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
-}
-
-static bool
 are_same(const struct wire_var_list *a, const struct wire_var_list *b)
 {
 	bool same = a->n == b->n;
 
 	for (size_t i = 0; i < a->n && same; i++)
-		same = is_same(a->v[i].name, b->v[i].name) && is_same(a->v[i].value, b->v[i].value);
+		same =
+		    str_same(a->v[i].name, b->v[i].name) && str_same(a->v[i].value, b->v[i].value);
 	return same;
 }
 
@@ -226,7 +222,7 @@ tell_gears(struct rollout_step *st)
 
 		if (g->rev == 0 || g->gear.want == WIRE_WANT_GONE ||
 		    (are_same(&g->gear.asked, &vars) &&
-		        is_same(g->gear.auth_token, st->app.auth_token)))
+		        str_same(g->gear.auth_token, st->app.auth_token)))
 			continue;
 		codec_copy(&wire_gear_codec, &gear, &g->gear);
 		clear_vars(&gear.asked);

@@ -582,13 +582,9 @@ next_phase(struct build *x, enum phase phase)
 static const struct cart_dir_entry *
 find_web(const struct builder *b, const struct wire_gear *g, struct err *e)
 {
-	const struct wire_gear_cart *c = NULL;
+	const struct wire_gear_cart *c = wire_gear_web(&g->cartridges);
 	const struct cart_dir_entry *d;
 
-	for (size_t i = 0; i < g->cartridges.n; i++) {
-		if (g->cartridges.v[i].is_web)
-			c = &g->cartridges.v[i];
-	}
 	if (c == NULL) {
 		(void)err_set(e, ERR_INVALID, "gear.cartridges", "none of them is a web framework");
 		return NULL;

@@ -667,14 +667,10 @@ cart_install_go_on(struct cart_install *i)
 static void
 copy_gear(struct install_job *j, const struct gear *g, const struct wire_gear_cart *c)
 {
-	bool is_there = false;
-
 	codec_copy(&wire_gear_codec, &j->gear.spec, &g->spec);
 	codec_copy(&gear_record_codec, &j->gear.record, &g->record);
 	j->gear.dir = xstrdup(g->dir);
-	for (size_t i = 0; i < j->gear.spec.cartridges.n; i++)
-		is_there = is_there || strcmp(j->gear.spec.cartridges.v[i].name, c->name) == 0;
-	if (!is_there)
+	if (wire_gear_find(&g->spec.cartridges, c->name) == NULL)
 		codec_copy(&wire_gear_cart_codec,
 		    codec_list_add(&wire_gear_cart_codec, &j->gear.spec.cartridges), c);
 }
@@ -707,8 +703,8 @@ describe(struct install_job *j, const struct wire_gear_cart *c, const struct gea
 	j->now.base = xstrdup("");
 	j->now.is_service = before != NULL ? before->is_service : c->is_service;
 	/* What is not stock may tell its user something when it first starts. */
-	j->now.is_installed = x == NULL || before != NULL ||
-	                      (!x->has_post_install && x->cart.pinion.is_given);
+	j->now.is_installed =
+	    x == NULL || before != NULL || (!x->has_post_install && x->cart.pinion.is_given);
 	if (j->kind == CART_TEARDOWN) {
 		j->only_files = x == NULL || !x->has_teardown;
 		return;

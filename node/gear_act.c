@@ -333,16 +333,6 @@ check(const struct wire_act_order *o, struct err *e)
 	return 0;
 }
 
-static bool
-has_cart(const struct wire_gear_cart_list *l, const char *name)
-{
-	for (size_t i = 0; i < l->n; i++) {
-		if (strcmp(l->v[i].name, name) == 0)
-			return true;
-	}
-	return false;
-}
-
 struct gear_act *
 gear_act_start(const struct gear_act_opts *o, const char *gear, const struct wire_act_order *order,
     gear_act_out_fn *out, gear_act_done_fn *done, void *arg, struct err *e)
@@ -357,7 +347,7 @@ gear_act_start(const struct gear_act_opts *o, const char *gear, const struct wir
 		return NULL;
 	}
 	if (order->cart != NULL && order->cart[0] != '\0' &&
-	    !has_cart(&g->spec.cartridges, order->cart)) {
+	    wire_gear_find(&g->spec.cartridges, order->cart) == NULL) {
 		(void)err_set(
 		    e, ERR_NOT_FOUND, "cart", "the gear has no cartridge %s", order->cart);
 		return NULL;

@@ -127,16 +127,6 @@ add_failed(struct gear_carts *c, const struct err *e, const struct cart_message 
 
 /* --- what is to be done --- */
 
-static bool
-is_in_spec(const struct gear *g, const char *name)
-{
-	for (size_t i = 0; i < g->spec.cartridges.n; i++) {
-		if (strcmp(g->spec.cartridges.v[i].name, name) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* Is it configured, in that release? A software version is for ever. */
 static bool
 is_configured(const struct gear *g, const struct wire_gear_cart *w)
@@ -226,8 +216,8 @@ gear_carts_step(struct gear_carts *c)
 	for (size_t i = g->record.carts.n; i > 0; i--) {
 		const struct gear_cart *have = &g->record.carts.v[i - 1];
 
-		if (!is_in_spec(g, have->name) && find_failed(c, have->name) == NULL &&
-		    begin_teardown(c, have))
+		if (wire_gear_find(&g->spec.cartridges, have->name) == NULL &&
+		    find_failed(c, have->name) == NULL && begin_teardown(c, have))
 			return true;
 	}
 	for (size_t i = 0; i < g->spec.cartridges.n; i++) {

@@ -283,13 +283,9 @@ on_end(struct child *c, const struct child_end *end, void *arg)
 static const struct cart_dir_entry *
 web_of(const struct instance *i)
 {
-	const struct wire_gear_cart_list *l = &i->gear->spec.cartridges;
+	const struct wire_gear_cart *web = wire_gear_web(&i->gear->spec.cartridges);
 
-	for (size_t k = 0; k < l->n; k++) {
-		if (l->v[k].is_web)
-			return cart_store_find(i->table->o.carts, &l->v[k]);
-	}
-	return NULL;
+	return web == NULL ? NULL : cart_store_find(i->table->o.carts, web);
 }
 
 static void

@@ -8,6 +8,7 @@
 #include "lib/base/log.h"
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 #include "lib/cart/cart_dir.h"
 #include "lib/loop/worker.h"
 #include "node/cart_store.h"
@@ -84,12 +85,6 @@ cart_of(const struct app_gear *g, const struct gear_port *p)
 	return &g->gear->spec.cartridges.v[p->cart];
 }
 
-static bool
-is_same(const char *a, const char *b)
-{
-	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
-}
-
 /* Who answers at that endpoint now: the ready instance, the newest of several. */
 static const struct instance *
 target_of(const struct look *l, const struct app_gear *g, const struct gear_port *p)
@@ -100,10 +95,10 @@ target_of(const struct look *l, const struct app_gear *g, const struct gear_port
 	for (size_t k = 0; k < l->n; k++) {
 		const struct instance *i = l->v[k];
 		bool is_it = c->is_service ? i->spec.kind == WIRE_INSTANCE_SERVICE &&
-		                                 is_same(i->spec.cart, c->name)
+		                                 str_same(i->spec.cart, c->name)
 		                           : i->spec.kind == WIRE_INSTANCE_WEB;
 
-		if (is_it && i->step == STEP_RUN && is_same(i->spec.gear, g->gear->spec.uuid) &&
+		if (is_it && i->step == STEP_RUN && str_same(i->spec.gear, g->gear->spec.uuid) &&
 		    (best == NULL || i->ready_ms >= best->ready_ms))
 			best = i;
 	}
@@ -130,7 +125,7 @@ link_port(const struct look *l, const struct instance *i, const struct app_gear 
     const struct gear_port *p, struct net_nat *out)
 {
 	const struct instance *to = target_of(l, g, p);
-	bool is_own_gear = is_same(i->spec.gear, g->gear->spec.uuid);
+	bool is_own_gear = str_same(i->spec.gear, g->gear->spec.uuid);
 	int port = is_front(g, p) ? NET_PORT : p->public_port;
 
 	if (to == i) { /* by its gear's name */
@@ -171,12 +166,12 @@ links_of(const struct look *l, const struct instance *i, const char *address, st
 {
 	for (size_t k = 0; k < l->gears_n; k++) {
 		const struct app_gear *g = &l->gears[k];
-		bool is_own = is_same(i->spec.gear, g->gear->spec.uuid);
+		bool is_own = str_same(i->spec.gear, g->gear->spec.uuid);
 
 		for (size_t n = 0; n < g->ports.n; n++) {
 			const struct gear_port *p = &g->ports.v[n];
 			const struct wire_gear_cart *c = cart_of(g, p);
-			bool acts = c->is_service ? is_same(i->spec.cart, c->name)
+			bool acts = c->is_service ? str_same(i->spec.cart, c->name)
 			                          : i->spec.kind == WIRE_INSTANCE_WEB;
 
 			link_port(l, i, g, p, out);
@@ -201,13 +196,13 @@ instance_links_endpoint(const struct instance *i, char ip[16], bool *is_stock)
 	for (size_t k = 0; l.gears_n > 0 && k < l.gears[0].gear->spec.cartridges.n; k++) {
 		const struct cart_dir_entry *c = l.gears[0].carts[k];
 
-		if (c != NULL && is_same(c->cart.name, i->spec.cart))
+		if (c != NULL && str_same(c->cart.name, i->spec.cart))
 			*is_stock = c->cart.pinion.is_given;
 	}
 	for (size_t k = 0; l.gears_n > 0 && k < l.gears[0].ports.n && port == 0; k++) {
 		const struct gear_port *p = &l.gears[0].ports.v[k];
 
-		if (!is_same(cart_of(&l.gears[0], p)->name, i->spec.cart))
+		if (!str_same(cart_of(&l.gears[0], p)->name, i->spec.cart))
 			continue;
 		port = p->port;
 		memcpy(ip, p->ip, sizeof p->ip);

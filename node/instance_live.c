@@ -89,15 +89,11 @@ on_status(const struct wire_act_result *r, void *arg)
 static const char *
 cart_of(const struct instance *i)
 {
-	const struct wire_gear_cart_list *l = &i->gear->spec.cartridges;
+	const struct wire_gear_cart *web = wire_gear_web(&i->gear->spec.cartridges);
 
 	if (i->spec.kind == WIRE_INSTANCE_SERVICE)
 		return i->spec.cart;
-	for (size_t k = 0; k < l->n; k++) {
-		if (l->v[k].is_web)
-			return l->v[k].name;
-	}
-	return NULL;
+	return web == NULL ? NULL : web->name;
 }
 
 bool

@@ -166,10 +166,10 @@ find_code(struct prepare_job *j, const struct cart_dir_entry *const *carts, stru
 static const char *
 primary_name(const struct wire_gear *g)
 {
-	for (size_t i = 0; i < g->cartridges.n; i++) {
-		if (g->cartridges.v[i].is_web)
-			return g->cartridges.v[i].name;
-	}
+	const struct wire_gear_cart *web = wire_gear_web(&g->cartridges);
+
+	if (web != NULL)
+		return web->name;
 	return g->cartridges.n > 0 ? g->cartridges.v[0].name : "app";
 }
 

@@ -116,11 +116,8 @@ collect_gear(struct gear *g, void *arg)
 	struct collecting *c = arg;
 	char ip[16];
 
-	for (size_t k = 0; k < g->spec.cartridges.n; k++) {
-		if (g->spec.cartridges.v[k].is_web)
-			return;
-	}
-	if (!g->spec.is_scalable || g->spec.want == WIRE_WANT_GONE)
+	if (wire_gear_web(&g->spec.cartridges) != NULL || !g->spec.is_scalable ||
+	    g->spec.want == WIRE_WANT_GONE)
 		return;
 	gear_ports_gear_ip(g->record.uid_base, ip);
 	add_name(c->job, g->spec.app_id, g->spec.gear_dns, ip);

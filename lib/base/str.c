@@ -13,6 +13,12 @@ str_eq(struct str a, const char *b)
 }
 
 bool
+str_same(const char *a, const char *b)
+{
+	return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
+}
+
+bool
 str_eq_nocase(struct str a, const char *b)
 {
 	return strlen(b) == a.n && strncasecmp(a.p, b, a.n) == 0;

@@ -25,6 +25,7 @@ str_of(const char *s)
 }
 
 bool str_eq(struct str a, const char *b);
+bool str_same(const char *a, const char *b);     /* NULL is as "" */
 bool str_eq_nocase(struct str a, const char *b); /* ASCII */
 bool str_has_prefix(const char *s, const char *prefix);
 bool str_has_suffix(const char *s, const char *suffix);

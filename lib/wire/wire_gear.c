@@ -1,5 +1,7 @@
 #include "lib/wire/wire_gear.h"
 
+#include <string.h>
+
 enum {
 	ID_MAX = 64,
 	UUID_MAX = 64,
@@ -271,3 +273,23 @@ static const struct codec_field keep_fields[] = {
 	CODEC_END,
 };
 DEFINE_CODEC(wire_keep, struct wire_keep, keep_fields)
+
+const struct wire_gear_cart *
+wire_gear_web(const struct wire_gear_cart_list *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (l->v[i].is_web)
+			return &l->v[i];
+	}
+	return NULL;
+}
+
+const struct wire_gear_cart *
+wire_gear_find(const struct wire_gear_cart_list *l, const char *name)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (strcmp(l->v[i].name, name) == 0)
+			return &l->v[i];
+	}
+	return NULL;
+}

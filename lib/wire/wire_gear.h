@@ -53,6 +53,9 @@ struct wire_gear_cart_list {
 	struct wire_gear_cart *v;
 	size_t n;
 };
+/* The web framework; that of this name. Borrowed; NULL: it is not among them. */
+const struct wire_gear_cart *wire_gear_web(const struct wire_gear_cart_list *l);
+const struct wire_gear_cart *wire_gear_find(const struct wire_gear_cart_list *l, const char *name);
 
 /* What a cartridge in another gear published: ~/.env/PUBLISHER/NAME. */
 struct wire_gear_published {
