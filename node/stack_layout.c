@@ -209,6 +209,7 @@ stack_layout_usr(const char *dir, struct err *e)
 	static const char *const dirs[] = { "lib", "lib/pinion", "lib64", "lib64/httpd", "sbin",
 		"share" };
 	static const struct layout_link links[] = {
+		{ "lib/node", "/usr/share/nodejs" },
 		{ "lib/pinion/httpd", "/usr/sbin/apache2" },
 		{ "lib64/httpd/modules", "/usr/lib/apache2/modules" },
 		{ "sbin/rotatelogs", "/usr/bin/rotatelogs" },

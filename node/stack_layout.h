@@ -8,6 +8,6 @@
 /* Into the directory etc: redhat-release, node.conf, Apache's files, Java, Maven and Tomcat.
  * Blocks. */
 int stack_layout_etc(int etc, struct err *e) MUST_CHECK;
-/* Makes dir, to be laid over /usr: Apache's modules, and Apache itself by the name of v2. Blocks.
- */
+/* Makes dir, to be laid over /usr: Apache's modules, Apache itself by the name of v2, and Debian's
+ * modules of Node.js where any Node.js looks. Blocks. */
 int stack_layout_usr(const char *dir, struct err *e) MUST_CHECK;

@@ -76,6 +76,9 @@ for line in "scl ok" "scl stdin ok" "facter 512.00 MB" "registry 4" "cgroup 5368
 	"killall 1" "a/c" "run-parts ok" "supervisor ok" "deployments ok" "not hot" "etc ok" "chcon ok" "name ok"; do
 	check "tools: $line" grep -qxF "$line" <(printf '%s\n' "$said")
 done
+if [[ -d /usr/share/nodejs/express ]] && command -v node >/dev/null; then
+	check "a module that the node has for all, as v2's nodes had express" p run traced -- node -e '"require(\"express\")"'
+fi
 check "an action that fails" act traced '{"cart":"tracer","action":"fail-please"}'
 check "tells code and words" result '.result.exit_code == 42 and (.result.messages == ["CLIENT_ERROR: asked to fail","CLIENT_MESSAGE: plain words","CLIENT_ERROR: bad words"])'
 check "attributes" act traced '{"cart":"tracer","action":"attributes"}'
