@@ -210,17 +210,6 @@ on_over(struct stream_child *c, const struct child_end *e, void *arg)
 
 static const struct stream_child_calls child_calls = { on_lost, NULL, on_over };
 
-struct ends {
-	int fd[3];
-};
-
-static void
-ends_fini(struct ends *f)
-{
-	for (int i = 0; i < 3; i++)
-		file_close(f->fd[i]);
-}
-
 static void
 add_env(const char *env[ENV_MAX + 1], size_t *n, const char *const *more)
 {
@@ -241,7 +230,7 @@ start_git(struct push_ssh *x, const char *git_dir, struct err *e)
 	const char *const fetch[] = { GIT_PROGRAM, "upload-pack", "--strict", git_dir, NULL };
 	const char *const more[] = { protocol, NULL };
 	const char *env[ENV_MAX + 1] = { NULL };
-	AUTO_FINI(ends_fini) struct ends f = { { -1, -1, -1 } };
+	AUTO_FINI(stream_ends_fini) struct stream_ends f = STREAM_ENDS_NONE;
 	struct child *c;
 	size_t n = 0;
 
@@ -249,7 +238,7 @@ start_git(struct push_ssh *x, const char *git_dir, struct err *e)
 	add_env(env, &n, x->push == NULL ? NULL : push_env(x->push));
 	add_env(env, &n, more);
 	x->child = stream_child_new(STEAL(x->stream), &child_calls, x);
-	if (stream_child_pipes(x->child, f.fd, e) < 0)
+	if (stream_child_pipes(x->child, &f, e) < 0)
 		return -1;
 	c = child_start(b->loop,
 	    &(struct child_opts){

@@ -177,25 +177,13 @@ view(const struct str_list *l)
 	return v;
 }
 
-/* The child's ends; -1: none. */
-struct ends {
-	int fd[3];
-};
-
-static void
-ends_fini(struct ends *f)
-{
-	for (int i = 0; i < 3; i++)
-		file_close(f->fd[i]);
-}
-
 static int
-open_ends(struct exec *x, struct ends *f, struct err *e)
+open_ends(struct exec *x, struct stream_ends *f, struct err *e)
 {
 	int master, slave;
 
 	if (!x->order.has_terminal)
-		return stream_child_pipes(x->child, f->fd, e);
+		return stream_child_pipes(x->child, f, e);
 	if (instance_session_terminal(x->session, &master, &slave, e) < 0)
 		return -1;
 	stream_child_terminal(
@@ -209,7 +197,7 @@ start(struct exec *x, const struct str_list *gear_env, struct err *e)
 {
 	AUTO_FINI(str_list_fini) struct str_list env = { 0 };
 	AUTO_FINI(str_list_fini) struct str_list args = { 0 };
-	AUTO_FINI(ends_fini) struct ends f = { { -1, -1, -1 } };
+	AUTO_FINI(stream_ends_fini) struct stream_ends f = STREAM_ENDS_NONE;
 	struct child *c;
 
 	str_list_copy(&env, gear_env);

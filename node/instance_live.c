@@ -14,7 +14,7 @@
 #include "node/gear_act.h"
 #include "node/instance_state.h"
 
-enum { CHECK_MS = 5000, CONNECT_MS = 3000, STATUS_S = 30, FAILURES = 3, BODY_MAX = 1 << 20 };
+enum { CHECK_MS = 5000, CONNECT_MS = 3000, STATUS_S = 30, FAILURES = 3 };
 
 struct instance_live {
 	struct instance *i; /* borrowed */
@@ -162,20 +162,9 @@ static void
 ask_http(struct instance_live *v)
 {
 	struct instance *i = v->i;
-	AUTO(free)
-	char *url = xasprintf("http://%s:%d%s%s", i->link.address, NET_PORT,
-	    i->spec.health_path[0] == '/' ? "" : "/", i->spec.health_path);
-	const char *const headers[] = { "User-Agent: pinion-health", "Connection: close", NULL };
-	const struct http_call_opts o = {
-		.url = url,
-		.headers = headers,
-		.timeout_ms = CHECK_MS,
-		.connect_timeout_ms = CONNECT_MS,
-		.body_max = BODY_MAX,
-	};
 	struct err e = { 0 };
 
-	v->call = http_call_start(i->table->o.http, &o, on_answer, v, &e);
+	v->call = instance_health_call(i, CHECK_MS, CONNECT_MS, on_answer, v, &e);
 	if (v->call == NULL)
 		result(v, NULL);
 }

@@ -299,8 +299,9 @@ on_health(struct http_call *c, int status, struct str body, const struct err *e,
 	again(i);
 }
 
-static void
-check_health(struct instance *i)
+struct http_call *
+instance_health_call(const struct instance *i, int64_t timeout_ms, int64_t connect_ms,
+    http_call_end_fn *fn, void *arg, struct err *e)
 {
 	AUTO(free)
 	char *url = xasprintf("http://%s:%d%s%s", i->link.address, NET_PORT,
@@ -309,13 +310,20 @@ check_health(struct instance *i)
 	const struct http_call_opts o = {
 		.url = url,
 		.headers = headers,
-		.timeout_ms = HEALTH_MS,
-		.connect_timeout_ms = CONNECT_MS,
+		.timeout_ms = timeout_ms,
+		.connect_timeout_ms = connect_ms,
 		.body_max = 1 << 20,
 	};
+
+	return http_call_start(i->table->o.http, &o, fn, arg, e);
+}
+
+static void
+check_health(struct instance *i)
+{
 	struct err e = { 0 };
 
-	i->call = http_call_start(i->table->o.http, &o, on_health, i, &e);
+	i->call = instance_health_call(i, HEALTH_MS, CONNECT_MS, on_health, i, &e);
 	if (i->call == NULL)
 		instance_fail(i, "the health check cannot be made: %s", e.text);
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "lib/http/http_client.h"
 #include "lib/wire/wire_gear.h"
 #include "node/gear_act.h"
 #include "node/init_control.h"
@@ -17,7 +18,6 @@
 struct child;
 struct container;
 struct container_spec;
-struct http_call;
 struct instances;
 struct layer_fetch;
 struct loop_timer;
@@ -168,6 +168,9 @@ void instance_limits_adopt(struct instance *i);
 void instance_probe(struct instance *i); /* until ready → instance_is_ready, or instance_fail */
 void instance_probe_stop(struct instance *i);
 void instance_is_ready(struct instance *i);
+/* Asks its health_path. */
+struct http_call *instance_health_call(const struct instance *i, int64_t timeout_ms,
+    int64_t connect_ms, http_call_end_fn *fn, void *arg, struct err *e) MUST_CHECK;
 
 /* instance_hooks.c: commands of the application in its container. */
 bool instance_run_post(

@@ -254,8 +254,15 @@ stream_child_new(struct stream *take_s, const struct stream_child_calls *child_c
 
 /* --- the start --- */
 
+void
+stream_ends_fini(struct stream_ends *f)
+{
+	for (int i = 0; i < 3; i++)
+		file_close(f->fd[i]);
+}
+
 int
-stream_child_pipes(struct stream_child *c, int out_fds[3], struct err *e)
+stream_child_pipes(struct stream_child *c, struct stream_ends *out_ends, struct err *e)
 {
 	int in[2], out[2], err[2];
 
@@ -276,9 +283,7 @@ stream_child_pipes(struct stream_child *c, int out_fds[3], struct err *e)
 	c->in = stream_sink_new(c->stream, STREAM_STDIN, in[1], false);
 	c->out = stream_source_new(c->stream, STREAM_STDOUT, out[0], false, on_source_end, c);
 	c->err = stream_source_new(c->stream, STREAM_STDERR, err[0], false, on_source_end, c);
-	out_fds[0] = in[0];
-	out_fds[1] = out[1];
-	out_fds[2] = err[1];
+	*out_ends = (struct stream_ends){ { in[0], out[1], err[1] } };
 	return 0;
 }
 

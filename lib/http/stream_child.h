@@ -13,6 +13,18 @@ struct child;
 struct child_end;
 struct stream_child;
 
+/* The child's ends: stdin, stdout, stderr; -1: none. */
+struct stream_ends {
+	int fd[3];
+};
+#define STREAM_ENDS_NONE                                                                           \
+	{                                                                                          \
+		{                                                                                  \
+			-1, -1, -1                                                                 \
+		}                                                                                  \
+	}
+void stream_ends_fini(struct stream_ends *f);
+
 struct stream_child_calls {
 	/* The client is gone and the child runs on: its input has ended, its output is dropped. Let
 	 * it go on, or stream_child_hang_up. May be NULL: hang up. */
@@ -31,9 +43,9 @@ struct stream_child *stream_child_new(
 void stream_child_free(struct stream_child *take_c);
 DEFINE_AUTO(struct stream_child *, stream_child_free)
 
-/* Before the start, one of: pipes, whose other ends are the caller's, to be given to the child and
- * closed; or the master of a terminal. */
-int stream_child_pipes(struct stream_child *c, int out_fds[3], struct err *e) MUST_CHECK;
+/* Before the start, one of: pipes, whose other ends are the caller's, to be given to the child; or
+ * the master of a terminal. */
+int stream_child_pipes(struct stream_child *c, struct stream_ends *out, struct err *e) MUST_CHECK;
 void stream_child_terminal(struct stream_child *c, int take_master, struct stream_size size);
 /* The child runs; it was started with stream_child_ended and the stream_child as its argument. */
 void stream_child_started(struct stream_child *c, struct child *take_child);
