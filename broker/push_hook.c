@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lib/base/fd.h"
+
 enum {
 	INPUT_MAX = 4 << 20, /* commands of one push */
 	LINE_MAX_ = 64 * 1024,
@@ -53,35 +55,15 @@ add(struct bytes *b, const void *p, size_t n)
 static void
 write_all(int fd, const void *p, size_t n)
 {
-	const char *at = p;
-
-	while (n > 0) {
-		ssize_t k = write(fd, at, n);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k <= 0)
-			die("the connection to the broker broke");
-		at += k;
-		n -= (size_t)k;
-	}
+	if (!fd_write_all(fd, p, n))
+		die("the connection to the broker broke");
 }
 
 static void
 read_exactly(void *p, size_t n)
 {
-	char *at = p;
-
-	while (n > 0) {
-		ssize_t k = read(0, at, n);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k <= 0)
-			die("git ended too early");
-		at += k;
-		n -= (size_t)k;
-	}
+	if (!fd_read_all(0, p, n))
+		die("git ended too early");
 }
 
 /* A packet of git's protocol; returns its length, 0 for a flush. */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <time.h>
 
 #include "broker/broker.h"
@@ -23,7 +24,7 @@ struct ring {
 
 struct router_lines_watch {
 	struct router_lines *table; /* borrowed */
-	struct router_lines_watch *next, **pprev;
+	LIST_ENTRY(router_lines_watch) link;
 	char *app_id;
 	router_lines_fn *fn;
 	void *arg;
@@ -32,7 +33,7 @@ struct router_lines_watch {
 struct router_lines {
 	struct broker *b;  /* borrowed */
 	struct map *rings; /* application → struct ring, owned */
-	struct router_lines_watch *watches;
+	LIST_HEAD(, router_lines_watch) watches;
 	struct router_lines_watch *next; /* the one after that which is being told */
 	uint64_t clock;
 };
@@ -109,8 +110,8 @@ take(struct router_lines *rl, struct wire_app_line *l)
 	struct ring *r = ring_of(rl, l->app_id);
 	size_t at = (r->first + r->n) % ROUTER_LINES_KEPT;
 
-	for (struct router_lines_watch *w = rl->watches; w != NULL; w = rl->next) {
-		rl->next = w->next;
+	for (struct router_lines_watch *w = LIST_FIRST(&rl->watches); w != NULL; w = rl->next) {
+		rl->next = LIST_NEXT(w, link);
 		if (strcmp(w->app_id, l->app_id) == 0)
 			tell(l->app_id, l, w->fn, w->arg);
 	}
@@ -169,15 +170,13 @@ router_lines_follow(struct router_lines *r, const char *app_id, router_lines_fn 
 	if (r == NULL)
 		return NULL;
 	w = xcalloc(1, sizeof *w);
-	*w = (struct router_lines_watch){ .table = r,
-		.next = r->watches,
-		.pprev = &r->watches,
+	*w = (struct router_lines_watch){
+		.table = r,
 		.app_id = xstrdup(app_id),
 		.fn = fn,
-		.arg = arg };
-	if (w->next != NULL)
-		w->next->pprev = &w->next;
-	r->watches = w;
+		.arg = arg,
+	};
+	LIST_INSERT_HEAD(&r->watches, w, link);
 	return w;
 }
 
@@ -189,10 +188,8 @@ router_lines_unfollow(struct router_lines_watch *take_w)
 	if (w == NULL)
 		return;
 	if (w->table->next == w)
-		w->table->next = w->next;
-	*w->pprev = w->next;
-	if (w->next != NULL)
-		w->next->pprev = w->pprev;
+		w->table->next = LIST_NEXT(w, link);
+	LIST_REMOVE(w, link);
 	free(w->app_id);
 	free(w);
 }
@@ -212,13 +209,8 @@ router_lines_free(struct router_lines *take_r)
 {
 	if (take_r == NULL)
 		return;
-	while (take_r->watches != NULL) {
-		struct router_lines_watch *w = take_r->watches;
-
-		take_r->watches = w->next;
-		free(w->app_id);
-		free(w);
-	}
+	while (!LIST_EMPTY(&take_r->watches))
+		router_lines_unfollow(LIST_FIRST(&take_r->watches));
 	map_free(take_r->rings);
 	free(take_r);
 }

@@ -5,6 +5,7 @@
 
 #include "cli/api_client.h"
 #include "cli/git.h"
+#include "cli/output.h"
 #include "lib/base/mem.h"
 
 static char *
@@ -100,4 +101,19 @@ api_domain(const struct cmd_line *l, struct err *e)
 		(void)err_set(
 		    e, ERR_INVALID, "domain", "you have several: say which with --domain NAME");
 	return NULL;
+}
+
+int
+api_event(
+    const struct cmd_line *l, const char *path, const char *body, const char *done, struct err *e)
+{
+	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO(free) char *events = xasprintf("%s/events", path);
+
+	if (api_call(l, "POST", events, body, &r, e) < 0)
+		return -1;
+	if (cmd_has(l, "json"))
+		output_object(l, r.data, NULL);
+	output_note(l, "%s", done);
+	return 0;
 }

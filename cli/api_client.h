@@ -51,5 +51,8 @@ int api_upload(const struct cmd_line *l, const char *path, int fd, struct api_re
  * DOMAIN/NAME, else --app, else the git remote of the directory one stands in. Caller owns; NULL:
  * the error says how to name it. */
 char *api_app_path(const struct cmd_line *l, const char *name, struct err *e);
+/* Sends body to the events of path, an application or a cartridge; done: said then. */
+int api_event(const struct cmd_line *l, const char *path, const char *body, const char *done,
+    struct err *e) MUST_CHECK;
 /* The user's domain: --domain, or the only one there is. Caller owns. */
 char *api_domain(const struct cmd_line *l, struct err *e);

@@ -9,6 +9,11 @@
 #include "config.h"
 #include "lib/base/mem.h"
 
+const struct cmd_option cmd_app_options[] = {
+	CMD_APP_OPTIONS,
+	{ NULL, 0, NULL, NULL },
+};
+
 static void
 line_fini(struct cmd_line *l)
 {

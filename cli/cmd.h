@@ -13,6 +13,13 @@ struct cmd_option {
 	const char *value; /* placeholder of its value; NULL: a switch */
 	const char *help;
 };
+/* Which application: api_app_path asks for them. Alone, and as a part of others. */
+#define CMD_APP_OPTIONS                                                                            \
+	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },        \
+	{                                                                                          \
+		"domain", 'd', "NAME", "its domain"                                                \
+	}
+extern const struct cmd_option cmd_app_options[];
 
 /* What was typed after the command's words. */
 struct cmd_line {

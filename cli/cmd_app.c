@@ -140,7 +140,6 @@ run_delete(const struct cmd_line *l, struct err *e)
 static int
 send_event(const struct cmd_line *l, const char *event, const char *done, struct err *e)
 {
-	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
 	AUTO_FINI(buf_fini) struct buf path = { 0 };
 	AUTO_FINI(buf_fini) struct buf body = { 0 };
 	AUTO(free) char *app = api_app_path(l, cmd_arg(l, 0), e);
@@ -152,19 +151,13 @@ send_event(const struct cmd_line *l, const char *event, const char *done, struct
 		buf_adds(&path, "/cartridge/");
 		buf_add_url(&path, cmd_option(l, "cartridge"));
 	}
-	buf_adds(&path, "/events");
 	buf_addf(&body, "{\"event\":\"%s\"", event);
 	if (cmd_has(l, "gear")) {
 		buf_adds(&body, ",\"gear\":");
 		buf_add_json_str(&body, cmd_option(l, "gear"));
 	}
 	buf_addc(&body, '}');
-	if (api_call(l, "POST", path.p, body.p, &r, e) < 0)
-		return -1;
-	if (cmd_has(l, "json"))
-		output_object(l, r.data, app_columns);
-	output_note(l, "%s", done);
-	return 0;
+	return api_event(l, path.p, body.p, done, e);
 }
 
 static int
@@ -336,12 +329,6 @@ run_scale(const struct cmd_line *l, struct err *e)
 	return 0;
 }
 
-#define APP_OPTIONS                                                                                \
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },        \
-	{                                                                                          \
-		"domain", 'd', "NAME", "its domain"                                                \
-	}
-
 static const struct cmd_option create_options[] = {
 	{ "domain", 'd', "NAME", "the domain it belongs to (if you have several)" },
 	{ "env", 'e', "NAME=VALUE", "an environment variable; may be given again" },
@@ -350,15 +337,14 @@ static const struct cmd_option create_options[] = {
 	{ "no-idle", 0, NULL, "never let it sleep by itself" },
 	{ NULL, 0, NULL, NULL },
 };
-static const struct cmd_option app_options[] = { APP_OPTIONS, { NULL, 0, NULL, NULL } };
 static const struct cmd_option event_options[] = {
-	APP_OPTIONS,
+	CMD_APP_OPTIONS,
 	{ "cartridge", 'c', "NAME", "only this cartridge" },
 	{ "gear", 'g', "UUID", "only this gear (tidy, status, thread-dump)" },
 	{ NULL, 0, NULL, NULL },
 };
 static const struct cmd_option delete_options[] = {
-	APP_OPTIONS,
+	CMD_APP_OPTIONS,
 	{ "yes", 'y', NULL, "do not ask" },
 	{ NULL, 0, NULL, NULL },
 };
@@ -370,7 +356,7 @@ const struct cmd cmd_app_table[] = {
 	    "until the first push.",
 	    create_options, run_create, false },
 	{ "app list", "", 0, 0, "list the applications", NULL, run_list, false },
-	{ "app show", "[APP]", 0, 1, "show an application", app_options, run_show, false },
+	{ "app show", "[APP]", 0, 1, "show an application", cmd_app_options, run_show, false },
 	{ "app delete", "APP", 1, 1, "delete an application with its code and data", delete_options,
 	    run_delete, false },
 	{ "app start", "[APP]", 0, 1, "start a stopped application", event_options, run_start,
@@ -379,8 +365,8 @@ const struct cmd cmd_app_table[] = {
 	    run_stop, false },
 	{ "app restart", "[APP]", 0, 1, "restart without losing a request", event_options,
 	    run_restart, false },
-	{ "app force-stop", "[APP]", 0, 1, "kill an application that does not stop", app_options,
-	    run_force_stop, false },
+	{ "app force-stop", "[APP]", 0, 1, "kill an application that does not stop",
+	    cmd_app_options, run_force_stop, false },
 	{ "app reload", "[APP]", 0, 1,
 	    "have it read its settings anew: as a restart, or the cartridge's own way",
 	    event_options, run_reload, false },
@@ -390,11 +376,11 @@ const struct cmd cmd_app_table[] = {
 	    false },
 	{ "app thread-dump", "[APP]", 0, 1, "write a dump of its threads into its output",
 	    event_options, run_thread_dump, false },
-	{ "app open", "[APP]", 0, 1, "print the URL and open it in a browser", app_options,
+	{ "app open", "[APP]", 0, 1, "print the URL and open it in a browser", cmd_app_options,
 	    run_open, false },
 	{ "scale", "[APP] N|TYPE=N", 1, 2,
 	    "run N gears of an application, or N background processes\n\nTYPE is a process type of "
 	    "its Procfile; those beside web do not run until they are scaled.",
-	    app_options, run_scale, false },
+	    cmd_app_options, run_scale, false },
 	{ 0 },
 };

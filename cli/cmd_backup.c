@@ -104,19 +104,13 @@ run_restore(const struct cmd_line *l, struct err *e)
 	return 0;
 }
 
-static const struct cmd_option app_options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
-	{ NULL, 0, NULL, NULL },
-};
 static const struct cmd_option restore_options[] = {
 	{ "domain", 'd', "NAME", "its domain" },
 	{ "no-git", 0, NULL, "leave the repository and the deployed code as they are" },
 	{ NULL, 0, NULL, NULL },
 };
 static const struct cmd_option enable_options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
+	CMD_APP_OPTIONS,
 	{ "every", 0, "TIME", "how often: 12h, 1d (the default), 1w" },
 	{ "keep", 0, "N", "how many are kept (7)" },
 	{ "to", 0, "DIR|s3://…", "where, below what the administrator set" },
@@ -129,12 +123,12 @@ const struct cmd cmd_backup_table[] = {
 	    "backup "
 	    "is a snapshot; see pinion help snapshot save.",
 	    enable_options, run_enable, false },
-	{ "backup list", "[APP]", 0, 1, "list the backups of an application", app_options, run_list,
-	    false },
-	{ "backup run", "[APP]", 0, 1, "make a backup now", app_options, run_run, false },
+	{ "backup list", "[APP]", 0, 1, "list the backups of an application", cmd_app_options,
+	    run_list, false },
+	{ "backup run", "[APP]", 0, 1, "make a backup now", cmd_app_options, run_run, false },
 	{ "backup restore", "APP [NAME]", 1, 2, "restore a backup: the newest, or that of a name",
 	    restore_options, run_restore, false },
 	{ "backup disable", "[APP]", 0, 1, "make no more backups; those there are stay",
-	    app_options, run_disable, false },
+	    cmd_app_options, run_disable, false },
 	{ 0 },
 };

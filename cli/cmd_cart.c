@@ -251,14 +251,10 @@ run_storage(const struct cmd_line *l, struct err *e)
 static int
 send_event(const struct cmd_line *l, const char *event, const char *done, struct err *e)
 {
-	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
-	AUTO(free) char *path = cart_path(l, "/events", e);
+	AUTO(free) char *path = cart_path(l, "", e);
 	AUTO(free) char *body = xasprintf("{\"event\":\"%s\"}", event);
 
-	if (path == NULL || api_call(l, "POST", path, body, &r, e) < 0)
-		return -1;
-	output_note(l, "%s", done);
-	return 0;
+	return path == NULL ? -1 : api_event(l, path, body, done, e);
 }
 
 static int
@@ -279,28 +275,21 @@ run_restart(const struct cmd_line *l, struct err *e)
 	return send_event(l, "restart", "It was restarted.", e);
 }
 
-#define APP_OPTIONS                                                                                \
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },        \
-	{                                                                                          \
-		"domain", 'd', "NAME", "its domain"                                                \
-	}
-
-static const struct cmd_option app_options[] = { APP_OPTIONS, { NULL, 0, NULL, NULL } };
 static const struct cmd_option add_options[] = {
-	APP_OPTIONS,
+	CMD_APP_OPTIONS,
 	{ "env", 'e', "NAME=VALUE", "an environment variable; may be given again" },
 	{ "checksum", 0, "SUM", "of the archive behind a URL: sha256:HEX or md5:HEX" },
 	{ "version", 0, "V", "of the software, when the manifest behind a URL has several" },
 	{ NULL, 0, NULL, NULL },
 };
 static const struct cmd_option remove_options[] = {
-	APP_OPTIONS,
+	CMD_APP_OPTIONS,
 	{ "yes", 'y', NULL, "do not ask" },
 	{ NULL, 0, NULL, NULL },
 };
 
 static const struct cmd_option storage_options[] = {
-	APP_OPTIONS,
+	CMD_APP_OPTIONS,
 	{ "show", 0, NULL, "only show it (as without an option)" },
 	{ "add", 0, "GB", "so much more" },
 	{ "remove", 0, "GB", "so much less" },
@@ -318,24 +307,24 @@ const struct cmd cmd_cart_table[] = {
 	{ "cartridge remove", "[APP] CARTRIDGE", 1, 2,
 	    "remove a cartridge with its data from an application", remove_options, run_remove,
 	    false },
-	{ "cartridge list", "[APP]", 0, 1, "list the cartridges of an application", app_options,
+	{ "cartridge list", "[APP]", 0, 1, "list the cartridges of an application", cmd_app_options,
 	    run_list, false },
 	{ "cartridge show", "[APP] CARTRIDGE", 1, 2,
-	    "show a cartridge of an application with what it tells of itself", app_options,
+	    "show a cartridge of an application with what it tells of itself", cmd_app_options,
 	    run_show, false },
-	{ "cartridge status", "[APP] CARTRIDGE", 1, 2, "ask the cartridge how it is", app_options,
-	    run_status, false },
+	{ "cartridge status", "[APP] CARTRIDGE", 1, 2, "ask the cartridge how it is",
+	    cmd_app_options, run_status, false },
 	{ "cartridge storage", "[APP] CARTRIDGE", 1, 2,
 	    "show or change the disk of the cartridge's gears\n\nBeside what their profile gives, "
 	    "in "
 	    "GB; in force at once. All cartridges of a gear share\nits disk. How much a user may "
 	    "have is the administrator's affair (user set).",
 	    storage_options, run_storage, false },
-	{ "cartridge start", "[APP] CARTRIDGE", 1, 2, "start a stopped cartridge", app_options,
+	{ "cartridge start", "[APP] CARTRIDGE", 1, 2, "start a stopped cartridge", cmd_app_options,
 	    run_start, false },
-	{ "cartridge stop", "[APP] CARTRIDGE", 1, 2, "stop a cartridge alone", app_options,
+	{ "cartridge stop", "[APP] CARTRIDGE", 1, 2, "stop a cartridge alone", cmd_app_options,
 	    run_stop, false },
-	{ "cartridge restart", "[APP] CARTRIDGE", 1, 2, "restart a cartridge alone", app_options,
-	    run_restart, false },
+	{ "cartridge restart", "[APP] CARTRIDGE", 1, 2, "restart a cartridge alone",
+	    cmd_app_options, run_restart, false },
 	{ 0 },
 };

@@ -107,14 +107,8 @@ run_deploy(const struct cmd_line *l, struct err *e)
 	return 0;
 }
 
-static const struct cmd_option app_options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
-	{ NULL, 0, NULL, NULL },
-};
 static const struct cmd_option deploy_options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
+	CMD_APP_OPTIONS,
 	{ "hot-deploy", 0, NULL, "do not stop the application" },
 	{ "force-clean-build", 0, NULL, "build without cached dependencies" },
 	{ NULL, 0, NULL, NULL },
@@ -123,10 +117,10 @@ static const struct cmd_option deploy_options[] = {
 const struct cmd cmd_deploy_table[] = {
 	{ "deployments", "[APP]", 0, 1,
 	    "list the deployments that are kept\n\nThe one that serves is marked with *.",
-	    app_options, run_list, false },
+	    cmd_app_options, run_list, false },
 	{ "rollback", "[APP] [ID]", 0, 2,
 	    "serve an earlier deployment again\n\nWithout ID: the one that was active before.",
-	    app_options, run_rollback, false },
+	    cmd_app_options, run_rollback, false },
 	{ "deploy", "[APP] REF", 1, 2, "build and serve a branch, tag or commit that was pushed",
 	    deploy_options, run_deploy, false },
 	{ 0 },

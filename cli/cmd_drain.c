@@ -68,18 +68,13 @@ run_remove(const struct cmd_line *l, struct err *e)
 	return api_call(l, "DELETE", path.p, NULL, &r, e);
 }
 
-static const struct cmd_option options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
-	{ NULL, 0, NULL, NULL },
-};
-
 const struct cmd cmd_drain_table[] = {
 	{ "drain add", "[APP] URL", 1, 2,
-	    "send an application's log to syslog+tls://HOST:PORT or https://HOST/PATH", options,
-	    run_add, false },
-	{ "drain list", "[APP]", 0, 1, "list the log drains and how they are", options, run_list,
+	    "send an application's log to syslog+tls://HOST:PORT or https://HOST/PATH",
+	    cmd_app_options, run_add, false },
+	{ "drain list", "[APP]", 0, 1, "list the log drains and how they are", cmd_app_options,
+	    run_list, false },
+	{ "drain remove", "[APP] ID", 1, 2, "remove a log drain", cmd_app_options, run_remove,
 	    false },
-	{ "drain remove", "[APP] ID", 1, 2, "remove a log drain", options, run_remove, false },
 	{ 0 },
 };

@@ -92,16 +92,10 @@ run_list(const struct cmd_line *l, struct err *e)
 }
 
 static const struct cmd_option set_options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
+	CMD_APP_OPTIONS,
 	{ "env-file", 0, "FILE", "read NAME=VALUE lines from FILE; - is standard input" },
 	{ "value-file", 0, "FILE", "the value of a bare NAME" },
 	{ "no-restart", 0, NULL, "leave the running instances as they are" },
-	{ NULL, 0, NULL, NULL },
-};
-static const struct cmd_option list_options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
 	{ NULL, 0, NULL, NULL },
 };
 
@@ -113,7 +107,7 @@ const struct cmd cmd_env_table[] = {
 	    set_options, run_set, false },
 	{ "env unset", "NAME…", 1, -1, "remove environment variables", set_options, run_unset,
 	    false },
-	{ "env list", "[APP]", 0, 1, "list the environment variables", list_options, run_list,
+	{ "env list", "[APP]", 0, 1, "list the environment variables", cmd_app_options, run_list,
 	    false },
 	{ 0 },
 };

@@ -75,8 +75,7 @@ run_events(const struct cmd_line *l, struct err *e)
 static const struct cmd_option event_options[] = {
 	{ "follow", 'f', NULL, "go on with new events" },
 	{ "lines", 'n', "N", "the last N events (200)" },
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
+	CMD_APP_OPTIONS,
 	{ NULL, 0, NULL, NULL },
 };
 

@@ -69,21 +69,6 @@ change_settings(const struct cmd_line *l, const char *app, struct err *e)
 }
 
 static int
-send_event(
-    const struct cmd_line *l, const char *app, const char *body, const char *done, struct err *e)
-{
-	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
-	AUTO(free) char *path = xasprintf("%s/events", app);
-
-	if (api_call(l, "POST", path, body, &r, e) < 0)
-		return -1;
-	if (cmd_has(l, "json"))
-		output_object(l, r.data, NULL);
-	output_note(l, "%s", done);
-	return 0;
-}
-
-static int
 run_idle(const struct cmd_line *l, struct err *e)
 {
 	const char *level = cmd_has(l, "level") ? cmd_option(l, "level") : "frozen";
@@ -98,7 +83,7 @@ run_idle(const struct cmd_line *l, struct err *e)
 	buf_adds(&body, "{\"event\":\"idle\",\"level\":");
 	buf_add_json_str(&body, level);
 	buf_addc(&body, '}');
-	return send_event(l, app, body.p, "It sleeps until the next request.", e);
+	return api_event(l, app, body.p, "It sleeps until the next request.", e);
 }
 
 static int
@@ -108,14 +93,8 @@ run_unidle(const struct cmd_line *l, struct err *e)
 
 	if (app == NULL)
 		return -1;
-	return send_event(l, app, "{\"event\":\"unidle\"}", "It is awake.", e);
+	return api_event(l, app, "{\"event\":\"unidle\"}", "It is awake.", e);
 }
-
-#define APP_OPTIONS                                                                                \
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },        \
-	{                                                                                          \
-		"domain", 'd', "NAME", "its domain"                                                \
-	}
 
 static const struct cmd_option idle_options[] = {
 	{ "level", 0, "LEVEL", "how deep: frozen (the default), reclaimed, stopped" },
@@ -123,16 +102,15 @@ static const struct cmd_option idle_options[] = {
 	{ "reclaim-after", 0, "TIME", "give its memory back after so long" },
 	{ "stop-after", 0, "TIME", "stop it after so long, until the next request" },
 	{ "never", 0, NULL, "never let it sleep by itself" },
-	APP_OPTIONS,
+	CMD_APP_OPTIONS,
 	{ NULL, 0, NULL, NULL },
 };
-static const struct cmd_option app_options[] = { APP_OPTIONS, { NULL, 0, NULL, NULL } };
 
 const struct cmd cmd_idle_table[] = {
 	{ "idle", "[APP]", 0, 1,
 	    "put an application to sleep, or say when it may\n\nThe next request wakes it. With a "
 	    "time, nothing happens now: the setting is kept; 'default' is the platform's.",
 	    idle_options, run_idle, false },
-	{ "unidle", "[APP]", 0, 1, "wake an application", app_options, run_unidle, false },
+	{ "unidle", "[APP]", 0, 1, "wake an application", cmd_app_options, run_unidle, false },
 	{ 0 },
 };

@@ -54,8 +54,7 @@ run_logs(const struct cmd_line *l, struct err *e)
 static const struct cmd_option log_options[] = {
 	{ "follow", 'f', NULL, "go on with new lines, across instances and restarts" },
 	{ "lines", 'n', "N", "begin with the last N lines (100)" },
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
+	CMD_APP_OPTIONS,
 	{ NULL, 0, NULL, NULL },
 };
 

@@ -46,13 +46,7 @@ run_ps(const struct cmd_line *l, struct err *e)
 	return 0;
 }
 
-static const struct cmd_option ps_options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
-	{ NULL, 0, NULL, NULL },
-};
-
 const struct cmd cmd_process_table[] = {
-	{ "ps", "[APP]", 0, 1, "show what runs of an application", ps_options, run_ps, false },
+	{ "ps", "[APP]", 0, 1, "show what runs of an application", cmd_app_options, run_ps, false },
 	{ 0 },
 };

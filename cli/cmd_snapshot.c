@@ -86,14 +86,12 @@ run_restore(const struct cmd_line *l, struct err *e)
 }
 
 static const struct cmd_option save_options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
+	CMD_APP_OPTIONS,
 	{ "filepath", 'f', "FILE", "where to write it (default APP.tar.gz); - is standard output" },
 	{ NULL, 0, NULL, NULL },
 };
 static const struct cmd_option restore_options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
+	CMD_APP_OPTIONS,
 	{ "filepath", 'f', "FILE", "the snapshot; - is standard input" },
 	{ "no-git", 0, NULL, "leave the repository and the deployed code as they are" },
 	{ NULL, 0, NULL, NULL },

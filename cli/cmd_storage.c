@@ -80,20 +80,13 @@ run_remove(const struct cmd_line *l, struct err *e)
 	return api_call(l, "DELETE", path.p, NULL, &r, e);
 }
 
-static const struct cmd_option app_options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
-	{ NULL, 0, NULL, NULL },
-};
 static const struct cmd_option remove_options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
+	CMD_APP_OPTIONS,
 	{ "cartridge", 'c', "NAME", "the path lies in this cartridge's directory" },
 	{ NULL, 0, NULL, NULL },
 };
 static const struct cmd_option add_options[] = {
-	{ "app", 'a', "NAME", "the application (inside a clone: that of the git remote)" },
-	{ "domain", 'd', "NAME", "its domain" },
+	CMD_APP_OPTIONS,
 	{ "cartridge", 'c', "NAME", "the path lies in this cartridge's directory" },
 	{ "shared", 0, NULL, "old and new instance may use it at once (the default)" },
 	{ "exclusive", 0, NULL,
@@ -108,7 +101,7 @@ const struct cmd cmd_storage_table[] = {
 	    "then the directory lies on the gear's disk, and what a push brings\nthere does not "
 	    "show.",
 	    add_options, run_add, false },
-	{ "storage list", "[APP]", 0, 1, "list the persistent paths", app_options, run_list,
+	{ "storage list", "[APP]", 0, 1, "list the persistent paths", cmd_app_options, run_list,
 	    false },
 	{ "storage remove", "[APP] PATH", 1, 2,
 	    "let a push replace the directory again\n\nIts files move to "

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/base/fd.h"
+
 #define SOCKET "/run/pinion/gear/sock"
 
 /* Frames of doc/protocol.md, "Byte streams". */
@@ -60,18 +62,8 @@ die(int status, const char *why)
 static void
 write_all(int fd, const void *p, size_t n)
 {
-	const char *at = p;
-
-	while (n > 0) {
-		ssize_t k = write(fd, at, n);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k <= 0)
-			die(EXIT_FAILED, "the connection to the platform broke");
-		at += k;
-		n -= (size_t)k;
-	}
+	if (!fd_write_all(fd, p, n))
+		die(EXIT_FAILED, "the connection to the platform broke");
 }
 
 /* --- frames --- */
@@ -94,16 +86,8 @@ send_frame(const struct command *c, int type, int channel, const void *p, size_t
 static void
 read_all(const struct command *c, char *p, size_t n)
 {
-	while (n > 0) {
-		ssize_t k = read(c->fd, p, n);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k <= 0)
-			die(EXIT_FAILED, "the platform closed the connection: try again");
-		p += k;
-		n -= (size_t)k;
-	}
+	if (!fd_read_all(c->fd, p, n))
+		die(EXIT_FAILED, "the platform closed the connection: try again");
 }
 
 static void

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "lib/base/fault.h"
 #include "lib/base/log.h"
@@ -25,14 +26,15 @@ struct item {
 	struct wire_instance_status instance; /* one of the two */
 	struct wire_gear_status gear;
 	bool is_gear;
-	struct item *next, **pprev; /* among those to be told; pprev NULL: not one of them */
-	int64_t change;             /* number of its last change */
+	LIST_ENTRY(item) link; /* among those to be told */
+	bool is_dirty;
+	int64_t change; /* number of its last change */
 };
 
 struct node_report {
 	struct node_sync_opts o;
 	struct map *instances, *gears; /* struct item, owned */
-	struct item *dirty;            /* to be told */
+	LIST_HEAD(, item) dirty;       /* to be told */
 	int64_t changes;
 	int64_t sent; /* changes up to here are in the call under way */
 	bool is_full, sends_full, is_muted;
@@ -48,24 +50,19 @@ static void send_report(void *arg);
 static void
 add_dirty(struct node_report *r, struct item *it)
 {
-	if (it->pprev != NULL)
+	if (it->is_dirty)
 		return;
-	it->next = r->dirty;
-	it->pprev = &r->dirty;
-	if (it->next != NULL)
-		it->next->pprev = &it->next;
-	r->dirty = it;
+	it->is_dirty = true;
+	LIST_INSERT_HEAD(&r->dirty, it, link);
 }
 
 static void
 remove_dirty(struct item *it)
 {
-	if (it->pprev == NULL)
+	if (!it->is_dirty)
 		return;
-	*it->pprev = it->next;
-	if (it->next != NULL)
-		it->next->pprev = it->pprev;
-	it->pprev = NULL;
+	it->is_dirty = false;
+	LIST_REMOVE(it, link);
 }
 
 static void
@@ -201,6 +198,8 @@ fill_one(const char *key, void *value, void *arg)
 void
 node_report_fill(const struct node_report *r, bool all, struct wire_report *out)
 {
+	struct item *it;
+
 	mem_set_str(&out->node, r->o.node);
 	out->full = all;
 	if (all) {
@@ -208,7 +207,7 @@ node_report_fill(const struct node_report *r, bool all, struct wire_report *out)
 		map_each(r->instances, fill_one, out);
 		return;
 	}
-	for (struct item *it = r->dirty; it != NULL; it = it->next)
+	LIST_FOREACH (it, &r->dirty, link)
 		fill_one(NULL, it, out);
 }
 
@@ -217,8 +216,8 @@ clear_sent(struct node_report *r)
 {
 	struct item *it, *next;
 
-	for (it = r->dirty; it != NULL; it = next) {
-		next = it->next;
+	for (it = LIST_FIRST(&r->dirty); it != NULL; it = next) {
+		next = LIST_NEXT(it, link);
 		if (it->change <= r->sent)
 			remove_dirty(it);
 	}
@@ -227,7 +226,7 @@ clear_sent(struct node_report *r)
 static bool
 has_more(const struct node_report *r)
 {
-	return r->is_full || r->dirty != NULL;
+	return r->is_full || !LIST_EMPTY(&r->dirty);
 }
 
 static void

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -37,12 +38,12 @@ enum kind { KIND_SAVE, KIND_RESTORE, KIND_READY, KIND_COMMIT, KIND_DISCARD };
 
 struct snapshots {
 	struct snapshots_opts o;
-	char *program;          /* owned: pinion-snapshot */
-	struct snapshot *first; /* under way */
+	char *program;              /* owned: pinion-snapshot */
+	LIST_HEAD(, snapshot) list; /* under way */
 };
 
 struct snapshot {
-	struct snapshot *next, **pprev;
+	LIST_ENTRY(snapshot) link;
 	struct snapshots *all;
 	enum kind kind;
 	struct gear *gear;  /* held */
@@ -64,9 +65,7 @@ static const char *const archive_headers[] = { "Content-Type: application/gzip",
 static void
 end(struct snapshot *s)
 {
-	*s->pprev = s->next;
-	if (s->next != NULL)
-		s->next->pprev = s->pprev;
+	LIST_REMOVE(s, link);
 	gear_act_cancel(s->act);
 	child_free(s->child);
 	worker_detach(s->job);
@@ -110,8 +109,8 @@ start(struct snapshots *all, struct http_req *r, const char *uuid, enum kind kin
 		    g == NULL ? "on this node" : "ready");
 		return NULL;
 	}
-	for (const struct snapshot *o = all->first; o != NULL; o = o->next) {
-		if (o->gear == g) {
+	LIST_FOREACH (s, &all->list, link) {
+		if (s->gear == g) {
 			http_req_reply_text(
 			    r, 409, "A snapshot of the gear is being saved or restored already.\n");
 			return NULL;
@@ -119,11 +118,7 @@ start(struct snapshots *all, struct http_req *r, const char *uuid, enum kind kin
 	}
 	s = xcalloc(1, sizeof *s);
 	*s = (struct snapshot){ .all = all, .kind = kind, .gear = g, .r = r };
-	s->next = all->first;
-	s->pprev = &all->first;
-	if (s->next != NULL)
-		s->next->pprev = &s->next;
-	all->first = s;
+	LIST_INSERT_HEAD(&all->list, s, link);
 	gear_table_hold(all->o.act.gears, g);
 	return s;
 }
@@ -742,8 +737,8 @@ snapshots_free(struct snapshots *take_s)
 {
 	if (take_s == NULL)
 		return;
-	while (take_s->first != NULL)
-		end(take_s->first);
+	while (!LIST_EMPTY(&take_s->list))
+		end(LIST_FIRST(&take_s->list));
 	free(take_s->program);
 	free(take_s);
 }

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/base/fd.h"
 #include "lib/base/mem.h"
 
 int
@@ -64,19 +65,7 @@ file_read(const char *path, size_t max, struct buf *b, struct err *e)
 int
 file_write_all(int fd, const void *p, size_t n, struct err *e)
 {
-	const char *at = p;
-
-	while (n > 0) {
-		ssize_t put = write(fd, at, n);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return err_set(e, ERR_SYSTEM, NULL, "cannot write");
-		at += put;
-		n -= (size_t)put;
-	}
-	return 0;
+	return fd_write_all(fd, p, n) ? 0 : err_set(e, ERR_SYSTEM, NULL, "cannot write");
 }
 
 static int
