@@ -1,11 +1,13 @@
 #include "router/client_conn.h"
 
+#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "lib/base/mem.h"
+#include "router/listener.h"
 #include "router/proxy.h"
 #include "router/router_conf.h"
+#include "router/tls_conn.h"
 
 enum { ROUNDS = 64 };
 
@@ -150,7 +152,7 @@ start_linger(struct client_conn *c)
 {
 	set_state(c, CLIENT_LINGER);
 	client_conn_deadline(c, CLIENT_LINGER_MS);
-	(void)shutdown(c->sock.fd, SHUT_WR);
+	sock_shut(&c->sock);
 	linger(c);
 }
 
@@ -317,11 +319,18 @@ on_deadline(struct lane_timer *t)
 }
 
 void
-client_conn_start(struct lane *l, int take_fd, const char *peer, uint16_t peer_port)
+client_conn_start(
+    struct lane *l, const struct entry *entry, int take_fd, const char *peer, uint16_t peer_port)
 {
 	struct client_conn *c = xcalloc(1, sizeof *c);
 
 	sock_start(&c->sock, l, take_fd, true, on_sock);
+	c->entry = entry;
+	if (entry->tls != NULL && tls_conn_start(&c->sock, entry->tls) < 0) {
+		sock_close(&c->sock);
+		free(c);
+		return;
+	}
 	memcpy(c->peer, peer, strnlen(peer, sizeof c->peer - 1));
 	c->peer_port = peer_port;
 	c->timer.fn = on_deadline;

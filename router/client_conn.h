@@ -9,6 +9,7 @@
 #include "router/lane.h"
 #include "router/sock.h"
 
+struct entry;
 struct proxy;
 
 enum {
@@ -37,6 +38,7 @@ struct client_conn {
 	struct lane_timer timer;
 	struct sock sock;
 	struct client_conn *next, *prev; /* in lane->clients */
+	const struct entry *entry;       /* borrowed: where it came in */
 	struct proxy *x;                 /* owned: the exchange under way */
 	struct buf in;                   /* read, but not consumed in its callback */
 	const char *view;                /* not consumed: in the lane's scratch, or in `in` */
@@ -51,8 +53,9 @@ struct client_conn {
 	char peer[46];
 };
 
-/* Serves an accepted connection; takes fd. */
-void client_conn_start(struct lane *l, int take_fd, const char *peer, uint16_t peer_port);
+/* Serves an accepted connection; takes fd. entry: borrowed, where it came in. */
+void client_conn_start(
+    struct lane *l, const struct entry *entry, int take_fd, const char *peer, uint16_t peer_port);
 void client_conn_close(struct client_conn *take_c);
 /* Makes unconsumed input visible in c->view, reading if there is none. false: nothing now, or the
  * end (c->sock.eof), or broken (*out_broken). */

@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -18,13 +17,15 @@
 #include "router/listener.h"
 #include "router/proxy.h"
 #include "router/router_conf.h"
+#include "router/tls_ctx.h"
 #include "router/upstream.h"
 
+enum { ENTRY_HTTP, ENTRY_HTTPS, ENTRIES };
 enum { FLUSH_MS = 10000, FILES_OURS = 64, FILES_MOST = 10000000 };
 
 struct member {
-	struct lane *lane;         /* owned */
-	struct listener *listener; /* owned; the lane's own while it runs */
+	struct lane *lane;                  /* owned */
+	struct listener *listener[ENTRIES]; /* owned; the lane's own while it runs */
 	pthread_t thread;
 	bool runs;
 };
@@ -39,7 +40,7 @@ struct fleet {
 	void *arg; /* borrowed, handed to both */
 	int64_t wanted, applied;
 	bool is_stale; /* more was changed while a publication was under way */
-	int port;
+	struct entry entry[ENTRIES];
 	int undrained; /* lanes with clients */
 	int n;
 	struct member member[];
@@ -204,9 +205,13 @@ fleet_table(struct fleet *f)
 }
 
 int
-fleet_port(const struct fleet *f)
+fleet_port(const struct fleet *f, const char *proto)
 {
-	return f->port;
+	for (int i = 0; i < ENTRIES; i++) {
+		if (strcmp(f->entry[i].proto, proto) == 0)
+			return f->entry[i].port;
+	}
+	return 0;
 }
 
 /* --- the end --- */
@@ -230,9 +235,10 @@ static void
 drain(struct lane *l, void *arg)
 {
 	struct fleet *f = arg;
-	struct listener **ls = &f->member[l->index].listener;
+	struct member *m = &f->member[l->index];
 
-	listener_close(STEAL(*ls));
+	for (int i = 0; i < ENTRIES; i++)
+		listener_close(STEAL(m->listener[i]));
 	l->on_drained = on_lane_drained;
 	client_conn_drain(l);
 }
@@ -291,7 +297,8 @@ fleet_free(struct fleet *take_f)
 		if (m->runs)
 			pthread_join(m->thread, NULL);
 		if (m->lane != NULL) {
-			listener_close(m->listener);
+			for (int k = 0; k < ENTRIES; k++)
+				listener_close(m->listener[k]);
 			close_lane(m->lane);
 		}
 	}
@@ -306,6 +313,8 @@ fleet_free(struct fleet *take_f)
 		host_endpoint_free(ep);
 	}
 	host_table_free(f->table);
+	for (int i = 0; i < ENTRIES; i++)
+		tls_ctx_free(f->entry[i].tls);
 	free(f);
 }
 DEFINE_AUTO(struct fleet *, fleet_free)
@@ -341,11 +350,13 @@ add_member(struct fleet *f, const struct router_conf *conf, int lanes, struct ac
 	l->client_max = l->fd_max / 2; /* each may need one to an instance */
 	l->on_gone = on_gone;
 	l->log = log == NULL ? NULL : access_log_ring(log, l->index);
-	m->listener = listener_open(conf->http, &f->port, e);
-	if (m->listener == NULL)
-		return -1;
-	l->port = f->port;
-	(void)snprintf(l->port_text, sizeof l->port_text, "%d", f->port);
+	for (int i = 0; i < ENTRIES; i++) {
+		if (f->entry[i].address == NULL)
+			continue;
+		m->listener[i] = listener_open(&f->entry[i], e);
+		if (m->listener[i] == NULL)
+			return -1;
+	}
 	return 0;
 }
 
@@ -360,6 +371,10 @@ fleet_new(struct loop *l, const struct router_conf *conf, int lanes, struct acce
 	f->on_change = on_change;
 	f->arg = arg;
 	f->table = host_table_new(lanes);
+	f->entry[ENTRY_HTTP] = (struct entry){ .proto = "http", .address = conf->http };
+	f->entry[ENTRY_HTTPS] = (struct entry){ .proto = "https", .address = conf->https };
+	if (conf->https != NULL && (f->entry[ENTRY_HTTPS].tls = tls_ctx_new(conf->cert, e)) == NULL)
+		return NULL;
 	for (int i = 0; i < lanes; i++) {
 		if (add_member(f, conf, lanes, log, e) < 0)
 			return NULL;
@@ -375,7 +390,10 @@ serve(void *arg)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
-	listener_start(m->listener, m->lane);
+	for (int i = 0; i < ENTRIES; i++) {
+		if (m->listener[i] != NULL)
+			listener_start(m->listener[i], m->lane);
+	}
 	lane_run(m->lane);
 	return NULL;
 }

@@ -23,7 +23,8 @@ typedef void fleet_fn(void *arg);
 struct fleet *fleet_new(struct loop *l, const struct router_conf *conf, int lanes,
     struct access_log *log, fleet_fn *on_change, void *arg, struct err *e);
 int fleet_start(struct fleet *f, struct err *e) MUST_CHECK;
-int fleet_port(const struct fleet *f);
+/* Of proto "http" or "https"; 0: there is none. */
+int fleet_port(const struct fleet *f, const char *proto);
 struct host_table *fleet_table(struct fleet *f); /* borrowed; change it, then publish */
 /* Makes all changes so far take effect, as revision. Never blocks; what comes while one is under
  * way goes together. */

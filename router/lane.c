@@ -239,6 +239,7 @@ lane_free(struct lane *take_l)
 		close(l->mail_fd);
 	pthread_mutex_destroy(&l->mail_lock);
 	buf_fini(&l->out);
+	buf_fini(&l->sealed);
 	free(l->scratch);
 	free(l);
 }

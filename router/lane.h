@@ -63,6 +63,7 @@ struct lane {
 	struct access_ring *log;     /* borrowed; NULL: no access log */
 	char *scratch;               /* owned: LANE_SCRATCH bytes, valid within one callback */
 	struct buf out;              /* a head or page being made */
+	struct buf sealed;           /* what a layer over a socket has to send */
 	struct http_head head;       /* the head being parsed */
 	int64_t now_ms;              /* monotonic; of this callback */
 	struct wheel wheel;
@@ -76,8 +77,6 @@ struct lane {
 	uint64_t random[2];
 	uint64_t requests;
 	int index;
-	int port; /* that clients reach */
-	char port_text[8];
 	bool draining; /* no new requests */
 	int depth;
 	bool ticks;                /* tick is set: only while there are timers */

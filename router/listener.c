@@ -30,10 +30,11 @@ enum {
 
 struct listener {
 	struct event ev;
-	struct lane_timer pause; /* no descriptors left */
-	int64_t tell_ms;         /* the next warning not before */
-	struct lane *lane;       /* borrowed; NULL: not started */
-	int fd;                  /* owned */
+	struct lane_timer pause;   /* no descriptors left */
+	int64_t tell_ms;           /* the next warning not before */
+	struct lane *lane;         /* borrowed; NULL: not started */
+	const struct entry *entry; /* borrowed */
+	int fd;                    /* owned */
 };
 
 union address {
@@ -43,16 +44,17 @@ union address {
 };
 
 static int
-parse(const char *text, union address *out, socklen_t *out_n, int *port, struct err *e)
+parse(const struct entry *entry, union address *out, socklen_t *out_n, int *port, struct err *e)
 {
+	const char *text = entry->address, *field = entry->proto;
 	const char *colon = strrchr(text, ':');
 	AUTO(free) char *host = NULL;
 	int64_t p;
 
 	*out = (union address){ 0 };
 	if (colon == NULL)
-		return err_set(e, ERR_INVALID, "http", "must be ADDRESS:PORT, is \"%s\"", text);
-	if (str_to_i64(str_of(colon + 1), 0, 65535, "http", &p, e) < 0)
+		return err_set(e, ERR_INVALID, field, "must be ADDRESS:PORT, is \"%s\"", text);
+	if (str_to_i64(str_of(colon + 1), 0, 65535, field, &p, e) < 0)
 		return -1;
 	if (*port == 0)
 		*port = (int)p;
@@ -71,7 +73,7 @@ parse(const char *text, union address *out, socklen_t *out_n, int *port, struct 
 		*out_n = sizeof out->in6;
 	} else {
 		return err_set(
-		    e, ERR_INVALID, "http", "must be an address and not a name: \"%s\"", host);
+		    e, ERR_INVALID, field, "must be an address and not a name: \"%s\"", host);
 	}
 	return 0;
 }
@@ -88,15 +90,15 @@ bound_port(int fd)
 }
 
 struct listener *
-listener_open(const char *address, int *port, struct err *e)
+listener_open(struct entry *entry, struct err *e)
 {
 	union address a;
 	socklen_t n = 0;
 	int one = 1, defer = DEFER_S, probe_after = PROBE_AFTER_S, probe_every = PROBE_EVERY_S;
-	int fd, got;
+	int fd, port = entry->port;
 	struct listener *ls;
 
-	if (parse(address, &a, &n, port, e) < 0)
+	if (parse(entry, &a, &n, &port, e) < 0)
 		return NULL;
 	fd = socket(a.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0) {
@@ -111,14 +113,16 @@ listener_open(const char *address, int *port, struct err *e)
 	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &probe_after, sizeof probe_after);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &probe_every, sizeof probe_every);
-	if (bind(fd, &a.sa, n) < 0 || listen(fd, BACKLOG) < 0 || (got = bound_port(fd)) <= 0) {
-		(void)err_set(e, ERR_SYSTEM, "http", "cannot listen on %s", address);
+	if (bind(fd, &a.sa, n) < 0 || listen(fd, BACKLOG) < 0 || (port = bound_port(fd)) <= 0) {
+		(void)err_set(e, ERR_SYSTEM, entry->proto, "cannot listen on %s", entry->address);
 		close(fd);
 		return NULL;
 	}
-	*port = got;
+	entry->port = port;
+	(void)snprintf(entry->port_text, sizeof entry->port_text, "%d", port);
 	ls = xcalloc(1, sizeof *ls);
 	ls->fd = fd;
+	ls->entry = entry;
 	return ls;
 }
 
@@ -166,7 +170,7 @@ accept_one(struct listener *ls)
 		inet_ntop(AF_INET, &a.in.sin_addr, peer, sizeof peer);
 		port = ntohs(a.in.sin_port);
 	}
-	client_conn_start(ls->lane, fd, peer, port);
+	client_conn_start(ls->lane, ls->entry, fd, peer, port);
 	return true;
 }
 

@@ -6,11 +6,21 @@
 
 struct lane;
 struct listener;
+struct tls_ctx;
 
-/* address: "ADDR:PORT" or "[ADDR]:PORT". *port 0: the one of the address, which is put there
- * (a free one for 0); others then listen on that. Sockets only; serves after listener_start.
- * NULL: ERR_INVALID (address), ERR_SYSTEM. */
-struct listener *listener_open(const char *address, int *port, struct err *e);
+/* One of the router's ports: what is so of all who come by it. */
+struct entry {
+	const char *proto;   /* "http" or "https"; also the setting with the address */
+	const char *address; /* borrowed: "ADDR:PORT" or "[ADDR]:PORT"; NULL: there is none */
+	struct tls_ctx *tls; /* owned; NULL: without */
+	int port;            /* 0: not known yet */
+	char port_text[8];
+};
+
+/* The first one of an entry sets its port (a free one for 0); others then listen on that. Sockets
+ * only; serves after listener_start. entry: borrowed, outlives all its connections. NULL:
+ * ERR_INVALID (address), ERR_SYSTEM. */
+struct listener *listener_open(struct entry *entry, struct err *e);
 /* On the lane's thread: accepts into lane l. */
 void listener_start(struct listener *ls, struct lane *l);
 /* Accepts what is in the queue and closes. NULL is fine. */

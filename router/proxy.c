@@ -12,6 +12,7 @@
 #include "router/client_conn.h"
 #include "router/host_table.h"
 #include "router/lane.h"
+#include "router/listener.h"
 #include "router/proxy_page.h"
 #include "router/proxy_relay.h"
 #include "router/router_conf.h"
@@ -902,8 +903,8 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 
 	note_request(x, h);
 	f = (struct proxy_head_facts){ .peer = c->peer,
-		.port = l->port_text,
-		.proto = "http",
+		.port = c->entry->port_text,
+		.proto = c->entry->proto,
 		.id = { x->id, x->id_n },
 		.start_us = x->start_unix_us,
 		.upgrade = x->upgrade };

@@ -11,8 +11,9 @@ static const struct conf_item items[] = {
 	CONF_STR(struct router_conf, http, "http", "127.0.0.1:8080",
 	    "Address and port for HTTP; port 0 picks a free one."),
 	CONF_STR(struct router_conf, https, "https", NULL,
-	    "Address and port for HTTPS; not supported by this version."),
-	CONF_STR(struct router_conf, cert, "cert", NULL, "Certificate and key for HTTPS, PEM."),
+	    "Address and port for HTTPS; none unless it is given."),
+	CONF_STR(struct router_conf, cert, "cert", NULL,
+	    "File with the certificate for HTTPS, its chain and its key, PEM."),
 	CONF_STR(struct router_conf, feed, "feed", NULL,
 	    "Where the broker sends routes: unix:/PATH or https://HOST:PORT."),
 	CONF_STR(struct router_conf, token_file, "token-file", NULL,
@@ -64,9 +65,9 @@ static const struct conf_item items[] = {
 static int
 check(const struct router_conf *c, struct err *e)
 {
-	if (c->https != NULL && c->routes == NULL)
-		return err_set(e, ERR_INVALID, "https",
-		    "HTTPS is not supported by this version: leave it out");
+	if (c->https != NULL && c->cert == NULL)
+		return err_set(e, ERR_INVALID, "cert",
+		    "HTTPS needs a certificate: give --cert FILE with it and its key, PEM");
 	if (c->feed != NULL && c->routes != NULL)
 		return err_set(e, ERR_INVALID, "routes", "give either --feed or --routes");
 	if (c->feed == NULL && c->routes == NULL && c->state_dir == NULL)

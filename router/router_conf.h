@@ -10,9 +10,9 @@ enum { ROUTER_THREADS_MAX = 64, ROUTER_THREADS_DEFAULT = 4 };
 
 struct router_conf {
 	char *http;  /* owned, as all: ADDRESS:PORT */
-	char *https; /* accepted, refused: not there yet */
-	char *cert;
-	char *feed; /* "unix:/path" or "https://host:port" */
+	char *https; /* NULL: none */
+	char *cert;  /* PEM: certificate, chain, key */
+	char *feed;  /* "unix:/path" or "https://host:port" */
 	char *token_file;
 	char *wake_token_file;
 	int64_t traffic_ms; /* between two reports of traffic */

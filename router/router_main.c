@@ -73,11 +73,13 @@ tell_ready(struct router *r)
 	int fd = (int)r->conf.ready_fd;
 
 	r->is_ready = true;
-	log_info("router_ready", LOG_INT("port", fleet_port(r->fleet)),
+	log_info("router_ready", LOG_INT("port", fleet_port(r->fleet, "http")),
+	    LOG_INT("https", fleet_port(r->fleet, "https")),
 	    LOG_INT("routes", host_table_count(fleet_table(r->fleet))));
 	if (fd < 0)
 		return;
-	(void)snprintf(line, sizeof line, "{\"http\":%d}\n", fleet_port(r->fleet));
+	(void)snprintf(line, sizeof line, "{\"http\":%d,\"https\":%d}\n",
+	    fleet_port(r->fleet, "http"), fleet_port(r->fleet, "https"));
 	if (file_write_all(fd, line, strlen(line), &e) < 0)
 		log_warn("ready_fd_failed", LOG_ERR(&e));
 	close(fd);
@@ -155,8 +157,6 @@ start(struct router *r, struct err *e)
 {
 	int lanes = count_threads(&r->conf);
 
-	if (r->conf.https != NULL)
-		log_warn("https_not_supported", LOG_STR("https", r->conf.https));
 	r->loop = loop_new();
 	r->worker = worker_new(r->loop, 1);
 	if (r->conf.access_log != NULL) {

@@ -42,8 +42,33 @@ sock_start(struct sock *s, struct lane *l, int take_fd, bool can_write, sock_fn 
 	s->eof = false;
 	s->watched = false;
 	s->unsure = false;
+	s->shuts = false;
+	s->is_reset = false;
+	s->layer = NULL;
 	(void)event_assign(&s->ev, l->base, take_fd,
 	    EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_event, s);
+}
+
+void
+sock_lay(struct sock *s, const struct sock_layer *layer, void *take_over)
+{
+	s->layer = layer;
+	s->over = take_over;
+}
+
+void
+sock_start_layer(
+    struct sock *s, struct lane *l, const struct sock_layer *layer, void *over, sock_fn *fn)
+{
+	sock_start(s, l, -1, true, fn);
+	sock_lay(s, layer, over);
+}
+
+/* A stream without a descriptor is open as long as its layer is there. */
+bool
+sock_is_open(const struct sock *s)
+{
+	return s->fd >= 0 || s->layer != NULL;
 }
 
 void
@@ -59,11 +84,16 @@ sock_watch(struct sock *s)
 void
 sock_close(struct sock *s)
 {
-	if (s->fd < 0)
+	if (!sock_is_open(s))
 		return;
-	if (s->watched)
+	if (s->watched || s->fd < 0)
 		event_del(&s->ev);
-	close(s->fd);
+	if (s->layer != NULL)
+		s->layer->drop(s, s->is_reset);
+	s->layer = NULL;
+	s->over = NULL;
+	if (s->fd >= 0)
+		close(s->fd);
 	s->fd = -1;
 	s->can_read = s->can_write = false;
 	free(s->spill);
@@ -76,43 +106,9 @@ sock_reset(struct sock *s)
 {
 	struct linger hard = { .l_onoff = 1 };
 
+	s->is_reset = true;
 	if (s->fd >= 0)
 		(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-}
-
-ssize_t
-sock_read(struct sock *s, void *p, size_t n)
-{
-	ssize_t got;
-
-	if (s->fd < 0)
-		return -1;
-	if (!s->can_read || s->eof)
-		return 0;
-	do
-		got = recv(s->fd, p, n, 0);
-	while (got < 0 && errno == EINTR);
-	if (got > 0) {
-		/* A short read empties the socket; only a FIN may lie behind it. */
-		s->unsure = (size_t)got < n && !s->half_closed;
-		s->can_read = !s->unsure;
-		return got;
-	}
-	if (got == 0) {
-		s->eof = true;
-		s->can_read = false;
-		return 0;
-	}
-	s->can_read = false;
-	return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
-}
-
-ssize_t
-sock_read_on(struct sock *s, void *p, size_t n)
-{
-	s->can_read |= s->unsure;
-	s->unsure = false;
-	return sock_read(s, p, n);
 }
 
 /* Little is sent in one piece: to copy it costs less than a vector does the kernel. */
@@ -133,25 +129,6 @@ send_some(int fd, const struct iovec *v, int n)
 		all += v[i].iov_len;
 	}
 	return send(fd, small, all, MSG_NOSIGNAL);
-}
-
-ssize_t
-sock_try(struct sock *s, const struct iovec *v, int n)
-{
-	ssize_t put;
-
-	if (s->fd < 0)
-		return -1;
-	do
-		put = send_some(s->fd, v, n);
-	while (put < 0 && errno == EINTR);
-	if (put >= 0)
-		return put;
-	if (errno != EAGAIN && errno != EWOULDBLOCK)
-		return -1;
-	s->can_write = false;
-	sock_watch(s);
-	return 0;
 }
 
 static void
@@ -177,57 +154,204 @@ keep(struct sock *s, const char *p, size_t n)
 	s->spill_n += (uint32_t)n;
 }
 
-int
-sock_write(struct sock *s, const struct iovec *v, int n)
+/* To the socket itself, or a layer that has none. */
+static ssize_t
+put(struct sock *s, const struct iovec *v, int n)
 {
-	ssize_t put = 0;
+	bool direct = s->layer == NULL || s->layer->seal != NULL;
+	ssize_t done;
 
-	if (s->fd < 0)
+	do
+		done = direct ? send_some(s->fd, v, n) : s->layer->send(s, v, n);
+	while (done < 0 && errno == EINTR);
+	if (done >= 0)
+		return done;
+	if (errno != EAGAIN && errno != EWOULDBLOCK)
 		return -1;
-	if (s->spill_n == 0) {
-		put = sock_try(s, v, n);
-		if (put < 0)
-			return -1;
-	}
+	s->can_write = false;
+	sock_watch(s);
+	return 0;
+}
+
+/* Keeps what lies behind the first done bytes. */
+static void
+keep_rest(struct sock *s, const struct iovec *v, int n, size_t done)
+{
 	for (int i = 0; i < n; i++) {
 		size_t len = v[i].iov_len;
 
-		if ((size_t)put >= len) {
-			put -= (ssize_t)len;
+		if (done >= len) {
+			done -= len;
 			continue;
 		}
-		keep(s, (const char *)v[i].iov_base + put, len - (size_t)put);
-		put = 0;
+		keep(s, (const char *)v[i].iov_base + done, len - done);
+		done = 0;
 	}
+}
+
+static size_t
+count_bytes(const struct iovec *v, int n)
+{
+	size_t all = 0;
+
+	for (int i = 0; i < n; i++)
+		all += v[i].iov_len;
+	return all;
+}
+
+/* Sends what a layer has sealed: in order, so that all of it must go. 0, or -1 when it is broken.
+ */
+static int
+put_sealed(struct sock *s)
+{
+	struct buf *sealed = &s->lane->sealed;
+	struct iovec v = { sealed->p, sealed->n };
+	ssize_t done = 0;
+
+	if (sealed->n == 0)
+		return 0;
+	if (s->spill_n == 0)
+		done = put(s, &v, 1);
+	if (done >= 0)
+		keep_rest(s, &v, 1, (size_t)done);
+	buf_clear(sealed);
+	return done < 0 ? -1 : 0;
+}
+
+static ssize_t
+recv_some(struct sock *s, void *p, size_t n)
+{
+	ssize_t got;
+	bool more = true;
+
+	if (s->layer != NULL) {
+		got = s->layer->recv(s, p, n, &more);
+		if (s->lane->sealed.n != 0) { /* handshakes and alerts */
+			int sys = errno;
+
+			if (put_sealed(s) < 0)
+				return -1;
+			errno = sys;
+		}
+		/* A short read empties the socket; only a FIN may lie behind it. */
+		s->unsure = got > 0 && !more && !s->half_closed;
+	} else {
+		do
+			got = recv(s->fd, p, n, 0);
+		while (got < 0 && errno == EINTR);
+		s->unsure = got > 0 && (size_t)got < n && !s->half_closed;
+	}
+	return got;
+}
+
+ssize_t
+sock_read(struct sock *s, void *p, size_t n)
+{
+	ssize_t got;
+
+	if (!sock_is_open(s))
+		return -1;
+	if (!s->can_read || s->eof)
+		return 0;
+	got = recv_some(s, p, n);
+	if (got > 0) {
+		s->can_read = !s->unsure;
+		return got;
+	}
+	s->can_read = false;
+	if (got == 0) {
+		s->eof = true;
+		return 0;
+	}
+	return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+}
+
+ssize_t
+sock_read_on(struct sock *s, void *p, size_t n)
+{
+	s->can_read |= s->unsure;
+	s->unsure = false;
+	return sock_read(s, p, n);
+}
+
+ssize_t
+sock_try(struct sock *s, const struct iovec *v, int n)
+{
+	int rc;
+
+	if (!sock_is_open(s))
+		return -1;
+	if (s->layer == NULL || s->layer->seal == NULL)
+		return put(s, v, n);
+	rc = s->layer->seal(s, v, n);
+	if (put_sealed(s) < 0 || rc < 0)
+		return -1;
+	return (ssize_t)count_bytes(v, n);
+}
+
+int
+sock_write(struct sock *s, const struct iovec *v, int n)
+{
+	ssize_t done = 0;
+	bool seals = s->layer != NULL && s->layer->seal != NULL;
+
+	if (!sock_is_open(s))
+		return -1;
+	if ((s->spill_n == 0 || seals) && (done = sock_try(s, v, n)) < 0)
+		return -1;
+	keep_rest(s, v, n, (size_t)done);
 	return 0;
+}
+
+static void
+end_output(struct sock *s)
+{
+	if (s->fd >= 0)
+		(void)shutdown(s->fd, SHUT_WR);
 }
 
 int
 sock_flush(struct sock *s)
 {
-	if (s->fd < 0)
+	if (!sock_is_open(s))
 		return -1;
 	while (s->spill_n != 0) {
 		struct iovec v = { s->spill + s->spill_off, s->spill_n };
-		ssize_t put = sock_try(s, &v, 1);
+		ssize_t done = put(s, &v, 1);
 
-		if (put < 0)
+		if (done < 0)
 			return -1;
-		if (put == 0)
+		if (done == 0)
 			return 0;
-		s->spill_off += (uint32_t)put;
-		s->spill_n -= (uint32_t)put;
+		s->spill_off += (uint32_t)done;
+		s->spill_n -= (uint32_t)done;
 	}
 	free(s->spill);
 	s->spill = NULL;
 	s->spill_off = s->spill_cap = 0;
+	if (s->shuts)
+		end_output(s);
 	return 0;
+}
+
+void
+sock_shut(struct sock *s)
+{
+	if (!sock_is_open(s) || s->shuts)
+		return;
+	if (s->layer != NULL)
+		s->layer->shut(s);
+	if (put_sealed(s) < 0)
+		return;
+	s->shuts = true;
+	if (s->spill_n == 0)
+		end_output(s);
 }
 
 void
 sock_again(struct sock *s)
 {
 	sock_watch(s);
-	if (s->fd >= 0)
+	if (sock_is_open(s))
 		event_active(&s->ev, EV_TIMEOUT, 1);
 }

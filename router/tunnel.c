@@ -1,7 +1,5 @@
 #include "router/tunnel.h"
 
-#include <sys/socket.h>
-
 #include "router/client_conn.h"
 #include "router/proxy.h"
 #include "router/upstream.h"
@@ -31,7 +29,7 @@ pump_up(struct proxy *x)
 			if (!c->sock.eof)
 				break;
 			x->up_fin = true;
-			(void)shutdown(to->fd, SHUT_WR);
+			sock_shut(to);
 			break;
 		}
 		v = (struct iovec){ (char *)c->view, c->view_n };
@@ -69,7 +67,7 @@ pump_down(struct proxy *x)
 			if (!from->eof)
 				break;
 			x->down_fin = true;
-			(void)shutdown(to->fd, SHUT_WR);
+			sock_shut(to);
 			break;
 		}
 		v = (struct iovec){ l->scratch, (size_t)n };

@@ -1,0 +1,221 @@
+#include "router/tls_conn.h"
+
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/base/mem.h"
+#include "router/lane.h"
+#include "router/sock.h"
+#include "router/tls_ctx.h"
+
+enum { SMALL = 4096 };
+
+struct tls_conn {
+	SSL *ssl;       /* owned */
+	bool was_short; /* the socket had less than was asked for: it is empty */
+};
+
+/* --- what OpenSSL reads and writes --- */
+
+static int
+bio_read(BIO *b, char *p, size_t n, size_t *out_n)
+{
+	struct sock *s = BIO_get_data(b);
+	struct tls_conn *t = s->over;
+	ssize_t got;
+
+	BIO_clear_retry_flags(b);
+	do
+		got = recv(s->fd, p, n, 0);
+	while (got < 0 && errno == EINTR);
+	*out_n = got > 0 ? (size_t)got : 0;
+	t->was_short = got > 0 && (size_t)got < n;
+	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		BIO_set_retry_read(b);
+	if (got == 0)
+		BIO_set_flags(b, BIO_FLAGS_IN_EOF);
+	return got > 0;
+}
+
+static int
+bio_write(BIO *b, const char *p, size_t n, size_t *out_n)
+{
+	struct sock *s = BIO_get_data(b);
+
+	buf_add(&s->lane->sealed, p, n);
+	*out_n = n;
+	return 1;
+}
+
+static long
+bio_ctrl(BIO *b, int cmd, long num, void *p)
+{
+	(void)num;
+	(void)p;
+	if (cmd == BIO_CTRL_EOF)
+		return BIO_test_flags(b, BIO_FLAGS_IN_EOF) != 0;
+	return cmd == BIO_CTRL_FLUSH;
+}
+
+struct bio_method_st *
+tls_conn_method(void)
+{
+	BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sock");
+
+	if (m == NULL)
+		return NULL;
+	(void)BIO_meth_set_read_ex(m, bio_read);
+	(void)BIO_meth_set_write_ex(m, bio_write);
+	(void)BIO_meth_set_ctrl(m, bio_ctrl);
+	return m;
+}
+
+/* --- the layer --- */
+
+/* What a call of OpenSSL that did not succeed means, as of recv(2). */
+static ssize_t
+failure(struct tls_conn *t, int rc)
+{
+	switch (SSL_get_error(t->ssl, rc)) {
+	case SSL_ERROR_WANT_READ:
+	case SSL_ERROR_WANT_WRITE:
+		errno = EAGAIN;
+		return -1;
+	case SSL_ERROR_ZERO_RETURN:
+		return 0;
+	default:
+		break;
+	}
+	ERR_clear_error();
+	errno = EPROTO;
+	return -1;
+}
+
+static ssize_t
+tls_recv(struct sock *s, void *p, size_t n, bool *out_more)
+{
+	struct tls_conn *t = s->over;
+	size_t all = 0, got;
+	int rc = 1;
+
+	ERR_clear_error();
+	t->was_short = false;
+	do {
+		rc = SSL_read_ex(t->ssl, (char *)p + all, n - all, &got);
+		if (rc > 0)
+			all += got;
+	} while (rc > 0 && all < n && (SSL_has_pending(t->ssl) || !t->was_short));
+	if (all == 0)
+		return failure(t, rc);
+	*out_more = rc > 0 && (SSL_has_pending(t->ssl) || !t->was_short);
+	return (ssize_t)all;
+}
+
+static int
+write_all(struct tls_conn *t, const void *p, size_t n)
+{
+	size_t put;
+
+	return n == 0 || SSL_write_ex(t->ssl, p, n, &put) > 0 ? 0 : -1;
+}
+
+/* Little goes into one record. */
+static int
+tls_seal(struct sock *s, const struct iovec *v, int n)
+{
+	struct tls_conn *t = s->over;
+	char small[SMALL];
+	size_t kept = 0;
+
+	ERR_clear_error();
+	for (int i = 0; i < n; i++) {
+		const char *p = v[i].iov_base;
+		size_t left = v[i].iov_len, fits = sizeof small - kept;
+
+		if (fits > left)
+			fits = left;
+		if (fits != 0)
+			memcpy(small + kept, p, fits);
+		kept += fits;
+		if (fits == left)
+			continue;
+		if (write_all(t, small, kept) < 0 || write_all(t, p + fits, left - fits) < 0)
+			return -1;
+		kept = 0;
+	}
+	return write_all(t, small, kept);
+}
+
+static void
+tls_shut(struct sock *s)
+{
+	struct tls_conn *t = s->over;
+
+	ERR_clear_error();
+	if (SSL_is_init_finished(t->ssl))
+		(void)SSL_shutdown(t->ssl);
+}
+
+static void
+tls_drop(struct sock *s, bool is_reset)
+{
+	struct tls_conn *t = s->over;
+
+	(void)is_reset;
+	SSL_free(t->ssl);
+	free(t);
+	ERR_clear_error();
+}
+
+static const struct sock_layer tls_layer = {
+	.recv = tls_recv,
+	.seal = tls_seal,
+	.shut = tls_shut,
+	.drop = tls_drop,
+};
+
+int
+tls_conn_start(struct sock *s, struct tls_ctx *ctx)
+{
+	SSL *ssl = tls_ctx_new_ssl(ctx);
+	BIO *b = ssl == NULL ? NULL : tls_ctx_new_bio(ctx);
+	struct tls_conn *t;
+
+	if (b == NULL) {
+		SSL_free(ssl);
+		ERR_clear_error();
+		return -1;
+	}
+	t = xcalloc(1, sizeof *t);
+	t->ssl = ssl;
+	BIO_set_data(b, s);
+	BIO_set_init(b, 1);
+	SSL_set_bio(ssl, b, b);
+	SSL_set_accept_state(ssl);
+	sock_lay(s, &tls_layer, t);
+	return 0;
+}
+
+bool
+tls_conn_is_ready(const struct sock *s)
+{
+	const struct tls_conn *t = s->over;
+
+	return SSL_is_init_finished(t->ssl);
+}
+
+struct str
+tls_conn_protocol(const struct sock *s)
+{
+	const struct tls_conn *t = s->over;
+	const unsigned char *p = NULL;
+	unsigned n = 0;
+
+	SSL_get0_alpn_selected(t->ssl, &p, &n);
+	return (struct str){ (const char *)p, n };
+}
