@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Runs test/router/*.case: bytes from a client, what reaches the application, bytes back."""
-import glob, os, re, select, socket, sys
+import glob, os, re, select, socket, ssl, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from router_world import *
 
@@ -73,6 +73,8 @@ class Side:
             raise AssertionError(f"{self.who} sees no end")
         except ConnectionResetError:
             data, got = b"", "reset"
+        except ssl.SSLEOFError:
+            data, got = b"", "reset"
         assert data == b"", f"{self.who} gets {data!r}, not the end"
         assert how in (None, got), f"{self.who} sees a {got}"
 
@@ -94,9 +96,10 @@ def names(head):
 
 
 class Case:
-    def __init__(self, text, port, listener):
+    def __init__(self, text, port, listener, tls=None):
         self.steps, self.listener, self.app = parse(text), listener, None
-        self.client = Side(socket.create_connection(("127.0.0.1", port)), "the client")
+        s = socket.create_connection(("127.0.0.1", port))
+        self.client = Side(tls.wrap_socket(s, suppress_ragged_eofs=False) if tls else s, "the client")
 
     def accept(self):
         ready, _, _ = select.select([self.listener], [], [], WAIT)
@@ -176,19 +179,30 @@ class Case:
         assert self.app is None or self.app.buf == b"", f"the app has more: {self.app.buf!r}"
 
 
+def suits_tls(text):
+    """A client of TLS cannot end one direction and read on."""
+    return "client ends" not in text
+
+
 def main():
     paths = sorted(glob.glob(os.path.join(CASES, "*.case")))
     with World() as w:
         # Each case has a host of its own, as long as app.test.
-        listeners = [socket.create_server(("127.0.0.1", 0)) for _ in paths]
+        listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2 * len(paths))]
         with open(w.path("routes"), "w") as f:
             f.writelines(f"c{i:03}.tst 127.0.0.1:{l.getsockname()[1]}\n" for i, l in enumerate(listeners))
-        r = w.router("--routes", w.path("routes"), "--access-log", w.path("access.log"), "--body-max", "1000000")
+        pem = make_certificate(w.path("pem"), "*.tst")
+        tls = ssl.create_default_context(cafile=pem)
+        tls.check_hostname = False
+        r = w.router("--routes", w.path("routes"), "--access-log", w.path("access.log"), "--body-max", "1000000",
+                     "--https", "127.0.0.1:0", "--cert", pem)
 
-        def runs(i, path):
+        def runs(i, path, tls=None):
             def fn(_):
-                text = open(path).read().replace("app.test", f"c{i:03}.tst").replace("APP.TEST", f"C{i:03}.TST").replace("{port}", str(r.port))
-                Case(text, r.port, listeners[i]).run()
+                port = r.tls_port if tls else r.port
+                text = open(path).read().replace("app.test", f"c{i:03}.tst").replace("APP.TEST", f"C{i:03}.TST")
+                text = text.replace("{port}", str(port)).replace("{proto}", "https" if tls else "http")
+                Case(text, port, listeners[i], tls).run()
                 assert r.p.poll() is None, "the router died: " + r.text()[-3000:]
             return fn
 
@@ -197,7 +211,12 @@ def main():
             log = open(w.path("access.log"), "rb").read()
             assert all(b in b"\n" or 0x20 <= b < 0x7f for b in log), "the access log has control characters"
 
-        run_tests([(os.path.basename(p)[:-5].replace("_", " "), runs(i, p)) for i, p in enumerate(paths)] + [("the router ends cleanly", ends)])
+        def name(p):
+            return os.path.basename(p)[:-5].replace("_", " ")
+
+        cases = [(name(p), runs(i, p)) for i, p in enumerate(paths)]
+        cases += [(name(p) + ", by TLS", runs(len(paths) + i, p, tls)) for i, p in enumerate(paths) if suits_tls(open(p).read())]
+        run_tests(cases + [("the router ends cleanly", ends)])
 
 
 main()

@@ -17,6 +17,18 @@ def wait_for(condition, what, seconds=DEADLINE):
         time.sleep(0.005)
 
 
+def make_certificate(path, *names):
+    """A certificate of its own authority, with its key, into one PEM file."""
+    key = path + ".key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                    "-keyout", key, "-out", path, "-subj", "/CN=" + names[0], "-addext",
+                    "subjectAltName=" + ",".join("DNS:" + n for n in names)], check=True, stderr=subprocess.DEVNULL)
+    with open(path, "a") as out, open(key) as f:
+        out.write(f.read())
+    os.unlink(key)
+    return path
+
+
 class Router:
     """A running pinion-router. args: its options but --http and --ready-fd."""
 
@@ -37,7 +49,8 @@ class Router:
         os.close(r)
         if not line:
             raise AssertionError("the router did not start: " + self.text()[-2000:])
-        self.port = json.loads(line)["http"]
+        ports = json.loads(line)
+        self.port, self.tls_port = ports["http"], ports["https"]
         return self
 
     def text(self):
