@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/base/mem.h"
+#include "router/h2_session.h"
 #include "router/listener.h"
 #include "router/proxy.h"
 #include "router/router_conf.h"
@@ -27,6 +28,7 @@ client_conn_close(struct client_conn *take_c)
 
 	if (is_closed(c))
 		return; /* is buried already */
+	h2_session_free(STEAL(c->h2));
 	proxy_free(STEAL(c->x));
 	wheel_clear(&l->wheel, &c->timer.timer);
 	sock_close(&c->sock);
@@ -39,7 +41,7 @@ client_conn_close(struct client_conn *take_c)
 	if (c->next != NULL)
 		c->next->prev = c->prev;
 	c->next = c;
-	l->client_n--;
+	l->client_n -= !c->is_stream;
 	lane_bury(l, &c->grave);
 }
 
@@ -211,6 +213,29 @@ status_of(enum http_head_result r, const struct http_head *h)
 	return 400;
 }
 
+/* The connection speaks HTTP/2 from its first byte on. */
+static void
+start_h2(struct client_conn *c)
+{
+	set_state(c, CLIENT_H2);
+	c->h2 = h2_session_new(c);
+	client_conn_park(c); /* the scratch is its streams' */
+	if (!h2_session_feed(c->h2, c->view, c->view_n)) {
+		(void)h2_session_ready(c->h2);
+		client_conn_close(c);
+		return;
+	}
+	client_conn_consume(c, c->view_n);
+}
+
+/* Its last frames go out, what still comes is thrown away. */
+static void
+end_h2(struct client_conn *c)
+{
+	h2_session_free(STEAL(c->h2));
+	flush_and_end(c);
+}
+
 /* One head from the input. false: no more can be done now. */
 static bool
 next_request(struct client_conn *c)
@@ -225,6 +250,10 @@ next_request(struct client_conn *c)
 	if (!has) {
 		if (broken || c->sock.eof)
 			client_conn_close(c);
+		return false;
+	}
+	if (c->may_be_h2 && h2_session_is_preface((struct str){ c->view, c->view_n })) {
+		start_h2(c);
 		return false;
 	}
 	r = http_head_request(c->view, c->view_n, c->seen, h);
@@ -246,6 +275,7 @@ next_request(struct client_conn *c)
 		refuse(c, status_of(r, h), "The request is malformed.");
 		return false;
 	}
+	c->may_be_h2 = false;
 	set_state(c, CLIENT_BUSY);
 	l->requests++;
 	proxy_start(c, h);
@@ -265,6 +295,12 @@ run(struct client_conn *c)
 			flush_and_end(c);
 			break;
 		}
+		if (c->state == CLIENT_H2) {
+			if (!h2_session_ready(c->h2) ||
+			    (c->sock.lane->draining && h2_session_is_done(c->h2)))
+				end_h2(c);
+			break;
+		}
 		if (c->state == CLIENT_LINGER) {
 			linger(c);
 			break;
@@ -281,7 +317,7 @@ run(struct client_conn *c)
 			if (is_closed(c) || sock_pending(&c->sock))
 				break;
 		}
-		if (!next_request(c))
+		if (!next_request(c) && (is_closed(c) || c->state != CLIENT_H2))
 			break;
 		if (!is_closed(c) && c->state == CLIENT_BUSY)
 			break;
@@ -313,9 +349,25 @@ on_deadline(struct lane_timer *t)
 	case CLIENT_BUSY:
 		proxy_timeout(c->x);
 		break;
+	case CLIENT_H2:
+		if (!h2_session_timeout(c->h2))
+			client_conn_close(c);
+		break;
 	default:
 		client_conn_close(c);
 	}
+}
+
+static void
+link_conn(struct lane *l, struct client_conn *c)
+{
+	c->timer.fn = on_deadline;
+	c->next = l->clients;
+	if (c->next != NULL)
+		c->next->prev = c;
+	l->clients = c;
+	client_conn_deadline(c, l->conf->head_timeout_s * 1000);
+	c->sock.can_read = true; /* as a rule its request has come */
 }
 
 void
@@ -333,15 +385,26 @@ client_conn_start(
 	}
 	memcpy(c->peer, peer, strnlen(peer, sizeof c->peer - 1));
 	c->peer_port = peer_port;
-	c->timer.fn = on_deadline;
-	c->next = l->clients;
-	if (c->next != NULL)
-		c->next->prev = c;
-	l->clients = c;
+	c->may_be_h2 = true;
 	l->client_n++;
-	client_conn_deadline(c, l->conf->head_timeout_s * 1000);
-	c->sock.can_read = true; /* as a rule its request has come */
+	link_conn(l, c);
 	run(c);
+}
+
+struct client_conn *
+client_conn_start_stream(struct client_conn *c, const struct sock_layer *layer, void *over)
+{
+	struct lane *l = c->sock.lane;
+	struct client_conn *s = xcalloc(1, sizeof *s);
+
+	sock_start_layer(&s->sock, l, layer, over, on_sock);
+	s->entry = c->entry;
+	memcpy(s->peer, c->peer, sizeof s->peer);
+	s->peer_port = c->peer_port;
+	s->is_stream = true;
+	link_conn(l, s);
+	sock_again(&s->sock);
+	return s;
 }
 
 void
@@ -352,6 +415,8 @@ client_conn_drain(struct lane *l)
 	l->draining = true;
 	for (struct client_conn *c = l->clients; c != NULL; c = next) {
 		next = c->next;
+		if (c->state == CLIENT_H2)
+			h2_session_drain(c->h2);
 		if (c->state == CLIENT_IDLE && !sock_pending(&c->sock) && c->view_n == 0) {
 			/* A request that is on its way already is still served. */
 			c->sock.can_read = true;

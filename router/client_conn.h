@@ -1,5 +1,6 @@
 /* router/client_conn.h: HTTP/1.1 client side of a connection: reads heads, runs one exchange after
- * the other, keeps what was read too early. */
+ * the other, keeps what was read too early. One that speaks HTTP/2 hands its bytes to h2_session.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -10,6 +11,7 @@
 #include "router/sock.h"
 
 struct entry;
+struct h2_session;
 struct proxy;
 
 enum {
@@ -24,6 +26,7 @@ enum client_state {
 	CLIENT_BUSY,   /* an exchange or a tunnel runs */
 	CLIENT_FLUSH,  /* the last answer goes out */
 	CLIENT_LINGER, /* it is out; the rest of the request is thrown away */
+	CLIENT_H2,     /* it speaks HTTP/2: its streams are connections of their own */
 };
 
 /* What follows an answer. */
@@ -40,6 +43,7 @@ struct client_conn {
 	struct client_conn *next, *prev; /* in lane->clients */
 	const struct entry *entry;       /* borrowed: where it came in */
 	struct proxy *x;                 /* owned: the exchange under way */
+	struct h2_session *h2;           /* owned; NULL: HTTP/1.1 */
 	struct buf in;                   /* read, but not consumed in its callback */
 	const char *view;                /* not consumed: in the lane's scratch, or in `in` */
 	size_t view_n;
@@ -50,12 +54,17 @@ struct client_conn {
 	bool view_is_kept; /* view lies in `in` */
 	bool running;      /* run is on the stack */
 	bool closes;       /* CLIENT_FLUSH: then close at once */
+	bool may_be_h2;    /* it has not spoken yet */
+	bool is_stream;    /* of the connection of another */
 	char peer[46];
 };
 
 /* Serves an accepted connection; takes fd. entry: borrowed, where it came in. */
 void client_conn_start(
     struct lane *l, const struct entry *entry, int take_fd, const char *peer, uint16_t peer_port);
+/* Serves a request within c, as if it came on a connection of its own. layer, over: its bytes. */
+struct client_conn *client_conn_start_stream(
+    struct client_conn *c, const struct sock_layer *layer, void *over);
 void client_conn_close(struct client_conn *take_c);
 /* Makes unconsumed input visible in c->view, reading if there is none. false: nothing now, or the
  * end (c->sock.eof), or broken (*out_broken). */

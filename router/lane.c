@@ -48,6 +48,14 @@ lane_random(struct lane *l)
 	return sum;
 }
 
+char *
+lane_frames(struct lane *l)
+{
+	if (l->frames_in == NULL)
+		l->frames_in = xmalloc(LANE_FRAMES);
+	return l->frames_in;
+}
+
 void
 lane_begin(struct lane *l)
 {
@@ -238,6 +246,8 @@ lane_free(struct lane *take_l)
 	if (l->mail_fd >= 0)
 		close(l->mail_fd);
 	pthread_mutex_destroy(&l->mail_lock);
+	buf_fini(&l->frames);
+	free(l->frames_in);
 	buf_fini(&l->out);
 	buf_fini(&l->sealed);
 	free(l->scratch);

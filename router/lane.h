@@ -30,6 +30,7 @@ struct upstream_pool;
 enum {
 	LANE_SCRATCH = 256 * 1024, /* bytes of one read at most */
 	LANE_READ = 64 * 1024,     /* bytes of a first read */
+	LANE_FRAMES = 64 * 1024,   /* bytes of frames read at once */
 };
 
 typedef void lane_fn(struct lane *l, void *arg);
@@ -62,6 +63,8 @@ struct lane {
 	struct app_lines_box *lines; /* borrowed; NULL: nobody to tell */
 	struct access_ring *log;     /* borrowed; NULL: no access log */
 	char *scratch;               /* owned: LANE_SCRATCH bytes, valid within one callback */
+	struct buf frames;           /* of HTTP/2, to be sent */
+	char *frames_in;             /* owned: read ones; NULL: never yet */
 	struct buf out;              /* a head or page being made */
 	struct buf sealed;           /* what a layer over a socket has to send */
 	struct http_head head;       /* the head being parsed */
@@ -100,6 +103,9 @@ void lane_begin(struct lane *l);
 void lane_end(struct lane *l);
 /* Frees p, whose first member is a struct lane_grave, when the callback ends. */
 void lane_bury(struct lane *l, struct lane_grave *take_p);
+
+/* LANE_FRAMES bytes for frames that are read, valid within one callback. */
+char *lane_frames(struct lane *l);
 
 uint64_t lane_random(struct lane *l);
 int64_t lane_monotonic_us(void);

@@ -200,22 +200,3 @@ tls_conn_start(struct sock *s, struct tls_ctx *ctx)
 	sock_lay(s, &tls_layer, t);
 	return 0;
 }
-
-bool
-tls_conn_is_ready(const struct sock *s)
-{
-	const struct tls_conn *t = s->over;
-
-	return SSL_is_init_finished(t->ssl);
-}
-
-struct str
-tls_conn_protocol(const struct sock *s)
-{
-	const struct tls_conn *t = s->over;
-	const unsigned char *p = NULL;
-	unsigned n = 0;
-
-	SSL_get0_alpn_selected(t->ssl, &p, &n);
-	return (struct str){ (const char *)p, n };
-}

@@ -32,6 +32,23 @@ set_reason(struct err *e, const char *pem)
 	    why == NULL ? "it cannot be read" : why);
 }
 
+/* RFC 7301: HTTP/2 if the client speaks it. */
+static int
+on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in,
+    unsigned in_n, void *arg)
+{
+	static const unsigned char ours[] = "\x02h2\x08http/1.1";
+	unsigned char *chosen;
+
+	(void)ssl;
+	(void)arg;
+	if (SSL_select_next_proto(&chosen, out_n, ours, sizeof ours - 1, in, in_n) !=
+	    OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	*out = chosen;
+	return SSL_TLSEXT_ERR_OK;
+}
+
 static void
 set_profile(SSL_CTX *c)
 {
@@ -47,6 +64,7 @@ set_profile(SSL_CTX *c)
 	/* Sessions are the clients' to keep (RFC 5077, RFC 8446 4.6.1): one ticket each. */
 	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(c, 1);
+	SSL_CTX_set_alpn_select_cb(c, on_alpn, NULL);
 }
 
 struct tls_ctx *

@@ -1,0 +1,321 @@
+#include "router/h2_session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/mem.h"
+#include "router/client_conn.h"
+#include "router/h2_stream.h"
+#include "router/lane.h"
+#include "router/router_conf.h"
+
+enum { ROUNDS = 16, GATHER = 64 * 1024 };
+
+static const char preface[] = "PRI * HTTP/2.0\r\n\r\n";
+
+struct h2_session {
+	nghttp2_session *ng;      /* owned */
+	struct client_conn *conn; /* borrowed: owns us */
+	struct h2_stream_list streams;
+	size_t stream_n;
+	bool is_busy; /* within nghttp2: what there is to send waits for its end */
+};
+
+bool
+h2_session_is_preface(struct str in)
+{
+	return in.n >= sizeof preface - 1 && memcmp(in.p, preface, sizeof preface - 1) == 0;
+}
+
+nghttp2_session *
+h2_session_ng(struct h2_session *s)
+{
+	return s->ng;
+}
+
+struct client_conn *
+h2_session_conn(struct h2_session *s)
+{
+	return s->conn;
+}
+
+void
+h2_session_wake(struct h2_session *s)
+{
+	if (!s->is_busy)
+		sock_again(&s->conn->sock);
+}
+
+/* --- what nghttp2 tells --- */
+
+static int
+on_begin(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
+{
+	struct h2_session *s = arg;
+	struct h2_stream *st;
+
+	if (f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST)
+		return 0;
+	st = h2_stream_new(s, &s->streams, f->hd.stream_id);
+	s->stream_n++;
+	(void)nghttp2_session_set_stream_user_data(ng, f->hd.stream_id, st);
+	return 0;
+}
+
+static int
+on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name, size_t name_n,
+    const uint8_t *value, size_t value_n, uint8_t flags, void *arg)
+{
+	struct h2_stream *st = nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
+
+	(void)flags;
+	(void)arg;
+	if (st != NULL)
+		h2_stream_field(st, (struct str){ (const char *)name, name_n },
+		    (struct str){ (const char *)value, value_n });
+	return 0;
+}
+
+static int
+on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
+{
+	struct h2_stream *st = nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
+	bool ends = (f->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+
+	(void)arg;
+	if (st == NULL || (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA))
+		return 0;
+	if (f->hd.type == NGHTTP2_HEADERS && f->headers.cat == NGHTTP2_HCAT_REQUEST) {
+		h2_stream_start(st, !ends);
+	} else if (ends) {
+		h2_stream_end(st);
+	}
+	return 0;
+}
+
+static int
+on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *arg)
+{
+	struct h2_stream *st = nghttp2_session_get_stream_user_data(ng, id);
+
+	(void)flags;
+	(void)arg;
+	if (st == NULL)
+		(void)nghttp2_session_consume(ng, id, n);
+	else
+		h2_stream_data(st, p, n);
+	return 0;
+}
+
+static int
+on_close(nghttp2_session *ng, int32_t id, uint32_t code, void *arg)
+{
+	struct h2_session *s = arg;
+	struct h2_stream *st = nghttp2_session_get_stream_user_data(ng, id);
+
+	(void)code;
+	if (st == NULL)
+		return 0;
+	(void)nghttp2_session_set_stream_user_data(ng, id, NULL);
+	s->stream_n--;
+	h2_stream_closed(st);
+	return 0;
+}
+
+/* An answer that is complete before its request: the rest is not wanted (RFC 9113 8.1). */
+static int
+on_sent(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
+{
+	struct h2_stream *st;
+
+	(void)arg;
+	if ((f->hd.type != NGHTTP2_DATA && f->hd.type != NGHTTP2_HEADERS) ||
+	    (f->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
+		return 0;
+	st = nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
+	if (st != NULL && h2_stream_is_cut(st))
+		(void)nghttp2_submit_rst_stream(
+		    ng, NGHTTP2_FLAG_NONE, f->hd.stream_id, NGHTTP2_NO_ERROR);
+	return 0;
+}
+
+/* --- life --- */
+
+static nghttp2_session *
+new_ng(struct h2_session *s)
+{
+	nghttp2_session_callbacks *c = NULL;
+	nghttp2_option *o = NULL;
+	nghttp2_session *ng = NULL;
+
+	if (nghttp2_session_callbacks_new(&c) != 0 || nghttp2_option_new(&o) != 0)
+		abort(); /* out of memory */
+	nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin);
+	nghttp2_session_callbacks_set_on_header_callback(c, on_header);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
+	nghttp2_session_callbacks_set_on_stream_close_callback(c, on_close);
+	nghttp2_session_callbacks_set_on_frame_send_callback(c, on_sent);
+	nghttp2_option_set_no_auto_window_update(o, 1);
+	nghttp2_option_set_no_closed_streams(o, 1);
+	nghttp2_option_set_stream_reset_rate_limit(o, H2_RESETS_BURST, H2_RESETS_RATE);
+	if (nghttp2_session_server_new2(&ng, c, s, o) != 0)
+		abort();
+	nghttp2_session_callbacks_del(c);
+	nghttp2_option_del(o);
+	return ng;
+}
+
+struct h2_session *
+h2_session_new(struct client_conn *c)
+{
+	static const nghttp2_settings_entry settings[] = {
+		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, H2_STREAMS_MAX },
+		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW },
+		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, CLIENT_HEAD_MAX },
+		{ NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1 },
+		{ NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
+	};
+	struct h2_session *s = xcalloc(1, sizeof *s);
+
+	s->conn = c;
+	LIST_INIT(&s->streams);
+	s->ng = new_ng(s);
+	(void)nghttp2_submit_settings(
+	    s->ng, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof settings[0]);
+	(void)nghttp2_session_set_local_window_size(
+	    s->ng, NGHTTP2_FLAG_NONE, 0, H2_CONNECTION_WINDOW);
+	return s;
+}
+
+void
+h2_session_free(struct h2_session *take_s)
+{
+	struct h2_session *s = take_s;
+
+	if (s == NULL)
+		return;
+	while (!LIST_EMPTY(&s->streams))
+		h2_stream_cut(LIST_FIRST(&s->streams));
+	nghttp2_session_del(s->ng);
+	free(s);
+}
+
+/* --- bytes --- */
+
+/* Sends what there is. false: it is broken, or the end. */
+static bool
+flush(struct h2_session *s)
+{
+	struct sock *to = &s->conn->sock;
+	struct buf *gather = &to->lane->frames;
+	ssize_t n = 1;
+
+	while (n > 0) {
+		const uint8_t *p;
+		struct iovec v;
+
+		if (sock_flush(to) < 0)
+			return false;
+		if (sock_pending(to))
+			return true;
+		buf_clear(gather);
+		while (gather->n < GATHER && (n = nghttp2_session_mem_send(s->ng, &p)) > 0)
+			buf_add(gather, p, (size_t)n);
+		v = (struct iovec){ gather->p, gather->n };
+		if (n < 0 || (gather->n != 0 && sock_write(to, &v, 1) < 0))
+			return false;
+	}
+	return nghttp2_session_want_read(s->ng) || nghttp2_session_want_write(s->ng) ||
+	       sock_pending(to);
+}
+
+static void
+set_deadline(struct h2_session *s)
+{
+	const struct router_conf *conf = s->conn->sock.lane->conf;
+
+	client_conn_deadline(
+	    s->conn, (s->stream_n == 0 ? conf->idle_timeout_s : conf->request_timeout_s) * 1000);
+}
+
+static bool
+take(struct h2_session *s, const char *p, size_t n)
+{
+	ssize_t used;
+
+	s->is_busy = true;
+	used = nghttp2_session_mem_recv(s->ng, (const uint8_t *)p, n);
+	s->is_busy = false;
+	return used >= 0;
+}
+
+bool
+h2_session_feed(struct h2_session *s, const char *p, size_t n)
+{
+	size_t had = s->stream_n;
+	bool lives = take(s, p, n);
+
+	if (s->stream_n != 0 || had != 0)
+		set_deadline(s);
+	return lives;
+}
+
+bool
+h2_session_ready(struct h2_session *s)
+{
+	struct sock *from = &s->conn->sock;
+	char *in = lane_frames(from->lane);
+
+	for (int i = 0; !sock_pending(from); i++) {
+		ssize_t n;
+
+		if (i == ROUNDS) { /* others wait too */
+			sock_again(from);
+			break;
+		}
+		n = sock_read(from, in, LANE_FRAMES);
+		if (n == 0 && !from->eof)
+			break;
+		if (n <= 0)
+			return false;
+		if (!h2_session_feed(s, in, (size_t)n)) {
+			(void)flush(s);
+			return false;
+		}
+		if (!flush(s))
+			return false;
+	}
+	return flush(s);
+}
+
+/* --- the end --- */
+
+void
+h2_session_drain(struct h2_session *s)
+{
+	(void)nghttp2_submit_goaway(s->ng, NGHTTP2_FLAG_NONE,
+	    nghttp2_session_get_last_proc_stream_id(s->ng), NGHTTP2_NO_ERROR, NULL, 0);
+	h2_session_wake(s);
+}
+
+bool
+h2_session_is_done(const struct h2_session *s)
+{
+	return s->stream_n == 0;
+}
+
+bool
+h2_session_timeout(struct h2_session *s)
+{
+	if (sock_pending(&s->conn->sock))
+		return false;   /* nobody reads */
+	if (s->stream_n != 0) { /* each has a deadline of its own */
+		set_deadline(s);
+		return true;
+	}
+	(void)nghttp2_session_terminate_session(s->ng, NGHTTP2_NO_ERROR);
+	(void)flush(s);
+	return false;
+}
