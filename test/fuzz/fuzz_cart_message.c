@@ -9,13 +9,6 @@
 #include "node/cart_message.h"
 
 static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
-static void
 check_same(const struct str_list *a, const struct str_list *b)
 {
 	check(a->n == b->n);

@@ -9,13 +9,6 @@
 #include "lib/base/mem.h"
 #include "lib/http/http_body.h"
 
-static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
 static enum http_body_result
 decode(
     const struct http_head *h, const char *p, size_t n, size_t step, struct buf *out, size_t *used)

@@ -13,13 +13,6 @@ enum { STEPPED_MAX = 1024 };
 
 static const char *const methods[] = { "GET", "HEAD", "CONNECT" };
 
-static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
 static enum http_head_result
 parse(uint8_t kind, const char *p, size_t n, size_t from, struct http_head *h)
 {

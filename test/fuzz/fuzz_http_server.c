@@ -18,13 +18,6 @@ struct world {
 };
 
 static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
-static void
 on_close(struct http_req *r, void *arg)
 {
 	struct world *w = arg;

@@ -8,13 +8,6 @@
 #include "node/init_plan.h"
 
 static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
-static void
 check_list(const struct init_plan *p, const struct init_plan_list *l)
 {
 	size_t i;

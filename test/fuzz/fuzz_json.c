@@ -11,13 +11,6 @@
 #include "lib/codec/codec_yaml.h"
 
 static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
-static void
 check_again(const struct buf *json, const struct buf *plain)
 {
 	AUTO_FINI(buf_fini) struct buf out = { 0 };

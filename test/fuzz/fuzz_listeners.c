@@ -7,13 +7,6 @@
 
 #include "node/listeners.h"
 
-static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {

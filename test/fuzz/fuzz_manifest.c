@@ -10,13 +10,6 @@
 #include "lib/wire/wire_managed.h"
 
 static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
-static void
 check_cart(const struct wire_cart *c)
 {
 	AUTO_FINI(wire_cart_fini) struct wire_cart again = { 0 };

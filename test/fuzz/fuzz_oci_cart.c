@@ -17,7 +17,7 @@
 enum { INPUT_MAX = 64 * 1024, FILES = 64, BYTES = 1 << 20 };
 
 static void
-check(bool is_so, const struct err *e)
+check_with(bool is_so, const struct err *e)
 {
 	if (is_so)
 		return;
@@ -38,12 +38,12 @@ unpack(int tar)
 	struct err ignored = { 0 };
 	int rc;
 
-	check(mkdtemp(top) != NULL, &e);
+	check_with(mkdtemp(top) != NULL, &e);
 	dir = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	check(lseek(tar, 0, SEEK_SET) == 0, &e);
+	check_with(lseek(tar, 0, SEEK_SET) == 0, &e);
 	rc = oci_layer_unpack(tar, dir, &o, &r, &e);
 	(void)!file_remove_tree(top, &ignored);
-	check(rc == 0, &e);
+	check_with(rc == 0, &e);
 }
 
 int
@@ -59,10 +59,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		return 0;
 	if (n % 2 == 0)
 		o.manifest = STR("Name: x\n");
-	check(in >= 0 && out >= 0 && (n == 0 || write(in, data, n) == (ssize_t)n), &e);
+	check_with(in >= 0 && out >= 0 && (n == 0 || write(in, data, n) == (ssize_t)n), &e);
 	if (oci_cart_pack(in, out, &o, &text, &e) == 0)
 		unpack(out);
 	else
-		check(e.code != ERR_NONE && e.text[0] != '\0', &e);
+		check_with(e.code != ERR_NONE && e.text[0] != '\0', &e);
 	return 0;
 }

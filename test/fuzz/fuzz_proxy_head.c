@@ -10,13 +10,6 @@
 #include "lib/http/http_head.h"
 #include "router/proxy_head.h"
 
-static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
 static size_t
 count(const struct http_head *h, const char *name)
 {

@@ -8,13 +8,6 @@
 
 #include "node/resolver_dns.h"
 
-static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {

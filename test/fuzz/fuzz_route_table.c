@@ -14,13 +14,6 @@
 #include "router/route_saved.h"
 
 static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
-static void
 free_publication(struct host_publication *p)
 {
 	if (p == NULL)

@@ -7,7 +7,7 @@
 #include "test/fuzz/fuzz.h"
 
 static void
-check(const char *text, struct str s)
+within(const char *text, struct str s)
 {
 	size_t n = strlen(text);
 
@@ -22,11 +22,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	const char *at = text;
 	struct str key, id;
 
-	check(text, s3_xml_text(text, "Code"));
-	check(text, s3_xml_text(text, "UploadId"));
+	within(text, s3_xml_text(text, "Code"));
+	within(text, s3_xml_text(text, "UploadId"));
 	while (s3_xml_upload(&at, &key, &id)) {
-		check(text, key);
-		check(text, id);
+		within(text, key);
+		within(text, id);
 		if (key.n == 0 || id.n == 0 || id.n > S3_XML_ID_MAX)
 			abort();
 	}

@@ -18,13 +18,6 @@ enum { INPUT_MAX = 64 * 1024 };
 static char top[] = "/dev/shm/pinion-fuzz-snapshot.XXXXXX";
 
 static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
-static void
 remove_top(void)
 {
 	struct err e = { 0 };

@@ -8,13 +8,6 @@
 #include "lib/base/mem.h"
 #include "lib/http/stream_frame.h"
 
-static void
-check(bool is_so)
-{
-	if (!is_so)
-		abort();
-}
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {

@@ -332,21 +332,31 @@ test_seal_twice(void **state)
 	assert_true(layer_store_has(w->layers, DIGEST_A));
 }
 
+/* What lies in DIR/build. */
+static int
+seal(struct world *w, const struct build_plan *plan, struct wire_build_result *r, struct err *e)
+{
+	AUTO(free) char *dir = xasprintf("%s/build", w->dir);
+	const struct build_seal in = {
+		.dir = dir,
+		.order = &w->order,
+		.web = w->in.web,
+		.plan = plan,
+		.src = &w->src,
+		.layers = w->layers,
+	};
+
+	return build_seal(&in, r, e);
+}
+
 /* Three parts of what a build left, none of a cartridge's secrets. */
 static void
 test_seal_parts(void **state)
 {
 	struct world *w = *state;
-	AUTO(free) char *dir = xasprintf("%s/build", w->dir);
-	AUTO(free) char *up = xasprintf("%s/up", dir);
+	AUTO(free) char *up = xasprintf("%s/build/up", w->dir);
 	AUTO_FINI(wire_build_result_fini) struct wire_build_result r = { 0 };
 	AUTO_FINI(build_plan_fini) struct build_plan plan = { .needs_container = true };
-	struct build_seal in = { .dir = dir,
-		.order = &w->order,
-		.web = w->in.web,
-		.plan = &plan,
-		.src = &w->src,
-		.layers = w->layers };
 	struct err e = { 0 };
 
 	if (geteuid() != 0)
@@ -361,7 +371,7 @@ test_seal_parts(void **state)
 	tree_put(up, "nodejs/conf/made", "4", 0);
 	tree_put(up, ".npm/cache", "5", 0);
 	tree_put(up, "app-root/data/x", "6", 0);
-	if (build_seal(&in, &r, &e) < 0)
+	if (seal(w, &plan, &r, &e) < 0)
 		fail_msg("%s", e.text);
 	{
 		AUTO(free) char *app = layer_store_path(w->layers, r.layers.app);
@@ -390,16 +400,9 @@ static void
 test_seal_links(void **state)
 {
 	struct world *w = *state;
-	AUTO(free) char *dir = xasprintf("%s/build", w->dir);
-	AUTO(free) char *up = xasprintf("%s/up", dir);
+	AUTO(free) char *up = xasprintf("%s/build/up", w->dir);
 	AUTO_FINI(wire_build_result_fini) struct wire_build_result r = { 0 };
 	AUTO_FINI(build_plan_fini) struct build_plan plan = { .needs_container = true };
-	struct build_seal in = { .dir = dir,
-		.order = &w->order,
-		.web = w->in.web,
-		.plan = &plan,
-		.src = &w->src,
-		.layers = w->layers };
 	struct err e = { 0 };
 
 	if (geteuid() != 0)
@@ -407,7 +410,7 @@ test_seal_links(void **state)
 	plan.deps_key = xstrdup("");
 	tree_put(up, "x", "", 0);
 	tree_link(up, "app-root", "/tmp");
-	assert_int_equal(build_seal(&in, &r, &e), -1);
+	assert_int_equal(seal(w, &plan, &r, &e), -1);
 	assert_null(r.layers.app);
 }
 

@@ -13,6 +13,7 @@
 #include "lib/base/mem.h"
 #include "lib/cart/cart_dir.h"
 #include "node/cart_files.h"
+#include "test/lib/ok.h"
 #include "test/lib/tree.h"
 
 struct world {
@@ -22,13 +23,6 @@ struct world {
 	struct cart_dir_entry cart;
 	struct cart_files f;
 };
-
-static void
-ok(int rc, const struct err *e)
-{
-	if (rc < 0)
-		fail_msg("%s (%s)", e->text, err_name(e->code));
-}
 
 static int
 setup(void **state)
@@ -41,7 +35,7 @@ setup(void **state)
 	w->up = file_join(w->root, "up");
 	w->code = file_join(w->root, "code");
 	w->gear = file_join(w->root, "gear");
-	ok(file_mkdirs(w->up, 0755, &e), &e);
+	assert_ok(file_mkdirs(w->up, 0755, &e), &e);
 	tree_put(w->code, "mock/metadata/manifest.yml", "x", 0644);
 	tree_put(w->code, "mock/conf/a.conf", "a", 0644);
 	tree_put(w->code, "mock/conf/deep/.b.conf", "b", 0644);
@@ -70,7 +64,7 @@ teardown(void **state)
 	struct world *w = *state;
 	struct err e = { 0 };
 
-	ok(file_remove_tree(w->root, &e), &e);
+	assert_ok(file_remove_tree(w->root, &e), &e);
 	str_list_fini(&w->lowers);
 	wire_managed_fini(&w->cart.managed);
 	free(w->up);
@@ -146,7 +140,7 @@ test_locked(void **state)
 	str_list_add(l, ".hidden");
 	str_list_add(l, "app-root/data/kept/");
 	str_list_add(l, "app-root/mock/");
-	ok(cart_files_unlock(&w->f, &e), &e);
+	assert_ok(cart_files_unlock(&w->f, &e), &e);
 	expect(w->up, "mock/run", "1000 d");
 	expect(w->up, "mock/made/file", "1000 f");
 	expect(w->up, "mock/conf/a.conf", "1000 f");
@@ -157,7 +151,7 @@ test_locked(void **state)
 	expect(w->gear, "data/kept", "1000 d"); /* where it is bound from */
 	expect(w->up, "mock/env/OPENSHIFT_MOCK_IDENT", "1000 f");
 	tree_put(w->up, "mock/made/file", "secret", 0600); /* by a script, with umask 077 */
-	ok(cart_files_lock(&w->f, &e), &e);
+	assert_ok(cart_files_lock(&w->f, &e), &e);
 	expect_mode(w->up, "mock/made/file", 0640); /* root's now: the user reads on */
 	expect(w->up, "mock/run", "0 d");
 	expect(w->up, "mock/conf/a.conf", "0 f");
@@ -176,7 +170,7 @@ test_links(void **state)
 	AUTO(free) char *conf = file_join(w->up, "mock/run");
 	struct err e = { 0 };
 
-	ok(file_mkdirs(out, 0755, &e), &e);
+	assert_ok(file_mkdirs(out, 0755, &e), &e);
 	tree_put(out, "victim", "v", 0644);
 	str_list_add(&w->cart.managed.locked_files, "app-root/data/esc/victim");
 	str_list_add(&w->cart.managed.locked_files, "mock/run/victim");
@@ -208,7 +202,7 @@ test_service(void **state)
 	l->link = xstrdup("mock/deps");
 	l->target = xstrdup("deps");
 	str_list_add(&w->cart.managed.locked_files, "mock/data/");
-	ok(cart_files_unlock(&w->f, &e), &e);
+	assert_ok(cart_files_unlock(&w->f, &e), &e);
 	expect(own, "mock/data", "1000 d");
 	expect(own, "mock/deps", "1000 l");
 	expect(own, "mock/env/OPENSHIFT_MOCK_DIR", "1000 f");
@@ -227,7 +221,7 @@ test_check(void **state)
 	tree_put(w->up, ".dot", "", 0644);
 	tree_put(w->up, "cron/x", "", 0644);
 	tree_put(w->up, "mock/env/PATH", "", 0644);
-	ok(cart_files_check(&w->f, &others, &e), &e);
+	assert_ok(cart_files_check(&w->f, &others, &e), &e);
 	tree_put(w->up, "mock/env/OPENSHIFT_APP_NAME", "other", 0644);
 	assert_int_equal(cart_files_check(&w->f, &others, &e), -1);
 	assert_non_null(strstr(e.text, "OPENSHIFT_APP_NAME"));

@@ -16,14 +16,8 @@
 #include "lib/cart/cart_dir.h"
 #include "node/cart_merge.h"
 #include "node/gear.h"
+#include "test/lib/ok.h"
 #include "test/lib/tree.h"
-
-static void
-ok(int rc, const struct err *e)
-{
-	if (rc < 0)
-		fail_msg("%s (%s)", e->text, err_name(e->code));
-}
 
 /* The content of a file; NULL: there is none. */
 static void
@@ -37,7 +31,7 @@ expect(const char *dir, const char *rel, const char *want)
 		assert_false(file_exists(path));
 		return;
 	}
-	ok(file_read(path, 1024, &got, &e), &e);
+	assert_ok(file_read(path, 1024, &got, &e), &e);
 	assert_string_equal(got.p, want);
 }
 
@@ -94,21 +88,27 @@ expect_merged(const char *svc)
 }
 
 static void
-test_finish(void **state)
+finish(char *dir)
 {
-	char *dir = tree_new();
 	AUTO(free) char *svc = file_join(dir, "svc/db");
 	struct gear_cart c = { .name = "db", .base = "db.1", .is_service = true };
 	struct gear g = { .dir = dir, .record.carts = { &c, 1 } };
 	struct err e = { 0 };
 
+	assert_ok(cart_merge_finish(&g, &e), &e);
+	expect_merged(svc);
+}
+
+static void
+test_finish(void **state)
+{
+	char *dir = tree_new();
+
 	(void)state;
 	fill_upper(dir);
-	ok(cart_merge_finish(&g, &e), &e);
-	expect_merged(svc);
+	finish(dir);
 	expect(dir, "base/db.1/db", NULL);
-	ok(cart_merge_finish(&g, &e), &e); /* nothing is left to be done */
-	expect_merged(svc);
+	finish(dir); /* nothing is left to be done */
 	tree_remove(dir);
 }
 
@@ -117,19 +117,15 @@ static void
 test_again(void **state)
 {
 	char *dir = tree_new();
-	AUTO(free) char *svc = file_join(dir, "svc/db");
 	AUTO(free) char *from = file_join(dir, "base/db.1/db/was_dir");
 	AUTO(free) char *to = file_join(dir, "svc/db/was_dir");
-	struct gear_cart c = { .name = "db", .base = "db.1", .is_service = true };
-	struct gear g = { .dir = dir, .record.carts = { &c, 1 } };
 	struct err e = { 0 };
 
 	(void)state;
 	fill_upper(dir);
-	ok(file_remove_tree(to, &e), &e);
+	assert_ok(file_remove_tree(to, &e), &e);
 	assert_int_equal(rename(from, to), 0);
-	ok(cart_merge_finish(&g, &e), &e);
-	expect_merged(svc);
+	finish(dir);
 	tree_remove(dir);
 }
 
@@ -153,11 +149,11 @@ test_begin(void **state)
 	tree_put(code, "db/conf/new", "new", 0);
 	tree_put(svc, "db/made/old", "old", 0);
 	tree_put(svc, "db/conf/old", "old", 0);
-	ok(cart_merge_begin(&entry, code, up, svc, true, &e), &e);
+	assert_ok(cart_merge_begin(&entry, code, up, svc, true, &e), &e);
 	expect(up, "db/bin/control", "new");
 	assert_false(file_exists(hidden));
-	ok(file_remove_tree(up, &e), &e);
-	ok(cart_merge_begin(&entry, code, up, svc, false, &e), &e);
+	assert_ok(file_remove_tree(up, &e), &e);
+	assert_ok(cart_merge_begin(&entry, code, up, svc, false, &e), &e);
 	assert_int_equal(lstat(hidden, &st), 0);
 	assert_true(S_ISCHR(st.st_mode));
 	expect(up, "db/none", NULL);

@@ -21,6 +21,7 @@
 #include "node/node_dirs.h"
 #include "node/stack.h"
 #include "node/volume.h"
+#include "test/lib/ok.h"
 
 #define GEAR "5f0000000000000000000001"
 #define ID "5f000000-abc123"
@@ -42,13 +43,6 @@ struct world {
 	int status;
 	char out[8192];
 };
-
-static void
-ok(int rc, const struct err *e)
-{
-	if (rc < 0)
-		fail_msg("%s (%s)", e->text, err_name(e->code));
-}
 
 static void
 link_program(const char *dir, const char *name, const char *target)
@@ -101,14 +95,14 @@ setup(void **state)
 	link_program(libexec, "pinion-spawn", "pinion-spawn");
 	link_program(libexec, "pinion-seccomp", "pinion-seccomp");
 	link_program(libexec, "pinion-init", "/bin/sleep");
-	ok(node_dirs_init(&w->dirs, data, run, w->root, w->root, libexec, &e), &e);
+	assert_ok(node_dirs_init(&w->dirs, data, run, w->root, w->root, libexec, &e), &e);
 	w->limits = limits_open(w->dirs.tag, NULL, &e);
 	w->volumes = volumes_open(&w->dirs, "auto", &e);
 	if (w->limits == NULL || w->volumes == NULL)
 		fail_msg("%s", e.text);
-	ok(volume_make(w->volumes, GEAR, 40, 0, &e), &e);
+	assert_ok(volume_make(w->volumes, GEAR, 40, 0, &e), &e);
 	w->gear_dir = node_dirs_gear(&w->dirs, GEAR);
-	ok(gear_home_make_instance(w->gear_dir, ID, &e), &e);
+	assert_ok(gear_home_make_instance(w->gear_dir, ID, &e), &e);
 	open_host(w);
 	*state = w;
 	return 0;
@@ -121,15 +115,15 @@ teardown(void **state)
 	struct err e = { 0 };
 
 	close_host(w);
-	ok(limits_kill(w->limits, (struct limits_group){ 0 }, &e), &e);
-	ok(limits_remove(w->limits, (struct limits_group){ 0 }, WAIT_MS, &e), &e);
+	assert_ok(limits_kill(w->limits, (struct limits_group){ 0 }, &e), &e);
+	assert_ok(limits_remove(w->limits, (struct limits_group){ 0 }, WAIT_MS, &e), &e);
 	limits_close(w->limits);
-	ok(volume_remove(w->volumes, GEAR, &e), &e);
+	assert_ok(volume_remove(w->volumes, GEAR, &e), &e);
 	volumes_close(w->volumes);
 	stack_unmount(&w->dirs);
 	node_dirs_fini(&w->dirs);
 	free(w->gear_dir);
-	ok(file_remove_tree(w->root, &e), &e);
+	assert_ok(file_remove_tree(w->root, &e), &e);
 	free(w);
 	return 0;
 }
@@ -211,8 +205,8 @@ destroy(struct world *w)
 
 	container_destroy(w->c, on_gone, w);
 	wait_done(w);
-	ok(w->failed.code == ERR_NONE ? 0 : -1, &w->failed);
-	ok(container_list(w->host, &left, &e), &e);
+	assert_ok(w->failed.code == ERR_NONE ? 0 : -1, &w->failed);
+	assert_ok(container_list(w->host, &left, &e), &e);
 	assert_int_equal(left.n, 0);
 	assert_false(file_exists(bundle));
 	assert_false(file_exists(state));
@@ -368,7 +362,7 @@ test_failed_start(void **state)
 	assert_int_equal(w->failed.code, ERR_SYSTEM);
 	assert_non_null(strstr(w->failed.text, "/no/such/program"));
 	container_free(c);
-	ok(container_list(w->host, &left, &e), &e);
+	assert_ok(container_list(w->host, &left, &e), &e);
 	assert_int_equal(left.n, 0);
 	memset(&w->failed, 0, sizeof w->failed);
 	str_list_add(&s.lowers, "/no/such/layer");

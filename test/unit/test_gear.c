@@ -14,18 +14,12 @@
 #include "node/container.h"
 #include "node/gear.h"
 #include "node/gear_home.h"
+#include "test/lib/ok.h"
 
 struct world {
 	char root[64];
 	struct gear g;
 };
-
-static void
-ok(int rc, const struct err *e)
-{
-	if (rc < 0)
-		fail_msg("%s (%s)", e->text, err_name(e->code));
-}
 
 static int
 setup(void **state)
@@ -40,7 +34,7 @@ setup(void **state)
 	w->g.record.uuid = xstrdup("abc");
 	w->g.record.uid_base = 1 << 20;
 	assert_int_equal(mkdir(w->g.dir, 0711), 0);
-	ok(gear_home_skeleton(w->g.dir, &e), &e);
+	assert_ok(gear_home_skeleton(w->g.dir, &e), &e);
 	*state = w;
 	return 0;
 }
@@ -54,7 +48,7 @@ teardown(void **state)
 	codec_fini(&gear_record_codec, &w->g.record);
 	codec_fini(&wire_gear_codec, &w->g.spec);
 	free(w->g.dir);
-	ok(file_remove_tree(w->root, &e), &e);
+	assert_ok(file_remove_tree(w->root, &e), &e);
 	free(w);
 	return 0;
 }
@@ -84,9 +78,9 @@ test_env(void **state)
 	struct err e = { 0 };
 	struct stat st;
 
-	ok(gear_write_env(&w->g, "", &all, true, &e), &e);
-	ok(gear_write_env(&w->g, "user_vars", &all, true, &e), &e);
-	ok(gear_write_env(&w->g, "", &one, true, &e), &e); /* A goes, the directory stays */
+	assert_ok(gear_write_env(&w->g, "", &all, true, &e), &e);
+	assert_ok(gear_write_env(&w->g, "user_vars", &all, true, &e), &e);
+	assert_ok(gear_write_env(&w->g, "", &one, true, &e), &e); /* A goes, the directory stays */
 	assert_null(read_var(w, "A"));
 	b = read_var(w, "B");
 	assert_string_equal(b, "two\nlines");
@@ -131,7 +125,7 @@ add_cart(struct world *w, const char *name, bool is_service)
 	now.ident = gear_cart_ident(c, "pinion");
 	now.is_service = is_service;
 	assert_int_equal(mkdir(up, 0777), 0);
-	ok(gear_add_base(&w->g, up, &now, &e), &e);
+	assert_ok(gear_add_base(&w->g, up, &now, &e), &e);
 }
 
 static void
@@ -174,8 +168,8 @@ test_bases(void **state)
 	assert_int_equal(stat(base, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0750);
 	assert_int_equal(st.st_gid, 1000);
-	ok(file_read(record, 4096, &text, &e), &e);
-	ok(codec_decode(&gear_record_codec, text.p, text.n, &r, 0, &e), &e);
+	assert_ok(file_read(record, 4096, &text, &e), &e);
+	assert_ok(codec_decode(&gear_record_codec, text.p, text.n, &r, 0, &e), &e);
 	assert_int_equal(r.carts.n, 3);
 	assert_true(codec_equal(&gear_record_codec, &r, &w->g.record));
 	codec_fini(&gear_record_codec, &r);
@@ -193,9 +187,9 @@ test_bases(void **state)
 
 	/* One in the middle goes; what no record names is swept. */
 	assert_int_equal(mkdir(left, 0700), 0);
-	ok(gear_drop_cart(&w->g, "static", &e), &e);
+	assert_ok(gear_drop_cart(&w->g, "static", &e), &e);
 	expect_lowers(w, NULL, "cron +cron redis 0");
-	ok(gear_sweep_bases(&w->g, &e), &e);
+	assert_ok(gear_sweep_bases(&w->g, &e), &e);
 	assert_int_equal(stat(base, &st), -1);
 	assert_int_equal(stat(left, &st), -1);
 	gear_keep_configured(&w->g);

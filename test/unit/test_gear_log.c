@@ -17,17 +17,11 @@
 #include "lib/loop/worker.h"
 #include "node/gear_log.h"
 #include "node/gear_log_reader.h"
+#include "test/lib/ok.h"
 
 struct world {
 	char dir[64];
 };
-
-static void
-check(int rc, const struct err *e)
-{
-	if (rc < 0)
-		fail_msg("%s", e->text);
-}
 
 static int
 setup(void **state)
@@ -64,10 +58,10 @@ append(struct world *w, const char *instance, const char *name, const char *text
 	struct err e = { 0 };
 	int fd;
 
-	check(file_mkdirs(dir, 0755, &e), &e);
+	assert_ok(file_mkdirs(dir, 0755, &e), &e);
 	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	assert_true(fd >= 0);
-	check(file_write_all(fd, text, strlen(text), &e), &e);
+	assert_ok(file_write_all(fd, text, strlen(text), &e), &e);
 	(void)close(fd);
 }
 
@@ -108,7 +102,7 @@ expect_tail(struct world *w, const char *only, size_t n, const char *wanted)
 	struct err e = { 0 };
 
 	buf_adds(&b, "");
-	check(gear_log_tail(w->dir, "g1", only, n, &l, &e), &e);
+	assert_ok(gear_log_tail(w->dir, "g1", only, n, &l, &e), &e);
 	add_texts(&l, &b);
 	assert_string_equal(b.p == NULL ? "" : b.p, wanted);
 }
@@ -134,7 +128,7 @@ tail_merges_by_time(void **state)
 	expect_tail(w, "i-1", 2, "d|e|");
 	expect_tail(w, "none", 2, "");
 	expect_tail(w, "../i-1", 2, "");
-	check(gear_log_tail(w->dir, "g1", NULL, 3, &l, &e), &e);
+	assert_ok(gear_log_tail(w->dir, "g1", NULL, 3, &l, &e), &e);
 	assert_string_equal(l.v[0].time, "2026-01-02T03:04:00.004Z");
 	assert_string_equal(l.v[0].source, "cron");
 	assert_string_equal(l.v[0].instance, "i-1");
@@ -149,9 +143,9 @@ an_absent_root_is_empty(void **state)
 	AUTO(free) char *path = path_of(w, "nothing", "");
 	struct err e = { 0 };
 
-	check(gear_log_tail(path, "g1", NULL, 10, &l, &e), &e);
+	assert_ok(gear_log_tail(path, "g1", NULL, 10, &l, &e), &e);
 	assert_int_equal(l.n, 0);
-	check(gear_log_prune(path, NULL, 0, &e), &e);
+	assert_ok(gear_log_prune(path, NULL, 0, &e), &e);
 }
 
 static void
@@ -169,13 +163,13 @@ big_files_are_read_from_their_ends(void **state)
 		    i / 1000 % 60, i % 1000, i, 0);
 	append(w, "i-1", "web.log", b.p);
 	append(w, "i-1", "web.log.1", "2026-01-01T00:00:00.000Z old\n");
-	check(gear_log_tail(w->dir, "g1", NULL, 1000, &l, &e), &e);
+	assert_ok(gear_log_tail(w->dir, "g1", NULL, 1000, &l, &e), &e);
 	assert_int_equal(l.n, 1000);
 	assert_true(str_has_prefix(l.v[0].line, "line 59000 "));
 	assert_true(str_has_prefix(l.v[999].line, "line 59999 "));
 	gear_log_lines_fini(&l);
 	/* Bounded, however much is asked for. */
-	check(gear_log_tail(w->dir, "g1", NULL, 1000000, &l, &e), &e);
+	assert_ok(gear_log_tail(w->dir, "g1", NULL, 1000000, &l, &e), &e);
 	assert_int_equal(l.n, GEAR_LOG_LINES_MAX);
 	for (k = 0; k < l.n; k++)
 		bytes += strlen(l.v[k].line);
@@ -185,7 +179,7 @@ big_files_are_read_from_their_ends(void **state)
 	for (i = 0; i < 700; i++)
 		buf_addf(&b, "2026-01-02T04:00:00.000Z %d %08000d\n", i, 0);
 	append(w, "i-1", "web.log", b.p);
-	check(gear_log_tail(w->dir, "g1", NULL, 700, &l, &e), &e);
+	assert_ok(gear_log_tail(w->dir, "g1", NULL, 700, &l, &e), &e);
 	assert_true(l.n > 500 && l.n < 530); /* 4 MiB of them */
 	assert_true(str_has_prefix(l.v[l.n - 1].line, "699 "));
 }
@@ -216,7 +210,7 @@ what_users_put_there_is_survived(void **state)
 		assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
 		(void)close(fd);
 	}
-	check(gear_log_tail(w->dir, "g1", NULL, 10, &l, &e), &e);
+	assert_ok(gear_log_tail(w->dir, "g1", NULL, 10, &l, &e), &e);
 	assert_int_equal(l.n, 4);
 	assert_string_equal(l.v[1].line, "a b");
 	assert_string_equal(l.v[2].line, "no time at all");
@@ -238,7 +232,7 @@ expect_next(struct gear_log_reader *r, const char *wanted)
 	for (i = 0; i < 1000 && more; i++) {
 		AUTO_FINI(gear_log_lines_fini) struct gear_log_lines l = { 0 };
 
-		check(gear_log_reader_next(r, &l, &more, &e), &e);
+		assert_ok(gear_log_reader_next(r, &l, &more, &e), &e);
 		add_texts(&l, &b);
 	}
 	assert_false(more);
@@ -276,7 +270,7 @@ reading_goes_on_over_rotations(void **state)
 	expect_next(r, "g|");
 	/* A new instance from its first line on; an old one goes. */
 	line(w, "i-2", "web.log", 8, "h");
-	check(file_remove_tree(dir, &e), &e);
+	assert_ok(file_remove_tree(dir, &e), &e);
 	expect_next(r, "h|");
 	line(w, "i-1", "web.log", 9, "i");
 	expect_next(r, "i|");
@@ -308,7 +302,7 @@ much_comes_in_batches(void **state)
 	while (more) {
 		AUTO_FINI(gear_log_lines_fini) struct gear_log_lines l = { 0 };
 
-		check(gear_log_reader_next(r, &l, &more, &e), &e);
+		assert_ok(gear_log_reader_next(r, &l, &more, &e), &e);
 		assert_true(l.n < 1000);
 		total += l.n;
 	}
@@ -441,7 +435,7 @@ prune_removes_the_oldest_dead(void **state)
 		assert_int_equal(utimensat(AT_FDCWD, dir, t, 0), 0);
 	}
 	str_list_add(&live, "i-1");
-	check(gear_log_prune(w->dir, &live, 250000, &e), &e);
+	assert_ok(gear_log_prune(w->dir, &live, 250000, &e), &e);
 	{
 		static const bool stays[] = { true, false, false, true };
 

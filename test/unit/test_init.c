@@ -24,6 +24,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "node/init_control.h"
+#include "test/lib/ok.h"
 
 struct world {
 	char dir[64], control[80], logs[80];
@@ -31,13 +32,6 @@ struct world {
 	struct init_settings settings;
 	pid_t pid;
 };
-
-static void
-check(int rc, const struct err *e)
-{
-	if (rc < 0)
-		fail_msg("%s", e->text);
-}
 
 static int
 setup(void **state)
@@ -100,7 +94,7 @@ start(struct world *w)
 	struct err e = { 0 };
 	long pid;
 
-	check(init_control_write(w->control, &w->settings, &e), &e);
+	assert_ok(init_control_write(w->control, &w->settings, &e), &e);
 	pid = syscall(SYS_clone3, &args, sizeof args);
 	assert_true(pid >= 0);
 	if (pid == 0) {
@@ -138,7 +132,7 @@ read_status(struct world *w, struct init_status *st)
 	struct err e = { 0 };
 
 	init_status_fini(st);
-	check(init_control_status(w->control, st, &e), &e);
+	assert_ok(init_control_status(w->control, st, &e), &e);
 }
 
 static void
@@ -400,7 +394,7 @@ a_full_disk_holds_nobody_up(void **state)
 		AUTO(free) char *go = file_join(w->control, "go");
 		struct err e = { 0 };
 
-		check(file_replace_fast(go, "", 0, 0600, &e), &e);
+		assert_ok(file_replace_fast(go, "", 0, 0600, &e), &e);
 	}
 	assert_int_equal(finish(w), 0);
 	read_log(w, "web.log", &b);
@@ -448,7 +442,7 @@ bad_settings_are_told(void **state)
 		struct clone_args args = { .flags = CLONE_NEWPID, .exit_signal = SIGCHLD };
 		struct err e = { 0 };
 
-		check(file_replace_fast(path, cases[i].text, cases[i].n, 0600, &e), &e);
+		assert_ok(file_replace_fast(path, cases[i].text, cases[i].n, 0600, &e), &e);
 		w->pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
 		if (w->pid == 0) {
 			(void)execl(program, program, w->control, NULL);

@@ -22,15 +22,9 @@
 #include "lib/base/str.h"
 #include "node/limits.h"
 #include "node/limits_tree.h"
+#include "test/lib/ok.h"
 
 static const struct limits_group gear = { "g1", NULL }, inst = { "g1", "i1" };
-
-static void
-check(int rc, const struct err *e)
-{
-	if (rc < 0)
-		fail_msg("%s", e->text);
-}
 
 static int
 setup(void **state)
@@ -83,7 +77,7 @@ start(struct limits *l, child_fn *fn)
 	struct err e = { 0 };
 	pid_t pid;
 
-	check(limits_entry_open(l, inst, &en, &e), &e);
+	assert_ok(limits_entry_open(l, inst, &en, &e), &e);
 	pid = fork();
 	if (pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -112,7 +106,7 @@ wait_member(struct limits *l, pid_t pid)
 
 	for (i = 0; i < 1000; i++) {
 		limits_pid_list_fini(&pids);
-		check(limits_pids(l, inst, &pids, &e), &e);
+		assert_ok(limits_pids(l, inst, &pids, &e), &e);
 		if (pids.n == 1 && pids.v[0] == pid && limits_populated(l, gear))
 			return;
 		(void)usleep(1000);
@@ -156,31 +150,31 @@ a_group_lives_and_dies(void **state)
 
 	if (l == NULL)
 		skip();
-	check(limits_make(l, gear, &more, &e), &e);
-	check(limits_make(l, inst, &spec, &e), &e);
+	assert_ok(limits_make(l, gear, &more, &e), &e);
+	assert_ok(limits_make(l, inst, &spec, &e), &e);
 	assert_false(limits_populated(l, inst));
 	pid = start(l, wait_forever);
 	wait_member(l, pid);
-	check(limits_make(l, inst, &more, &e), &e);
-	check(limits_make(l, inst, &less, &e), &e);
+	assert_ok(limits_make(l, inst, &more, &e), &e);
+	assert_ok(limits_make(l, inst, &less, &e), &e);
 	expect_view(l);
-	check(limits_usage(l, inst, &u, &e), &e);
+	assert_ok(limits_usage(l, inst, &u, &e), &e);
 	assert_int_equal(u.pids, 1);
 	assert_true(u.memory_bytes > 0);
 	assert_int_equal(u.oom_kills, 0);
 	assert_int_equal(limits_remove(l, gear, 10, &e), -1);
 	assert_int_equal(e.code, ERR_BUSY);
 	e = (struct err){ 0 };
-	check(limits_list(l, "g1", &names, &e), &e);
+	assert_ok(limits_list(l, "g1", &names, &e), &e);
 	assert_true(str_list_has(&names, "i1"));
-	check(limits_kill(l, gear, &e), &e);
+	assert_ok(limits_kill(l, gear, &e), &e);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	check(limits_wait_empty(l, gear, 5000, &e), &e);
-	check(limits_remove(l, gear, 5000, &e), &e);
-	check(limits_remove(l, gear, 5000, &e), &e);
-	check(limits_kill(l, gear, &e), &e);
+	assert_ok(limits_wait_empty(l, gear, 5000, &e), &e);
+	assert_ok(limits_remove(l, gear, 5000, &e), &e);
+	assert_ok(limits_remove(l, gear, 5000, &e), &e);
+	assert_ok(limits_kill(l, gear, &e), &e);
 	str_list_fini(&names);
-	check(limits_list(l, NULL, &names, &e), &e);
+	assert_ok(limits_list(l, NULL, &names, &e), &e);
 	assert_false(str_list_has(&names, "g1"));
 }
 
@@ -206,11 +200,11 @@ out_of_memory_is_counted(void **state)
 
 	if (l == NULL)
 		skip();
-	check(limits_make(l, inst, &spec, &e), &e);
+	assert_ok(limits_make(l, inst, &spec, &e), &e);
 	pid = start(l, eat_memory);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	check(limits_usage(l, inst, &u, &e), &e);
+	assert_ok(limits_usage(l, inst, &u, &e), &e);
 	assert_int_equal(u.oom_kills, 1);
 }
 
@@ -233,17 +227,17 @@ a_fork_bomb_is_held_and_killed(void **state)
 
 	if (l == NULL)
 		skip();
-	check(limits_make(l, inst, &spec, &e), &e);
+	assert_ok(limits_make(l, inst, &spec, &e), &e);
 	pid = start(l, fork_for_ever);
 	for (i = 0; i < 2000 && u.pids < 20; i++) {
-		check(limits_usage(l, inst, &u, &e), &e);
+		assert_ok(limits_usage(l, inst, &u, &e), &e);
 		(void)usleep(1000);
 	}
 	assert_int_equal(u.pids, 20);
-	check(limits_kill(l, inst, &e), &e);
+	assert_ok(limits_kill(l, inst, &e), &e);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	check(limits_wait_empty(l, inst, 5000, &e), &e);
-	check(limits_remove(l, inst, 5000, &e), &e);
+	assert_ok(limits_wait_empty(l, inst, 5000, &e), &e);
+	assert_ok(limits_remove(l, inst, 5000, &e), &e);
 }
 
 static void
@@ -255,13 +249,13 @@ a_frozen_one_is_killed(void **state)
 
 	if (l == NULL)
 		skip();
-	check(limits_make(l, inst, NULL, &e), &e);
+	assert_ok(limits_make(l, inst, NULL, &e), &e);
 	pid = start(l, wait_forever);
 	wait_member(l, pid);
-	check(limits_freeze(l, inst, true, &e), &e);
-	check(limits_kill(l, inst, &e), &e);
+	assert_ok(limits_freeze(l, inst, true, &e), &e);
+	assert_ok(limits_kill(l, inst, &e), &e);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	check(limits_wait_empty(l, inst, 5000, &e), &e);
+	assert_ok(limits_wait_empty(l, inst, 5000, &e), &e);
 }
 
 static void
@@ -287,7 +281,7 @@ init_is_found(void **state)
 
 	if (l == NULL)
 		skip();
-	check(limits_make(l, inst, NULL, &e), &e);
+	assert_ok(limits_make(l, inst, NULL, &e), &e);
 	assert_int_equal(limits_init_pid(l, inst), 0);
 	pid = start(l, be_parent_of_init);
 	for (i = 0; i < 2000 && found == 0; i++) {
@@ -295,7 +289,7 @@ init_is_found(void **state)
 		(void)usleep(1000);
 	}
 	assert_true(found > 0 && found != pid);
-	check(limits_kill(l, inst, &e), &e);
+	assert_ok(limits_kill(l, inst, &e), &e);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
@@ -327,7 +321,7 @@ expect(const char *dir, const char *file, const char *value)
 	AUTO_FINI(buf_fini) struct buf b = { 0 };
 	struct err e = { 0 };
 
-	check(file_read(path, 4096, &b, &e), &e);
+	assert_ok(file_read(path, 4096, &b, &e), &e);
 	assert_string_equal(b.p, value);
 }
 
@@ -347,15 +341,16 @@ v2_writes_its_files(void **state)
 	assert_non_null(mkdtemp(dir));
 	info = file_join(dir, "mountinfo");
 	group = xasprintf("%s/pinion/beef/g1/i1", dir);
-	check(limits_tree_write(dir, "cgroup.controllers", "cpuset cpu io memory pids\n", &e), &e);
+	assert_ok(
+	    limits_tree_write(dir, "cgroup.controllers", "cpuset cpu io memory pids\n", &e), &e);
 	buf_addf(&text, "30 23 0:26 / /tmp/test\\040%s rw,nosuid shared:4 - cgroup2 cgroup2 rw\n",
 	    dir + strlen("/tmp/test "));
-	check(file_replace_fast(info, text.p, text.n, 0600, &e), &e);
+	assert_ok(file_replace_fast(info, text.p, text.n, 0600, &e), &e);
 	l = limits_open("beef", info, &e);
 	assert_non_null(l);
 	assert_string_equal(limits_layout(l), "v2");
 	assert_null(limits_hide_mount(l));
-	check(limits_make(l, inst, &spec, &e), &e);
+	assert_ok(limits_make(l, inst, &spec, &e), &e);
 	{
 		AUTO(free) char *above = xasprintf("%s/pinion/beef/g1", dir);
 
@@ -367,25 +362,25 @@ v2_writes_its_files(void **state)
 	expect(group, "cpu.max.burst", "50000");
 	expect(group, "cpu.weight", "39");
 	expect(group, "pids.max", "256");
-	check(limits_make(l, inst, &none, &e), &e);
+	assert_ok(limits_make(l, inst, &none, &e), &e);
 	expect(group, "memory.max", "max");
 	expect(group, "cpu.max", "max 100000");
 	expect(group, "pids.max", "max");
-	check(limits_tree_write(group, "cgroup.events", "populated 1\nfrozen 0\n", &e), &e);
-	check(limits_tree_write(group, "memory.current", "4096\n", &e), &e);
-	check(limits_tree_write(group, "memory.events", "low 0\noom 3\noom_kill 2\n", &e), &e);
-	check(limits_tree_write(group, "cpu.stat", "usage_usec 77\nuser_usec 70\n", &e), &e);
-	check(limits_tree_write(group, "cgroup.procs", "12\n13\n", &e), &e);
+	assert_ok(limits_tree_write(group, "cgroup.events", "populated 1\nfrozen 0\n", &e), &e);
+	assert_ok(limits_tree_write(group, "memory.current", "4096\n", &e), &e);
+	assert_ok(limits_tree_write(group, "memory.events", "low 0\noom 3\noom_kill 2\n", &e), &e);
+	assert_ok(limits_tree_write(group, "cpu.stat", "usage_usec 77\nuser_usec 70\n", &e), &e);
+	assert_ok(limits_tree_write(group, "cgroup.procs", "12\n13\n", &e), &e);
 	assert_true(limits_populated(l, inst));
-	check(limits_usage(l, inst, &u, &e), &e);
+	assert_ok(limits_usage(l, inst, &u, &e), &e);
 	assert_int_equal(u.memory_bytes, 4096);
 	assert_int_equal(u.oom_kills, 2);
 	assert_int_equal(u.cpu_usec, 77);
-	check(limits_freeze(l, inst, true, &e), &e);
+	assert_ok(limits_freeze(l, inst, true, &e), &e);
 	expect(group, "cgroup.freeze", "1");
-	check(limits_kill(l, inst, &e), &e);
+	assert_ok(limits_kill(l, inst, &e), &e);
 	expect(group, "cgroup.kill", "1");
-	check(file_remove_tree(dir, &e), &e);
+	assert_ok(file_remove_tree(dir, &e), &e);
 }
 
 static void

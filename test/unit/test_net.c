@@ -26,6 +26,7 @@
 #include "node/net_mnl.h"
 #include "node/net_ns.h"
 #include "node/net_rules.h"
+#include "test/lib/ok.h"
 
 struct world {
 	char dir[64], tag[16], run[80], state[80];
@@ -33,13 +34,6 @@ struct world {
 	struct str_list allow;
 	int64_t connections;
 };
-
-static void
-check(int rc, const struct err *e)
-{
-	if (rc < 0)
-		fail_msg("%s (%s)", e->text, err_name(e->code));
-}
 
 static void
 open_net(struct world *w)
@@ -95,7 +89,7 @@ attach(struct world *w, const char *instance, const char *app)
 	struct net_link l = { 0 };
 	struct err e = { 0 };
 
-	check(net_attach(w->net, instance, app, 0, &l, &e), &e);
+	assert_ok(net_attach(w->net, instance, app, 0, &l, &e), &e);
 	return l;
 }
 
@@ -274,7 +268,7 @@ forward_reaches_what_listens(void **state)
 		char peer[INET_ADDRSTRLEN] = "";
 		int rc;
 
-		check(net_forward(w->net, "a0-1", cases[i].to, cases[i].port, &e), &e);
+		assert_ok(net_forward(w->net, "a0-1", cases[i].to, cases[i].port, &e), &e);
 		rc = connect_here(l.address, 8080, peer, 5000);
 		stop(pid);
 		if (rc != 0)
@@ -377,25 +371,25 @@ make_outside(struct world *w, struct outside *o)
 	v.name = o->name;
 	o->mnl = net_mnl_open(&e);
 	o->ns = net_ns_make(o->path, open_inner, &in, &e);
-	check(o->ns, &e);
+	assert_ok(o->ns, &e);
 	v.ns_fd = o->ns;
-	check(net_mnl_add_veth(o->mnl, &v, &e), &e);
+	assert_ok(net_mnl_add_veth(o->mnl, &v, &e), &e);
 	o->veth = net_mnl_index(o->mnl, o->name);
-	check(net_mnl_set_up(o->mnl, o->veth, &e), &e);
+	assert_ok(net_mnl_set_up(o->mnl, o->veth, &e), &e);
 	i = net_mnl_index(in, "eth0");
-	check(net_mnl_add_address(o->mnl, o->veth, ip(o->gateway), &e), &e);
-	check(net_mnl_add_address(in, i, ip(o->world), &e), &e);
-	check(net_mnl_add_address(in, i, ip(o->private), &e), &e);
-	check(net_mnl_add_address(in, i, ip(o->allowed), &e), &e);
-	check(net_mnl_set_up(in, i, &e), &e);
-	check(net_mnl_add_neighbour(in, i, ip(o->gateway), v.mac, &e), &e);
-	check(net_mnl_add_default_route(in, i, ip(o->gateway), &e), &e);
-	check(net_mnl_add_neighbour(o->mnl, o->veth, ip(o->world), v.peer_mac, &e), &e);
-	check(net_mnl_add_neighbour(o->mnl, o->veth, ip(o->private), v.peer_mac, &e), &e);
-	check(net_mnl_add_neighbour(o->mnl, o->veth, ip(o->allowed), v.peer_mac, &e), &e);
-	check(net_mnl_add_host_route(o->mnl, o->veth, ip(o->world), ip(o->gateway), &e), &e);
-	check(net_mnl_add_host_route(o->mnl, o->veth, ip(o->private), ip(o->gateway), &e), &e);
-	check(net_mnl_add_host_route(o->mnl, o->veth, ip(o->allowed), ip(o->gateway), &e), &e);
+	assert_ok(net_mnl_add_address(o->mnl, o->veth, ip(o->gateway), &e), &e);
+	assert_ok(net_mnl_add_address(in, i, ip(o->world), &e), &e);
+	assert_ok(net_mnl_add_address(in, i, ip(o->private), &e), &e);
+	assert_ok(net_mnl_add_address(in, i, ip(o->allowed), &e), &e);
+	assert_ok(net_mnl_set_up(in, i, &e), &e);
+	assert_ok(net_mnl_add_neighbour(in, i, ip(o->gateway), v.mac, &e), &e);
+	assert_ok(net_mnl_add_default_route(in, i, ip(o->gateway), &e), &e);
+	assert_ok(net_mnl_add_neighbour(o->mnl, o->veth, ip(o->world), v.peer_mac, &e), &e);
+	assert_ok(net_mnl_add_neighbour(o->mnl, o->veth, ip(o->private), v.peer_mac, &e), &e);
+	assert_ok(net_mnl_add_neighbour(o->mnl, o->veth, ip(o->allowed), v.peer_mac, &e), &e);
+	assert_ok(net_mnl_add_host_route(o->mnl, o->veth, ip(o->world), ip(o->gateway), &e), &e);
+	assert_ok(net_mnl_add_host_route(o->mnl, o->veth, ip(o->private), ip(o->gateway), &e), &e);
+	assert_ok(net_mnl_add_host_route(o->mnl, o->veth, ip(o->allowed), ip(o->gateway), &e), &e);
 	net_mnl_close(in);
 }
 
@@ -404,8 +398,8 @@ remove_outside(struct outside *o)
 {
 	struct err e = { 0 };
 
-	check(net_mnl_delete(o->mnl, o->veth, &e), &e);
-	check(net_ns_unbind(o->path, &e), &e);
+	assert_ok(net_mnl_delete(o->mnl, o->veth, &e), &e);
+	assert_ok(net_ns_unbind(o->path, &e), &e);
 	(void)close(o->ns);
 	net_mnl_close(o->mnl);
 }
@@ -534,7 +528,7 @@ a_new_daemon_adopts(void **state)
 	char peer[INET_ADDRSTRLEN];
 	struct err e = { 0 };
 
-	check(net_forward(w->net, "b0-1", "127.0.0.1", 3000, &e), &e);
+	assert_ok(net_forward(w->net, "b0-1", "127.0.0.1", 3000, &e), &e);
 	net_close(w->net);
 	assert_int_equal(connect_here(b.address, 8080, peer, 5000), 0);
 	open_net(w);
@@ -544,7 +538,7 @@ a_new_daemon_adopts(void **state)
 	assert_string_equal(a.address, again.address);
 	again = attach(w, "c0-1", "app1");
 	assert_int_equal(connect_from(w, "c0-1", b.address, 8080), 0);
-	check(net_forward(w->net, "b0-1", NULL, 8080, &e), &e);
+	assert_ok(net_forward(w->net, "b0-1", NULL, 8080, &e), &e);
 	assert_int_not_equal(connect_here(b.address, 8080, peer, 5000), 0);
 	stop(pid);
 }
@@ -561,16 +555,16 @@ half_made_ones_are_removed(void **state)
 	struct err e = { 0 };
 
 	ns = net_ns_make(orphan, open_inner, &in, &e);
-	check(ns, &e);
+	assert_ok(ns, &e);
 	{
 		AUTO(free) char *path = net_ns_path(w->net, "a0-1");
 
 		/* As after a kill between the two. */
-		check(net_ns_unbind(path, &e), &e);
+		assert_ok(net_ns_unbind(path, &e), &e);
 	}
 	net_close(w->net);
 	open_net(w);
-	check(net_list(w->net, &list, &e), &e);
+	assert_ok(net_list(w->net, &list, &e), &e);
 	assert_int_equal(list.n, 0);
 	(void)a;
 }
@@ -610,17 +604,17 @@ the_rate_follows(void **state)
 	struct err e = { 0 };
 	struct net_link l;
 
-	check(net_attach(w->net, "a0-1", "app1", 8000, &l, &e), &e);
+	assert_ok(net_attach(w->net, "a0-1", "app1", 8000, &l, &e), &e);
 	expect_rate(w, &l, "rate 8Mbit");
-	check(net_set_rate(w->net, "a0-1", 16000, &e), &e);
+	assert_ok(net_set_rate(w->net, "a0-1", 16000, &e), &e);
 	expect_rate(w, &l, "rate 16Mbit");
 	net_close(w->net);
 	open_net(w);
-	check(net_find(w->net, "a0-1", &l, &e), &e);
+	assert_ok(net_find(w->net, "a0-1", &l, &e), &e);
 	assert_int_equal(l.kbit, 16000);
-	check(net_attach(w->net, "a0-1", "app1", 40000000, &l, &e), &e);
+	assert_ok(net_attach(w->net, "a0-1", "app1", 40000000, &l, &e), &e);
 	expect_rate(w, &l, "rate 40Gbit");
-	check(net_set_rate(w->net, "a0-1", 0, &e), &e);
+	assert_ok(net_set_rate(w->net, "a0-1", 0, &e), &e);
 	expect_rate(w, &l, NULL);
 	assert_int_equal(net_set_rate(w->net, "b0-1", 0, &e), -1);
 	assert_int_equal(e.code, ERR_NOT_FOUND);
@@ -635,8 +629,8 @@ detach_frees_address_and_link(void **state)
 	struct err e = { 0 };
 	int i;
 
-	check(net_detach(w->net, "a0-1", &e), &e);
-	check(net_detach(w->net, "a0-1", &e), &e);
+	assert_ok(net_detach(w->net, "a0-1", &e), &e);
+	assert_ok(net_detach(w->net, "a0-1", &e), &e);
 	m = net_mnl_open(&e);
 	assert_non_null(m);
 	for (i = 0; i < 1000 && net_mnl_index(m, a.veth) != 0; i++)
@@ -818,9 +812,9 @@ workers_share_it(void **state)
 	}
 	for (i = 0; i < THREADS; i++) {
 		assert_int_equal(pthread_join(t[i], NULL), 0);
-		check(c[i].has_failed ? -1 : 0, &c[i].e);
+		assert_ok(c[i].has_failed ? -1 : 0, &c[i].e);
 	}
-	check(net_list(w->net, &l, &e), &e);
+	assert_ok(net_list(w->net, &l, &e), &e);
 	for (i = 0; i < l.n; i++) {
 		named += l.v[i].has_ns && l.v[i].has_veth;
 		for (k = 0; k < i; k++)
@@ -862,7 +856,7 @@ killed_at_any_instant(void **state)
 		(void)usleep(20000 + (useconds_t)round * 1700);
 		stop(pid);
 		open_net(w);
-		check(net_list(w->net, &l, &e), &e);
+		assert_ok(net_list(w->net, &l, &e), &e);
 		for (i = 0; i < l.n; i++) {
 			/* A link whose namespace is just ending has no binding left. */
 			if (!l.v[i].has_ns || !l.v[i].has_veth)
@@ -870,7 +864,7 @@ killed_at_any_instant(void **state)
 			assert_true(l.v[i].instance[0] != '\0' && l.v[i].address[0] != '\0');
 		}
 		(void)attach(w, "after", "app1");
-		check(net_detach(w->net, "after", &e), &e);
+		assert_ok(net_detach(w->net, "after", &e), &e);
 		net_close(w->net);
 		w->net = NULL;
 	}
@@ -887,9 +881,9 @@ sockets_are_made_inside(void **state)
 
 	(void)attach(w, "a0-1", "app1");
 	tcp = net_socket(w->net, "a0-1", SOCK_STREAM, "127.0.0.53", 53, &e);
-	check(tcp, &e);
+	assert_ok(tcp, &e);
 	udp = net_socket(w->net, "a0-1", SOCK_DGRAM, "127.0.0.53", 53, &e);
-	check(udp, &e);
+	assert_ok(udp, &e);
 	assert_int_equal(net_socket(w->net, "a0-1", SOCK_DGRAM, "127.0.0.53", 53, &e), -1);
 	e = (struct err){ 0 };
 	assert_int_equal(net_socket(w->net, "b0-1", SOCK_DGRAM, "127.0.0.53", 53, &e), -1);
@@ -957,27 +951,27 @@ dead_nodes_blocks_are_swept(void **state)
 	struct err e = { 0 };
 	int number;
 
-	check(net_block_claim(&a, &one, &e), &e);
+	assert_ok(net_block_claim(&a, &one, &e), &e);
 	number = one.number;
 	/* Not while it lives, nor while its state names it. */
-	check(net_block_claim(&b, &two, &e), &e);
+	assert_ok(net_block_claim(&b, &two, &e), &e);
 	net_block_fini(&two);
 	net_block_fini(&one);
-	check(net_block_claim(&b, &two, &e), &e);
+	assert_ok(net_block_claim(&b, &two, &e), &e);
 	assert_int_equal(s.calls, 0);
 	net_block_fini(&two);
 	/* It lives on with another one: its rules stay. */
-	check(file_replace(memory, "1023\n", 5, 0600, &e), &e);
-	check(net_block_claim(&b, &two, &e), &e);
+	assert_ok(file_replace(memory, "1023\n", 5, 0600, &e), &e);
+	assert_ok(net_block_claim(&b, &two, &e), &e);
 	assert_int_equal(s.calls, 1);
 	assert_int_equal(s.number, number);
 	assert_string_equal(s.tag, "");
 	net_block_fini(&two);
 	/* Its data are gone. */
-	check(net_block_claim(&a, &one, &e), &e);
+	assert_ok(net_block_claim(&a, &one, &e), &e);
 	net_block_fini(&one);
 	assert_int_equal(unlink(memory), 0);
-	check(net_block_claim(&b, &two, &e), &e);
+	assert_ok(net_block_claim(&b, &two, &e), &e);
 	assert_int_equal(s.calls, 2);
 	assert_string_equal(s.tag, "dead");
 	net_block_release(&two, other);

@@ -27,6 +27,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "node/resolver_link.h"
+#include "test/lib/ok.h"
 
 struct world {
 	char dir[64], control[96], names[96], servers[96];
@@ -36,13 +37,6 @@ struct world {
 };
 
 enum { ANSWERS, SILENT, LIES };
-
-static void
-check(int rc, const struct err *e)
-{
-	if (rc < 0)
-		fail_msg("%s", e->text);
-}
 
 static int
 make_socket(int type, struct sockaddr_in *at)
@@ -85,7 +79,7 @@ start_resolver(struct world *w)
 	struct err e = { 0 };
 	int fd = resolver_link_listen(w->control, &e);
 
-	check(fd, &e);
+	assert_ok(fd, &e);
 	w->resolver = fork();
 	if (w->resolver == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -157,7 +151,7 @@ add(struct world *w, const char *app)
 	};
 	struct err e = { 0 };
 
-	check(resolver_link_add(w->control, &who, w->udp, w->tcp, &e), &e);
+	assert_ok(resolver_link_add(w->control, &who, w->udp, w->tcp, &e), &e);
 }
 
 static void
@@ -168,7 +162,7 @@ set_names(struct world *w, const char *address)
 		{ "app2", "secret.internal", "100.64.0.10" } };
 	struct err e = { 0 };
 
-	check(resolver_link_names(w->names, v, ARRAY_LEN(v), &e), &e);
+	assert_ok(resolver_link_names(w->names, v, ARRAY_LEN(v), &e), &e);
 }
 
 /* --- a server: answers every A query with 198.51.100.7 --- */
@@ -261,7 +255,7 @@ set_servers(struct world *w, const char *text)
 {
 	struct err e = { 0 };
 
-	check(file_replace_fast(w->servers, text, strlen(text), 0644, &e), &e);
+	assert_ok(file_replace_fast(w->servers, text, strlen(text), 0644, &e), &e);
 }
 
 /* --- a client --- */
@@ -438,12 +432,12 @@ instances_come_and_go(void **state)
 	add(w, "app1");
 	add(w, "app2");
 	expect(w, SOCK_DGRAM, "secret.internal", 1, "0/1/100.64.0.10");
-	check(resolver_link_list(w->control, &l, &e), &e);
+	assert_ok(resolver_link_list(w->control, &l, &e), &e);
 	assert_int_equal(l.n, 1);
 	assert_string_equal(l.v[0], "i-1");
-	check(resolver_link_remove(w->control, "i-1", &e), &e);
-	check(resolver_link_remove(w->control, "i-1", &e), &e);
-	check(resolver_link_list(w->control, &l, &e), &e);
+	assert_ok(resolver_link_remove(w->control, "i-1", &e), &e);
+	assert_ok(resolver_link_remove(w->control, "i-1", &e), &e);
+	assert_ok(resolver_link_list(w->control, &l, &e), &e);
 	assert_int_equal(l.n, 0);
 	assert_int_equal(resolver_link_add(w->control, &swapped, w->tcp, w->udp, &e), -1);
 	assert_int_equal(e.code, ERR_INVALID);
@@ -462,7 +456,7 @@ a_dead_resolver_is_told(void **state)
 	assert_int_equal(e.code, ERR_BUSY);
 	e = (struct err){ 0 };
 	start_resolver(w);
-	check(resolver_link_list(w->control, &l, &e), &e);
+	assert_ok(resolver_link_list(w->control, &l, &e), &e);
 	assert_int_equal(l.n, 0);
 	add(w, "app1");
 	expect(w, SOCK_DGRAM, "localhost", 1, "0/1/127.0.0.1");
