@@ -25,6 +25,7 @@ struct build_source {
 	const char
 	    *old_sha1; /* with moves_ref: what the ref must still be; NULL: it must not exist */
 	bool force_clean, hot_deploy;
+	bool is_cold; /* not hot, whatever its markers say: other data than its instances knew */
 	int64_t begin_us;    /* of a push: CLOCK_MONOTONIC when its pack began to come; else 0 */
 	const char *login;   /* who asks; decides which submodules may be read */
 	const char *git_url; /* of the repository, for submodules' relative URLs; may be NULL */

@@ -36,6 +36,7 @@ build_record_init(struct build_record *r, const struct build_source *src)
 		.moves_ref = src->moves_ref,
 		.force_clean = src->force_clean,
 		.hot_deploy = src->hot_deploy,
+		.is_cold = src->is_cold,
 		.begin_us = src->begin_us,
 	};
 }

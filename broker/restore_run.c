@@ -269,6 +269,7 @@ deploy(struct restore_run *r)
 		.ref = r->ref,
 		.sha1 = r->sha1,
 		.force_clean = true,
+		.is_cold = true,
 		.login = r->rec.login,
 		.git_url = r->rec.git_url,
 	};

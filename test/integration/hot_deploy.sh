@@ -60,6 +60,8 @@ check "what served before serves" until_true serves hot / "page 4"
 (cd "$WORLD/hot" && hook deploy "exit 0")
 check "the next one is put in" eval 'push_app hot good && until_true serves hot / "page 5"'
 check "rollback" eval 'p config hot keep_deployments 5 >/dev/null 2>&1; (cd "$WORLD/hot" && echo "page 6" >index.html); push_app hot six && until_true serves hot / "page 6" && p rollback hot && until_true serves hot / "page 5"'
+was=$(web)
+check "a restore stops all, whatever the marker says" eval 'p snapshot save hot -f "$WORLD/hot.tar.gz" && p snapshot restore hot -f "$WORLD/hot.tar.gz" && until_true test ! -e "$WORLD/data/node/gears/$ID/inst/$was" && serves hot / page'
 
 # --- kill -9 on the way ---
 n=6
