@@ -275,7 +275,8 @@ ssh_key_admits(const struct broker *b, const struct auth_who *who, const struct 
 	struct err e = { 0 };
 
 	return access_app_by_id(b, who, app_id, ACCESS_EDIT, &app, NULL, &e) == 0 &&
-	       !app.spec.deleted && (ssh_key_is_valid(b, key) || wish_has_key(&app, key->content));
+	       !app.spec.deleted &&
+	       (ssh_key_is_valid(b, key) || wish_has_key(b, &app, key->content));
 }
 
 /* The application that a login name means, and the gear; caller owns. NULL: none. */
@@ -340,7 +341,8 @@ try_key(const char *key, int64_t rev, void *rec, void *arg)
 	return false;
 }
 
-/* A key that a cartridge has added may enter its own application, and nothing else. */
+/* A key that a cartridge has added may enter its own application, or as a key of the domain all of
+ * it: each with the rights of that application alone. */
 static void
 try_wish(struct key_search *s)
 {
@@ -352,7 +354,7 @@ try_wish(struct key_search *s)
 
 	if (!says_type(s->content, s->type) ||
 	    record_app_by_id(s->b->store, s->app_id, &app, NULL, &e) < 0 ||
-	    !wish_has_key(&app, s->content) ||
+	    !wish_has_key(s->b, &app, s->content) ||
 	    record_get(s->b->store, store_key_user(app.owner), &wire_user_codec, &u, NULL, &e) < 0)
 		return;
 	who.login = u.login;

@@ -106,6 +106,28 @@ put_key(struct wire_app *a, struct wire_wish *w, const char *key)
 	str_list_add(&w->ssh_keys, key);
 }
 
+static void
+drop_domain_key(struct wire_app *a)
+{
+	for (size_t i = 0; i < a->wishes.n; i++)
+		mem_set_str(&a->wishes.v[i].domain_key, NULL);
+}
+
+/* Of an RSA key alone, as in v2 (cartridge format, section 12). */
+static void
+put_domain_key(struct wire_app *a, struct wire_wish *w, const char *content)
+{
+	struct err e = { 0 };
+
+	if (ssh_key_check_content("ssh-rsa", content, &e) < 0) {
+		log_warn("wish_refused", LOG_STR("app", a->id), LOG_STR("cartridge", w->cart),
+		    LOG_STR("key", "of the domain"));
+		return;
+	}
+	drop_domain_key(a);
+	mem_set_str(&w->domain_key, content);
+}
+
 void
 wish_merge(struct wire_app *a, struct wire_wish *w, const struct wire_asks *asks)
 {
@@ -123,6 +145,10 @@ wish_merge(struct wire_app *a, struct wire_wish *w, const struct wire_asks *asks
 		drop_key(a, asks->ssh_keys_gone.v[i]);
 	for (size_t i = 0; i < asks->ssh_keys.n; i++)
 		put_key(a, w, asks->ssh_keys.v[i]);
+	if (asks->drops_domain_key)
+		drop_domain_key(a);
+	if (asks->domain_key != NULL)
+		put_domain_key(a, w, asks->domain_key);
 	w->wants_auth = asks->wants_auth || (w->wants_auth && !asks->drops_auth);
 }
 
@@ -212,8 +238,8 @@ wish_add(struct broker *b, const char *app_id, const struct wire_asked_list *ask
 	change_start(b, put_addition, addition_done, x);
 }
 
-bool
-wish_has_key(const struct wire_app *a, const char *content)
+static bool
+has_app_key(const struct wire_app *a, const char *content)
 {
 	for (size_t i = 0; i < a->wishes.n; i++) {
 		const struct str_list *l = &a->wishes.v[i].ssh_keys;
@@ -224,4 +250,37 @@ wish_has_key(const struct wire_app *a, const char *content)
 		}
 	}
 	return false;
+}
+
+struct key_search {
+	const char *content;
+	bool is_found;
+};
+
+static bool
+look_for_key(const char *key, int64_t rev, void *rec, void *arg)
+{
+	const struct wire_app *a = rec;
+	struct key_search *s = arg;
+
+	(void)key;
+	(void)rev;
+	for (size_t i = 0; i < a->wishes.n && !a->spec.deleted; i++) {
+		const char *k = a->wishes.v[i].domain_key;
+
+		s->is_found = s->is_found || (k != NULL && strcmp(k, s->content) == 0);
+	}
+	return !s->is_found;
+}
+
+bool
+wish_has_key(const struct broker *b, const struct wire_app *a, const char *content)
+{
+	AUTO(free) char *prefix = store_key_app(a->domain, "");
+	struct key_search s = { .content = content };
+
+	if (has_app_key(a, content))
+		return true;
+	record_each_with(b->store, prefix, "\"domain_key\":", &wire_app_codec, look_for_key, &s);
+	return s.is_found;
 }

@@ -1,5 +1,6 @@
 /* broker/wish.h: what cartridges ask of the platform by lines of their scripts: variables for all
- * gears of the application, SSH keys that may enter them, a token for the API. Kept with the
+ * gears of the domain, SSH keys that may enter the application or all of the domain's, a token for
+ * the API. Kept with the
  * application until the cartridge takes it back, or goes. */
 #pragma once
 
@@ -24,5 +25,5 @@ char *wish_token_key(const struct wire_app *a);
 void wish_add(struct broker *b, const char *app_id, const struct wire_asked_list *asked);
 /* The application's last transaction: its token goes. */
 void wish_forget(struct store_txn *t, const struct wire_app *a);
-/* Is it a key that a cartridge of the application has added? */
-bool wish_has_key(const struct wire_app *a, const char *content);
+/* Is it a key that a cartridge has added: of the application, or for all of its domain? */
+bool wish_has_key(const struct broker *b, const struct wire_app *a, const char *content);

@@ -36,9 +36,6 @@ static const struct {
 	{ "NOTIFY_ENDPOINT_", PLATFORM }, /* the platform's own: nothing that a cartridge may say */
 };
 
-/* Name of the key of SSH_KEY_ADD, which has none. */
-static const char domain_key[] = "domain";
-
 static void
 add_pair(struct wire_var_list *l, const char *text, bool is_env)
 {
@@ -157,6 +154,18 @@ lose_key(struct wire_asks *a, const char *name)
 		add_line(&a->ssh_keys_gone, key);
 }
 
+/* v2's domain key has no name: an application has one, the last that was said. */
+static void
+add_domain_key(struct wire_asks *a, const char *content)
+{
+	while (*content == ' ')
+		content++;
+	if (content[0] == '\0' || strchr(content, ' ') != NULL)
+		return;
+	mem_set_str(&a->domain_key, content);
+	a->drops_domain_key = false;
+}
+
 static void
 take_ask(struct wire_asks *a, enum kind kind, const char *text)
 {
@@ -171,13 +180,14 @@ take_ask(struct wire_asks *a, enum kind kind, const char *text)
 		drop_env(a, text);
 		break;
 	case SSH_KEY:
-		add_key(a, domain_key, strlen(domain_key), text);
+		add_domain_key(a, text);
 		break;
 	case APP_SSH_KEY:
 		add_key(a, text, strcspn(text, " "), text + strcspn(text, " "));
 		break;
 	case SSH_KEY_GONE:
-		lose_key(a, domain_key);
+		mem_set_str(&a->domain_key, NULL);
+		a->drops_domain_key = true;
 		break;
 	case APP_SSH_KEY_GONE:
 		lose_key(a, text);

@@ -86,6 +86,7 @@ static const struct codec_field wish_fields[] = {
 	CODEC_LIST(
 	    struct wire_wish, env, &wire_var_codec, VARS_MAX, CODEC_OMIT_NULL | CODEC_SECRET),
 	CODEC_STRS(struct wire_wish, ssh_keys, VARS_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_wish, domain_key, COMMAND_MAX, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct wire_wish, wants_auth, CODEC_OMIT_NULL),
 	CODEC_END,
 };

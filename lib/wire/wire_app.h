@@ -71,6 +71,7 @@ struct wire_wish {
 	char *ident; /* whose configuration was looked at */
 	struct wire_var_list env;
 	struct str_list ssh_keys; /* "NAME CONTENT" */
+	char *domain_key;         /* CONTENT; of the application, one cartridge has one */
 	bool wants_auth;
 };
 DECLARE_CODEC(wire_wish, struct wire_wish)

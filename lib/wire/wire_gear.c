@@ -225,6 +225,8 @@ static const struct codec_field asks_fields[] = {
 	CODEC_STRS(struct wire_asks, env_gone, LINES_MAX, CODEC_OMIT_NULL),
 	CODEC_STRS(struct wire_asks, ssh_keys, LINES_MAX, CODEC_OMIT_NULL),
 	CODEC_STRS(struct wire_asks, ssh_keys_gone, LINES_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_asks, domain_key, COMMAND_MAX, CODEC_OMIT_NULL),
+	CODEC_BOOL(struct wire_asks, drops_domain_key, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct wire_asks, wants_auth, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct wire_asks, drops_auth, CODEC_OMIT_NULL),
 	CODEC_END,

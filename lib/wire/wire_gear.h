@@ -224,7 +224,9 @@ struct wire_asks {
 	struct str_list env_gone;        /* names */
 	struct str_list ssh_keys;        /* "NAME CONTENT": may enter the application's gears */
 	struct str_list ssh_keys_gone;   /* NAME */
-	bool wants_auth;                 /* a token for the API, of this application alone */
+	char *domain_key;                /* CONTENT: may enter all gears of the domain */
+	bool drops_domain_key;
+	bool wants_auth; /* a token for the API, of this application alone */
 	bool drops_auth;
 };
 DECLARE_CODEC(wire_asks, struct wire_asks)

@@ -8,7 +8,9 @@ carts=$(mktemp -d "${TMPDIR:-/tmp}/pinion-carts.XXXXXX")
 cp -a "$PINION_SRCDIR/cartridges/." "$PINION_SRCDIR/test/cartridges/." "$carts"
 trap 'world_end; rm -rf "$carts"' EXIT
 ssh-keygen -q -t rsa -b 2048 -N "" -C "" -f "$carts/asked"
+ssh-keygen -q -t rsa -b 2048 -N "" -C "" -f "$carts/asked.domain"
 mv "$carts/asked.pub" "$carts/asker/key.pub"
+mv "$carts/asked.domain.pub" "$carts/asker/domain.pub"
 world_up --cartridges "$carts"
 trap 'world_end; rm -rf "$carts"' EXIT
 
@@ -160,13 +162,14 @@ check "the application serves on without it" serves traced / "first /"
 
 # --- what a cartridge asks of the platform ---
 env_of() { cat "$WORLD/data/node/gears/$uuid/env/$1"; }
-enter() { timeout 30 ssh -q -i "$WORLD/asked" -p "$(jq -r .ssh_port "$WORLD/ready")" -o IdentitiesOnly=yes -o BatchMode=yes \
-	-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "$1@127.0.0.1" "${@:2}"; }
+enter() { enter_with asked "$@"; }
+enter_with() { timeout 30 ssh -q -i "$WORLD/$1" -p "$(jq -r .ssh_port "$WORLD/ready")" -o IdentitiesOnly=yes -o BatchMode=yes \
+	-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "$2@127.0.0.1" "${@:3}"; }
 gear_says() { # METHOD PATH [CURL OPTION…]: status of a call with the gear's token
 	curl -sS -m 30 -o "$WORLD/said" -w '%{http_code}' -X "$1" "$BROKER/broker/rest/$2" "${@:3}"
 }
 check "a cartridge whose daemon holds the output" p app create held holder
-mv "$carts/asked" "$WORLD/asked"
+mv "$carts/asked" "$carts/asked.domain" "$WORLD"
 check "a cartridge that asks is added" p cartridge add -a traced asker
 check "its variable is the gear's, whole" test "$(env_of ASKED_URL)" = "http://asked/?a=b"
 other=$WORLD/data/node/gears/$(gear_of held)/env/ASKED_URL
@@ -175,6 +178,10 @@ check "what the gear has is not its own" test "$(env_of OPENSHIFT_GEAR_UUID)" = 
 check "the web instance has it" in_env traced "ASKED_URL=http://asked/?a=b"
 check "its key enters the application" eval '[[ $(enter "$uuid" "echo \$ASKED_ONCE") == once ]]'
 check "no other one" eval '! enter "$(gear_of held)" true'
+check "its key of the domain enters it as well" eval '[[ $(enter_with asked.domain "$uuid" "echo \$ASKED_ONCE") == once ]]'
+check "and the domain's other applications" eval '[[ $(enter_with asked.domain "$(gear_of held)" "echo \$OPENSHIFT_APP_NAME") == held ]]'
+check "but none of another domain" eval 'p domain create apart && p app create -d apart far static && ! enter_with asked.domain "$(p app show -d apart far --json | jq -r .id)" true'
+check "which goes again" eval 'p app delete -d apart far --yes && p domain delete apart'
 token=$(<"$WORLD/data/node/gears/$uuid/auth/token")
 check "a token lies in the gear" test "$(enter "$uuid" 'cat ~/.auth/token; test -s ~/.auth/iv')" = "$token"
 check "the API takes it for the application" test "$(gear_says GET domain/it/application/traced -H "Authorization: Bearer $token")" = 200
@@ -191,7 +198,9 @@ check "the key" eval '! enter "$uuid" true'
 check "the token" until_true test ! -e "$WORLD/data/node/gears/$uuid/auth/token"
 check "which the API takes no more" test "$(gear_says GET domain/it/application/traced -H "broker_auth_key: $token")" = 401
 check "the others stay" test "$(env_of ASKED_URL)" = "http://asked/?a=b"
+check "and the key of the domain" enter_with asked.domain "$(gear_of held)" true
 check "it is removed" p cartridge remove -a traced asker --yes
+check "and its key of the domain with it, at once" eval '! enter_with asked.domain "$(gear_of held)" true && ! enter_with asked.domain "$uuid" true'
 check "and its variables with it" until_true test ! -e "$WORLD/data/node/gears/$uuid/env/ASKED_URL"
 check "from the other applications" until_true test ! -e "$other"
 check "the application serves on" serves traced / "first /"

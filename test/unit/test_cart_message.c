@@ -59,12 +59,18 @@ test_asks(void **state)
 	assert_string_equal(m.asks.env.v[0].name, "B");
 	assert_int_equal(m.asks.env_gone.n, 1);
 	assert_string_equal(m.asks.env_gone.v[0], "A");
-	assert_int_equal(m.asks.ssh_keys.n, 2);
+	assert_int_equal(m.asks.ssh_keys.n, 1);
 	assert_string_equal(m.asks.ssh_keys.v[0], "c DDDD");
-	assert_string_equal(m.asks.ssh_keys.v[1], "domain BBBB");
+	assert_string_equal(m.asks.domain_key, "BBBB");
+	assert_false(m.asks.drops_domain_key);
 	assert_string_equal(m.asks.ssh_keys_gone.v[0], "a-b");
 	assert_false(m.asks.wants_auth);
 	assert_true(m.asks.drops_auth);
+	feed(&m, "SSH_KEY_ADD: two words\nSSH_KEY_ADD:  \n");
+	assert_string_equal(m.asks.domain_key, "BBBB");
+	feed(&m, "SSH_KEY_REMOVE: \n");
+	assert_null(m.asks.domain_key);
+	assert_true(m.asks.drops_domain_key);
 }
 
 /* What only a success may do is dropped; the lines stay. */
@@ -79,6 +85,7 @@ test_failure(void **state)
 	cart_message_end(&m, false);
 	assert_int_equal(m.asks.env.n, 0);
 	assert_int_equal(m.asks.ssh_keys.n, 0);
+	assert_null(m.asks.domain_key);
 	assert_false(m.asks.wants_auth);
 	cart_message_tell_plain(&m, "CLIENT_ERROR", &told);
 	assert_int_equal(told.n, 1);
