@@ -16,7 +16,7 @@
 #include "node/tree_size.h"
 
 enum {
-	LOOK_MS = 2000,
+	LOOK_MS = 1000,   /* a gear beyond its quota is stopped within 5 s */
 	FREEZE_MAX = 3,   /* gears in one look */
 	GROWTH_KB = 1024, /* less is no growth */
 	OVER_PERCENT = 110,
