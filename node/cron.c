@@ -4,10 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/buf.h"
+#include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/map.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 #include "lib/loop/child.h"
 #include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
 #include "node/container.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
@@ -15,6 +20,12 @@
 
 /* The script itself ends its jobs after 20 minutes (MAX_RUN_TIME). */
 enum { RUNS_MAX = 5, QUEUE_MAX = 10000, TIMEOUT_MS = 21 * 60 * 1000, MINUTE_MS = 60 * 1000 };
+enum {
+	MINUTE_S = 60,
+	DAY_S = 86400,
+	EARLY_S = 300, /* so long may applications take to be up after the daemon's start */
+	EARLY_LOOK_MS = 1000,
+};
 
 static const char cartridge[] = "cron";
 static const char runner[] = "/usr/lib/pinion/cron-run";
@@ -38,6 +49,11 @@ struct cron {
 	struct cron_job *running;                /* owned */
 	size_t waiting_n, running_n;
 	time_t last; /* minute that was looked at */
+	/* Soon after the start: the gears from before that were not up yet (no values are kept),
+	 * and the minute from which on they are looked at then. NULL: none. */
+	struct map *owed;
+	time_t from, early_until;
+	struct worker_job *save;
 };
 
 /* --- what is due --- */
@@ -71,6 +87,20 @@ cron_is_due(enum cron_frequency f, const char *gear, const struct tm *minute)
 	default:
 		return false;
 	}
+}
+
+bool
+cron_was_due(enum cron_frequency f, const char *gear, time_t from, time_t to)
+{
+	struct tm tm;
+
+	if (from < to - DAY_S)
+		from = to - DAY_S;
+	for (time_t t = from - from % MINUTE_S + MINUTE_S; t <= to; t += MINUTE_S) {
+		if (gmtime_r(&t, &tm) != NULL && cron_is_due(f, gear, &tm))
+			return true;
+	}
+	return false;
 }
 
 /* --- one job --- */
@@ -194,7 +224,7 @@ start_more(struct cron *c)
 	}
 }
 
-/* --- the clock --- */
+/* --- a look at all gears --- */
 
 static bool
 is_under_way(const struct cron_job *list, const char *gear, enum cron_frequency f)
@@ -224,7 +254,7 @@ has_cron(const struct cron *c, const struct gear *g)
 
 struct look {
 	struct cron *cron;
-	const struct tm *minute; /* NULL: no matter */
+	time_t from, to; /* minutes after from up to to; to 0: only, whatever the time */
 	enum cron_frequency only;
 	size_t queued;
 };
@@ -250,13 +280,16 @@ static void
 look_at(struct gear *g, void *arg)
 {
 	struct look *k = arg;
+	struct cron *c = k->cron;
+	time_t from = k->from;
 
-	if (!has_cron(k->cron, g))
+	if (!has_cron(c, g))
 		return;
+	if (k->to != 0 && c->owed != NULL && map_remove(c->owed, g->spec.uuid))
+		from = c->from;
 	for (int f = 0; f < CRON_FREQUENCIES; f++) {
-		if (k->minute == NULL
-		        ? f == (int)k->only
-		        : cron_is_due((enum cron_frequency)f, g->spec.uuid, k->minute))
+		if (k->to == 0 ? f == (int)k->only
+		               : cron_was_due((enum cron_frequency)f, g->spec.uuid, from, k->to))
 			queue_job(k, g->spec.uuid, (enum cron_frequency)f);
 	}
 }
@@ -271,6 +304,72 @@ cron_run(struct cron *c, enum cron_frequency f)
 	return k.queued;
 }
 
+/* --- the minute that is kept --- */
+
+struct save {
+	struct cron *cron; /* done only */
+	char *path;        /* owned */
+	time_t minute;
+};
+
+static void
+save_free(void *p)
+{
+	struct save *s = p;
+
+	free(s->path);
+	free(s);
+}
+
+static void
+save_run(void *p)
+{
+	const struct save *s = p;
+	AUTO(free) char *text = xasprintf("%lld\n", (long long)s->minute);
+	struct err e = { 0 };
+
+	if (file_replace_fast(s->path, text, strlen(text), 0600, &e) < 0)
+		log_warn("cron_not_kept", LOG_ERR(&e));
+}
+
+static void
+save_done(void *p)
+{
+	struct save *s = p;
+
+	s->cron->save = NULL;
+	save_free(s);
+}
+
+static void
+save_last(struct cron *c)
+{
+	struct save *s;
+
+	if (c->save != NULL)
+		return;
+	s = xcalloc(1, sizeof *s);
+	*s = (struct save){ .cron = c, .path = xstrdup(c->o.state), .minute = c->last };
+	c->save = worker_submit(c->o.worker, save_run, save_done, save_free, s);
+}
+
+/* The minute that an earlier daemon looked at last; without one, or from the future: now. */
+static time_t
+read_last(const char *path, time_t now)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	struct err e = { 0 };
+	int64_t n;
+
+	if (file_read(path, 64, &b, &e) < 0 || b.n == 0)
+		return now;
+	if (b.p[b.n - 1] == '\n')
+		buf_truncate(&b, b.n - 1);
+	return str_to_i64(buf_str(&b), 0, now, NULL, &n, &e) < 0 ? now : (time_t)n;
+}
+
+/* --- the clock --- */
+
 static void
 set_timer(struct cron *c)
 {
@@ -278,7 +377,9 @@ set_timer(struct cron *c)
 	int64_t ms;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	ms = MINUTE_MS - (now.tv_sec % 60) * 1000 - now.tv_nsec / 1000000;
+	ms = MINUTE_MS - (now.tv_sec % MINUTE_S) * 1000 - now.tv_nsec / 1000000;
+	if (c->owed != NULL && ms > EARLY_LOOK_MS)
+		ms = EARLY_LOOK_MS;
 	loop_timer_again(c->timer, ms > 0 ? ms : 1);
 }
 
@@ -286,16 +387,23 @@ static void
 on_minute(void *arg)
 {
 	struct cron *c = arg;
-	time_t now = time(NULL), minute = now - now % 60;
-	struct tm tm;
-	struct look k = { .cron = c, .minute = &tm };
+	time_t now = time(NULL);
+	struct look k = { .cron = c, .from = c->last, .to = now - now % MINUTE_S };
 
-	/* A timer that came a moment early waits for the minute; a clock set back repeats none. */
-	if (minute != c->last && gmtime_r(&minute, &tm) != NULL) {
-		c->last = minute;
+	/* A timer that came a moment early waits for the minute; a clock set back repeats none, and
+	 * one set forward skips what it jumped over. */
+	if (k.to != c->last || c->owed != NULL) {
+		if (k.to - k.from != MINUTE_S)
+			k.from = k.to == c->last ? k.to : k.to - MINUTE_S;
 		gear_table_each(c->o.gears, look_at, &k);
 		start_more(c);
 	}
+	if (k.to != c->last) {
+		c->last = k.to;
+		save_last(c);
+	}
+	if (c->owed != NULL && (now >= c->early_until || map_count(c->owed) == 0))
+		map_free(STEAL(c->owed));
 	set_timer(c);
 }
 
@@ -303,12 +411,20 @@ struct cron *
 cron_new(const struct cron_opts *o)
 {
 	struct cron *c = xcalloc(1, sizeof *c);
+	AUTO_FINI(str_list_fini) struct str_list ids = { 0 };
 	time_t now = time(NULL);
 
 	c->o = *o;
 	c->waiting_end = &c->waiting;
-	c->last = now - now % 60;
+	c->last = now - now % MINUTE_S;
+	c->from = read_last(o->state, c->last);
+	c->early_until = now + EARLY_S;
+	c->owed = map_new(NULL);
+	gear_table_ids(o->gears, &ids);
+	for (size_t i = 0; i < ids.n; i++)
+		map_set(c->owed, ids.v[i], c);
 	c->timer = loop_timer_start(o->loop, MINUTE_MS, false, on_minute, c);
+	save_last(c);
 	set_timer(c);
 	return c;
 }
@@ -330,6 +446,8 @@ cron_free(struct cron *take_c)
 	if (take_c == NULL)
 		return;
 	loop_timer_cancel(take_c->timer);
+	worker_detach(take_c->save);
+	map_free(take_c->owed);
 	free_list(take_c->waiting);
 	free_list(take_c->running);
 	free(take_c);

@@ -493,6 +493,19 @@ gear_table_has(const struct gear_table *t, const char *uuid)
 	return map_get(t->entries, uuid) != NULL;
 }
 
+static void
+add_id(const char *key, void *value, void *arg)
+{
+	(void)value;
+	str_list_add(arg, key);
+}
+
+void
+gear_table_ids(const struct gear_table *t, struct str_list *out)
+{
+	map_each(t->entries, add_id, out);
+}
+
 struct visit {
 	gear_table_each_fn *fn;
 	void *arg;

@@ -55,6 +55,8 @@ void gear_table_forget(struct gear_table *t, const char *uuid);
 struct gear *gear_table_find(const struct gear_table *t, const char *uuid);
 /* Was it made here, applied or not? */
 bool gear_table_has(const struct gear_table *t, const char *uuid);
+/* All that were made here; appended. */
+void gear_table_ids(const struct gear_table *t, struct str_list *out);
 typedef void gear_table_each_fn(struct gear *g, void *arg);
 void gear_table_each(const struct gear_table *t, gear_table_each_fn *fn, void *arg);
 
@@ -62,7 +64,8 @@ void gear_table_each(const struct gear_table *t, gear_table_each_fn *fn, void *a
 void gear_table_hold(struct gear_table *t, struct gear *g);
 void gear_table_release(struct gear_table *t, struct gear *g);
 int gear_table_users(const struct gear_table *t, const struct gear *g); /* who hold it */
-/* These cartridges have started once, and their post_install has run; what they said is reported. */
+/* These cartridges have started once, and their post_install has run; what they said is reported.
+ */
 void gear_table_installed(struct gear_table *t, struct gear *g, const struct str_list *carts);
 /* Records without a wish of the broker after a full sync: their volumes are set aside for 7 days.
  */

@@ -56,6 +56,7 @@ struct daemon {
 	struct node_conf conf;
 	char *broker_url; /* base of the calls */
 	struct node_dirs dirs;
+	char *cron_state;
 	int lock; /* of the data directory */
 	struct loop *loop;
 	struct worker *worker;
@@ -567,7 +568,12 @@ open_edges(struct daemon *d, struct err *e)
 	    .arg = d,
 	});
 	d->cron = cron_new(&(const struct cron_opts){
-	    .loop = d->loop, .gears = d->gears, .instances = d->instances });
+	    .loop = d->loop,
+	    .gears = d->gears,
+	    .instances = d->instances,
+	    .worker = d->worker,
+	    .state = d->cron_state,
+	});
 	const struct node_stream_opts stream = {
 		.cron = d->cron,
 		.loop = d->loop,
@@ -593,6 +599,7 @@ open_edges(struct daemon *d, struct err *e)
 		d->wake =
 		    node_wake_open(d->loop, d->instances, d->conf.wake, d->conf.wake_token, e);
 		if (d->wake == NULL)
+	d->cron_state = file_join(d->dirs.data, "cron-minute");
 			return -1;
 	}
 	return node_sync_start(d->sync, e);
@@ -701,6 +708,7 @@ main(int argc, char **argv)
 	if (open_all(&d, &e) < 0) {
 		log_error("cannot_start", LOG_ERR(&e));
 		close_all(&d);
+	free(d->cron_state);
 		return err_exit_code(e.code);
 	}
 	loop_run(d.loop);

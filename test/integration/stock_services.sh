@@ -77,6 +77,14 @@ check "cron: hourly has no job" test "$(cron hourly)" = 1
 check "cron: an unknown frequency is refused" test "$(cron yearly)" = "There are minutely, hourly, daily, weekly, monthly; not yearly."
 check "cron: a second time" test "$(cron minutely)" = 1
 check "cron: the second tick" until_true ticks 2
+# What became due while the node's daemon was away: the daily job of a day, once.
+daily_ticks() { grep -sx "daily tick" "$WORLD/data/node/gears/$(p app show shop --json | jq -r .id)/data/daily" | wc -l; }
+before=$(daily_ticks)
+node=$(child_pid pinion-node)
+kill -STOP "$node"
+echo $(($(date +%s) / 60 * 60 - 86400)) >"$WORLD/data/node/cron-minute"
+kill -9 "$node"
+check "cron: what was missed is made good, once" until_true eval '(($(daily_ticks) == before + 1))'
 
 check "delete it" p app delete shop --yes
 

@@ -63,12 +63,34 @@ test_spread(void **state)
 		assert_in_range(at[m], 1, 100);
 }
 
+/* What a daemon that was away has missed: once, of a day at most. */
+static void
+test_missed(void **state)
+{
+	const time_t night = 1769904000; /* a Sunday, the first of the month */
+	const char *gear = "000000000000000000000001";
+
+	(void)state;
+	assert_false(cron_was_due(CRON_MINUTELY, gear, night, night));
+	assert_true(cron_was_due(CRON_MINUTELY, gear, night, night + 60));
+	assert_true(cron_was_due(CRON_MINUTELY, gear, night + 59, night + 60));
+	assert_false(cron_was_due(CRON_MINUTELY, gear, night + 60, night)); /* set back */
+	assert_false(cron_was_due(CRON_HOURLY, gear, night + 60, night + 3600));
+	assert_true(cron_was_due(CRON_HOURLY, gear, night, night + 60));
+	assert_true(cron_was_due(CRON_DAILY, gear, night + 3 * 3600 - 60, night + 4 * 3600));
+	assert_false(cron_was_due(CRON_DAILY, gear, night + 4 * 3600, night + 23 * 3600));
+	assert_true(cron_was_due(CRON_WEEKLY, gear, night + 3 * 3600, night + 5 * 3600));
+	assert_true(cron_was_due(CRON_MONTHLY, gear, night, night + 86400));
+	assert_false(cron_was_due(CRON_MONTHLY, gear, 0, night + 10 * 86400));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_how_often),
 		cmocka_unit_test(test_spread),
+		cmocka_unit_test(test_missed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,2 @@
+#!/bin/bash
+echo "daily tick" >>"${OPENSHIFT_DATA_DIR}daily"
