@@ -543,7 +543,7 @@ on_artifact(const char *path, const struct err *e, void *arg)
 	c->artifact = xstrdup(path);
 	if (!c->has_archive) {
 		(void)err_set(&bad, ERR_INVALID, NULL,
-		    "no archive came: the tar.gz of a deployment is read from standard input");
+		    "no archive came: the tar.gz or zip of a deployment is read from standard input");
 		fail(c, &bad);
 		return;
 	}

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
@@ -271,6 +272,26 @@ reads_input(int argc, char **argv)
 	return false;
 }
 
+/* `gear binary-deploy FILE`: the file is the input, and no argument. */
+static void
+open_artifact(int *argc, char **argv)
+{
+	int at = 2, fd;
+
+	if (*argc < 2 || strcmp(argv[1], "binary-deploy") != 0)
+		return;
+	while (at < *argc && argv[at][0] == '-')
+		at++;
+	if (at == *argc)
+		return;
+	fd = open(argv[at], O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || dup2(fd, STDIN_FILENO) < 0)
+		die(EXIT_FAILED, "cannot open the archive that was named");
+	close(fd);
+	for (--*argc; at < *argc; at++)
+		argv[at] = argv[at + 1];
+}
+
 int
 init_command_run(int argc, char **argv)
 {
@@ -278,6 +299,7 @@ init_command_run(int argc, char **argv)
 	bool is_ready = false;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	open_artifact(&argc, argv);
 	c.fd = connect_socket();
 	send_order(&c, argc, argv);
 	while (!c.is_over) {

@@ -1,4 +1,5 @@
 #include "lib/oci/oci_layer.h"
+#include "lib/oci/oci_input.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -345,7 +346,8 @@ write_large(struct unpack *u, int fd, const char *full, unsigned mode, int64_t s
 
 	oci_tar_file(&u->tar, full, mode, (uint64_t)size);
 	while (left > 0) {
-		la_ssize_t n = archive_read_data(u->a, chunk, sizeof chunk);
+		size_t some = left < (int64_t)sizeof chunk ? (size_t)left : sizeof chunk;
+		la_ssize_t n = archive_read_data(u->a, chunk, some);
 
 		if (n <= 0)
 			return err_set(e, ERR_INVALID, NULL, "the archive is truncated");
@@ -511,7 +513,8 @@ read_entries(struct unpack *u, struct err *e)
 		    e, ERR_INVALID, NULL, "the archive is damaged: %s", archive_error_string(u->a));
 	if (u->o->is_artifact && !u->has_repo)
 		return err_set(e, ERR_INVALID, NULL,
-		    "the archive has no repo/: it must be the tar.gz of a deployment, with what "
+		    "the archive has no repo/: it must be the tar.gz or zip of a deployment, with "
+		    "what "
 		    "is to run in repo/");
 	return 0;
 }
@@ -538,6 +541,7 @@ oci_layer_unpack(int in_fd, int dir_fd, const struct oci_layer_opts *o,
     struct oci_layer_result *out, struct err *e)
 {
 	struct unpack u = { .dir = dir_fd, .o = o, .out = out, .hash = secret_sha256_new() };
+	struct oci_input in = { .spool_fd = -1 };
 	int rc = -1;
 
 	u.tar = (struct oci_tar){ .put = put_hash, .arg = u.hash };
@@ -552,16 +556,18 @@ oci_layer_unpack(int in_fd, int dir_fd, const struct oci_layer_opts *o,
 	u.a = archive_read_new();
 	if (u.a == NULL || archive_read_support_format_tar(u.a) != ARCHIVE_OK ||
 	    archive_read_support_format_empty(u.a) != ARCHIVE_OK ||
-	    (o->is_artifact && archive_read_support_filter_gzip(u.a) != ARCHIVE_OK) ||
-	    archive_read_open_fd(u.a, in_fd, READ_BLOCK) != ARCHIVE_OK)
-		(void)err_set(e, ERR_INVALID, NULL, "cannot read the archive: %s",
-		    u.a == NULL ? "out of memory" : archive_error_string(u.a));
+	    (o->is_artifact && (archive_read_support_filter_gzip(u.a) != ARCHIVE_OK ||
+	                           archive_read_support_format_zip_seekable(u.a) != ARCHIVE_OK)))
+		(void)err_set(e, ERR_SYSTEM, NULL, "cannot read archives");
 	else
+		rc = oci_input_open(&in, u.a, in_fd, dir_fd, o->bytes_max, e);
+	if (rc == 0)
 		rc = read_entries(&u, e);
 	if (rc == 0)
 		rc = finish(&u, e);
 	if (u.a != NULL)
 		(void)archive_read_free(u.a);
+	oci_input_fini(&in);
 	secret_sha256_free(u.hash);
 	free(u.last);
 	if (rc < 0)

@@ -16,8 +16,9 @@ struct oci_layer_opts {
 	int64_t files_max;
 	int64_t bytes_max;
 	bool fix_scripts; /* CR LF -> LF in executable files that begin with "#!" */
-	bool is_artifact; /* a deployment as an archive: may be gzipped; repo/ and beside it only
-	                     dependencies/, build-dependencies/, where links to /usr/ may be */
+	bool is_artifact; /* a deployment as an archive: may be gzipped, or a zip; repo/ and beside
+	                     it only dependencies/, build-dependencies/, where links to /usr/ may be
+	                   */
 };
 
 enum { OCI_LAYER_NAMES_MAX = 10 }; /* names listed in a result */

@@ -123,14 +123,17 @@ struct item {
 	unsigned perm;
 };
 
-/* A tar of these entries, on a memfd at its start. */
+/* A tar, or a zip, of these entries, on a memfd at its start. */
 static int
-make_tar(const struct item *items, size_t n)
+make_archive(const struct item *items, size_t n, bool is_zip)
 {
-	int fd = memfd_create("tar", MFD_CLOEXEC);
+	int fd = memfd_create("archive", MFD_CLOEXEC);
 	struct archive *a = archive_write_new();
 
-	archive_write_set_format_pax_restricted(a);
+	if (is_zip)
+		archive_write_set_format_zip(a);
+	else
+		archive_write_set_format_pax_restricted(a);
 	assert_int_equal(archive_write_open_fd(a, fd), ARCHIVE_OK);
 	for (size_t i = 0; i < n; i++) {
 		struct archive_entry *en = archive_entry_new();
@@ -161,10 +164,20 @@ static int
 unpack(const char *dir, const struct item *items, size_t n, const struct oci_layer_opts *o,
     struct oci_layer_result *r, struct err *e)
 {
-	AUTO(file_close) int tar = make_tar(items, n);
+	AUTO(file_close) int tar = make_archive(items, n, false);
 	AUTO(file_close) int fd = tree_open(dir);
 
 	return oci_layer_unpack(tar, fd, o, r, e);
+}
+
+static int
+unpack_zip_or_tar(const char *dir, const struct item *items, size_t n, bool is_zip,
+    const struct oci_layer_opts *o, struct oci_layer_result *r, struct err *e)
+{
+	AUTO(file_close) int zip = make_archive(items, n, true);
+	AUTO(file_close) int fd = tree_open(dir);
+
+	return is_zip ? oci_layer_unpack(zip, fd, o, r, e) : unpack(dir, items, n, o, r, e);
 }
 
 static char *
@@ -358,16 +371,52 @@ test_artifacts(void **state)
 	(void)state;
 	o.prefix = "app-root/runtime";
 	o.is_artifact = true;
-	for (size_t i = 0; i < ARRAY_LEN(artifacts); i++) {
+	for (size_t i = 0; i < 2 * ARRAY_LEN(artifacts); i++) {
 		AUTO_FINI(oci_layer_result_fini) struct oci_layer_result r = { 0 };
+		const struct hostile *h = &artifacts[i / 2];
 		char *dir = tree_new();
 		struct err e = { 0 };
-		size_t n = artifacts[i].items[1].name == NULL ? 1 : 2;
-		int rc = unpack(dir, artifacts[i].items, n, &o, &r, &e);
+		size_t n = h->items[1].name == NULL ? 1 : 2;
+		int rc = unpack_zip_or_tar(dir, h->items, n, i % 2 == 1, &o, &r, &e);
 
-		if (e.code != artifacts[i].code || strstr(e.text, artifacts[i].word) == NULL)
-			fail_msg("%s: %s", artifacts[i].items[0].name, e.text);
-		assert_int_equal(rc == 0, artifacts[i].code == ERR_NONE);
+		if (e.code != h->code || strstr(e.text, h->word) == NULL)
+			fail_msg("%s: %s", h->items[0].name, e.text);
+		assert_int_equal(rc == 0, h->code == ERR_NONE);
+		tree_remove(dir);
+	}
+}
+
+/* Modes and links of a zip are told at its end; one that lacks it is damaged. */
+static void
+test_zip(void **state)
+{
+	static const struct item items[] = { { "repo/run", AE_IFREG, "#!/bin/sh\n", 0755 },
+		{ "repo/l", AE_IFLNK, "run", 0 } };
+	AUTO(file_close) int zip = make_archive(items, 2, true);
+	struct oci_layer_opts o = defaults;
+	struct err e = { 0 };
+
+	(void)state;
+	o.is_artifact = true;
+	for (int i = 0; i < 3; i++) {
+		AUTO_FINI(oci_layer_result_fini) struct oci_layer_result r = { 0 };
+		char *dir = tree_new();
+		AUTO(file_close) int fd = tree_open(dir);
+		char target[8] = "";
+		struct stat st;
+
+		assert_int_equal(lseek(zip, 0, SEEK_SET), 0);
+		o.bytes_max = i == 1 ? 50 : defaults.bytes_max;
+		if (i == 2)
+			assert_int_equal(ftruncate(zip, 60), 0);
+		e.code = ERR_NONE;
+		assert_int_equal(oci_layer_unpack(zip, fd, &o, &r, &e), i == 0 ? 0 : -1);
+		assert_int_equal(e.code, i == 0 ? ERR_NONE : i == 1 ? ERR_LIMIT : ERR_INVALID);
+		if (i == 0) {
+			assert_int_equal(fstatat(fd, "repo/run", &st, 0), 0);
+			assert_int_equal(st.st_mode & 0777, 0755);
+			assert_int_equal(readlinkat(fd, "repo/l", target, sizeof target), 3);
+		}
 		tree_remove(dir);
 	}
 }
@@ -463,6 +512,7 @@ main(void)
 		cmocka_unit_test(test_hard_links),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_artifacts),
+		cmocka_unit_test(test_zip),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_image),
