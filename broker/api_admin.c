@@ -359,6 +359,7 @@ write_node(const struct wire_node_facts *f, bool is_alive, void *arg)
 	api_json_int(j, "disk_free_mb", f->disk_free_mb);
 	api_json_str(j, "quota", f->quota);
 	api_json_str(j, "reclaim", f->reclaim);
+	api_json_str(j, "addresses", f->addresses);
 	api_json_arr(j, "notices");
 	record_each_with(
 	    s->c->b->store, prefix, "\"notice\"", &wire_gear_status_codec, write_notice, j);

@@ -6,6 +6,7 @@
 
 #include "broker/broker.h"
 #include "broker/catalog.h"
+#include "broker/net_claim.h"
 #include "broker/node_report.h"
 #include "broker/record.h"
 #include "lib/base/file.h"
@@ -333,16 +334,37 @@ is_news(const struct wire_node_record *old, const struct wire_node_facts *f)
 }
 
 static void
+take_facts(struct node_link *nl, const struct wire_node_facts *f)
+{
+	struct node *n = node_get(nl, f->id);
+
+	wire_node_facts_fini(&n->facts);
+	codec_copy(&wire_node_facts_codec, &n->facts, f);
+	tell_catalog(nl);
+}
+
+static void
 store_hello(struct node_link *nl, struct http_req *r, const struct wire_node_facts *f)
 {
 	AUTO_FINI(wire_node_record_fini) struct wire_node_record rec = { 0 };
-	struct store_txn *t;
+	struct store_txn *t = store_txn_new();
 	struct hello *h;
 	struct err e = { 0 };
+	bool is_claim = false;
 	bool is_known = record_get(nl->b->store, store_key_node(f->id), &wire_node_record_codec,
 	                    &rec, NULL, &e) == 0;
 
-	if (is_known && !is_news(&rec, f)) {
+	e = (struct err){ 0 };
+	if (f->addresses != NULL &&
+	    net_claim_add(nl->b, t, f->id, f->addresses, &is_claim, &e) < 0) {
+		log_error("node_refused", LOG_STR("node", f->id), LOG_ERR(&e));
+		http_req_reply_text(r, err_http_status(e.code), "%s\n", e.text);
+		store_txn_free(t);
+		return;
+	}
+	take_facts(nl, f);
+	if (is_known && !is_claim && !is_news(&rec, f)) {
+		store_txn_free(t);
 		http_req_reply(r, 200, NULL, "{}", 2);
 		return;
 	}
@@ -350,7 +372,6 @@ store_hello(struct node_link *nl, struct http_req *r, const struct wire_node_fac
 	codec_copy(&wire_node_facts_codec, &rec.facts, f);
 	if (!is_known)
 		rec.first_seen = (int64_t)time(NULL);
-	t = store_txn_new();
 	record_put(t, store_key_node(f->id), &wire_node_record_codec, &rec);
 	h = xcalloc(1, sizeof *h);
 	h->nl = nl;
@@ -374,7 +395,6 @@ on_hello(struct http_req *r, struct str body, const struct err *e, void *arg)
 {
 	AUTO_FINI(wire_node_facts_fini) struct wire_node_facts f = { 0 };
 	struct node_link *nl = arg;
-	struct node *n;
 	struct err bad = { 0 };
 
 	if (e != NULL)
@@ -390,10 +410,6 @@ on_hello(struct http_req *r, struct str body, const struct err *e, void *arg)
 		    r, 400, "id, stream: give a name and unix:/PATH or https://HOST:PORT\n");
 		return;
 	}
-	n = node_get(nl, f.id);
-	wire_node_facts_fini(&n->facts);
-	codec_copy(&wire_node_facts_codec, &n->facts, &f);
-	tell_catalog(nl);
 	store_hello(nl, r, &f);
 }
 
@@ -404,6 +420,8 @@ node_link_handle(struct node_link *nl, struct http_req *r)
 
 	if (strcmp(path, "/internal/node/hello") == 0)
 		http_req_read_all(r, HELLO_MAX, on_hello, nl);
+	else if (strcmp(path, "/internal/node/addresses") == 0)
+		net_claim_handle(nl->b, r);
 	else if (strcmp(path, "/internal/node/report") == 0)
 		node_report_handle(nl->b, r);
 	else

@@ -209,9 +209,10 @@ dial(struct run *r, const char *path, struct err *e)
 	url = xasprintf("%s/broker/rest/%s/exec", login.url, path);
 	authorization = xasprintf("Bearer %s", login.token);
 	struct stream_dial_opts o = { .url = url, .authorization = authorization };
+	const struct stream_tls_opts tls = { .url = url, .ca_file = api_login_ca_file() };
 
 	if (str_has_prefix(url, "https:") &&
-	    (o.fd = stream_tls_open(r->loop, url, api_login_ca_file(), on_broken, r, e)) < 0)
+	    (o.fd = stream_tls_open(r->loop, &tls, on_broken, r, e)) < 0)
 		return -1;
 	return stream_dial_start(r->loop, &o, on_dialed, r, e) == NULL ? -1 : 0;
 }

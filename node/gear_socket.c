@@ -18,7 +18,9 @@
 #include "lib/http/stream_dial.h"
 #include "lib/http/stream_frame.h"
 #include "lib/http/stream_relay.h"
+#include "lib/http/stream_tls.h"
 #include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
 #include "node/container.h"
 #include "node/container_ids.h"
 #include "node/gear.h"
@@ -53,6 +55,7 @@ struct asker {
 	LIST_ENTRY(asker) link;
 	struct gear_socket *socket; /* borrowed */
 	int fd;                     /* owned until the relay has it */
+	struct worker_job *resolve;
 	struct stream_dial *dial;
 	struct stream_relay *relay;
 };
@@ -96,6 +99,7 @@ end(struct asker *a)
 {
 	LIST_REMOVE(a, link);
 	a->socket->n--;
+	worker_detach(a->resolve);
 	stream_dial_cancel(a->dial);
 	stream_relay_cancel(a->relay);
 	file_close(a->fd);
@@ -140,18 +144,105 @@ on_dialed(int take_fd, struct str early, const struct err *e, void *arg)
 	    a->socket->all->o.loop, fd, (struct str){ 0 }, take_fd, early, on_relay_end, a);
 }
 
+/* The stream's end tells the gear; why, only the log. */
+static void
+on_tls_broken(const struct err *e, void *arg)
+{
+	(void)arg;
+	if (e->code == ERR_DENIED)
+		log_warn("broker_not_believed", LOG_ERR(e));
+	else
+		log_debug("gear_command_ended", LOG_ERR(e));
+}
+
+/* address: of an https broker; NULL: none is needed. */
 static int
-dial(struct asker *a, struct err *e)
+dial(struct asker *a, const char *address, struct err *e)
 {
 	const struct gear_sockets_opts *o = &a->socket->all->o;
 	AUTO(free)
 	char *url = xasprintf(
 	    "%s/internal/node/command?node=%s&gear=%s", o->broker, o->node, a->socket->uuid);
 	AUTO(free) char *authorization = xasprintf("Bearer %s", o->token);
-	const struct stream_dial_opts d = { .url = url, .authorization = authorization };
+	struct stream_dial_opts d = { .url = url, .authorization = authorization };
+	const struct stream_tls_opts tls = { .url = url,
+		.address = address,
+		.ca_file = o->ca_file,
+		.cert_file = o->cert_file,
+		.key_file = o->key_file };
 
+	if (address != NULL && (d.fd = stream_tls_open(o->loop, &tls, on_tls_broken, NULL, e)) < 0)
+		return -1;
 	a->dial = stream_dial_start(o->loop, &d, on_dialed, a, e);
 	return a->dial == NULL ? -1 : 0;
+}
+
+static void
+dial_or_end(struct asker *a, const char *address)
+{
+	struct err e = { 0 };
+
+	if (dial(a, address, &e) == 0)
+		return;
+	refuse(a->fd, e.code, e.text);
+	end(a);
+}
+
+/* Where an https broker is: the name is looked up on a worker. */
+struct lookup {
+	struct asker *a; /* done only */
+	char *url;       /* owned */
+	char *address;   /* owned */
+	struct err e;
+};
+
+static void
+lookup_free(void *p)
+{
+	struct lookup *l = p;
+
+	free(l->url);
+	free(l->address);
+	free(l);
+}
+
+static void
+lookup_run(void *p)
+{
+	struct lookup *l = p;
+
+	l->address = stream_tls_resolve(l->url, &l->e);
+}
+
+static void
+lookup_done(void *p)
+{
+	struct lookup *l = p;
+	struct asker *a = l->a;
+
+	a->resolve = NULL;
+	if (l->address != NULL) {
+		dial_or_end(a, l->address);
+	} else {
+		refuse(a->fd, l->e.code, l->e.text);
+		end(a);
+	}
+	lookup_free(l);
+}
+
+static void
+connect_broker(struct asker *a)
+{
+	const struct gear_sockets_opts *o = &a->socket->all->o;
+	struct lookup *l;
+
+	if (!str_has_prefix(o->broker, "https:")) {
+		dial_or_end(a, NULL);
+		return;
+	}
+	l = xcalloc(1, sizeof *l);
+	*l = (struct lookup){ .a = a, .url = xstrdup(o->broker) };
+	a->resolve = worker_submit(o->worker, lookup_run, lookup_done, lookup_free, l);
 }
 
 static bool
@@ -185,7 +276,6 @@ begin(struct gear_socket *s, int take_fd)
 {
 	AUTO(file_close) int fd = take_fd;
 	struct asker *a;
-	struct err e = { 0 };
 
 	if (!is_of_gear(s, fd)) {
 		refuse(fd, ERR_DENIED, "this is another gear's");
@@ -200,10 +290,7 @@ begin(struct gear_socket *s, int take_fd)
 	fd = -1;
 	LIST_INSERT_HEAD(&s->askers, a, link);
 	s->n++;
-	if (dial(a, &e) < 0) {
-		refuse(a->fd, e.code, e.text);
-		end(a);
-	}
+	connect_broker(a);
 }
 
 static void

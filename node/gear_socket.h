@@ -11,14 +11,17 @@ struct gear;
 struct gear_sockets;
 struct loop;
 struct node_dirs;
+struct worker;
 
 #define GEAR_SOCKET_DIR "/run/pinion/gear"
 
 struct gear_sockets_opts { /* borrowed for its life */
 	struct loop *loop;
 	const struct node_dirs *dirs;
-	const char *broker; /* base of the calls */
+	const char *broker;                         /* base of the calls */
+	const char *ca_file, *cert_file, *key_file; /* of an https broker, as of tls_client */
 	const char *token, *node;
+	struct worker *worker;
 };
 struct gear_sockets *gear_sockets_new(const struct gear_sockets_opts *o);
 void gear_sockets_free(struct gear_sockets *take_s);

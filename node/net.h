@@ -25,7 +25,10 @@ struct net_opts {
 	const char *run_dir;   /* namespaces are bound at RUN/netns/<instance>; absolute */
 	const char *state_dir; /* remembers the block in STATE/net-block over reboots; absolute */
 	const char *lock_dir;  /* of the blocks, machine-wide; NULL: /run/pinion/blocks */
-	int64_t connections;   /* that an instance may open and hold at once; 0: 4096 */
+	/* Is a block that of no other machine's node? (net_block.h); NULL: not asked */
+	int (*admits)(const char *range, void *arg, struct err *e);
+	void *admits_arg;
+	int64_t connections; /* that an instance may open and hold at once; 0: 4096 */
 	const struct str_list
 	    *allow; /* private ranges ("10.1.0.0/16") instances may reach; NULL: none */
 };
@@ -47,6 +50,8 @@ struct net_link_list {
 };
 void net_link_list_fini(struct net_link_list *l);
 
+/* "100.64.16.0/20": the instances' addresses. Borrowed. */
+const char *net_range(const struct net *n);
 /* Takes a free block (or the one remembered), sets ip_forward, loads the rules in one transaction
  * with the instances found (adoption after a restart: nobody loses a packet). What is half there
  * (a namespace without a link or the reverse) is removed. ERR_BUSY: another process has state_dir;

@@ -148,6 +148,19 @@ sweep(const struct net_block_opts *o)
 	}
 }
 
+/* What is not remembered is asked for: another machine of the cluster may have it. */
+static int
+is_admitted(const struct net_block_opts *o, int number, struct err *e)
+{
+	const struct net_block b = { .number = number };
+	char range[NET_BLOCK_RANGE_MAX];
+
+	if (o->admits == NULL || number == remembered(o->state_dir))
+		return 1;
+	net_block_range(&b, range);
+	return o->admits(range, o->admits_arg, e);
+}
+
 /* 1: out is filled; 0: not this one. */
 static int
 try_block(const struct net_block_opts *o, int number, const struct ifaddrs *addresses,
@@ -170,9 +183,10 @@ try_block(const struct net_block_opts *o, int number, const struct ifaddrs *addr
 		return err_set(e, ERR_BUSY, NULL, "another process runs a node on %s", state);
 	if (rc == 0 || (state != NULL && !is_mine))
 		return 0;
-	if (!is_mine && is_used_by_host(number, addresses)) {
+	rc = !is_mine && is_used_by_host(number, addresses) ? 0 : is_admitted(o, number, e);
+	if (rc <= 0) {
 		(void)unlink(path);
-		return 0;
+		return rc;
 	}
 	if ((!is_mine || state == NULL || strcmp(tag, o->tag) != 0) &&
 	    write_owner(fd, o->tag, o->state_dir, e) < 0)
@@ -270,6 +284,15 @@ net_block_release(struct net_block *b, const char *state_dir)
 	if (b->path != NULL)
 		(void)unlink(b->path);
 	net_block_fini(b);
+}
+
+void
+net_block_range(const struct net_block *b, char out[NET_BLOCK_RANGE_MAX])
+{
+	uint32_t a = (uint32_t)BASE + (uint32_t)b->number * NET_BLOCK_SIZE;
+
+	(void)snprintf(
+	    out, NET_BLOCK_RANGE_MAX, "%u.%u.%u.0/20", a >> 24, a >> 16 & 255, a >> 8 & 255);
 }
 
 uint32_t

@@ -18,10 +18,16 @@ struct net_block {
  * its rules too, because nobody goes by that tag now; or NULL. */
 typedef void net_block_stale_fn(int number, const char *tag, void *arg);
 
+/* May this node have the range "100.64.16.0/20"? 1; 0: it is that of a node on another machine;
+ * -1: nobody answers. */
+typedef int net_block_admits_fn(const char *range, void *arg, struct err *e);
+
 struct net_block_opts {
 	const char *lock_dir, *state_dir, *tag;
 	net_block_stale_fn *on_stale; /* called for a few at most */
 	void *arg;
+	net_block_admits_fn *admits; /* asked before one is taken that is not remembered; or NULL */
+	void *admits_arg;
 };
 
 /* The block that STATE/net-block remembers if it is still ours, else a free one, which is then
@@ -33,5 +39,8 @@ int net_block_claim(
 void net_block_release(struct net_block *b, const char *state_dir);
 void net_block_fini(struct net_block *b); /* closes; the block stays ours */
 
+enum { NET_BLOCK_RANGE_MAX = 20 };
+/* "100.64.16.0/20" */
+void net_block_range(const struct net_block *b, char out[NET_BLOCK_RANGE_MAX]);
 /* i-th address of the block, network byte order. */
 uint32_t net_block_address(const struct net_block *b, int i);

@@ -107,6 +107,8 @@ start(struct net *n, const struct net_opts *o, struct err *e)
 		.tag = o->tag,
 		.on_stale = clean_stale,
 		.arg = n,
+		.admits = o->admits,
+		.admits_arg = o->admits_arg,
 	};
 	AUTO(file_close) int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
@@ -114,12 +116,19 @@ start(struct net *n, const struct net_opts *o, struct err *e)
 	if (n->mnl == NULL || file_mkdirs(n->netns_dir, 0700, e) < 0 ||
 	    net_block_claim(&block, &n->block, e) < 0)
 		return -1;
+	net_block_range(&n->block, n->range);
 	net_address_text(n, 1, n->host_address);
 	if (net_write_sysctl(proc, "sys/net/ipv4/ip_forward", "1", e) < 0 ||
 	    net_mnl_add_address(n->mnl, 1, net_block_address(&n->block, 1), e) < 0 ||
 	    adopt(n, e) < 0)
 		return -1;
 	return load_rules(n, o, e);
+}
+
+const char *
+net_range(const struct net *n)
+{
+	return n->range;
 }
 
 struct net *

@@ -48,6 +48,7 @@ struct net {
 	char *state_dir; /* owned */
 	char host_address[NET_ADDRESS_MAX];
 	struct net_block block;
+	char range[NET_BLOCK_RANGE_MAX];
 	struct net_rules *rules;                /* owned */
 	pthread_mutex_t lock;                   /* guards what follows */
 	struct net_mnl *mnl;                    /* owned; host's namespace */

@@ -19,6 +19,13 @@ static const struct conf_item items[] = {
 	    "Directory of sockets and of the state of what runs."),
 	CONF_STR(struct node_conf, broker, "broker", NULL,
 	    "Where the broker serves nodes: unix:/PATH or https://HOST:PORT."),
+	CONF_STR(struct node_conf, broker_ca, "broker-ca", NULL,
+	    "File of the authorities that the broker's certificate is verified by (default: the "
+	    "system's)."),
+	CONF_STR(struct node_conf, broker_cert, "broker-cert", NULL,
+	    "File with the certificate that this node shows to the broker, with its chain."),
+	CONF_STR(struct node_conf, broker_key, "broker-key", NULL,
+	    "File with the key of that certificate (default: in the same file)."),
 	CONF_STR(struct node_conf, token_file, "token-file", NULL,
 	    "File with the token that this node shows to the broker."),
 	CONF_STR(struct node_conf, broker_token_file, "broker-token-file", NULL,
@@ -26,10 +33,14 @@ static const struct conf_item items[] = {
 	CONF_STR(struct node_conf, stream, "stream", NULL,
 	    "Where builds, logs and status are served: unix:/PATH or ADDRESS:PORT (default: "
 	    "node.sock in the run directory)."),
+	CONF_STR(struct node_conf, stream_url, "stream-url", NULL,
+	    "How the broker reaches that: http://HOST:PORT (default: as it is served)."),
 	CONF_STR(struct node_conf, wake, "wake", NULL,
 	    "Where routers wake gears that sleep: unix:/PATH or ADDRESS:PORT (default: wake.sock "
 	    "in "
 	    "the run directory)."),
+	CONF_STR(struct node_conf, wake_url, "wake-url", NULL,
+	    "How routers reach that: http://HOST:PORT (default: as it is served)."),
 	CONF_STR(struct node_conf, wake_token_file, "wake-token-file", NULL,
 	    "File with the token that routers must show there; without it nobody may."),
 	CONF_STR(struct node_conf, cartridges, "cartridges", NULL,
@@ -101,11 +112,26 @@ is_unset(const char *s)
 	return s == NULL || s[0] == '\0';
 }
 
+static void
+null_if_unset(char **s)
+{
+	if (is_unset(*s))
+		mem_set_str(s, NULL);
+}
+
 static int
 fill_defaults(struct node_conf *c, struct err *e)
 {
 	if (is_unset(c->broker))
-		return err_set(e, ERR_INVALID, "broker", "name the broker: --broker unix:/PATH");
+		return err_set(e, ERR_INVALID, "broker",
+		    "name the broker: --broker unix:/PATH or https://HOST:PORT");
+	null_if_unset(&c->broker_ca);
+	null_if_unset(&c->broker_cert);
+	null_if_unset(&c->broker_key);
+	null_if_unset(&c->stream_url);
+	null_if_unset(&c->wake_url);
+	if (c->broker_key == NULL && c->broker_cert != NULL)
+		c->broker_key = xstrdup(c->broker_cert);
 	if (is_unset(c->stream)) {
 		free(c->stream);
 		c->stream = xasprintf("unix:%s/node.sock", c->run);

@@ -9,12 +9,17 @@
 
 struct node_conf {
 	char *id, *data, *run;
-	char *broker;            /* "unix:/path" or "https://host:port" */
+	char *broker;      /* "unix:/path" or "https://host:port" */
+	char *broker_ca;   /* whom to believe of an https broker; NULL: the system's */
+	char *broker_cert; /* what we show there as a client; NULL: nothing */
+	char *broker_key;
 	char *token_file;        /* what we show to the broker */
 	char *broker_token_file; /* what the broker shows to us */
 	char *stream;            /* where we serve */
+	char *stream_url;        /* how the broker reaches it; NULL: as it is served */
 	char *wake;              /* where routers may wake gears */
-	char *wake_token_file;   /* what routers show there; NULL: nobody may */
+	char *wake_url;
+	char *wake_token_file; /* what routers show there; NULL: nobody may */
 	char *cartridges, *stack;
 	char *runtime, *seccomp, *volumes;
 	struct str_list allow_net;

@@ -27,6 +27,7 @@
 #include "node/disk_guard.h"
 #include "node/container.h"
 #include "node/gear_repo.h"
+#include "node/block_claim.h"
 #include "node/gear_socket.h"
 #include "node/gear_table.h"
 #include "node/instance.h"
@@ -55,8 +56,8 @@ enum {
 struct daemon {
 	struct node_conf conf;
 	char *broker_url; /* base of the calls */
-	struct node_dirs dirs;
 	char *cron_state;
+	struct node_dirs dirs;
 	int lock; /* of the data directory */
 	struct loop *loop;
 	struct worker *worker;
@@ -90,6 +91,16 @@ struct daemon {
 
 /* --- facts --- */
 
+/* Where others reach what is served at an address. */
+static void
+tell_address(char **out, const char *served, const char *url)
+{
+	free(*out);
+	*out = url != NULL                        ? xstrdup(url)
+	       : str_has_prefix(served, "unix:/") ? xstrdup(served)
+	                                          : xasprintf("http://%s", served);
+}
+
 static void
 fill_facts(struct wire_node_facts *out, void *arg)
 {
@@ -103,8 +114,10 @@ fill_facts(struct wire_node_facts *out, void *arg)
 	(void)uname(&u);
 	mem_set_str(&out->id, d->conf.id);
 	mem_set_str(&out->version, PACKAGE_VERSION);
-	mem_set_str(&out->stream, d->conf.stream);
-	mem_set_str(&out->wake, d->conf.wake_token == NULL ? NULL : d->conf.wake);
+	tell_address(&out->stream, d->conf.stream, d->conf.stream_url);
+	if (d->conf.wake_token != NULL)
+		tell_address(&out->wake, d->conf.wake, d->conf.wake_url);
+	mem_set_str(&out->addresses, net_range(d->net));
 	mem_set_str(&out->arch, u.machine);
 	out->cores = sysconf(_SC_NPROCESSORS_ONLN);
 	out->memory_mb = (int64_t)(si.totalram / 1024 * si.mem_unit / 1024);
@@ -399,11 +412,21 @@ static int
 open_kernel(struct daemon *d, struct err *e)
 {
 	AUTO(free) char *state = file_join(d->dirs.data, "net");
+	struct block_claim claim = {
+		.broker = d->broker_url,
+		.token = d->conf.token,
+		.node = d->conf.id,
+		.ca_file = d->conf.broker_ca,
+		.cert_file = d->conf.broker_cert,
+		.key_file = d->conf.broker_key,
+	};
 	const struct net_opts net = {
 		.tag = d->dirs.tag,
 		.run_dir = d->dirs.run,
 		.state_dir = state,
 		.allow = &d->conf.allow_net,
+		.admits = block_claim_admits,
+		.admits_arg = &claim,
 	};
 	const struct container_host_opts host = {
 		.dirs = &d->dirs,
@@ -463,8 +486,12 @@ open_tables(struct daemon *d, struct err *e)
 	    .loop = d->loop,
 	    .dirs = &d->dirs,
 	    .broker = d->broker_url,
+	    .ca_file = d->conf.broker_ca,
+	    .cert_file = d->conf.broker_cert,
+	    .key_file = d->conf.broker_key,
 	    .token = d->conf.token,
 	    .node = d->conf.id,
+	    .worker = d->worker,
 	});
 	d->gears = gear_table_open(&gears, e);
 	if (d->gears == NULL)
@@ -567,6 +594,7 @@ open_edges(struct daemon *d, struct err *e)
 	    .on_change = on_gear_changed,
 	    .arg = d,
 	});
+	d->cron_state = file_join(d->dirs.data, "cron-minute");
 	d->cron = cron_new(&(const struct cron_opts){
 	    .loop = d->loop,
 	    .gears = d->gears,
@@ -599,7 +627,6 @@ open_edges(struct daemon *d, struct err *e)
 		d->wake =
 		    node_wake_open(d->loop, d->instances, d->conf.wake, d->conf.wake_token, e);
 		if (d->wake == NULL)
-	d->cron_state = file_join(d->dirs.data, "cron-minute");
 			return -1;
 	}
 	return node_sync_start(d->sync, e);
@@ -614,8 +641,7 @@ open_cartridges(struct daemon *d, struct err *e)
 		.http = d->http,
 		.dirs = &d->dirs,
 		.carts = d->carts = cart_dir_open(d->dirs.cartridges, e),
-		.broker = d->broker_url = xasprintf(
-		    "%s%s", d->conf.broker, str_has_prefix(d->conf.broker, "unix:") ? ":" : ""),
+		.broker = d->broker_url,
 		.token = d->conf.token,
 	};
 
@@ -634,6 +660,9 @@ open_all(struct daemon *d, struct err *e)
 	d->loop = loop_new();
 	d->worker = worker_new(d->loop, WORKERS);
 	d->http = http_client_new(d->loop);
+	http_client_trust(d->http, d->conf.broker_ca, d->conf.broker_cert, d->conf.broker_key);
+	d->broker_url =
+	    xasprintf("%s%s", d->conf.broker, str_has_prefix(d->conf.broker, "unix:") ? ":" : "");
 	if (open_kernel(d, e) < 0)
 		return -1;
 	if (open_cartridges(d, e) < 0 || (d->layers = layer_store_open(&d->dirs, e)) == NULL ||
@@ -679,6 +708,7 @@ close_all(struct daemon *d)
 	loop_free(d->loop);
 	file_close(d->lock);
 	free(d->broker_url);
+	free(d->cron_state);
 	free(d->resolver_path);
 	node_dirs_fini(&d->dirs);
 	node_conf_fini(&d->conf);
@@ -708,7 +738,6 @@ main(int argc, char **argv)
 	if (open_all(&d, &e) < 0) {
 		log_error("cannot_start", LOG_ERR(&e));
 		close_all(&d);
-	free(d->cron_state);
 		return err_exit_code(e.code);
 	}
 	loop_run(d.loop);

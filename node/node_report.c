@@ -308,12 +308,12 @@ on_hello(struct http_call *c, int status, struct str body, const struct err *e, 
 	struct node_report *r = arg;
 
 	(void)c;
-	(void)body;
 	r->hello = NULL;
 	if (e != NULL)
 		log_warn("hello_failed", LOG_ERR(e));
 	else if (status != 200)
-		log_warn("hello_refused", LOG_INT("status", status));
+		log_warn("hello_refused", LOG_INT("status", status),
+		    LOG_STR("said", body.n > 0 ? body.p : ""));
 	else if (!r->is_known) {
 		r->is_known = true;
 		r->o.on_known(r->o.arg);

@@ -51,9 +51,19 @@ struct http_client {
 	struct event kick;       /* made active when calls wait to be added, resumed or removed */
 	int depth;               /* of our calls into curl or into callbacks */
 	bool is_freed;           /* when depth is 0 again */
+	const char *ca_file, *cert_file, *key_file; /* borrowed */
 };
 
 /* --- the client --- */
+
+void
+http_client_trust(
+    struct http_client *c, const char *ca_file, const char *cert_file, const char *key_file)
+{
+	c->ca_file = ca_file;
+	c->cert_file = cert_file;
+	c->key_file = key_file;
+}
 
 static void
 unlink_call(struct http_call *c)
@@ -574,6 +584,13 @@ set_limits(struct http_call *c, const struct http_call_opts *o)
 }
 
 static void
+set_file(struct http_call *c, CURLoption what, const char *own, const char *common)
+{
+	if (own != NULL || common != NULL)
+		(void)curl_easy_setopt(c->easy, what, own != NULL ? own : common);
+}
+
+static void
 set_trust(struct http_call *c, const struct http_call_opts *o)
 {
 	if (o->user != NULL) {
@@ -585,12 +602,9 @@ set_trust(struct http_call *c, const struct http_call_opts *o)
 	}
 	if (o->aws_sigv4 != NULL)
 		(void)curl_easy_setopt(c->easy, CURLOPT_AWS_SIGV4, o->aws_sigv4);
-	if (o->ca_file != NULL)
-		(void)curl_easy_setopt(c->easy, CURLOPT_CAINFO, o->ca_file);
-	if (o->cert_file != NULL)
-		(void)curl_easy_setopt(c->easy, CURLOPT_SSLCERT, o->cert_file);
-	if (o->key_file != NULL)
-		(void)curl_easy_setopt(c->easy, CURLOPT_SSLKEY, o->key_file);
+	set_file(c, CURLOPT_CAINFO, o->ca_file, c->client->ca_file);
+	set_file(c, CURLOPT_SSLCERT, o->cert_file, c->client->cert_file);
+	set_file(c, CURLOPT_SSLKEY, o->key_file, c->client->key_file);
 }
 
 static curl_socket_t

@@ -16,6 +16,10 @@ struct http_call;
 
 struct http_client *http_client_new(struct loop *l);
 void http_client_free(struct http_client *take_c); /* cancels all calls */
+/* Of calls that name none themselves: whom to believe (NULL: the system's authorities), and the
+ * certificate that is shown (NULL: none). Borrowed for the client's life. */
+void http_client_trust(
+    struct http_client *c, const char *ca_file, const char *cert_file, const char *key_file);
 
 /* Fills p with up to n body bytes. Returns the count, 0 at the end, or HTTP_CALL_PAUSE: then call
  * http_call_resume when there is more. HTTP_CALL_ABORT fails the call. */

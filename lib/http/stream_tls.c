@@ -130,32 +130,40 @@ on_io(int fd, int what, void *arg)
 	set_interest(t);
 }
 
-/* The first address that the name has. */
-static int
-resolve(const char *host, char out[INET6_ADDRSTRLEN], struct err *e)
+char *
+stream_tls_resolve(const char *url, struct err *e)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+	AUTO_FINI(str_url_fini) struct str_url u = { 0 };
+	char address[INET6_ADDRSTRLEN] = "";
 	struct addrinfo *list = NULL;
-	int rc = getaddrinfo(host, NULL, &hints, &list);
+	int rc;
 
+	if (str_url_parse(url, "url", &u, e) < 0)
+		return NULL;
+	rc = getaddrinfo(u.host, NULL, &hints, &list);
 	if (rc == 0) {
-		rc = getnameinfo(list->ai_addr, list->ai_addrlen, out, INET6_ADDRSTRLEN, NULL, 0,
+		rc = getnameinfo(list->ai_addr, list->ai_addrlen, address, sizeof address, NULL, 0,
 		    NI_NUMERICHOST);
 		freeaddrinfo(list);
 	}
-	return rc == 0 ? 0 : err_set(e, ERR_BUSY, NULL, "%s: %s", host, gai_strerror(rc));
+	if (rc == 0)
+		return xstrdup(address);
+	(void)err_set(e, ERR_BUSY, NULL, "%s: %s", u.host, gai_strerror(rc));
+	return NULL;
 }
 
 int
-stream_tls_open(struct loop *l, const char *url, const char *ca_file, stream_tls_fn *fn, void *arg,
-    struct err *e)
+stream_tls_open(
+    struct loop *l, const struct stream_tls_opts *o, stream_tls_fn *fn, void *arg, struct err *e)
 {
 	AUTO_FINI(str_url_fini) struct str_url u = { 0 };
-	char address[INET6_ADDRSTRLEN] = "";
+	AUTO(free) char *address = o->address == NULL ? NULL : xstrdup(o->address);
 	struct stream_tls *t;
 	int fds[2];
 
-	if (str_url_parse(url, "url", &u, e) < 0 || resolve(u.host, address, e) < 0)
+	if (str_url_parse(o->url, "url", &u, e) < 0 ||
+	    (address == NULL && (address = stream_tls_resolve(o->url, e)) == NULL))
 		return -1;
 	t = xcalloc(1, sizeof *t);
 	*t = (struct stream_tls){ .loop = l, .fd = -1, .fn = fn, .arg = arg };
@@ -164,7 +172,9 @@ stream_tls_open(struct loop *l, const char *url, const char *ca_file, stream_tls
 	        .address = address,
 	        .port = u.port == 0 ? HTTPS_PORT : u.port,
 	        .host = u.host,
-	        .ca_file = ca_file,
+	        .ca_file = o->ca_file,
+	        .cert_file = o->cert_file,
+	        .key_file = o->key_file,
 	        .on_data = on_data,
 	    },
 	    on_tls, t, e);

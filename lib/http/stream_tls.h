@@ -8,8 +8,18 @@ struct loop;
 
 /* It broke, or the server closed: why. At most once; afterwards the descriptor is at its end. */
 typedef void stream_tls_fn(const struct err *e, void *arg);
-/* Connects to the host of an https:// URL (a name blocks while it is looked up). ca_file: whom to
- * believe; NULL: the system's. Returns a connected descriptor, the caller's, for stream_dial's fd:
- * bytes may be written at once; TLS ends once it is closed. -1: ERR_INVALID, ERR_BUSY. */
-int stream_tls_open(struct loop *l, const char *url, const char *ca_file, stream_tls_fn *fn,
-    void *arg, struct err *e) MUST_CHECK;
+
+struct stream_tls_opts {                  /* borrowed for the call */
+	const char *url;                  /* https:// */
+	const char *address;              /* of its host; NULL: looked up, which blocks */
+	const char *ca_file;              /* whom to believe; NULL: the system's */
+	const char *cert_file, *key_file; /* as of tls_client */
+};
+
+/* Connects to the host of the URL. Returns a connected descriptor, the caller's, for stream_dial's
+ * fd: bytes may be written at once; TLS ends once it is closed. -1: ERR_INVALID, ERR_BUSY. */
+int stream_tls_open(struct loop *l, const struct stream_tls_opts *o, stream_tls_fn *fn, void *arg,
+    struct err *e) MUST_CHECK;
+/* The first address of the URL's host. Blocks: for workers. Caller owns; NULL: ERR_INVALID,
+ * ERR_BUSY. */
+char *stream_tls_resolve(const char *url, struct err *e) MUST_CHECK;

@@ -233,6 +233,11 @@ open_tls(struct tls_client *c, const struct tls_client_opts *o, struct err *e)
 	        ? SSL_CTX_load_verify_locations(c->ctx, o->ca_file, NULL) != 1
 	        : SSL_CTX_set_default_verify_paths(c->ctx) != 1)
 		return ssl_error(c, e);
+	if (o->cert_file != NULL &&
+	    (SSL_CTX_use_certificate_chain_file(c->ctx, o->cert_file) != 1 ||
+	        SSL_CTX_use_PrivateKey_file(c->ctx,
+	            o->key_file == NULL ? o->cert_file : o->key_file, SSL_FILETYPE_PEM) != 1))
+		return ssl_error(c, e);
 	c->ssl = SSL_new(c->ctx);
 	if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1)
 		return ssl_error(c, e);

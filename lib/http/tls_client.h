@@ -18,10 +18,11 @@ typedef bool tls_client_data_fn(const char *p, size_t n, void *arg);
 struct tls_client_opts {
 	const char *address; /* numeric; IPv4 or IPv6 */
 	int port;
-	const char *host;            /* that the certificate must name */
-	const char *ca_file;         /* NULL: the system's */
-	int64_t connect_ms;          /* until the handshake has ended; 0: 10 s */
-	tls_client_data_fn *on_data; /* NULL: it is read and dropped */
+	const char *host;                 /* that the certificate must name */
+	const char *ca_file;              /* NULL: the system's */
+	const char *cert_file, *key_file; /* that are shown to the peer; NULL: none */
+	int64_t connect_ms;               /* until the handshake has ended; 0: 10 s */
+	tls_client_data_fn *on_data;      /* NULL: it is read and dropped */
 };
 
 /* e NULL: connected, or with is_drained the queue is empty again. Else it is broken, and to be

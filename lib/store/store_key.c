@@ -135,6 +135,12 @@ store_key_profile(const char *name)
 }
 
 char *
+store_key_addresses(const char *first)
+{
+	return xasprintf("/addresses/%s", first);
+}
+
+char *
 store_key_leader(void)
 {
 	return xstrdup("/leader");

@@ -25,6 +25,7 @@ char *store_key_ssh_key(const char *login, const char *name);      /* /key/LOGIN
 char *store_key_backup(const char *app_id);                        /* /backup/ID */
 char *store_key_restore(const char *app_id);                       /* /restore/ID */
 char *store_key_profile(const char *name);                         /* /profile/NAME */
+char *store_key_addresses(const char *first);                      /* /addresses/100.64.16.0 */
 char *store_key_leader(void);                                      /* /leader */
 
 /* Prefixes of the above, "/app/" … */
@@ -48,3 +49,4 @@ char *store_key_leader(void);                                      /* /leader */
 #define STORE_PREFIX_RESTORE "/restore/"
 #define STORE_PREFIX_PROFILE "/profile/"
 #define STORE_PREFIX_SSH_KEY "/key/"
+#define STORE_PREFIX_ADDRESSES "/addresses/"

@@ -11,6 +11,7 @@ enum {
 	LINE_MAX_LEN = 64 * 1024,
 	CARTRIDGES_MAX = 1000,
 	PROCESSES_MAX = 100,
+	RANGE_MAX = 18,
 };
 
 static const struct codec_field order_fields[] = {
@@ -83,6 +84,7 @@ static const struct codec_field facts_fields[] = {
 	CODEC_STR(struct wire_node_facts, version, 64, 0),
 	CODEC_STR(struct wire_node_facts, stream, PATH_LEN_MAX, 0),
 	CODEC_STR(struct wire_node_facts, wake, PATH_LEN_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_node_facts, addresses, RANGE_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_node_facts, arch, 32, 0),
 	CODEC_INT(struct wire_node_facts, cores, 0, 65536, 0),
 	CODEC_INT(struct wire_node_facts, memory_mb, 0, INT64_MAX, 0),
@@ -96,3 +98,10 @@ static const struct codec_field facts_fields[] = {
 	CODEC_END,
 };
 DEFINE_CODEC(wire_node_facts, struct wire_node_facts, facts_fields)
+
+static const struct codec_field addresses_fields[] = {
+	CODEC_STR(struct wire_node_addresses, node, ID_MAX, CODEC_REQUIRED),
+	CODEC_STR(struct wire_node_addresses, addresses, RANGE_MAX, CODEC_REQUIRED),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_node_addresses, struct wire_node_addresses, addresses_fields)

@@ -68,8 +68,9 @@ DECLARE_CODEC(wire_log_line, struct wire_log_line)
 struct wire_node_facts {
 	char *id;
 	char *version;
-	char *stream; /* address of its stream endpoint: "unix:/path" or "https://host:port" */
-	char *wake;   /* likewise, where routers may wake its gears; NULL: nowhere */
+	char *stream;    /* address of its stream endpoint: "unix:/path" or "https://host:port" */
+	char *wake;      /* likewise, where routers may wake its gears; NULL: nowhere */
+	char *addresses; /* of its instances: "100.64.16.0/20"; NULL: not said */
 	char *arch;
 	int64_t cores;
 	int64_t memory_mb;
@@ -82,3 +83,10 @@ struct wire_node_facts {
 	struct str_list lacks; /* "ruby-3.1: /usr/bin/puma is missing: install …" it cannot */
 };
 DECLARE_CODEC(wire_node_facts, struct wire_node_facts)
+
+/* POST /internal/node/addresses; and the record that it makes (store_key_addresses). */
+struct wire_node_addresses {
+	char *node;
+	char *addresses; /* "100.64.16.0/20" */
+};
+DECLARE_CODEC(wire_node_addresses, struct wire_node_addresses)

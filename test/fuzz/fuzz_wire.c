@@ -60,6 +60,7 @@ static const struct codec *const codecs[] = {
 	&wire_exec_codec,
 	&wire_port_codec,
 	&wire_ssh_key_codec,
+	&wire_node_addresses_codec,
 };
 
 int

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Two nodes: an application is scaled over both, its gears move from one to the other with their
-# data, and a move that fails leaves all as it was.
+# Two nodes, one of which speaks to the broker by https with a certificate of its own, as one on
+# another machine does: an application is scaled over both, its gears move from one to the other with
+# their data, and a move that fails leaves all as it was.
 . "${PINION_SRCDIR:-$(cd "$(dirname "$0")/../.." && pwd)}/test/lib/world.sh"
 plan_skip_unless_root
 world_faults
@@ -11,11 +12,26 @@ RUN=$(node_option run)
 BROKER_SOCKET=$(node_option broker)
 TOKEN=$(jq -r .token "$XDG_CONFIG_HOME"/pinion/*)
 
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+T=$WORLD/tls
+mkdir -p "$T"
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=cluster CA" -keyout "$T/ca.key" -out "$T/ca.pem" 2>/dev/null
+for name in broker second; do
+	openssl req -newkey rsa:2048 -nodes -subj "/CN=$name" -keyout "$T/$name.key" -out "$T/$name.csr" 2>/dev/null
+	openssl x509 -req -in "$T/$name.csr" -CA "$T/ca.pem" -CAkey "$T/ca.key" -CAcreateserial -days 2 \
+		-extfile <(echo "subjectAltName=DNS:localhost") -out "$T/$name.pem" 2>/dev/null
+done
+TLS_PORT=$(free_port) STREAM=127.0.0.1:$(free_port)
+python3 "$PINION_SRCDIR/test/lib/tls_front.py" "$TLS_PORT" "$T/broker.pem" "$T/broker.key" "$T/ca.pem" "${BROKER_SOCKET#unix:}" \
+	>>"$WORLD/front.log" 2>&1 &
+FRONT=$!
+
 second_start() {
 	mkdir -p "$WORLD/second"
 	"$PINION_BUILDDIR/pinion-node" --id second --data "$WORLD/second/data" --run "$WORLD/second/run" \
-		--broker "$BROKER_SOCKET" --token-file "$WORLD/data/secrets/node.token" \
-		--broker-token-file "$WORLD/data/secrets/broker.token" --stream "unix:$RUN/second.sock" \
+		--broker "https://localhost:$TLS_PORT" --broker-ca "$T/ca.pem" --broker-cert "$T/second.pem" --broker-key "$T/second.key" \
+		--token-file "$WORLD/data/secrets/node.token" \
+		--broker-token-file "$WORLD/data/secrets/broker.token" --stream "$STREAM" \
 		--cartridges "$PINION_SRCDIR/cartridges" --stack "$PINION_SRCDIR/stacks/host" \
 		>>"$WORLD/second.log" 2>&1 </dev/null &
 	SECOND=$!
@@ -30,13 +46,14 @@ gears() { # gears APP: UUID NODE, a line each
 }
 # Its gears stop and what it mounted goes, before anything below the world is removed.
 second_end() {
-	if [[ -S $RUN/second.sock ]]; then
-		curl -sS -m 60 -X POST --unix-socket "$RUN/second.sock" -o /dev/null \
+	if [[ -n ${SECOND:-} ]] && kill -0 "$SECOND" 2>/dev/null; then
+		curl -sS -m 60 -X POST -o /dev/null \
 			-H "Authorization: Bearer $(cat "$WORLD/data/secrets/broker.token")" \
-			"http://node/v1/shutdown?stop-gears=1"
+			"http://$STREAM/v1/shutdown?stop-gears=1"
 	fi
 	[[ -z ${SECOND:-} ]] || { kill "$SECOND" && wait "$SECOND"; } 2>/dev/null
 	world_stop
+	kill "$FRONT" && wait "$FRONT" 2>/dev/null
 	if grep -q " $WORLD/second/" /proc/self/mountinfo; then
 		echo "# mounts are left below $WORLD/second"
 	else
@@ -68,6 +85,17 @@ JS
 
 second_start
 check "a second node joins" until_true node_is connected second
+# Their instances' addresses: each node has a range of the cluster's, nobody else gets it.
+range_of() { p status --json | jq -r --arg n "$1" '.nodes[] | select(.id == $n) | .addresses'; }
+claim() { # claim NODE RANGE: the broker's answer
+	curl -sS -m 20 -o "$WORLD/claimed" -w '%{http_code}' --unix-socket "${BROKER_SOCKET#unix:}" -H "Authorization: Bearer $(<"$WORLD/data/secrets/node.token")" \
+		-d "{\"node\":\"$1\",\"addresses\":\"$2\"}" http://broker/internal/node/addresses
+}
+check "their addresses are not the same" eval '[[ $(range_of local) == 100.*/20 && $(range_of second) == 100.*/20 && $(range_of local) != "$(range_of second)" ]]'
+check "a third one cannot have them" eval '[[ $(claim third "$(range_of second)") == 409 ]] && grep -q "those of the node second" "$WORLD/claimed"'
+check "but others, and then no one else" eval '[[ $(claim third 100.127.0.0/20) == 200 && $(claim fourth 100.127.0.0/20) == 409 && $(claim third 100.127.0.0/20) == 200 ]]'
+check "who takes others gives up the first" eval '[[ $(claim third 100.127.16.0/20) == 200 && $(claim fourth 100.127.0.0/20) == 200 ]]'
+check "what is no range is refused" eval '[[ $(claim third nowhere) == 422 || $(claim third nowhere) == 400 ]]'
 p app create mover nodejs >/dev/null 2>&1
 p git clone mover "$WORLD/mover" >/dev/null 2>&1
 (cd "$WORLD/mover" && counter && git add -A && git commit -qm counter && git push -q) >/dev/null 2>&1
@@ -77,6 +105,10 @@ TO=$([[ $FROM == local ]] && echo second || echo local)
 get mover /add >/dev/null
 get mover /add >/dev/null
 check "it writes into its data" serves mover / "files 2"
+
+# On one of the two nodes that is by https.
+gear_says() { p run mover -- gear deployments | grep -q ACTIVE && p run mover -- gear status; }
+check "what the gear says reaches the broker" gear_says
 
 # Requests all the while: they wait, none fails.
 load() {
@@ -95,6 +127,7 @@ all_ok() { ! grep -vx 200 "$WORLD/codes" | sort | uniq -c | grep .; }
 check "no request failed meanwhile" all_ok
 check "it is on the other node" is_on mover "$TO"
 check "with its data" serves mover / "files 2"
+check "what the gear says reaches the broker there, too" gear_says
 left_behind() {
 	local dir=$WORLD/data/node
 	[[ $FROM == second ]] && dir=$WORLD/second/data
@@ -181,9 +214,9 @@ if command -v psql >/dev/null && /usr/bin/python3 -c 'import psycopg2' 2>/dev/nu
 	check "all of them reach it" until_true all_serve
 	# What a stranger on each node sees: neither name nor address, of the database or of a web gear.
 	address_of() { # address_of GEAR: of its instance, as its node knows it
-		local socket=$RUN/node.sock
-		[[ $(node_of shop "$1") == second ]] && socket=$RUN/second.sock
-		curl -sS -m 20 --unix-socket "$socket" -H "Authorization: Bearer $(cat "$WORLD/data/secrets/broker.token")" http://node/v1/inventory |
+		local at=(--unix-socket "$RUN/node.sock" http://node/v1/inventory)
+		[[ $(node_of shop "$1") == second ]] && at=("http://$STREAM/v1/inventory")
+		curl -sS -m 20 "${at[@]}" -H "Authorization: Bearer $(cat "$WORLD/data/secrets/broker.token")" |
 			jq -r --arg g "$1" '.instances[] | select(.gear == $g and .state == "ready") | .address' | head -1
 	}
 	HOST=$(p run shop -- printenv OPENSHIFT_POSTGRESQL_DB_HOST 2>/dev/null | tr -d '\r\n')

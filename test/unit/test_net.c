@@ -945,8 +945,8 @@ dead_nodes_blocks_are_swept(void **state)
 	AUTO(free) char *other = file_join(w->dir, "other");
 	AUTO(free) char *memory = file_join(dead, "net-block");
 	struct stale s = { .number = -1 };
-	struct net_block_opts a = { locks, dead, "dead", on_stale, &s };
-	struct net_block_opts b = { locks, other, "beef", on_stale, &s };
+	struct net_block_opts a = { locks, dead, "dead", on_stale, &s, NULL, NULL };
+	struct net_block_opts b = { locks, other, "beef", on_stale, &s, NULL, NULL };
 	struct net_block one = { 0 }, two = { 0 };
 	struct err e = { 0 };
 	int number;
@@ -977,6 +977,55 @@ dead_nodes_blocks_are_swept(void **state)
 	net_block_release(&two, other);
 }
 
+/* Another machine of the cluster has this one. */
+struct elsewhere {
+	char taken[NET_BLOCK_RANGE_MAX];
+	int asked;
+	bool is_away;
+};
+
+static int
+admits(const char *range, void *arg, struct err *e)
+{
+	struct elsewhere *x = arg;
+
+	x->asked++;
+	if (x->is_away)
+		return err_set(e, ERR_BUSY, NULL, "nobody answers");
+	return strcmp(range, x->taken) != 0;
+}
+
+static void
+blocks_of_other_machines_are_left(void **state)
+{
+	struct world *w = *state;
+	AUTO(free) char *locks = file_join(w->dir, "locks");
+	AUTO(free) char *data = file_join(w->dir, "data");
+	AUTO(free) char *memory = file_join(data, "net-block");
+	struct elsewhere x = { .taken = "" };
+	struct net_block_opts o = { locks, data, "beef", NULL, NULL, admits, &x };
+	struct net_block first = { 0 }, again = { 0 }, other = { 0 };
+	struct err e = { 0 };
+
+	check(net_block_claim(&o, &first, &e), &e);
+	assert_int_equal(x.asked, 1);
+	net_block_range(&first, x.taken);
+	net_block_fini(&first);
+	/* What is remembered is not asked for: a node starts without its broker. */
+	x.is_away = true;
+	check(net_block_claim(&o, &again, &e), &e);
+	assert_int_equal(again.number, first.number);
+	assert_int_equal(x.asked, 1);
+	net_block_release(&again, data);
+	assert_int_equal(net_block_claim(&o, &other, &e), -1);
+	assert_int_equal(e.code, ERR_BUSY);
+	assert_int_equal(access(memory, F_OK), -1);
+	x.is_away = false;
+	check(net_block_claim(&o, &other, &e), &e);
+	assert_int_not_equal(other.number, first.number);
+	net_block_release(&other, data);
+}
+
 int
 main(void)
 {
@@ -1002,6 +1051,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(two_nodes_share_a_machine, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_second_daemon_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(dead_nodes_blocks_are_swept, setup, teardown),
+		cmocka_unit_test_setup_teardown(blocks_of_other_machines_are_left, setup, teardown),
 	};
 
 	if (geteuid() != 0) {

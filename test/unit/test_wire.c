@@ -73,6 +73,7 @@ static const struct codec *const codecs[] = {
 	&wire_build_line_codec,
 	&wire_log_line_codec,
 	&wire_node_facts_codec,
+	&wire_node_addresses_codec,
 	&wire_exec_codec,
 	&wire_port_codec,
 	&wire_ssh_key_codec,
