@@ -338,7 +338,7 @@ listen_in(const char *dir, struct err *e)
 	if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || fchmodat(at, "sock", 0666, 0) < 0 ||
 	    listen(fd, BACKLOG) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "listen at %s/sock", dir);
-	got = fd;
+	got = file_raise(fd);
 	fd = -1;
 	return got;
 }

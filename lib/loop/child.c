@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/close_range.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +19,14 @@
 #include "lib/base/mem.h"
 #include "lib/loop/loop.h"
 
-enum { OUT_MAX_DEFAULT = 64 * 1024, READ_SIZE = 64 * 1024, LINGER_MS = 1000, FDS_MAX = 16 };
+enum {
+	OUT_MAX_DEFAULT = 64 * 1024,
+	READ_SIZE = 64 * 1024,
+	LINGER_MS = 1000,
+	FDS_MAX = 16,
+	STACK_SIZE = 64 * 1024, /* of the child until it is another program */
+	FD_LOW = 1024           /* file_raise keeps what stays open from here on */
+};
 
 struct pipe_out {
 	struct child *child;
@@ -52,35 +61,45 @@ struct child {
 struct spawn {
 	const struct child_opts *o;
 	const char *const *env;
-	int std[3];
+	int fds[FDS_MAX]; /* to be 0, 1, 2, 3 … in the child */
+	size_t n;
+	int low[FDS_MAX]; /* owned */
+	size_t low_n;
+	unsigned first_gone; /* the child needs none from here on */
 	pid_t parent;
-	/* errno of what failed, shared with the vfork child: volatile, or the compiler drops a
-	 * store that is followed by _exit. */
+	/* errno of what failed, shared with the child: volatile, or the compiler drops a store that
+	 * is followed by _exit. */
 	volatile int failed;
 };
 
-/* --- in the child: only system calls, for its memory is the parent's --- */
+/* --- in the child: only system calls, for its memory is the parent's; no marks of a sanitizer are
+ * to stay on a stack that it never returns from --- */
 
-static bool
+#define IN_CHILD __attribute__((no_sanitize_address))
+
+/* A table of its own, of what it needs only: what each of many instances keeps open is neither
+ * copied nor closed. */
+static IN_CHILD bool
 child_fds(const struct spawn *s)
 {
 	int tmp[FDS_MAX];
-	size_t n = 3 + s->o->pass_n;
 
-	for (size_t i = 0; i < n; i++) {
-		tmp[i] =
-		    fcntl(i < 3 ? s->std[i] : s->o->pass_fds[i - 3], F_DUPFD_CLOEXEC, 3 + FDS_MAX);
+	if (syscall(SYS_close_range, s->first_gone, ~0U, CLOSE_RANGE_UNSHARE) < 0 &&
+	    unshare(CLONE_FILES) < 0)
+		return false;
+	for (size_t i = 0; i < s->n; i++) {
+		tmp[i] = fcntl(s->fds[i], F_DUPFD_CLOEXEC, 3 + FDS_MAX);
 		if (tmp[i] < 0)
 			return false;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < s->n; i++)
 		if (dup2(tmp[i], (int)i) < 0)
 			return false;
-	(void)syscall(SYS_close_range, (unsigned)n, ~0U, 0U);
+	(void)syscall(SYS_close_range, (unsigned)s->n, ~0U, 0U);
 	return true;
 }
 
-static bool
+static IN_CHILD bool
 child_ids(const struct child_opts *o)
 {
 	if (!o->set_ids)
@@ -90,9 +109,10 @@ child_ids(const struct child_opts *o)
 	       syscall(SYS_setresuid, o->uid, o->uid, o->uid) == 0;
 }
 
-static __attribute__((noinline, noreturn)) void
-child_run(struct spawn *s)
+static IN_CHILD int
+child_run(void *arg)
 {
+	struct spawn *s = arg;
 	const struct child_opts *o = s->o;
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	sigset_t none;
@@ -111,17 +131,17 @@ child_run(struct spawn *s)
 		s->failed = ESRCH;
 	else if (execve(o->argv[0], (char *const *)o->argv, (char *const *)s->env) < 0)
 		s->failed = errno;
-	_exit(127);
+	return 127; /* clone: _exit */
 }
 
-static __attribute__((noinline)) pid_t
+/* As vfork, but that the table of files is the parent's, too, until the child has its own. */
+static pid_t
 spawn(struct spawn *s)
 {
-	pid_t pid = vfork();
+	_Alignas(16) char stack[STACK_SIZE];
 
-	if (pid == 0)
-		child_run(s);
-	return pid;
+	return clone(
+	    child_run, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, s);
 }
 
 /* --- the parent --- */
@@ -331,6 +351,28 @@ watch_out(struct child *c, int i, int take_fd)
 		c->out[i].io = loop_io_start(c->loop, take_fd, LOOP_READ, on_readable, &c->out[i]);
 }
 
+static void
+spawn_fini(struct spawn *s)
+{
+	for (size_t i = 0; i < s->low_n; i++)
+		(void)close(s->low[i]);
+}
+
+/* What is kept high up goes along by a low number, so that the child's table is short. */
+static void
+put_fd(struct spawn *s, int fd)
+{
+	if (fd >= FD_LOW) {
+		int low = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+		if (low >= 0)
+			fd = s->low[s->low_n++] = low;
+	}
+	s->fds[s->n++] = fd;
+	if ((unsigned)fd >= s->first_gone)
+		s->first_gone = (unsigned)fd + 1;
+}
+
 struct child *
 child_start(struct loop *l, const struct child_opts *o, child_out_fn *on_out, child_end_fn *on_end,
     void *arg, struct err *e)
@@ -346,10 +388,14 @@ child_start(struct loop *l, const struct child_opts *o, child_out_fn *on_out, ch
 		(void)err_set(e, ERR_SYSTEM, NULL, "cannot make pipes for %s", o->argv[0]);
 		return NULL;
 	}
+	AUTO_FINI(spawn_fini)
 	struct spawn s = {
 		.o = o, .env = o->env == NULL ? default_env : o->env, .parent = getpid()
 	};
-	memcpy(s.std, f.child, sizeof s.std);
+	for (size_t i = 0; i < 3; i++)
+		put_fd(&s, f.child[i]);
+	for (size_t i = 0; i < o->pass_n; i++)
+		put_fd(&s, o->pass_fds[i]);
 	pid_t pid = spawn(&s);
 	if (pid < 0 || s.failed != 0) {
 		if (pid > 0)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/loop/child.h"
 #include "lib/loop/loop.h"
@@ -220,6 +222,41 @@ child_streams_stdin_and_passes_fds(void **state)
 	loop_free(l);
 }
 
+/* What the parent keeps open without O_CLOEXEC, low or high up, is not the child's, and stays its
+ * own; what is passed arrives though it lies high up. */
+static void
+child_has_only_what_is_passed(void **state)
+{
+	struct loop *l = loop_new();
+	AUTO_FINI(ran_fini) struct ran r = { 0 };
+	int p[2], low, high;
+	char got[16] = "";
+
+	(void)state;
+	assert_int_equal(pipe(p), 0);
+	low = dup(p[0]);
+	high = fcntl(p[0], F_DUPFD, 1500);
+	p[1] = file_raise(p[1]);
+	assert_in_range(p[1], 1024, 1499);
+	struct child_opts o = { .pass_fds = &p[1], .pass_n = 1 };
+	struct child *c = start(l, &o, "echo three >&3; cd /proc/self/fd; echo [0-9]*", &r);
+	assert_true(loop_run_until(l, &r.done, DEADLINE_MS));
+	assert_string_equal(buf_str(&r.err).p, "");
+	assert_non_null(strstr(r.out.p, "0 1 2 3"));
+	assert_null(strstr(r.out.p, "1500"));
+	assert_true(
+	    r.out.n <= strlen("0 1 2 3 10\n")); /* 10: the shell may look through one of its own */
+	assert_int_equal(read(high, got, sizeof got - 1), 6);
+	assert_string_equal(got, "three\n");
+	assert_true(fcntl(low, F_GETFD) >= 0 && fcntl(p[1], F_GETFD) >= 0);
+	child_free(c);
+	(void)close(low);
+	(void)close(high);
+	(void)close(p[0]);
+	(void)close(p[1]);
+	loop_free(l);
+}
+
 static void
 child_is_bound_in_time(void **state)
 {
@@ -277,6 +314,7 @@ main(void)
 		cmocka_unit_test(workers_run_jobs_and_forget_detached_ones),
 		cmocka_unit_test(child_captures_and_tells_its_end),
 		cmocka_unit_test(child_streams_stdin_and_passes_fds),
+		cmocka_unit_test(child_has_only_what_is_passed),
 		cmocka_unit_test(child_is_bound_in_time),
 		cmocka_unit_test(child_ends_though_its_pipe_is_held),
 		cmocka_unit_test(child_that_cannot_start_is_an_error),
