@@ -12,6 +12,7 @@
 #include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
+#include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
 #include "lib/loop/loop.h"
@@ -25,7 +26,7 @@ enum { WAIT_MS = 500, WAIT_MAX_MS = 60 * 1000, TRIES_MAX = 20, MARK_MAX = 256 };
 
 /* A copy that is to be made. */
 struct gear_repo {
-	struct gear_repo *next;
+	struct gear_repo *next, *prev;
 	char *gear, *deployment; /* owned */
 	int tries;
 	int64_t due_ms;
@@ -33,7 +34,8 @@ struct gear_repo {
 
 struct gear_repos {
 	const struct layer_fetch_opts *o; /* borrowed */
-	struct gear_repo *list;           /* owned */
+	struct gear_repo *first, *last;   /* owned: the first that is due first */
+	struct map *waiting;              /* those by gear */
 	struct gear_repo *now;            /* owned: under way; not in the list */
 	struct loop_timer *timer;
 	struct worker_job *job;
@@ -105,6 +107,31 @@ free_job(void *p)
 
 static void look(struct gear_repos *r);
 
+static void
+unlist(struct gear_repos *r, struct gear_repo *x)
+{
+	*(x->prev == NULL ? &r->first : &x->prev->next) = x->next;
+	*(x->next == NULL ? &r->last : &x->next->prev) = x->prev;
+	x->prev = x->next = NULL;
+	(void)map_remove(r->waiting, x->gear);
+}
+
+/* In the order of time; most go to the end. */
+static void
+enlist(struct gear_repos *r, struct gear_repo *take_x, int64_t wait_ms)
+{
+	struct gear_repo *x = take_x, *before = r->last;
+
+	x->due_ms = loop_now_ms() + wait_ms;
+	while (before != NULL && before->due_ms > x->due_ms)
+		before = before->prev;
+	x->prev = before;
+	x->next = before == NULL ? r->first : before->next;
+	*(x->prev == NULL ? &r->first : &x->prev->next) = x;
+	*(x->next == NULL ? &r->last : &x->next->prev) = x;
+	map_set(r->waiting, x->gear, x);
+}
+
 /* The one under way is over; again: it is tried once more, later. */
 static void
 next(struct gear_repos *r, bool again)
@@ -112,10 +139,9 @@ next(struct gear_repos *r, bool again)
 	struct gear_repo *x = STEAL(r->now);
 	int64_t wait = WAIT_MS << (x->tries > 7 ? 7 : x->tries);
 
-	if (again && ++x->tries < TRIES_MAX) {
-		x->due_ms = loop_now_ms() + (wait > WAIT_MAX_MS ? WAIT_MAX_MS : wait);
-		x->next = r->list;
-		r->list = x;
+	/* One that was asked for meanwhile is waiting already. */
+	if (again && ++x->tries < TRIES_MAX && map_get(r->waiting, x->gear) == NULL) {
+		enlist(r, x, wait > WAIT_MAX_MS ? WAIT_MAX_MS : wait);
 	} else {
 		free_repo(x);
 	}
@@ -291,28 +317,21 @@ on_timer(void *arg)
 static void
 look(struct gear_repos *r)
 {
-	int64_t now = loop_now_ms(), first = INT64_MAX;
+	struct gear_repo *x = r->first;
+	int64_t now = loop_now_ms();
 
 	loop_timer_cancel(STEAL(r->timer));
-	if (r->now != NULL)
+	if (r->now != NULL || x == NULL)
 		return;
-	for (struct gear_repo **p = &r->list; *p != NULL; p = &(*p)->next) {
-		struct gear_repo *x = *p;
-
-		if (x->due_ms > now) {
-			first = x->due_ms < first ? x->due_ms : first;
-			continue;
-		}
-		*p = x->next;
-		x->next = NULL;
-		r->now = x;
-		AUTO(free) char *word = secret_random_hex(8);
-		r->tmp = xasprintf("%s/repo-%s", r->o->dirs->scratch, word);
-		submit(r, run_look, on_looked);
+	if (x->due_ms > now) {
+		r->timer = loop_timer_start(r->o->loop, x->due_ms - now, false, on_timer, r);
 		return;
 	}
-	if (first != INT64_MAX)
-		r->timer = loop_timer_start(r->o->loop, first - now, false, on_timer, r);
+	unlist(r, x);
+	r->now = x;
+	AUTO(free) char *word = secret_random_hex(8);
+	r->tmp = xasprintf("%s/repo-%s", r->o->dirs->scratch, word);
+	submit(r, run_look, on_looked);
 }
 
 void
@@ -322,16 +341,16 @@ gear_repos_want(struct gear_repos *r, const char *gear, const char *deployment)
 
 	if (deployment == NULL || deployment[0] == '\0')
 		return;
-	for (x = r->list; x != NULL && strcmp(x->gear, gear) != 0; x = x->next)
-		;
+	x = map_get(r->waiting, gear);
 	if (x == NULL) {
 		x = xcalloc(1, sizeof *x);
-		*x = (struct gear_repo){ .next = r->list, .gear = xstrdup(gear) };
-		r->list = x;
+		*x = (struct gear_repo){ .gear = xstrdup(gear) };
+	} else {
+		unlist(r, x);
 	}
 	mem_set_str(&x->deployment, deployment);
 	x->tries = 0;
-	x->due_ms = loop_now_ms() + WAIT_MS;
+	enlist(r, x, WAIT_MS);
 	look(r);
 }
 
@@ -349,15 +368,10 @@ void
 gear_repos_forget(struct gear_repos *r, const char *gear)
 {
 	struct repo_job *j = xcalloc(1, sizeof *j);
+	struct gear_repo *x = map_get(r->waiting, gear);
 
-	for (struct gear_repo **p = &r->list; *p != NULL;) {
-		struct gear_repo *x = *p;
-
-		if (strcmp(x->gear, gear) != 0) {
-			p = &x->next;
-			continue;
-		}
-		*p = x->next;
+	if (x != NULL) {
+		unlist(r, x);
 		free_repo(x);
 	}
 	j->root = root_of(r->o->dirs, gear);
@@ -370,6 +384,7 @@ gear_repos_new(const struct layer_fetch_opts *o)
 	struct gear_repos *r = xcalloc(1, sizeof *r);
 
 	r->o = o;
+	r->waiting = map_new(NULL);
 	return r;
 }
 
@@ -384,12 +399,13 @@ gear_repos_free(struct gear_repos *take_r)
 	tree_fetch_cancel(r->tree);
 	worker_detach(r->job);
 	free_repo(r->now);
-	while (r->list != NULL) {
-		struct gear_repo *x = r->list;
+	while (r->first != NULL) {
+		struct gear_repo *x = r->first;
 
-		r->list = x->next;
+		unlist(r, x);
 		free_repo(x);
 	}
+	map_free(r->waiting);
 	free(r->tmp);
 	free(r);
 }
