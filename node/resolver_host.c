@@ -39,13 +39,20 @@ struct resolver_host {
 	bool has_ended;
 };
 
+/* An instance: where its words begin in the job's text. */
+struct member {
+	size_t id, app, host, own;
+};
+
 /* Who should have sockets there, and the names. */
 struct tend_job {
 	struct resolver_host *owner; /* done only */
 	struct net *net;
 	char *path, *names_file;
-	struct str_list ids, apps, hosts, own;       /* side by side */
-	struct str_list name_apps, names, addresses; /* side by side */
+	struct buf text;        /* words of the members, each with its NUL */
+	struct member *members; /* owned */
+	size_t n;
+	struct buf names;
 	bool needs_start;
 	struct err e;
 };
@@ -57,28 +64,41 @@ free_tend(void *take_job)
 
 	free(j->path);
 	free(j->names_file);
-	str_list_fini(&j->ids);
-	str_list_fini(&j->apps);
-	str_list_fini(&j->hosts);
-	str_list_fini(&j->own);
-	str_list_fini(&j->name_apps);
-	str_list_fini(&j->names);
-	str_list_fini(&j->addresses);
+	buf_fini(&j->text);
+	buf_fini(&j->names);
+	free(j->members);
 	free(j);
 }
 
 static void
 add_name(struct tend_job *j, const char *app, const char *name, const char *address)
 {
-	char *lower;
+	if (name != NULL && name[0] != '\0' && address[0] != '\0')
+		resolver_link_add_name(&j->names, &(struct resolver_name){ app, name, address });
+}
 
-	if (name == NULL || name[0] == '\0' || address[0] == '\0')
-		return;
-	lower = xstrdup(name);
-	str_lower(lower);
-	str_list_add(&j->name_apps, app);
-	str_list_take(&j->names, lower);
-	str_list_add(&j->addresses, address);
+static size_t
+add_word(struct tend_job *j, const char *word)
+{
+	size_t at = j->text.n;
+
+	buf_add(&j->text, word, strlen(word) + 1);
+	return at;
+}
+
+/* Every instance, at each change of one: the rows grow by doubling. */
+static void
+add_member(struct tend_job *j, const struct instances_host *i, const char *host)
+{
+	if ((j->n & (j->n - 1)) == 0)
+		j->members =
+		    xreallocarray(j->members, j->n == 0 ? 1 : 2 * j->n, sizeof *j->members);
+	j->members[j->n++] = (struct member){
+		.id = add_word(j, i->id),
+		.app = add_word(j, i->app),
+		.host = add_word(j, host),
+		.own = add_word(j, i->address),
+	};
 }
 
 struct collecting {
@@ -92,11 +112,7 @@ collect(const struct instances_host *i, void *arg)
 	struct collecting *c = arg;
 	const struct gear *g = gear_table_find(c->host->o.gears, i->gear);
 
-	str_list_add(&c->job->ids, i->id);
-	str_list_add(&c->job->apps, i->app);
-	str_list_add(
-	    &c->job->hosts, g == NULL || g->spec.gear_name == NULL ? "" : g->spec.gear_name);
-	str_list_add(&c->job->own, i->address);
+	add_member(c->job, i, g == NULL || g->spec.gear_name == NULL ? "" : g->spec.gear_name);
 	if (!i->is_ready || !i->is_web || g == NULL)
 		return;
 	add_name(c->job, i->app, g->spec.app_dns, i->address);
@@ -145,51 +161,22 @@ collect_peers(const struct wire_peers *p, void *arg)
 }
 
 static void
-give_sockets(const struct tend_job *j, size_t k)
+give_sockets(const struct tend_job *j, const struct member *m)
 {
+	const struct resolver_who who = { .instance = j->text.p + m->id,
+		.app = j->text.p + m->app,
+		.host = j->text.p + m->host,
+		.address = j->text.p + m->own };
 	AUTO(file_close) int udp = -1;
 	AUTO(file_close) int tcp = -1;
 	struct err e = { 0 };
 
-	udp = net_socket(j->net, j->ids.v[k], SOCK_DGRAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
+	udp = net_socket(j->net, who.instance, SOCK_DGRAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
 	if (udp >= 0)
 		tcp = net_socket(
-		    j->net, j->ids.v[k], SOCK_STREAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
-	const struct resolver_who who = { .instance = j->ids.v[k],
-		.app = j->apps.v[k],
-		.host = j->hosts.v[k],
-		.address = j->own.v[k] };
-
+		    j->net, who.instance, SOCK_STREAM, RESOLVER_ADDRESS, RESOLVER_PORT, &e);
 	if (tcp < 0 || resolver_link_add(j->path, &who, udp, tcp, &e) < 0)
-		log_debug("resolver_give", LOG_STR("instance", j->ids.v[k]), LOG_ERR(&e));
-}
-
-static void
-write_names(struct tend_job *j)
-{
-	struct resolver_name *v = xcalloc(j->names.n + 1, sizeof *v);
-	struct err e = { 0 };
-
-	for (size_t k = 0; k < j->names.n; k++)
-		v[k] = (struct resolver_name){
-			.app = j->name_apps.v[k],
-			.name = j->names.v[k],
-			.address = j->addresses.v[k],
-		};
-	if (resolver_link_names(j->names_file, v, j->names.n, &e) < 0)
-		log_warn("resolver_names", LOG_ERR(&e));
-	free(v);
-}
-
-/* The names as a set. */
-static struct map *
-set_of(struct str_list *l)
-{
-	struct map *m = map_new(NULL);
-
-	for (size_t k = 0; k < l->n; k++)
-		map_set(m, l->v[k], l->v[k]);
-	return m;
+		log_debug("resolver_give", LOG_STR("instance", who.instance), LOG_ERR(&e));
 }
 
 /* A builder is no instance, but lives while its namespace is bound. */
@@ -208,19 +195,23 @@ run_tend(void *job)
 {
 	struct tend_job *j = job;
 	AUTO_FINI(str_list_fini) struct str_list held = { 0 };
-	AUTO(map_free) struct map *wanted = NULL;
-	AUTO(map_free) struct map *has = NULL;
+	AUTO(map_free) struct map *wanted = map_new(NULL);
+	AUTO(map_free) struct map *has = map_new(NULL);
 
-	write_names(j);
+	if (resolver_link_names(j->names_file, &j->names, &j->e) < 0)
+		log_warn("resolver_names", LOG_ERR(&j->e));
 	if (resolver_link_list(j->path, &held, &j->e) < 0) {
 		j->needs_start = true;
 		return;
 	}
-	wanted = set_of(&j->ids);
-	has = set_of(&held);
-	for (size_t k = 0; k < j->ids.n; k++) {
-		if (map_get(has, j->ids.v[k]) == NULL)
-			give_sockets(j, k);
+	for (size_t k = 0; k < held.n; k++)
+		map_set(has, held.v[k], j);
+	for (size_t k = 0; k < j->n; k++) {
+		const char *id = j->text.p + j->members[k].id;
+
+		map_set(wanted, id, j);
+		if (map_get(has, id) == NULL)
+			give_sockets(j, &j->members[k]);
 	}
 	for (size_t k = 0; k < held.n; k++) {
 		if (map_get(wanted, held.v[k]) == NULL)

@@ -179,13 +179,24 @@ resolver_link_list(const char *path, struct str_list *out, struct err *e)
 	return 0;
 }
 
-int
-resolver_link_names(const char *file, const struct resolver_name *v, size_t n, struct err *e)
+/* In lower case, and by pieces: a node has thousands of them. */
+void
+resolver_link_add_name(struct buf *out, const struct resolver_name *n)
 {
-	AUTO_FINI(buf_fini) struct buf b = { 0 };
-	size_t i;
+	size_t at;
 
-	for (i = 0; i < n; i++)
-		buf_addf(&b, "%s %s %s\n", v[i].app, v[i].name, v[i].address);
-	return file_replace_fast(file, b.n == 0 ? "" : b.p, b.n, 0644, e);
+	buf_adds(out, n->app);
+	buf_addc(out, ' ');
+	at = out->n;
+	buf_adds(out, n->name);
+	str_lower(out->p + at);
+	buf_addc(out, ' ');
+	buf_adds(out, n->address);
+	buf_addc(out, '\n');
+}
+
+int
+resolver_link_names(const char *file, const struct buf *names, struct err *e)
+{
+	return file_replace_fast(file, buf_str(names).p, names->n, 0644, e);
 }

@@ -3,6 +3,7 @@
  * state but the path. */
 #pragma once
 
+#include "lib/base/buf.h"
 #include "lib/base/err.h"
 #include "lib/base/str.h"
 
@@ -40,6 +41,7 @@ struct resolver_name {
 	const char *name;    /* lower case, without a dot at the end */
 	const char *address; /* IPv4 */
 };
+/* Adds the name to what resolver_link_names takes. */
+void resolver_link_add_name(struct buf *out, const struct resolver_name *n);
 /* Replaces the resolver's table (a file it watches), whole. */
-int resolver_link_names(
-    const char *file, const struct resolver_name *v, size_t n, struct err *e) MUST_CHECK;
+int resolver_link_names(const char *file, const struct buf *names, struct err *e) MUST_CHECK;

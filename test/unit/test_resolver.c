@@ -158,11 +158,14 @@ static void
 set_names(struct world *w, const char *address)
 {
 	struct resolver_name v[] = { { "app1", "db.internal", address },
-		{ "app1", "web", "100.64.0.8" }, { "app1", "web", "100.64.0.9" },
+		{ "app1", "Web", "100.64.0.8" }, { "app1", "web", "100.64.0.9" },
 		{ "app2", "secret.internal", "100.64.0.10" } };
+	AUTO_FINI(buf_fini) struct buf lines = { 0 };
 	struct err e = { 0 };
 
-	assert_ok(resolver_link_names(w->names, v, ARRAY_LEN(v), &e), &e);
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		resolver_link_add_name(&lines, &v[i]);
+	assert_ok(resolver_link_names(w->names, &lines, &e), &e);
 }
 
 /* --- a server: answers every A query with 198.51.100.7 --- */
