@@ -131,7 +131,7 @@ keep_soon(struct node_sync *s)
 	if (s->is_keeping)
 		return;
 	s->is_keeping = true;
-	loop_timer_again(s->keep, KEEP_MS);
+	loop_timer_again(s->keep, KEEP_MS + (int64_t)omap_count(s->wishes)); /* all are written */
 }
 
 /* --- wishes --- */
