@@ -1,6 +1,6 @@
 """A pinion-node with a broker of our own: feed, reports, gears, instances; all cleaned up at the end."""
-import hashlib, http.client, json, os, queue, shutil, signal, socket, socketserver, subprocess, sys
-import tempfile, threading, time, traceback
+import hashlib, http.client, io, json, os, queue, shutil, signal, socket, socketserver, subprocess, sys
+import tarfile, tempfile, threading, time, traceback
 
 SRC = os.environ.get("PINION_SRCDIR") or os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("PINION_BUILDDIR", ".")
@@ -25,6 +25,19 @@ class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     def handle_error(self, request, address):
         if not isinstance(sys.exc_info()[1], OSError):  # the node may be killed at any time
             super().handle_error(request, address)
+
+
+def repository():
+    """The tree of an application's repository, as the broker sends it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as t:
+        head = tarfile.TarInfo("app/git/app.git/HEAD")
+        head.size, head.mode = 21, 0o644
+        t.addfile(head, io.BytesIO(b"ref: refs/heads/main\n"))
+    return out.getvalue()
+
+
+REPOSITORY = repository()
 
 
 class Broker:
@@ -67,7 +80,8 @@ class Broker:
                     if target.startswith("/internal/node/layer"):
                         self.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
                         continue
-                    self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                    answer = REPOSITORY if target.startswith("/internal/node/repo") else b"{}"
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
 
         if os.path.exists(self.path):
             os.unlink(self.path)
