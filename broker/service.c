@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "broker/app_cart.h"
 #include "broker/broker.h"
 #include "broker/record.h"
 #include "broker/rollout_step.h"
@@ -187,6 +188,8 @@ keep_running(struct rollout_step *st, const struct app_view_instance *i)
 		tell(st, i, WIRE_WANT_STOPPED, NULL);
 	} else if (app_gen < i->rec.restart_gen) {
 		note_restarts(st, i, own);
+	} else if (app_view_is(i, WIRE_INSTANCE_FAILED) && app_cart_is_pending(&st->app)) {
+		return; /* that change is judged by it first */
 	} else if (app_view_is(i, WIRE_INSTANCE_FAILED) && left <= 0) {
 		tell(st, i, WIRE_WANT_PRESENT, own);
 	} else if (app_view_is(i, WIRE_INSTANCE_FAILED)) {

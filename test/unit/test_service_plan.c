@@ -254,6 +254,25 @@ services_follow_their_application(void **state)
 	}
 }
 
+/* Else a start that takes longer to fail than the pause before the next is tried for ever, and the
+ * addition that it belongs to never ends. */
+static void
+a_failed_start_is_judged_before_it_is_tried_again(void **state)
+{
+	AUTO_FINI(wire_instance_record_fini) struct wire_instance_record rec = { 0 };
+	struct world w;
+
+	(void)state;
+	world_init(&w, true);
+	w.st.app.spec.cart_rev = w.st.app.status.cart_rev + 1;
+	add_instance(&w, WIRE_INSTANCE_SERVICE, WIRE_WANT_PRESENT, WIRE_INSTANCE_FAILED)
+	    ->rec.changed_ms -= 46 * 1000;
+	service_plan(&w.st);
+	assert_false(written(&w, "/instance/n/", &wire_instance_record_codec, &rec));
+	assert_false(service_holds_start(&w.st));
+	world_fini(&w);
+}
+
 static void
 what_nobody_has_any_more_goes(void **state)
 {
@@ -399,6 +418,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(services_follow_their_application),
+		cmocka_unit_test(a_failed_start_is_judged_before_it_is_tried_again),
 		cmocka_unit_test(what_nobody_has_any_more_goes),
 		cmocka_unit_test(words_reach_those_who_subscribe),
 		cmocka_unit_test(a_cartridge_that_went_takes_its_words_along),
