@@ -211,6 +211,7 @@ stack_layout_usr(const char *dir, struct err *e)
 	static const struct layout_link links[] = {
 		{ "lib/node", "/usr/share/nodejs" },
 		{ "lib/pinion/httpd", "/usr/sbin/apache2" },
+		{ "lib/pinion/mysqld_safe", "/usr/bin/mariadbd-safe" },
 		{ "lib64/httpd/modules", "/usr/lib/apache2/modules" },
 		{ "sbin/rotatelogs", "/usr/bin/rotatelogs" },
 		{ "share/phpMyAdmin", "/usr/share/phpmyadmin" },

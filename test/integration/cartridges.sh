@@ -74,7 +74,7 @@ check "status of one cartridge" act traced '{"cart":"tracer","action":"status"}'
 check "its text comes as a message" result '.result.ok and (.result.messages == ["CLIENT_RESULT: Tracer is running"])'
 check "the tools that scripts call by name" act traced '{"cart":"tracer","action":"tools"}'
 said=$(jq -r 'select(.fd == 1) | .text' "$WORLD/act.json")
-for line in "scl ok" "scl stdin ok" "facter 512.00 MB" "registry 4" "cgroup 536870912" "ruby 2" "sdk tracer master" "primary test-tracer-0.2 PORT" \
+for line in "scl ok" "scl stdin ok" "scl root ok" "virtualenv moved" "facter 512.00 MB" "registry 4" "cgroup 536870912" "ruby 2" "sdk tracer master" "primary test-tracer-0.2 PORT" \
 	"killall 1" "a/c" "run-parts ok" "supervisor ok" "deployments ok" "not hot" "etc ok" "chcon ok" "name ok"; do
 	check "tools: $line" grep -qxF "$line" <(printf '%s\n' "$said")
 done
@@ -224,6 +224,12 @@ if command -v apache2 >/dev/null; then
 	if compgen -G '/usr/lib/apache2/modules/libphp*.so' >/dev/null; then
 		check "PHP 5's module is the PHP that there is" serves httpd /page.php "PHP of httpd"
 	fi
+	if [[ -f /usr/lib/apache2/modules/mod_wsgi.so ]]; then
+		check "a collection's mod_wsgi, in the virtual environment" serves httpd /wsgi "WSGI in apached/virtenv"
+	fi
+	if [[ -f /usr/lib/apache2/modules/mod_passenger.so ]]; then
+		check "a collection's Passenger 3 is the one that there is" until_true serves httpd /rack "Rack of httpd"
+	fi
 	check "status" act httpd '{"cart":"apached","action":"status"}'
 	check "finds processes named httpd" result '.result.messages == ["CLIENT_RESULT: Apache is running"]'
 	check "restart in place" act httpd '{"action":"restart"}'
@@ -239,6 +245,16 @@ if command -v apache2 >/dev/null; then
 	check "delete it" p app delete httpd --yes
 fi
 
+# --- oldsql: MySQL 5 as on v2's machines, by paths of a collection ---
+if command -v mariadbd-safe >/dev/null; then
+	check "a cartridge that runs MySQL 5's programs" p cartridge add -a traced oldsql
+	check "root came in without a password, then only its account does" test "42 oldsql" = "$(p run traced -- \
+		'echo "select 6 * 7, substring_index(current_user(), 0x40, 1)" | mysql --skip-column-names -h $OPENSHIFT_OLDSQL_DB_HOST -P $OPENSHIFT_OLDSQL_DB_PORT -u oldsql --password=secret' | tr '\t' ' ')"
+	check "status finds mysqld_safe" act traced '{"cart":"oldsql","action":"status"}'
+	check "by its name" result '.result.messages == ["CLIENT_RESULT: MySQL is running"]'
+	check "it is removed" p cartridge remove -a traced oldsql --yes
+fi
+
 # --- javan: Java as on v2's machines, with a template that install changes ---
 if [[ -x /usr/bin/javac ]]; then
 	check "an application of a cartridge that calls Java with options of its day" p app create coffee javan
@@ -246,6 +262,9 @@ if [[ -x /usr/bin/javac ]]; then
 	check "the second endpoint" serves coffee /admin admin
 	check "thread dump" p app thread-dump coffee
 	check "is in the log" until_true grep -q "Full thread dump" <(p logs -a coffee -n 500)
+	check "Tomcat's listeners of 6 and 7 are left out" test "<Server><Listener className=\"a.B\" /></Server>" = "$(p run coffee -- \
+		'cd /tmp && mkdir conf; echo "<Server><Listener className=\"org.apache.catalina.mbeans.ServerLifecycleListener\" /><Listener className=\"org.apache.catalina.core.JasperListener\"/><Listener className=\"a.B\" /></Server>" >conf/server.xml
+		$JAVA_HOME/bin/java -Dcatalina.base=$PWD org.apache.catalina.startup.Bootstrap start >/dev/null 2>&1; cat conf/server.xml')"
 	check "clone" clone coffee
 	check "has what install has changed" grep -q '"coffee in Java"' "$WORLD/coffee/src/Main.java"
 	check "and added" grep -qx "settings of the cartridge" "$WORLD/coffee/.openshift/config/settings"
