@@ -213,6 +213,7 @@ stack_layout_usr(const char *dir, struct err *e)
 		{ "lib/pinion/httpd", "/usr/sbin/apache2" },
 		{ "lib/pinion/mysqld_safe", "/usr/bin/mariadbd-safe" },
 		{ "lib64/httpd/modules", "/usr/lib/apache2/modules" },
+		{ "sbin/lsof", "/usr/bin/lsof" },
 		{ "sbin/rotatelogs", "/usr/bin/rotatelogs" },
 		{ "share/phpMyAdmin", "/usr/share/phpmyadmin" },
 	};
