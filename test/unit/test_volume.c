@@ -18,6 +18,7 @@
 #include "node/loopdev.h"
 #include "node/node_dirs.h"
 #include "node/volume.h"
+#include "node/volume_size.h"
 
 #define GEAR "5f0000000000000000000001"
 enum { WAIT_MS = 5000 };
@@ -175,6 +176,41 @@ test_fit(void **state)
 	assert_true(after.f_files >= 40000);
 }
 
+/* What a node with CAP_SYS_RESOURCE does while the disk is mounted: image, device and file system
+ * grow. Here the file system is not mounted, which needs no capability: the kernel's own part of it
+ * is what this leaves out. */
+static void
+test_grow_by_device(void **state)
+{
+	struct world *w = *state;
+	AUTO(free) char *dir = node_dirs_gear(&w->dirs, GEAR);
+	AUTO(free) char *image = xasprintf("%s.img", dir);
+	AUTO(file_close) int fd = -1;
+	char device[LOOPDEV_NAME_MAX];
+	struct err e = { 0 };
+	struct statvfs fs;
+	struct stat st;
+
+	if (strcmp(volumes_kind(w->v), "image") != 0)
+		skip();
+	assert_int_equal(volume_make(w->v, GEAR, 40, 2000, &e), 0);
+	assert_int_equal(volume_unmount(w->v, GEAR, WAIT_MS, &e), 0);
+	/* checked since it was mounted, as resize2fs wants it */
+	assert_int_equal(volume_grow(w->v, GEAR, 5000, 2000, &e), 0);
+	fd = loopdev_open(image, false, device, &e);
+	assert_true(fd >= 0);
+	if (volume_size_grow(image, device, 25000, 40000, &e) < 0)
+		fail_msg("%s", e.text);
+	file_close(fd);
+	fd = -1;
+	assert_int_equal(stat(image, &st), 0);
+	assert_true(st.st_size >= 25000LL << 20);
+	assert_int_equal(volume_mount(w->v, GEAR, &e), 0);
+	assert_int_equal(statvfs(dir, &fs), 0);
+	assert_true(fs.f_files >= 40000);
+	assert_true((int64_t)fs.f_blocks * (int64_t)fs.f_frsize > 24000LL << 20);
+}
+
 static void
 test_aside(void **state)
 {
@@ -219,6 +255,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_life, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_busy_device, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fit, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_grow_by_device, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_aside, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_instance_dir, setup, teardown),
 	};
