@@ -1007,13 +1007,13 @@ blocks_of_other_machines_are_left(void **state)
 	struct net_block first = { 0 }, again = { 0 }, other = { 0 };
 	struct err e = { 0 };
 
-	check(net_block_claim(&o, &first, &e), &e);
+	assert_ok(net_block_claim(&o, &first, &e), &e);
 	assert_int_equal(x.asked, 1);
 	net_block_range(&first, x.taken);
 	net_block_fini(&first);
 	/* What is remembered is not asked for: a node starts without its broker. */
 	x.is_away = true;
-	check(net_block_claim(&o, &again, &e), &e);
+	assert_ok(net_block_claim(&o, &again, &e), &e);
 	assert_int_equal(again.number, first.number);
 	assert_int_equal(x.asked, 1);
 	net_block_release(&again, data);
@@ -1021,7 +1021,7 @@ blocks_of_other_machines_are_left(void **state)
 	assert_int_equal(e.code, ERR_BUSY);
 	assert_int_equal(access(memory, F_OK), -1);
 	x.is_away = false;
-	check(net_block_claim(&o, &other, &e), &e);
+	assert_ok(net_block_claim(&o, &other, &e), &e);
 	assert_int_not_equal(other.number, first.number);
 	net_block_release(&other, data);
 }
