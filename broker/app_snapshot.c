@@ -57,16 +57,24 @@ DEFINE_AUTO(struct app_snapshot *, app_snapshot_cancel)
 
 /* --- the order --- */
 
+static bool
+is_archive(const struct wire_deployment *d)
+{
+	return !d->is_template && (d->sha1 == NULL || *d->sha1 == '\0');
+}
+
+/* What came as an archive has no commit: null. */
 static void
 add_metadata(struct buf *b, const struct wire_deployment *d)
 {
 	buf_adds(b, "{\"git_ref\":");
-	buf_add_json_str(b, d->ref == NULL ? "master" : d->ref);
-	buf_addf(b,
-	    ",\"git_sha1\":\"%.7s\",\"id\":\"%s\",\"hot_deploy\":%s,"
-	    "\"force_clean_build\":%s,\"activations\":[",
-	    d->sha1 == NULL ? "" : d->sha1, d->id, d->hot_deploy ? "true" : "null",
-	    d->force_clean_build ? "true" : "null");
+	buf_add_json_str(b, d->ref == NULL || *d->ref == '\0' ? "master" : d->ref);
+	if (is_archive(d))
+		buf_adds(b, ",\"git_sha1\":null");
+	else
+		buf_addf(b, ",\"git_sha1\":\"%.7s\"", d->sha1 == NULL ? "" : d->sha1);
+	buf_addf(b, ",\"id\":\"%s\",\"hot_deploy\":%s,\"force_clean_build\":%s,\"activations\":[",
+	    d->id, d->hot_deploy ? "true" : "null", d->force_clean_build ? "true" : "null");
 	for (size_t i = 0; i < d->activations.n; i++)
 		buf_addf(b, "%s%" PRId64 ".%03d", i > 0 ? "," : "",
 		    d->activations.v[i].at_ms / 1000, (int)(d->activations.v[i].at_ms % 1000));
@@ -104,6 +112,7 @@ add_order(struct app_snapshot *s, const struct wire_app *a)
 		o.deployment_id = xstrdup(d.id);
 		o.metadata = buf_steal(&metadata);
 		o.datetime = datetime_of(&d);
+		o.is_archive = is_archive(&d);
 		codec_copy(&wire_layers_codec, &o.layers, &d.layers);
 	}
 	codec_encode(&wire_snapshot_order_codec, &o, &s->out);

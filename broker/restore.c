@@ -8,6 +8,7 @@
 #include "broker/app.h"
 #include "broker/app_view.h"
 #include "broker/broker.h"
+#include "broker/gear_deploy.h"
 #include "broker/node_act.h"
 #include "broker/node_link.h"
 #include "broker/record.h"
@@ -35,7 +36,7 @@ struct restore {
 	struct broker *b; /* borrowed */
 	struct wire_restore rec;
 	char *node; /* of the head gear */
-	bool is_closed, is_detached;
+	bool wants_git, is_closed, is_detached;
 	restore_line_fn *on_line;
 	restore_room_fn *on_room;
 	restore_done_fn *done;
@@ -380,6 +381,25 @@ code_of(int status)
 	}
 }
 
+/* What is not taken. */
+static void
+say_rest(struct restore *r, const struct wire_snapshot_found *found)
+{
+	for (size_t i = 0; i < found->left.n; i++) {
+		AUTO(free)
+		char *line =
+		    xasprintf("The snapshot has data of %s, which the application does not "
+		              "have: they are left in app-root/data",
+		        found->left.v[i]);
+
+		say(line, r);
+	}
+	if (r->wants_git && found->was_binary && !found->has_deployment)
+		say("The snapshot's deployment is an archive, not a commit: it is taken by "
+		    "applications whose deployment type is binary",
+		    r);
+}
+
 static void
 on_uploaded(struct http_call *c, int status, struct str body, const struct err *e, void *arg)
 {
@@ -406,9 +426,29 @@ on_uploaded(struct http_call *c, int status, struct str body, const struct err *
 		return;
 	}
 	r->rec.has_git = found.has_git;
+	r->rec.has_deployment = found.has_deployment;
+	say_rest(r, &found);
 	r->rec.ref = STEAL(found.ref);
 	r->rec.sha1 = STEAL(found.sha1);
 	unpack_part(r);
+}
+
+/* What of the snapshot goes where: the node's words for it. Caller owns. */
+static char *
+restore_path(
+    const struct broker *b, const struct restore_opts *o, const struct snapshot_gears *apart)
+{
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
+	struct err none = { 0 };
+	bool is_binary = record_app_by_id(b->store, o->app_id, &a, NULL, &none) == 0 &&
+	                 gear_deploy_check_type(&a, true, &none) == 0;
+	struct buf path = { 0 };
+
+	buf_addf(&path, "/v1/gears/%s/restore?git=%d&binary=%d&apart=", o->app_id, o->wants_git,
+	    is_binary);
+	for (size_t i = 0; i < apart->n; i++)
+		buf_addf(&path, "%s%s", i == 0 ? "" : ",", apart->v[i].cart);
+	return buf_steal(&path);
 }
 
 /* A service must run to take its data back. */
@@ -449,7 +489,7 @@ restore_start(struct broker *b, const struct restore_opts *o, struct err *e)
 {
 	static const char *const headers[] = { "Content-Type: application/gzip", "Expect:", NULL };
 	const struct app_view_app *v = app_view_get(rollout_view(b->rollout), o->app_id);
-	AUTO(free) char *path = xasprintf("/v1/gears/%s/restore?git=%d", o->app_id, o->wants_git);
+	AUTO(free) char *path = NULL;
 	AUTO(free) char *url = NULL;
 	struct http_call_opts call = {
 		.method = "POST",
@@ -458,7 +498,7 @@ restore_start(struct broker *b, const struct restore_opts *o, struct err *e)
 		.timeout_ms = TIMEOUT_MS,
 	};
 	AUTO(free) char *key = store_key_restore(o->app_id);
-	struct snapshot_gears services = { 0 };
+	AUTO_FINI(snapshot_gears_fini) struct snapshot_gears services = { 0 };
 	struct store_kv kv;
 	struct restore *r;
 
@@ -473,6 +513,8 @@ restore_start(struct broker *b, const struct restore_opts *o, struct err *e)
 	}
 	if (check_services(b, o->app_id, e) < 0)
 		return NULL;
+	snapshot_gears_list(v, &services);
+	path = restore_path(b, o, &services);
 	if (node_link_call(b->nodes, v->gears[0]->node, path, &call, &url, e) < 0)
 		return NULL;
 	r = xcalloc(1, sizeof *r);
@@ -482,16 +524,15 @@ restore_start(struct broker *b, const struct restore_opts *o, struct err *e)
 		    .login = xstrdup(o->login),
 		    .git_url = xstrdup_null(o->git_url) },
 		.node = xstrdup(v->gears[0]->node),
+		.wants_git = o->wants_git,
 		.on_line = o->on_line,
 		.on_room = o->on_room,
 		.done = o->done,
 		.arg = o->arg,
 	};
-	snapshot_gears_list(v, &services);
 	for (size_t i = 0; i < services.n; i++)
 		str_list_add(&r->rec.gears, services.v[i].uuid);
 	str_list_add(&r->rec.gears, o->app_id);
-	snapshot_gears_fini(&services);
 	r->call = http_call_start(b->client, &call, on_uploaded, r, e);
 	if (r->call != NULL) {
 		put_record(r, on_recorded, b);

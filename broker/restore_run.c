@@ -13,6 +13,7 @@
 #include "broker/node_link.h"
 #include "broker/record.h"
 #include "broker/repo.h"
+#include "broker/restore_artifact.h"
 #include "broker/restore_git.h"
 #include "broker/rollout.h"
 #include "lib/base/fault.h"
@@ -29,6 +30,7 @@ enum {
 	AWAY_MS = 15 * 60 * 1000, /* so long may a node be away */
 	BUSY_MS = 90 * 1000,      /* so long may a gear not be ready yet */
 	TIDY_MS = 30 * 1000,
+	LOAD_MS = 3600 * 1000, /* of a dump */
 };
 
 typedef void step_fn(struct restore_run *r);
@@ -46,6 +48,7 @@ struct restore_run {
 	struct node_act *act;
 	struct loop_timer *timer;
 	struct restore_git *git;
+	struct restore_artifact *artifact;
 	bool is_swapped, runs;
 	char *ref, *sha1; /* to deploy */
 	struct err e;     /* the first failure */
@@ -64,6 +67,7 @@ run_free(struct restore_run *r)
 	node_act_cancel(r->act);
 	loop_timer_cancel(r->timer);
 	restore_git_free(r->git);
+	restore_artifact_free(r->artifact);
 	wire_restore_fini(&r->rec);
 	free(r->ref);
 	free(r->sha1);
@@ -262,25 +266,61 @@ on_build_line(const char *line, void *arg)
 }
 
 static void
-deploy(struct restore_run *r)
+build(struct restore_run *r, const char *artifact)
 {
 	struct build_source src = {
 		.app_id = r->rec.app_id,
 		.ref = r->ref,
 		.sha1 = r->sha1,
+		.take_artifact = xstrdup_null(artifact),
 		.force_clean = true,
 		.is_cold = true,
 		.login = r->rec.login,
 		.git_url = r->rec.git_url,
 	};
 
-	if (r->sha1 == NULL) {
-		clean_up(r);
-		return;
-	}
 	say(r, "Deploying the restored code");
 	fault_point("restore_deploy");
 	(void)build_start(broker_of(r)->builds, &src, on_build_line, on_built, r);
+}
+
+static void
+on_artifact(const char *path, const struct err *e, void *arg)
+{
+	struct restore_run *r = arg;
+
+	restore_artifact_free(STEAL(r->artifact));
+	if (e == NULL)
+		build(r, path);
+	else if (e->code != ERR_BUSY || !again(r, BUSY_MS))
+		on_built(NULL, e, r);
+}
+
+/* What came as an archive goes as it is. */
+static void
+deploy_archive(struct restore_run *r)
+{
+	const struct app_view_gear *g = gear_of(r, r->rec.app_id);
+	struct err e = { 0 };
+
+	if (g == NULL)
+		(void)err_set(&e, ERR_NOT_FOUND, NULL, "The gear %s is gone.", r->rec.app_id);
+	else
+		r->artifact = restore_artifact_start(broker_of(r), g->node, r->rec.app_id,
+		    g->gear.limits.disk_mb << 20, on_artifact, r, &e);
+	if (r->artifact == NULL && (e.code != ERR_BUSY || !again(r, BUSY_MS)))
+		on_built(NULL, &e, r);
+}
+
+static void
+deploy(struct restore_run *r)
+{
+	if (r->rec.has_deployment && r->is_swapped)
+		enter(r, deploy_archive);
+	else if (r->sha1 != NULL)
+		build(r, NULL);
+	else
+		clean_up(r);
 }
 
 /* --- what is no service: it did not run when services loaded their data --- */
@@ -341,7 +381,7 @@ on_settled(const struct err *e, void *arg)
 {
 	struct restore_run *r = arg;
 
-	if (e != NULL && r->sha1 == NULL)
+	if (e != NULL && r->sha1 == NULL && !r->rec.has_deployment)
 		note(r, e);
 	r->at = r->cart = 0;
 	enter(r, post_restore);
@@ -354,7 +394,8 @@ let_run(struct wire_app *a, void *arg, struct err *e)
 
 	(void)e;
 	/* What was pushed is not what an application of archives runs: its deployment stays. */
-	if (a->deployment_type != NULL && strcmp(a->deployment_type, "binary") == 0)
+	if (r->rec.has_deployment ||
+	    (a->deployment_type != NULL && strcmp(a->deployment_type, "binary") == 0))
 		free(STEAL(r->sha1));
 	a->spec.held_ms = 0;
 	r->runs = a->spec.running && a->spec.deployment != NULL && *a->spec.deployment != '\0';
@@ -481,6 +522,42 @@ has_service(const struct app_view_gear *g)
 	return false;
 }
 
+/* What the cartridge itself says of its failure. */
+static const char *
+client_error(const struct wire_act_result *result)
+{
+	static const char word[] = "CLIENT_ERROR: ";
+
+	for (size_t i = 0; i < result->messages.n; i++) {
+		if (str_has_prefix(result->messages.v[i], word))
+			return result->messages.v[i] + strlen(word);
+	}
+	return NULL;
+}
+
+static void
+note_unloaded(struct restore_run *r, const struct wire_act_result *result)
+{
+	const char *why = client_error(result);
+
+	if (why == NULL)
+		why = result->reason == NULL ? "post-restore failed" : result->reason;
+	if (r->e.code == ERR_NONE)
+		(void)err_set(&r->e, ERR_CONFLICT, NULL,
+		    "The files were restored, but not all of a service's data: %s", why);
+}
+
+static void
+say_messages(struct restore_run *r, const struct wire_act_result *result)
+{
+	static const char word[] = "CLIENT_MESSAGE: ";
+
+	for (size_t i = 0; i < result->messages.n; i++) {
+		if (str_has_prefix(result->messages.v[i], word))
+			say(r, result->messages.v[i] + strlen(word));
+	}
+}
+
 static void
 on_loaded(const struct wire_act_result *result, const struct err *e, void *arg)
 {
@@ -488,10 +565,10 @@ on_loaded(const struct wire_act_result *result, const struct err *e, void *arg)
 	const struct app_view_gear *g = gear_of(r, r->rec.gears.v[r->at]);
 
 	r->act = NULL;
-	if (result != NULL && !result->ok && r->e.code == ERR_NONE)
-		(void)err_set(&r->e, ERR_CONFLICT, NULL,
-		    "The files were restored, but not all of a service's data: %s",
-		    result->reason == NULL ? "post-restore failed" : result->reason);
+	if (result != NULL)
+		say_messages(r, result);
+	if (result != NULL && !result->ok)
+		note_unloaded(r, result);
 	if (result == NULL && e->code == ERR_NOT_FOUND && g != NULL && has_service(g)) {
 		if (again(r, BUSY_MS))
 			return;
@@ -508,7 +585,8 @@ on_loaded(const struct wire_act_result *result, const struct err *e, void *arg)
 static void
 load(struct restore_run *r)
 {
-	const struct wire_act_order order = { .action = (char *)"post-restore" };
+	const struct wire_act_order order = { .action = (char *)"post-restore",
+		.timeout_s = LOAD_MS / 1000 };
 	const struct app_view_gear *g;
 	struct err e = { 0 };
 

@@ -506,6 +506,12 @@ handle_restored_git(struct node_stream *s, struct http_req *r, const char *uuid)
 }
 
 static void
+handle_restored_deployment(struct node_stream *s, struct http_req *r, const char *uuid)
+{
+	snapshot_handle_deployment(s->snapshots, r, uuid);
+}
+
+static void
 handle_restored_part(struct node_stream *s, struct http_req *r, const char *uuid)
 {
 	snapshot_handle_part(s->snapshots, r, uuid);
@@ -539,6 +545,7 @@ static const struct {
 	{ "POST", "/v1/gears/", "/restore", handle_restore },
 	{ "GET", "/v1/gears/", "/restore/git", handle_restored_git },
 	{ "GET", "/v1/gears/", "/restore/part", handle_restored_part },
+	{ "GET", "/v1/gears/", "/restore/deployment", handle_restored_deployment },
 	{ "POST", "/v1/gears/", "/restore/commit", handle_restore_commit },
 	{ "DELETE", "/v1/gears/", "/restore", handle_restore_discard },
 	{ "GET", "/v1/layers/", "", handle_layer },

@@ -1,8 +1,6 @@
 #include "node/snapshot.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +30,7 @@ enum {
 	QUEUE_MAX = 1024 * 1024,
 	FILES_KEPT = 64,
 	ROOM_KEPT_KB = 4096, /* of the gear's disk, for what runs meanwhile */
+	DUMP_S = 3600, /* of a database */
 };
 
 enum kind { KIND_SAVE, KIND_RESTORE, KIND_READY, KIND_COMMIT, KIND_DISCARD };
@@ -50,7 +49,8 @@ struct snapshot {
 	struct http_req *r; /* NULL: the asker is gone */
 	struct wire_snapshot_order order;
 	struct buf head; /* what came of the body before the child */
-	bool has_order, has_all, wants_git, has_begun;
+	bool has_order, has_all, wants_git, is_binary, has_begun;
+	char *apart; /* owned: services of other gears, with commas between */
 	struct gear_act *act;
 	struct child *child;
 	struct worker_job *job;
@@ -72,6 +72,7 @@ end(struct snapshot *s)
 	gear_table_release(s->all->o.act.gears, s->gear);
 	wire_snapshot_order_fini(&s->order);
 	buf_fini(&s->head);
+	free(s->apart);
 	free(s->answer);
 	free(s->failure);
 	free(s);
@@ -291,7 +292,8 @@ start_save(struct snapshot *s)
 	AUTO(file_close) int deps = open_layer(s, o->layers.deps);
 	const char *const words[] = { s->all->program, o->is_deployment ? "archive" : "save",
 		s->gear->record.uuid, o->app_name, text_of(o->datetime),
-		app < 0 || deps < 0 ? "" : text_of(o->deployment_id), text_of(o->metadata) };
+		app < 0 || deps < 0 ? "" : text_of(o->deployment_id), text_of(o->metadata),
+		o->is_archive ? "1" : "0" };
 	const int fds[] = { volume, app < 0 ? volume : app, deps < 0 ? volume : deps };
 	struct err e = { 0 };
 
@@ -359,7 +361,7 @@ has_stopped_service(const struct snapshot *s)
 static void
 pre_snapshot(struct snapshot *s)
 {
-	const struct wire_act_order order = { .action = "pre-snapshot" };
+	const struct wire_act_order order = { .action = "pre-snapshot", .timeout_s = DUMP_S };
 	struct err e = { 0 };
 
 	if (s->order.is_deployment) {
@@ -575,6 +577,22 @@ on_restore_lost(struct http_req *r, void *arg)
 		discard(s, 0, "");
 }
 
+/* Its services, with commas between. Caller owns. */
+static char *
+services_of(const struct snapshot *s)
+{
+	struct buf b = { 0 };
+
+	for (size_t i = 0; i < s->gear->spec.cartridges.n; i++) {
+		const struct wire_gear_cart *c = &s->gear->spec.cartridges.v[i];
+
+		if (c->is_service)
+			buf_addf(&b, "%s%s", b.n == 0 ? "" : ",", c->name);
+	}
+	buf_adds(&b, "");
+	return buf_steal(&b);
+}
+
 static int
 start_unpack(struct snapshot *s, const struct work *w, struct err *e)
 {
@@ -583,8 +601,9 @@ start_unpack(struct snapshot *s, const struct work *w, struct err *e)
 	AUTO(free_ptr) const struct cart_dir_entry **carts = carts_of(s);
 	int64_t limit = s->gear->spec.limits.files;
 	int64_t files = limit > 0 && limit < w->files ? limit : w->files;
+	AUTO(free) char *here = services_of(s);
 	const char *const words[] = { s->all->program, "restore", s->gear->spec.app_name,
-		s->wants_git ? "1" : "0" };
+		s->wants_git ? "1" : "0", s->is_binary ? "1" : "0", here, text_of(s->apart) };
 
 	if (dir < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "open %s", w->out);
@@ -622,74 +641,74 @@ on_begun(void *p)
 	discard(s, err_http_status(e.code), e.text);
 }
 
+static bool
+has_flag(struct http_req *r, const char *name)
+{
+	const char *v = http_req_param(r, name);
+
+	return v != NULL && strcmp(v, "1") == 0;
+}
+
 void
 snapshot_handle_restore(struct snapshots *all, struct http_req *r, const char *gear)
 {
 	struct snapshot *s = start(all, r, gear, KIND_RESTORE);
-	const char *git = http_req_param(r, "git");
 
 	if (s == NULL)
 		return;
-	s->wants_git = git != NULL && strcmp(git, "1") == 0;
+	s->wants_git = has_flag(r, "git");
+	s->is_binary = has_flag(r, "binary");
+	s->apart = xstrdup(text_of(http_req_param(r, "apart")));
 	http_req_on_close(r, on_restore_lost, s);
 	submit(s, KIND_RESTORE, on_begun);
+}
+
+/* A tree of what was unpacked. */
+static void
+send_unpacked(struct snapshots *all, struct http_req *r, const char *gear, const char *what)
+{
+	const struct gear *g = gear_table_find(all->o.act.gears, gear);
+	AUTO(free) char *dir = g == NULL ? NULL : xasprintf("%s/restore/new/%s", g->dir, what);
+	struct stat st;
+
+	if (dir == NULL || lstat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
+		http_req_reply_text(r, 404, "No %s was unpacked for the gear %s.\n", what, gear);
+	else
+		tree_stream_send(all->o.act.loop, r, dir, false, NULL, NULL);
 }
 
 void
 snapshot_handle_git(struct snapshots *all, struct http_req *r, const char *gear)
 {
-	const struct gear *g = gear_table_find(all->o.act.gears, gear);
-	AUTO(free) char *dir = g == NULL ? NULL : file_join(g->dir, "restore/new/git");
-
-	if (dir == NULL || !file_exists(dir))
-		http_req_reply_text(r, 404, "No repository was unpacked for the gear %s.\n", gear);
-	else
-		tree_stream_send(all->o.act.loop, r, dir, false, NULL, NULL);
+	send_unpacked(all, r, gear, "git");
 }
 
-/* restore/new/data/CART.tar.gz, or CART-VERSION.tar.gz: the name is written to out. */
-static bool
-find_part(int dir, const char *cart, char out[NAME_MAX + 1])
+void
+snapshot_handle_deployment(struct snapshots *all, struct http_req *r, const char *gear)
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	size_t n = strlen(cart);
-	struct dirent *de;
-	bool is_found = false;
-
-	while (!is_found && d != NULL && (de = readdir(d)) != NULL) {
-		is_found = strncmp(de->d_name, cart, n) == 0 &&
-		           (de->d_name[n] == '.' || de->d_name[n] == '-') &&
-		           str_has_suffix(de->d_name, ".tar.gz");
-		if (is_found)
-			(void)snprintf(out, NAME_MAX + 1, "%s", de->d_name);
-	}
-	if (d != NULL)
-		closedir(d);
-	return is_found;
+	send_unpacked(all, r, gear, "deployment");
 }
 
 void
 snapshot_handle_part(struct snapshots *all, struct http_req *r, const char *gear)
 {
 	const struct gear *g = gear_table_find(all->o.act.gears, gear);
-	AUTO(free) char *path = g == NULL ? NULL : file_join(g->dir, "restore/new/data");
-	AUTO(file_close)
-	int dir = path == NULL ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	AUTO(file_close) int fd = -1;
 	const char *cart = http_req_param(r, "cart");
-	char name[NAME_MAX + 1];
-	struct stat st;
+	AUTO(free) char *what = NULL;
+	AUTO(free) char *path = NULL;
+	AUTO(file_close) int fd = -1;
 
-	if (dir >= 0 && cart != NULL && cart[0] != '\0' && find_part(dir, cart, name))
-		fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		http_req_reply_text(
-		    r, 404, "The snapshot of the gear %s has none of that cartridge.\n", gear);
+	if (g == NULL || cart == NULL || *cart == '\0' || strchr(cart, '/') != NULL) {
+		http_req_reply_text(r, 404, "There is no such part of the gear %s.\n", gear);
 		return;
 	}
-	(void)unlinkat(dir, name, 0);
-	tree_stream_send_file(all->o.act.loop, r, fd);
+	what = xasprintf("parts/%s", cart);
+	path = xasprintf("%s/restore/new/%s.tar.gz", g->dir, what);
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0)
+		tree_stream_send_file(all->o.act.loop, r, fd);
+	else
+		send_unpacked(all, r, gear, what);
 }
 
 void

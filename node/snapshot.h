@@ -24,8 +24,9 @@ void snapshots_free(struct snapshots *take_s); /* ends what is under way */
 void snapshot_handle_save(struct snapshots *s, struct http_req *r, const char *gear);
 void snapshot_handle_restore(struct snapshots *s, struct http_req *r, const char *gear);
 void snapshot_handle_git(struct snapshots *s, struct http_req *r, const char *gear);
-/* The snapshot of another gear, by the name of its cartridge, within the unpacked one: taken out.
- */
+/* repo/, dependencies/, build-dependencies/ of a deployment that came as an archive. */
+void snapshot_handle_deployment(struct snapshots *s, struct http_req *r, const char *gear);
+/* What the unpacked one has for another gear, by the name of its cartridge. */
 void snapshot_handle_part(struct snapshots *s, struct http_req *r, const char *gear);
 void snapshot_handle_commit(struct snapshots *s, struct http_req *r, const char *gear);
 void snapshot_handle_discard(struct snapshots *s, struct http_req *r, const char *gear);

@@ -1,11 +1,13 @@
 /* pinion-snapshot: a gear to a snapshot, or a snapshot to files, in a process that can do nothing
  * else (confine_to). Run by pinion-node; exit 1: the reason on stderr.
  *
- * save UUID APP DATETIME ID METADATA EXCLUDE…: fd 3 is the gear's volume, 4 the application's
- * layer, 5 that of its dependencies (both may be the volume: then nothing is deployed). stdin: a
- * tar stream of the git repository, or nothing. stdout: the archive. archive, with the same words:
- * the deployment alone, as `gear binary-deploy` takes it. restore APP GIT FILES BYTES
- * TRANSFORM…: fd 3 is an empty directory. stdin: the archive. stdout: oci_snapshot_result as JSON.
+ * save UUID APP DATETIME ID METADATA ARCHIVE EXCLUDE…: fd 3 is the gear's volume, 4 the
+ * application's layer, 5 that of its dependencies (both may be the volume: then nothing is
+ * deployed). stdin: a tar stream of the git repository, or nothing. stdout: the archive. ARCHIVE 1:
+ * the deployment came as one, which no build brings back. archive, with the same words: the
+ * deployment alone, as `gear binary-deploy` takes it. restore APP GIT BINARY HERE APART FILES BYTES
+ * TRANSFORM…: fd 3 is an empty directory; HERE, APART: services, with commas between. stdin: the
+ * archive. stdout: oci_snapshot_result as JSON.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -26,6 +28,7 @@ enum { DIR_FD = 3, APP_FD = 4, DEPS_FD = 5 };
 struct save {
 	struct oci_snapshot *s;
 	const char *datetime, *id, *metadata;
+	bool is_archive;
 	int storage, services, bases; /* opened as root, who alone may list them; -1: not there */
 };
 
@@ -78,7 +81,8 @@ put_parts(struct save *v, const char *dir, struct err *e)
 		AUTO(free) char *from = xasprintf("app-root/runtime/%s", parts[i].name);
 		AUTO(free) char *to = xasprintf("%s%s", dir, parts[i].name);
 
-		if ((i == 1 && *dir != '\0') || put(v, parts[i].fd, from, to, e) == 0)
+		if ((i == 1 && *dir != '\0' && !v->is_archive) ||
+		    put(v, parts[i].fd, from, to, e) == 0)
 			continue;
 		return -1;
 	}
@@ -95,10 +99,12 @@ put_deployment(struct save *v, struct err *e)
 
 	if (*v->id == '\0')
 		return 0;
-	if (put_parts(v, dir, e) < 0 || oci_snapshot_file(v->s, metadata, v->metadata, e) < 0 ||
-	    oci_snapshot_link(v->s, by_id, up, e) < 0)
+	/* Who reads it knows what it is before it comes. */
+	if (oci_snapshot_file(v->s, metadata, v->metadata, e) < 0 ||
+	    oci_snapshot_link(v->s, by_id, up, e) < 0 ||
+	    oci_snapshot_link(v->s, "app-deployments/current", v->datetime, e) < 0)
 		return -1;
-	return oci_snapshot_link(v->s, "app-deployments/current", v->datetime, e);
+	return put_parts(v, dir, e);
 }
 
 /* What configuring the cartridges wrote; 0 is the home's skeleton. */
@@ -137,9 +143,12 @@ static int
 save(int argc, char **argv, bool is_all, struct err *e)
 {
 	AUTO_FINI(str_list_fini) struct str_list exclude = { 0 };
-	struct save v = { .datetime = argv[4], .id = argv[5], .metadata = argv[6] };
+	struct save v = { .datetime = argv[4],
+		.id = argv[5],
+		.metadata = argv[6],
+		.is_archive = strcmp(argv[7], "1") == 0 };
 
-	for (int i = 7; i < argc; i++)
+	for (int i = 8; i < argc; i++)
 		str_list_add(&exclude, argv[i]);
 	v.storage = open_dir(DIR_FD, "storage");
 	v.bases = open_dir(DIR_FD, "base");
@@ -156,23 +165,43 @@ save(int argc, char **argv, bool is_all, struct err *e)
 	return oci_snapshot_close(v.s, e);
 }
 
+static void
+split(const char *words, struct str_list *out)
+{
+	struct str rest = str_of(words), word;
+
+	while (rest.p != NULL) {
+		rest = str_cut(rest, ',', &word);
+		if (word.n > 0)
+			str_list_take(out, xstrndup(word.p, word.n));
+	}
+}
+
 static int
 restore(int argc, char **argv, struct err *e)
 {
 	AUTO_FINI(str_list_fini) struct str_list transforms = { 0 };
+	AUTO_FINI(str_list_fini) struct str_list here = { 0 };
+	AUTO_FINI(str_list_fini) struct str_list apart = { 0 };
 	AUTO_FINI(oci_snapshot_result_fini) struct oci_snapshot_result r = { 0 };
 	AUTO(free) char *json = NULL;
 	struct oci_snapshot_in in = {
 		.app_name = argv[2],
 		.transforms = &transforms,
 		.wants_git = strcmp(argv[3], "1") == 0,
+		.is_binary = strcmp(argv[4], "1") == 0,
+		.here = &here,
+		.apart = &apart,
 	};
 
-	for (int i = 6; i < argc; i++)
+	split(argv[5], &here);
+	split(argv[6], &apart);
+	for (int i = 9; i < argc; i++)
 		str_list_add(&transforms, argv[i]);
-	if (str_to_i64(str_of(argv[4]), 1, INT64_MAX, "files", &in.files_max, e) < 0 ||
-	    str_to_i64(str_of(argv[5]), 1, INT64_MAX, "bytes", &in.bytes_max, e) < 0 ||
-	    confine_to(DIR_FD, e) < 0 || oci_snapshot_read(STDIN_FILENO, DIR_FD, &in, &r, e) < 0)
+	if (str_to_i64(str_of(argv[7]), 1, INT64_MAX, "files", &in.files_max, e) < 0 ||
+	    str_to_i64(str_of(argv[8]), 1, INT64_MAX, "bytes", &in.bytes_max, e) < 0 ||
+	    confine_to(DIR_FD, e) < 0 || oci_snapshot_read(STDIN_FILENO, DIR_FD, &in, &r, e) < 0 ||
+	    oci_snapshot_parts_sort(DIR_FD, &in, &r, e) < 0)
 		return -1;
 	json = codec_to_json(&oci_snapshot_result_codec, &r);
 	puts(json);
@@ -187,9 +216,9 @@ main(int argc, char **argv)
 	int rc = 2;
 
 	(void)setlocale(LC_ALL, "C.UTF-8");
-	if (argc >= 7 && (strcmp(argv[1], "save") == 0 || strcmp(argv[1], "archive") == 0))
+	if (argc >= 8 && (strcmp(argv[1], "save") == 0 || strcmp(argv[1], "archive") == 0))
 		rc = save(argc, argv, strcmp(argv[1], "save") == 0, &e) < 0;
-	else if (argc >= 6 && strcmp(argv[1], "restore") == 0)
+	else if (argc >= 9 && strcmp(argv[1], "restore") == 0)
 		rc = restore(argc, argv, &e) < 0;
 	else
 		(void)err_set(&e, ERR_INVALID, NULL, "pinion-snapshot is run by pinion-node");

@@ -30,11 +30,14 @@ enum {
 static const struct codec_field result_fields[] = {
 	CODEC_BOOL(struct oci_snapshot_result, has_data, 0),
 	CODEC_BOOL(struct oci_snapshot_result, has_git, 0),
+	CODEC_BOOL(struct oci_snapshot_result, was_binary, 0),
+	CODEC_BOOL(struct oci_snapshot_result, has_deployment, 0),
 	CODEC_INT(struct oci_snapshot_result, files, 0, INT64_MAX, 0),
 	CODEC_INT(struct oci_snapshot_result, bytes, 0, INT64_MAX, 0),
 	CODEC_INT(struct oci_snapshot_result, skipped, 0, INT64_MAX, 0),
 	CODEC_STR(struct oci_snapshot_result, ref, 256, CODEC_OMIT_NULL),
 	CODEC_STR(struct oci_snapshot_result, sha1, 64, CODEC_OMIT_NULL),
+	CODEC_STRS(struct oci_snapshot_result, left, 255, 0),
 	CODEC_END,
 };
 DEFINE_CODEC(oci_snapshot_result, struct oci_snapshot_result, result_fields)
@@ -131,6 +134,44 @@ is_git_content(const char *rest)
 	return false;
 }
 
+/* Such metadata name no commit: an archive was deployed. */
+static bool
+is_archive(const char *metadata, struct oci_snapshot_metadata *out)
+{
+	struct err e = { 0 };
+
+	return codec_decode(&oci_snapshot_metadata_codec, metadata, strlen(metadata), out,
+	           CODEC_IGNORE | CODEC_LAX, &e) == 0 &&
+	       out->git_sha1 == NULL;
+}
+
+/* What is known of it so far says that it is to be read. */
+static bool
+is_wanted(const struct reader *r, const char *deployment)
+{
+	AUTO_FINI(oci_snapshot_metadata_fini) struct oci_snapshot_metadata m = { 0 };
+	const char *text = map_get(r->deployments, deployment);
+
+	if (!r->in->wants_git || (r->current != NULL && strcmp(r->current, deployment) != 0))
+		return false;
+	return text == NULL ? r->in->is_binary : is_archive(text, &m);
+}
+
+/* rest: below app-deployments. */
+static char *
+deployment_place(const struct reader *r, const char *rest)
+{
+	static const char *const parts[] = { "repo", "dependencies", "build-dependencies" };
+	size_t n = strcspn(rest, "/");
+	AUTO(free) char *name = xstrndup(rest, n);
+
+	for (size_t i = 0; rest[n] == '/' && i < ARRAY_LEN(parts); i++) {
+		if (below(rest + n + 1, parts[i]) != NULL)
+			return is_wanted(r, name) ? file_join("deployments", rest) : NULL;
+	}
+	return NULL;
+}
+
 /* path: in the home. NULL: it is not read; caller owns. */
 static char *
 place_of(const struct reader *r, const char *path)
@@ -141,6 +182,9 @@ place_of(const struct reader *r, const char *path)
 		rest = below(rest, "data");
 	if (rest != NULL)
 		return *rest == '\0' ? xstrdup("data") : file_join("data", rest);
+	rest = below(path, "app-deployments");
+	if (rest != NULL)
+		return deployment_place(r, rest);
 	rest = below(path, "git");
 	if (rest == NULL || !r->in->wants_git)
 		return NULL;
@@ -317,7 +361,7 @@ make_hard_link(const struct reader *r, const char *path, const char *target, str
 
 /* --- members --- */
 
-/* app-deployments: only which commit was current. */
+/* app-deployments: what was current. */
 static int
 note_deployment(struct reader *r, const char *path, struct archive_entry *en)
 {
@@ -361,7 +405,7 @@ take(struct reader *r, struct archive_entry *en, const char *place, struct err *
 	bool is_git = below(place, "git") != NULL;
 
 	r->out->has_git = r->out->has_git || is_git;
-	r->out->has_data = r->out->has_data || !is_git;
+	r->out->has_data = r->out->has_data || below(place, "data") != NULL;
 	if (count(r, e) < 0)
 		return -1;
 	if (hard != NULL)
@@ -410,13 +454,19 @@ find_current(struct reader *r)
 {
 	AUTO_FINI(oci_snapshot_metadata_fini) struct oci_snapshot_metadata m = { 0 };
 	const char *text = r->current == NULL ? NULL : map_get(r->deployments, r->current);
-	struct err e = { 0 };
+	AUTO(free) char *repo = NULL;
+	AUTO(free) char *dir = NULL;
 
-	if (text == NULL || codec_decode(&oci_snapshot_metadata_codec, text, strlen(text), &m,
-	                        CODEC_IGNORE | CODEC_LAX, &e) < 0)
+	/* With metadata its name is that of a directory. */
+	if (text == NULL)
 		return;
+	r->out->was_binary = is_archive(text, &m);
 	r->out->ref = STEAL(m.git_ref);
 	r->out->sha1 = STEAL(m.git_sha1);
+	dir = file_join("deployments", r->current);
+	repo = file_join(dir, "repo");
+	r->out->has_deployment = r->out->was_binary && faccessat(r->dir, repo, F_OK, 0) == 0 &&
+	                         renameat(r->dir, dir, r->dir, "deployment") == 0;
 }
 
 static int

@@ -14,6 +14,7 @@ struct wire_snapshot_order {
 	char *datetime;      /* name of its directory in app-deployments */
 	struct wire_layers layers;
 	bool is_deployment; /* that alone: repo/, dependencies/, build-dependencies/ at the top */
+	bool is_archive;    /* it was made of one: nothing of it can be built again */
 };
 DECLARE_CODEC(wire_snapshot_order, struct wire_snapshot_order)
 
@@ -21,11 +22,14 @@ DECLARE_CODEC(wire_snapshot_order, struct wire_snapshot_order)
 struct wire_snapshot_found {
 	bool has_data;
 	bool has_git;
+	bool was_binary;     /* its current deployment came as an archive */
+	bool has_deployment; /* and was unpacked */
 	int64_t files;
 	int64_t bytes;
 	int64_t skipped; /* devices and pipes */
 	char *ref;       /* of the deployment that was current; NULL: unknown */
 	char *sha1;
+	struct str_list left; /* services whose data nobody takes */
 };
 DECLARE_CODEC(wire_snapshot_found, struct wire_snapshot_found)
 
@@ -38,7 +42,8 @@ struct wire_restore {
 	bool is_decided;       /* all is unpacked: it is carried through, whatever ends meanwhile */
 	bool is_done;          /* but for what is to be removed */
 	bool has_git;
-	char *ref, *sha1; /* of the deployment that was current; NULL: unknown */
+	bool has_deployment; /* an archive was deployed, and is again */
+	char *ref, *sha1;    /* of the deployment that was current; NULL: unknown */
 	char *extra;
 };
 DECLARE_CODEC(wire_restore, struct wire_restore)

@@ -222,6 +222,49 @@ taken_back() {
 }
 check "one before that in the old" taken_back
 check "a stopped one is not restored into" eval 'p cartridge stop redis -a copy && ! p snapshot restore copy -f "$WORLD/notes.tar.gz" 2>"$WORLD/refusal" && grep -q "redis.*does not run" "$WORLD/refusal"'
+# Dumps that cannot be loaded, to their end or at all: the databases are as before, and it is said.
+# doctored SQL: the snapshot, with that at the end of the dump.
+doctored() {
+	local d
+	rm -rf "$WORLD/doc"
+	mkdir "$WORLD/doc" && tar -C "$WORLD/doc" -xzf "$WORLD/notes.tar.gz" && d=$(echo "$WORLD"/doc/*/app-root/data/postgresql_dump_snapshot.gz) &&
+		{ zcat "$d"; echo "$1"; } | gzip >"$d.new" && mv "$d.new" "$d" && tar -C "$WORLD/doc" -czf "$WORLD/doctored.tar.gz" .
+}
+unloaded() { # TEXT: a restore says so, and PostgreSQL is as it was
+	! p snapshot restore copy --no-git -f "$WORLD/doctored.tar.gz" >"$WORLD/said" 2>&1 && grep -q "not all of a service's data: The dump of PostgreSQL.*as it was.*$1" "$WORLD/said" &&
+		until_true eval '[[ $(get copy /) == "sql: a b c kept; redis: a b c" ]]' && test -z "$(ls -d "$WORLD/data/node/gears/$copy"/svc/postgresql/data.*)" || { cat "$WORLD/said"; get copy /; return 1; }
+}
+check "start it again" eval 'p cartridge start redis -a copy && until_true both copy "a b c kept"'
+check "bad SQL" eval 'doctored "INSERT INTO nowhere VALUES (1);" && unloaded "nowhere"'
+cut_short() { local d; d=$(echo "$WORLD"/doc/*/app-root/data/postgresql_dump_snapshot.gz) && truncate -s -20 "$d" && tar -C "$WORLD/doc" -czf "$WORLD/doctored.tar.gz" .; }
+check "a dump that is cut short" eval 'cut_short && unloaded "gzip"'
+fill=$WORLD/data/node/gears/$copy/logs/fill
+fill_up() { # all but 20 MB, as the gear's user would
+	local kb
+	kb=$(($(df --output=avail -k "${fill%/*}" | tail -n 1) - 20480))
+	: >"$fill" && setpriv --reuid 1000 --clear-groups --inh-caps=-all head -c "${kb}K" /dev/zero >"$fill"
+}
+check "no room for it" eval 'doctored "SELECT 1;" && fill_up && unloaded ""; s=$?; rm -f "$fill"; ((s == 0))'
+loading() { pgrep -f "postgres -D .*postgresql/data.new" | head -n 1; }
+killed_within() { # COMMAND: while it loads
+	doctored "SELECT pg_sleep(${2:-600});"
+	p snapshot restore copy --no-git -f "$WORLD/doctored.tar.gz" >"$WORLD/said" 2>&1 &
+	local restorer=$!
+	until_true eval '[[ -n $(loading) ]] && grep -q pg_sleep <(ps -eo args)' || true
+	eval "$1"
+	wait "$restorer"
+}
+check "the server dies within" eval '! killed_within "kill -9 \$(loading)" && grep -q "as it was" "$WORLD/said" && until_true eval "[[ \$(get copy /) == \"sql: a b c kept; redis: a b c\" ]]"'
+check "the node dies within" eval 'killed_within "kill -9 \$(child_pid pinion-node)" 5; until_true both copy "a b c"'
+
+# A snapshot of OpenShift v2.
+git clone -q --bare "$WORLD/notes" "$WORLD/oldapp.git"
+/usr/bin/python3 "$PINION_SRCDIR/test/lib/v2_snapshot.py" "$WORLD/oldapp.git" "$WORLD/v2.tar.gz"
+check "one of v2 is taken" eval 'until_true p snapshot save copy -f "$WORLD/again.tar.gz" && p snapshot restore copy -f "$WORLD/v2.tar.gz" >"$WORLD/said" 2>&1'
+check "its database" until_true eval '[[ $(get copy /) == "sql: by v2; redis: a b c" ]] || { get copy /; cat "$WORLD/said"; false; }'
+check "what could not be taken is said" eval 'grep -q "data of mongodb, which" "$WORLD/said" && grep -q "data of mysql, which" "$WORLD/said" && grep -q "did not take 1 statement.*abstime" "$WORLD/said" || { cat "$WORLD/said"; false; }'
+check "its files" test "$(cd "$WORLD/data/node/gears/$copy/data" && cat note .hidden)" = $'of the user\nsecret'
+check "and it writes" add copy c
 check "delete the copy" p app delete copy --yes
 check "stop" p app stop notes
 check "no database runs" test -z "$(pids_of postgres)$(pids_of redis-server)"
@@ -267,6 +310,23 @@ check "holds those of the databases" eval '[[ $(tar tzf "$WORLD/grid.tar.gz" | g
 add grid lost >/dev/null
 check "restore it" p snapshot restore grid -f "$WORLD/grid.tar.gz"
 check "the databases are as they were" until_true both grid a
+check "that of one with services in its gear is taken" eval 'p snapshot restore grid --no-git -f "$WORLD/notes.tar.gz" && until_true both grid "a b c"'
+check "and its own again" eval 'p snapshot restore grid --no-git -f "$WORLD/grid.tar.gz" && until_true both grid a'
+check "another scaled one" create mesh '["python","postgresql","redis"]' true
+check "takes it, too" eval 'p snapshot restore mesh -f "$WORLD/grid.tar.gz" && until_true both mesh a && add mesh b && both mesh "a b"'
+check "delete that" p app delete mesh --yes
+check "and one with services in its gear" create plain '["python","postgresql","redis"]'
+check "takes it as well" eval 'p snapshot restore plain -f "$WORLD/grid.tar.gz" && until_true both plain a && add plain b && both plain "a b" && test -z "$(ls "$WORLD/data/node/gears/$(gear_of plain)/data")"'
+check "delete it, too" p app delete plain --yes
+# Backups of such an application.
+count_backups() { [[ $(p backup list grid --json | jq '.backups | length') == "$1" ]]; }
+check "backups of it" p backup enable grid --every 1d --keep 2 --to grid
+check "one is made" until_true count_backups 1
+add grid b >/dev/null
+check "and two more, of which two are kept" eval 'p backup run grid && p backup run grid && count_backups 2 && [[ $(ls "$WORLD/data/broker/backups/grid/"*/ | grep -c "tar.gz$") == 2 ]]'
+add grid lost >/dev/null
+check "one is restored" eval 'p backup restore grid --no-git && until_true both grid "a b"'
+check "a snapshot brings the first state back" eval 'p backup disable grid && p snapshot restore grid --no-git -f "$WORLD/grid.tar.gz" && until_true both grid a'
 add grid lost >/dev/null
 arm restore_swapped
 p snapshot restore grid --no-git -f "$WORLD/grid.tar.gz" >/dev/null 2>&1

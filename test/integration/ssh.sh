@@ -259,6 +259,9 @@ check "what it gave is deployed again" eval 'to_bin gear activate "$second" >/de
 check "a git deployment's archive too, a given one" eval 'in_gear gear archive-deployment --deployment-id "$(earlier)" | tar -xzO ./repo/server.js | grep -q "By SSH" && exits 255 in_gear gear archive-deployment --deployment-id 12345678 && grep -q "not found" "$WORLD/out"'
 check "a restore leaves the archive's deployment" eval 'to_bin snapshot >"$WORLD/bin-snap.tar.gz" 2>/dev/null && to_bin restore INCLUDE_GIT <"$WORLD/bin-snap.tar.gz" >"$WORLD/out" && serves bin / "Archived with Archived"'
 check "binary-deploy from within" eval 'to_bin "cat >/tmp/a && gear binary-deploy </tmp/a" <"$WORLD/two.tar.gz" | grep -q "status: success" && serves bin / "Second with Second"'
+check "a restore brings the snapshot's back" eval 'to_bin restore INCLUDE_GIT <"$WORLD/bin-snap.tar.gz" >"$WORLD/out" && serves bin / "Archived with Archived"'
+check "into another application too, whose type is git" eval 'p app create bin2 nodejs && p snapshot restore bin2 -f "$WORLD/bin-snap.tar.gz" && serves bin2 / "Archived with Archived" && p app delete bin2 --yes'
+check "the last one again" eval 'to_bin binary-deploy <"$WORLD/two.tar.gz" >"$WORLD/out" 2>&1 && serves bin / "Second with Second"'
 check "a zip, as OpenShift v2's files may be, with its modes and links" eval 'pack three.tar.gz Third && ln -sf word "$WORLD/bin/repo/node_modules/again" && (cd "$WORLD/bin" && /usr/bin/python3 "$PINION_SRCDIR/test/lib/zip_tree.py" . "$WORLD/three.zip") && to_bin "cat >/tmp/a.zip && gear binary-deploy /tmp/a.zip" <"$WORLD/three.zip" >"$WORLD/out" && serves bin / "Third with Third" && to_bin "test -L app-root/runtime/repo/node_modules/again"'
 check "half of one" eval 'exits 255 to_bin gear binary-deploy < <(head -c 400 "$WORLD/three.zip") && serves bin / "Third with"'
 WWW_PORT=$(free_port)

@@ -86,6 +86,16 @@ echo $(($(date +%s) / 60 * 60 - 86400)) >"$WORLD/data/node/cron-minute"
 kill -9 "$node"
 check "cron: what was missed is made good, once" until_true eval '(($(daily_ticks) == before + 1))'
 
+answers /rabbitmq/kept sent >/dev/null
+check "a snapshot" p snapshot save shop -f "$WORLD/shop.tar.gz"
+check "the broker answers" answers /rabbitmq kept
+check "the snapshot is restored" p snapshot restore shop --no-git -f "$WORLD/shop.tar.gz"
+check "with the row" until_true answers /mysql one
+check "and the message" until_true answers /rabbitmq kept
+git clone -q --bare "$WORLD/shop" "$WORLD/oldapp.git"
+/usr/bin/python3 "$PINION_SRCDIR/test/lib/v2_snapshot.py" "$WORLD/oldapp.git" "$WORLD/v2.tar.gz"
+check "one of v2 is restored" p snapshot restore shop --no-git -f "$WORLD/v2.tar.gz"
+check "with MySQL's data, not the accounts" until_true answers /mysql 'by v2: USE `oldapp`'
 check "delete it" p app delete shop --yes
 
 # Each in a gear of its own: what they publish reaches the web gear, and their clients them.
@@ -102,7 +112,14 @@ check "a snapshot of all" p snapshot save wide -f "$WORLD/wide.tar.gz"
 answers /mysql/lost lost >/dev/null
 check "is restored" p snapshot restore wide --no-git -f "$WORLD/wide.tar.gz"
 check "with the row" until_true answers /mysql one
-check "and rabbitmq is there" until_true answers /rabbitmq/four sent
+check "and rabbitmq's message" until_true answers /rabbitmq three
+check "that of an application with all in its gear" p snapshot restore wide --no-git -f "$WORLD/shop.tar.gz"
+check "brings that one's message" until_true answers /rabbitmq kept
+APP=small
+check "one with all in its gear" create small '["python","mysql","rabbitmq"]' false
+check "takes a scaled one's snapshot" p snapshot restore small -f "$WORLD/wide.tar.gz"
+check "its row" until_true answers /mysql one
+check "its message" until_true answers /rabbitmq three
 
 world_stop
 check "nothing is left after the stop" nothing_left '^(cgroup|mount|loop|link)'
