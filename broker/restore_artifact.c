@@ -88,11 +88,18 @@ restore_artifact_start(struct broker *b, const char *node, const char *gear, int
 	AUTO(free) char *path = xasprintf("/v1/gears/%s/restore/deployment", gear);
 	AUTO(free) char *url = NULL;
 	struct http_call_opts o = { .on_data = on_data, .timeout_ms = TIMEOUT_MS };
+	const struct artifact_sink_opts sink = {
+		.bytes_max = bytes_max,
+		.too_large = "the snapshot's deployment is larger than the disk of the gear",
+		.on_room = on_room,
+		.done = on_file,
+		.arg = a,
+	};
 
 	*a = (struct restore_artifact){ .fn = fn, .arg = arg };
 	if (node_link_call(b->nodes, node, path, &o, &url, e) < 0)
 		return NULL;
-	a->sink = artifact_sink_start(b, bytes_max, on_room, on_file, a, e);
+	a->sink = artifact_sink_start(b, &sink, e);
 	if (a->sink == NULL)
 		return NULL;
 	a->call = http_call_start(b->client, &o, on_end, a, e);
