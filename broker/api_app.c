@@ -22,6 +22,7 @@ enum {
 	KEEP_MAX = 1000,
 	EXIT_APP = 101,
 	EXIT_DOMAIN = 127,
+	EXIT_NAME = 105,
 	EXIT_ALIAS = 173,
 	IDLE_SETTINGS = 3,
 };
@@ -367,11 +368,15 @@ api_app_dns(struct api_call *c)
 	api_send(c, 200);
 }
 
+/* As of a name that the site does not allow, which here is each. */
 void
-api_app_later(struct api_call *c)
+api_app_alias_add(struct api_call *c)
 {
 	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
 
 	if (api_load_app(c, ACCESS_EDIT, &a))
-		api_entry_later(c);
+		api_fail(c, 422, EXIT_NAME, "id",
+		    "This version of Pinion has no aliases: application '%s' answers under its "
+		    "own name only.",
+		    a.name);
 }

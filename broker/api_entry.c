@@ -9,6 +9,10 @@
 		NULL, NULL, NULL, NULL, NULL                                                       \
 	}
 
+enum {
+	EXIT_TEAMS = 193,
+};
+
 static const struct api_link_param domain_name[] = {
 	{ "name", "string", "Name of the domain", NULL, NULL },
 	END_PARAMS,
@@ -73,6 +77,11 @@ static const struct api_link_param token_optional[] = {
 	END_PARAMS,
 };
 
+static const struct api_link_param team_name[] = {
+	{ "name", "string", "Name of the team", NULL, NULL },
+	END_PARAMS,
+};
+
 #define LINK(key, rel, method, path, req, opt, min)                                                \
 	{                                                                                          \
 		key, rel, method, path, req, opt, min, 0                                           \
@@ -93,6 +102,9 @@ static const struct api_link links[] = {
 	LINK("LIST_CARTRIDGES", "List cartridges", "GET", "cartridges", NULL, cart_optional, 0),
 	LINK("SHOW_CARTRIDGE", "Retrieve a cartridge by name", "GET", "cartridge/:name", show_cart,
 	    NULL, 0),
+	LINK("ADD_TEAM", "Create new team", "POST", "teams", team_name, NULL, 0),
+	LINK("LIST_TEAMS", "List all teams you are a member of", "GET", "teams", NULL, NULL, 0),
+	LINK("LIST_TEAMS_BY_OWNER", "List teams", "GET", "teams", owner_param, NULL, 0),
 	LINK("LIST_REGIONS", "List all regions", "GET", "regions", NULL, NULL, 0),
 	LINK("LIST_APPLICATIONS", "List application you have access to", "GET", "applications",
 	    NULL, NULL, 5),
@@ -159,10 +171,11 @@ api_entry_teams(struct api_call *c)
 	send_nothing(c, "teams");
 }
 
+/* As of an account that may own none, which is v2's default. */
 void
-api_entry_later(struct api_call *c)
+api_entry_team_add(struct api_call *c)
 {
-	api_fail(c, 422, 1, NULL,
-	    "This version of Pinion has no teams, shared domains, aliases or added "
-	    "cartridges yet.");
+	api_fail(c, 403, EXIT_TEAMS, NULL,
+	    "You may not own more than 0 teams: this version of Pinion has none. Add people to "
+	    "the domain instead.");
 }

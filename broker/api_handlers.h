@@ -9,7 +9,7 @@ void api_entry_environment(struct api_call *c);
 void api_entry_regions(struct api_call *c);
 void api_entry_quickstarts(struct api_call *c);
 void api_entry_teams(struct api_call *c);
-void api_entry_later(struct api_call *c); /* what is not there yet says so */
+void api_entry_team_add(struct api_call *c);
 
 /* api_account.c */
 void api_account_show(struct api_call *c);
@@ -72,7 +72,7 @@ void api_app_dns(struct api_call *c);
 void api_app_gear_groups(struct api_call *c);
 void api_app_gear_group(struct api_call *c);
 void api_app_gears(struct api_call *c);
-void api_app_later(struct api_call *c);
+void api_app_alias_add(struct api_call *c);
 
 /* api_create.c */
 void api_create_app(struct api_call *c);

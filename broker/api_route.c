@@ -32,7 +32,7 @@ static const struct api_route routes[] = {
 	{ "PUT", "user/key|keys/:name", API_SCOPE_SESSION, api_key_update },
 	{ "DELETE", "user/key|keys/:name", API_SCOPE_SESSION, api_key_delete },
 	{ "GET", "teams", API_SCOPE_READ, api_entry_teams },
-	{ "POST", "teams", API_SCOPE_SESSION, api_entry_later },
+	{ "POST", "teams", API_SCOPE_SESSION, api_entry_team_add },
 
 	{ "GET", "users", API_SCOPE_ADMIN, api_admin_users },
 	{ "POST", "users", API_SCOPE_ADMIN, api_admin_user_create },
@@ -115,9 +115,9 @@ static const struct api_route routes[] = {
 	    "environment-variable|environment-variables|environment_variable|environment_variables/"
 	    ":name",
 	    API_SCOPE_OBJECT, api_env_delete },
-	{ "POST", "APP/aliases", API_SCOPE_OBJECT, api_app_later },
-	{ "PUT", "APP/alias|aliases/:alias", API_SCOPE_OBJECT, api_app_later },
-	{ "DELETE", "APP/alias|aliases/:alias", API_SCOPE_OBJECT, api_app_later },
+	{ "POST", "APP/aliases", API_SCOPE_OBJECT, api_app_alias_add },
+	{ "PUT", "APP/alias|aliases/:alias", API_SCOPE_OBJECT, api_app_alias },
+	{ "DELETE", "APP/alias|aliases/:alias", API_SCOPE_OBJECT, api_app_alias },
 	{ "POST", "APP/cartridges", API_SCOPE_OBJECT, api_cart_add },
 	{ "PUT", "APP/cartridge|cartridges/:cartridge", API_SCOPE_OBJECT, api_cart_update },
 	{ "DELETE", "APP/cartridge|cartridges/:cartridge", API_SCOPE_OBJECT, api_cart_remove },

@@ -8,8 +8,10 @@
 #include "broker/app.h"
 #include "broker/api_env.h"
 #include "broker/broker.h"
+#include "broker/cart_names.h"
 #include "broker/cart_pick.h"
 #include "broker/cart_status.h"
+#include "broker/catalog.h"
 #include "broker/gear_disk.h"
 #include "broker/gear_group.h"
 #include "lib/base/mem.h"
@@ -106,6 +108,11 @@ static const struct api_link_param event_optional[] = {
 	END_PARAMS,
 };
 
+static const struct api_link_param alias_required[] = {
+	{ "id", "string", "Alias for application", NULL, NULL },
+	END_PARAMS,
+};
+
 #define EV(key, rel, params, opt)                                                                  \
 	{                                                                                          \
 		key, rel, "POST", "/events", params, opt, 0, 0                                     \
@@ -128,6 +135,7 @@ static const struct api_link app_links[] = {
 	    add_cart_required, add_cart_optional, 0, 0 },
 	{ "LIST_CARTRIDGES", "List embedded cartridges", "GET", "/cartridges", NULL, NULL, 0, 0 },
 	{ "DNS_RESOLVABLE", "Resolve DNS", "GET", "/dns_resolvable", NULL, NULL, 0, 0 },
+	{ "ADD_ALIAS", "Create new alias", "POST", "/aliases", alias_required, NULL, 4, 0 },
 	{ "LIST_ALIASES", "List application aliases", "GET", "/aliases", NULL, NULL, 4, 0 },
 	{ "LIST_MEMBERS", "List members of this application", "GET", "/members", NULL, NULL, 4, 0 },
 	{ "ADD_ENVIRONMENT_VARIABLE", "Add an environment variable", "POST",
@@ -401,6 +409,23 @@ write_times(struct api_json *j, const struct shown *x)
 		api_json_time(j, "activation_time", x->cc->activated_at);
 }
 
+/* In the catalogue, with the v2 names that lead here: rhc looks for "php-5.4" by itself, in names,
+ * tags and descriptions, and never sends a name that it has not found. */
+static void
+write_description(const struct api_call *c, struct api_json *j, const struct shown *x)
+{
+	AUTO(free) char *before = cart_names_before(x->k->name);
+	AUTO(free) char *text = NULL;
+	struct err e = { 0 };
+
+	if (before != NULL && x->cc != NULL && x->a == NULL &&
+	    catalog_find(c->b->catalog, x->k->name, &e) == x->cc)
+		text = xasprintf("%s%sTakes the place of %s.",
+		    x->k->description == NULL ? "" : x->k->description,
+		    x->k->description == NULL ? "" : " ", before);
+	api_json_str(j, "description", text == NULL ? x->k->description : text);
+}
+
 /* Members that a catalogue entry and a cartridge of an application share. */
 static void
 write_cart(const struct api_call *c, struct api_json *j, const struct shown *x)
@@ -420,7 +445,7 @@ write_cart(const struct api_call *c, struct api_json *j, const struct shown *x)
 		return;
 	api_json_str(j, "version", k->version);
 	api_json_str(j, "display_name", k->display_name);
-	api_json_str(j, "description", k->description);
+	write_description(c, j, x);
 	api_json_str(j, "license", k->license);
 	api_json_str(j, "license_url", k->license_url);
 	api_json_str(j, "website", k->website);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/base/buf.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 
@@ -90,4 +91,25 @@ cart_names_today(const char *name, const char **gone)
 		return names[i].today;
 	}
 	return NULL;
+}
+
+char *
+cart_names_before(const char *today)
+{
+	AUTO_FINI(buf_fini) struct buf out = { 0 };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		struct str rest = str_of(names[i].versions);
+
+		if (names[i].today == NULL || strcasecmp(names[i].today, today) != 0)
+			continue;
+		while (rest.n > 0) {
+			struct str word;
+
+			rest = str_cut(rest, ' ', &word);
+			buf_addf(&out, "%s%s-%.*s", out.n == 0 ? "" : ", ", names[i].v2,
+			    (int)word.n, word.p);
+		}
+	}
+	return out.n == 0 ? NULL : buf_steal(&out);
 }

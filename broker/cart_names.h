@@ -6,3 +6,7 @@
  * base has not changed and has no version of v2's behind it. *gone: constant text for the user when
  * there is nothing today that does its work; else NULL. */
 const char *cart_names_today(const char *name, const char **gone);
+
+/* The v2 names that lead to this one of today (a base name), as people write them: "nodejs-0.6,
+ * nodejs-0.10"; caller owns. NULL: none. */
+char *cart_names_before(const char *today);

@@ -140,10 +140,34 @@ catalogue(void **state)
 	assert_int_equal(create_static(w), 201);
 }
 
+/* rhc looks a name up by itself, in names, tags and descriptions: v2's lead to one of today. */
+static void
+old_names(void **state)
+{
+	struct api_world *w = *state;
+	const struct codec_value *all;
+	size_t found = 0;
+
+	assert_int_equal(api_world_as(w, "ann", "GET", "/cartridges", NULL), 200);
+	all = codec_get(w->json, "data");
+	for (size_t i = 0; i < codec_count(all); i++) {
+		const struct codec_value *one = codec_at(all, i);
+
+		if (strstr(codec_string(codec_get(one, "description")), "nodejs-0.10") == NULL)
+			continue;
+		found++;
+		assert_int_equal(strncmp(codec_string(codec_get(one, "name")), "nodejs-", 7), 0);
+	}
+	assert_int_equal(found, 1);
+	assert_int_equal(api_world_as(w, "ann", "GET", CARTS, NULL), 200);
+	assert_null(strstr(api_world_text(w), "nodejs-0.10"));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(old_names, api_world_setup_app, api_world_teardown),
 		cmocka_unit_test_setup_teardown(refused, api_world_setup_app, api_world_teardown),
 		cmocka_unit_test_setup_teardown(life, api_world_setup_app, api_world_teardown),
 		cmocka_unit_test_setup_teardown(catalogue, api_world_setup_app, api_world_teardown),

@@ -268,6 +268,20 @@ names(void **state)
 	}
 }
 
+/* The other way round, for clients that look names up themselves. */
+static void
+names_before(void **state)
+{
+	AUTO(free) char *php = cart_names_before("php");
+	AUTO(free) char *java = cart_names_before("java");
+
+	(void)state;
+	assert_string_equal(php, "php-5.3, php-5.4, zend-5.6, zend-6.1");
+	assert_non_null(strstr(java, "jbossews-2.0"));
+	assert_null(cart_names_before("go"));
+	assert_null(cart_names_before(""));
+}
+
 int
 main(void)
 {
@@ -275,6 +289,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(resolves, setup, teardown),
 		cmocka_unit_test_setup_teardown(removes, setup, teardown),
 		cmocka_unit_test(names),
+		cmocka_unit_test(names_before),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
