@@ -7,6 +7,7 @@
 #include "broker/event_log.h"
 #include "broker/rollout_step.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 
 /* Installing may compile; beyond that the node is away or the script hangs. */
 enum { CONFIGURE_MS = 30 * 60 * 1000 };
@@ -69,8 +70,27 @@ add_messages(struct rollout_step *st, const struct app_view_gear *g)
 	}
 }
 
-/* A service that came with the change must start, or the change is given up. True: it has not, yet.
- */
+/* The release that the change replaces, or NULL. */
+static const struct wire_gear_cart *
+release_before(const struct wire_app *a, const struct wire_gear_cart *now)
+{
+	const struct wire_gear_cart *was = wire_gear_find(&a->cartridges_before, now->name);
+
+	return was == NULL || str_same(was->cart_version, now->cart_version) ? NULL : was;
+}
+
+/* One that the change has upgraded, and which does not start since. */
+static bool
+fails_upgraded(
+    const struct wire_app *a, const struct wire_gear_cart *c, const struct app_view_instance *i)
+{
+	return release_before(a, c) != NULL && a->spec.cart_roll == a->spec.cart_rev &&
+	       i->status.started_ms >= a->spec.cart_at * 1000 &&
+	       (app_view_is(i, WIRE_INSTANCE_FAILED) || app_view_is(i, WIRE_INSTANCE_CRASHED));
+}
+
+/* A service that came with the change, or was upgraded, must start, or the change is given up.
+ * True: it has not, yet. */
 static bool
 starts_service(struct rollout_step *st)
 {
@@ -82,17 +102,19 @@ starts_service(struct rollout_step *st)
 		return false;
 	for (size_t k = 0; k < st->v->instances_n; k++) {
 		const struct app_view_instance *i = st->v->instances[k];
-		const char *cart = i->rec.spec.cart;
+		const struct wire_gear_cart *c =
+		    i->rec.spec.cart == NULL ? NULL
+		                             : wire_gear_find(&st->app.cartridges, i->rec.spec.cart);
 
 		if (i->rec.spec.kind != WIRE_INSTANCE_SERVICE || i->rec.retired ||
-		    i->rec.spec.want != WIRE_WANT_PRESENT || cart == NULL ||
-		    wire_gear_find(&st->app.cartridges_before, cart) != NULL ||
-		    wire_gear_find(&st->app.cartridges, cart) == NULL)
+		    i->rec.spec.want != WIRE_WANT_PRESENT || c == NULL ||
+		    (wire_gear_find(&st->app.cartridges_before, c->name) != NULL &&
+		        !fails_upgraded(&st->app, c, i)))
 			continue;
-		if (app_view_is(i, WIRE_INSTANCE_FAILED)) {
+		if (app_view_is(i, WIRE_INSTANCE_FAILED) || fails_upgraded(&st->app, c, i)) {
 			AUTO(free)
-			char *why =
-			    xasprintf("The cartridge %s did not start: %s", cart, i->status.reason);
+			char *why = xasprintf(
+			    "The cartridge %s did not start: %s", c->name, i->status.reason);
 
 			rollout_give_up(st, i, why);
 			return true;
@@ -146,10 +168,15 @@ rollout_cart_done(struct rollout_step *st)
 		return;
 	for (size_t i = 0; a->cartridges_before.n > 0 && i < a->cartridges.n; i++) {
 		const struct wire_gear_cart *k = &a->cartridges.v[i];
+		const struct wire_gear_cart *was = release_before(a, k);
 
 		if (wire_gear_find(&a->cartridges_before, k->name) == NULL)
 			event_log_add(st->b, a->id, "added", "Cartridge %s-%s was added.", k->name,
 			    k->version);
+		else if (was != NULL)
+			event_log_add(st->b, a->id, "upgraded",
+			    "Cartridge %s-%s was upgraded from %s to %s.", k->name, k->version,
+			    was->cart_version, k->cart_version);
 	}
 	a->status.cart_rev = a->spec.cart_rev;
 	a->status.cart_roll = a->spec.cart_roll;

@@ -276,6 +276,11 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 	bool was_hot = false;
 	int64_t cart_roll = a->spec.cart_roll;
 	int64_t gears = 0;
+	AUTO(free)
+	char *what = is_cart_pending && a->cartridges_before.n > 0
+	                 ? xstrdup("The change of cartridges was taken back")
+	                 : xasprintf("%s of deployment %s failed",
+	                       is_scale ? "A start" : "The rollout", a->spec.deployment);
 
 	fault_point("rollout_give_up");
 	if (is_cart_pending)
@@ -290,8 +295,7 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 	    LOG_STR("deployment", a->spec.deployment), LOG_STR("reason", st->failure));
 	event_log_put(rollout_step_txn(st), st->b->store, a->id,
 	    bad == NULL ? NULL : bad->rec.spec.gear, bad == NULL ? NULL : bad->rec.spec.id,
-	    "failed", "%s of deployment %s failed: %s", is_scale ? "A start" : "The rollout",
-	    a->spec.deployment, st->failure);
+	    "failed", "%s: %s", what, st->failure);
 	for (size_t k = 0; k < st->v->instances_n; k++) {
 		const struct app_view_instance *i = st->v->instances[k];
 		bool is_new = !str_same(i->rec.spec.deployment_id, a->status.deployment) ||

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,9 @@
 #include "lib/base/secret.h"
 #include "lib/cart/cart_dir.h"
 #include "lib/cart/cart_needs.h"
+#include "lib/cart/gear_ports.h"
 #include "lib/loop/worker.h"
+#include "lib/wire/wire_env.h"
 #include "node/cart_code.h"
 #include "node/cart_files.h"
 #include "node/cart_merge.h"
@@ -36,7 +39,12 @@
 
 static const char run_prefix[] = "config-"; /* of the runs' ids */
 
-enum { TIMEOUT_MS = 600 * 1000, OUTPUT_MAX = 64 * 1024, REASON_MAX = 600 };
+enum {
+	TIMEOUT_MS = 600 * 1000, /* of the scripts */
+	TRIAL_S = 120,           /* and of the start of an upgraded service, at least */
+	OUTPUT_MAX = 64 * 1024,
+	REASON_MAX = 600,
+};
 
 /* Before and after the scripts: the worker's part. */
 struct install_job {
@@ -503,6 +511,40 @@ add_upgrade(struct cart_run_step_list *steps, const struct install_job *j)
 		add_script(steps, j, "upgrade", args);
 }
 
+/* Longest that its instance would get. */
+static int64_t
+trial_s(const struct install_job *j)
+{
+	int64_t s = wire_env_seconds(&j->gear.spec.env, WIRE_ENV_START_TIMEOUT, 0);
+
+	return s > TRIAL_S ? s : TRIAL_S;
+}
+
+/* A service that stops for its upgrade has to start in the new release, over data that it does not
+ * change yet, or the old one goes on. */
+static void
+add_trial(struct cart_run_step_list *steps, const struct install_job *j)
+{
+	AUTO_FINI(gear_ports_fini) struct gear_port_list ports = { 0 };
+	AUTO_FINI(str_list_fini) struct str_list argv = { 0 };
+	AUTO(free) char *at = xstrdup("-");
+
+	gear_ports_list(j->carts, j->gear.spec.cartridges.n, &ports);
+	for (size_t i = ports.n; i > 0; i--) {
+		const struct gear_port *p = &ports.v[i - 1];
+
+		if (j->carts[p->cart] != j->cart)
+			continue;
+		free(at);
+		at = xasprintf("%s:%d", p->ip, p->port);
+	}
+	str_list_add(&argv, "/usr/lib/pinion/cart-trial");
+	str_list_take(&argv, xasprintf("%s:%s", j->now.name, j->cart->cart.version));
+	str_list_add(&argv, at);
+	str_list_take(&argv, xasprintf("%" PRId64, trial_s(j)));
+	cart_run_add(steps, "start", &argv);
+}
+
 /* env/…erb, setup, the other templates, install. */
 static void
 list_steps(const struct install_job *j, struct cart_run_step_list *steps)
@@ -542,6 +584,8 @@ list_steps(const struct install_job *j, struct cart_run_step_list *steps)
 		cart_run_add(steps, "templates", &rest);
 	if (c->has_install && !j->is_upgrade)
 		add_script(steps, j, "install", version);
+	if (is_overlaid(j))
+		add_trial(steps, j);
 	if (wire_cart_is_web(&c->cart) && !c->cart.pinion.is_given && !j->is_upgrade) {
 		AUTO_FINI(str_list_fini) struct str_list argv = { 0 };
 
@@ -611,7 +655,7 @@ start_run(struct cart_install *i, const struct install_job *j, struct err *e)
 		.homes = &homes,
 		.acting = j->now.name,
 		.cwd = cwd,
-		.timeout_ms = TIMEOUT_MS };
+		.timeout_ms = TIMEOUT_MS + trial_s(j) * 1000 };
 
 	return cart_run_start(&o, on_out, on_run_done, i, e);
 }

@@ -18,27 +18,21 @@
 #include "node/container.h"
 #include "node/gear.h"
 
-enum { FILE_MAX = 256 * 1024, FILES_MAX = 100, MODE_DIR = 0750, MODE_FILE = 0640 };
+enum {
+	FILE_MAX = 256 * 1024,
+	FILES_MAX = 100,
+	MODE_DIR = 0750,
+	MODE_FILE = 0640,
+	MODE_EXEC = 0750
+};
 
 static const char in_layer[] = "app-root/runtime/repo/.openshift/action_hooks";
 
-/* pre_ACTION_NAME or post_ACTION_NAME, where the action has no underscore; but not the hooks around
- * an action of all cartridges, which have one where the action has a hyphen. */
+/* Around an action of all cartridges (pre_start), or of one of them (pre_start_redis). */
 static bool
-names_cartridge(const char *name)
+is_around_action(const char *name)
 {
-	static const char *const around_all[] = { "update_cluster", "force_reload", "pre_receive",
-		"post_receive" };
-	const char *action = str_has_prefix(name, "pre_")    ? name + 4
-	                     : str_has_prefix(name, "post_") ? name + 5
-	                                                     : "";
-	const char *cart = strchr(action, '_');
-
-	for (size_t i = 0; i < ARRAY_LEN(around_all); i++) {
-		if (strcmp(action, around_all[i]) == 0)
-			return false;
-	}
-	return cart != NULL && cart != action && cart[1] != '\0';
+	return str_has_prefix(name, "pre_") || str_has_prefix(name, "post_");
 }
 
 static int
@@ -54,14 +48,15 @@ list_hooks(int layer, struct str_list *out, struct err *e)
 		return 0;
 	}
 	while ((de = readdir(d)) != NULL) {
-		if (names_cartridge(de->d_name))
+		if (is_around_action(de->d_name))
 			str_list_add(out, de->d_name);
 	}
 	(void)closedir(d);
-	return out->n <= FILES_MAX ? 0
-	                           : err_set(e, ERR_LIMIT, "action_hooks",
-	                                 "there are %zu action hooks for cartridges: at most %d",
-	                                 out->n, FILES_MAX);
+	return out->n <= FILES_MAX
+	           ? 0
+	           : err_set(e, ERR_LIMIT, "action_hooks",
+	                 "there are %zu action hooks before and after actions: at most %d", out->n,
+	                 FILES_MAX);
 }
 
 /* Links lead nowhere but within the layer. What is no file is no hook. */
@@ -75,14 +70,16 @@ copy_hook(int layer, const char *name, const char *to, struct err *e)
 	AUTO(file_close)
 	int fd = file_open_beneath(layer, rel, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, e);
 	struct stat st;
+	mode_t mode;
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return 0;
 	self = xasprintf("/proc/self/fd/%d", fd);
+	mode = st.st_mode & S_IXUSR ? MODE_EXEC : MODE_FILE;
 	if (file_read(self, FILE_MAX, &text, e) < 0 ||
-	    file_replace(path, text.n == 0 ? "" : text.p, text.n, MODE_FILE, e) < 0)
+	    file_replace(path, text.n == 0 ? "" : text.p, text.n, mode, e) < 0)
 		return -1;
-	if (chmod(path, MODE_FILE) < 0 || chown(path, 0, CONTAINER_UID) < 0)
+	if (chmod(path, mode) < 0 || chown(path, 0, CONTAINER_UID) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "set the owner of %s", path);
 	return 0;
 }

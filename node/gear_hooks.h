@@ -1,6 +1,7 @@
 /* node/gear_hooks.h: action hooks for services. A service's instance has no repository; the hooks
- * of the deployment that serves which name a cartridge (pre_start_postgresql …) are kept on the
- * gear's volume and are seen there where the repository has them. Blocks: for workers. */
+ * of the deployment that serves around actions of all cartridges (pre_start) or of one
+ * (pre_start_postgresql) are kept on the gear's volume and are seen there where the repository has
+ * them. A gear without a web cartridge has none, as in OpenShift v2. Blocks: for workers. */
 #pragma once
 
 #include "lib/base/err.h"

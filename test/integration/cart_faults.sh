@@ -10,7 +10,8 @@ mkdir -p "$WORLD/carts"
 cp -r "$PINION_SRCDIR/cartridges/static" "$WORLD/carts/"
 
 # cart NAME CATEGORY RELEASE [COMPATIBLE]: leaves a directory with words; a service answers with them. What it finds
-# in ~/app-root/data/fails (NAME STEP) fails, once it has spoiled what is there.
+# in ~/app-root/data/fails (NAME STEP) fails, once it has spoiled what is there; a start also by NAME start RELEASE,
+# and by NAME start RELEASE after when the upgrade itself is over.
 cart() {
 	local name=$1 up=${1^^} dir=$WORLD/src/$1
 	mkdir -p "$dir"/{metadata,bin}
@@ -33,7 +34,13 @@ cart() {
 	cat >"$dir/bin/control" <<-END
 		#!/bin/bash
 		cd "\$OPENSHIFT_${up}_DIR"
-		grep -qx "$name \$1" "\${OPENSHIFT_DATA_DIR}fails" 2>/dev/null && { echo "CLIENT_ERROR: $name fails to \$1"; exit 9; }
+		fails() { grep -qx "\$@" "\${OPENSHIFT_DATA_DIR}fails" 2>/dev/null; }
+		[[ \$1 != start || ! -d words ]] || echo $3 >words/served
+		if fails "$name \$1\( $3\)\?" || { fails "$name \$1 $3 after" && ! pgrep -f cart-trial >/dev/null; }; then
+			[[ \$1 != start || ! -f words/data ]] || echo spoiled >words/data
+			echo "CLIENT_ERROR: $name fails to \$1"
+			exit 9
+		fi
 		case \$1 in
 		start) date +%s%N >begun; [[ $2 != service ]] || { nohup python3 -m http.server --bind "\$OPENSHIFT_${up}_IP" -d words 7777 >/dev/null 2>&1 & echo \$! >pid; } ;;
 		stop) [[ ! -f pid ]] || kill "\$(<pid)"; rm -f pid ;;
@@ -124,6 +131,8 @@ mkdir "$SVC/words/old" && touch "$SVC/words/old/file"
 chown -R --reference "$SVC/words/all" "$SVC/words"
 runs() { p ps app --json | jq -e '[.instances[] | select(.name == "store") | .state] == ["ready"]'; }
 begun() { cat "$SVC/begun"; }
+# The service itself, asked in its instance.
+answers() { [[ $(p run app -- bash -c 'curl -sS -m 5 "http://$OPENSHIFT_STORE_IP:7777/all"' 2>/dev/null | tr -d '\r' | xargs) == "$1" ]]; }
 # is_store RELEASE UPGRADES DATA: nothing of another release, the data as they are to be, and it runs.
 is_store() {
 	[[ $(<"$SVC/code/release") == "$1" && $(grep Cartridge-Version "$SVC/metadata/manifest.yml") == *" $1" ]] || { echo "code"; return 1; }
@@ -139,6 +148,21 @@ check "whose upgrade fails" eval '! p admin cartridge upgrade it/app'
 check "leaves the service and its data as they were" until_true is_store 0.0.1 "$OLD"
 check "all of them" test -f "$SVC/words/old/file" -a ! -d "$SVC/words/fresh" -a ! -e "$SVC/code/0.0.2"
 check "the application serves" serves_on
+fails "store start 0.0.2"
+check "whose start fails" eval '! p admin cartridge upgrade it/app >"$WORLD/refusal"'
+check "is refused with its words" grep -q "store-1.0.*start failed.*store fails to start" "$WORLD/refusal"
+check "leaves the service and its data as they were, too" until_true is_store 0.0.1 "$OLD"
+check "also what the start wrote" test "$(<"$SVC/words/served")" = 0.0.1
+check "and the old release serves" until_true answers "$OLD"
+check "the events tell it" eval 'p events app | grep "change of cartridges was taken back: The cartridge store-1.0.*store fails to start"'
+check "the application serves" serves_on
+fails "store start 0.0.2 after"
+check "one that fails to start once it is in its place" eval '! p admin cartridge upgrade it/app >"$WORLD/refusal"'
+check "is told, too" grep -q "store did not start.*" "$WORLD/refusal"
+OLD+=" upgrade 0.0.2 upgrade 0.0.1"
+echo kept >"$SVC/words/data"
+check "and the old release is put back over the data" until_true is_store 0.0.1 "$OLD"
+check "it serves" until_true answers "$OLD"
 fails
 WAS=$(begun)
 fill
