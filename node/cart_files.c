@@ -14,6 +14,7 @@
 #include "lib/cart/cart_dir.h"
 #include "node/container_ids.h"
 #include "node/gear_env.h"
+#include "node/whiteout.h"
 
 enum { DEPTH_MAX = 16, FOUND_MAX = 5000, COPY_MAX = 16 * 1024 * 1024 };
 
@@ -255,6 +256,8 @@ copy_up(const struct cart_files *f, const char *rel, int above, const char *name
 		if (root >= 0)
 			in = file_open_beneath(
 			    root, rel, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0, &ignored);
+		if (root >= 0 && in < 0 && whiteout_hides(root, rel))
+			return 1;
 		if (in < 0 || fstat(in, &st) < 0)
 			continue;
 		if (S_ISDIR(st.st_mode))

@@ -62,6 +62,7 @@ struct install_job {
 	char *own; /* of a service: directory that holds <Name>/; NULL: overlaid; owned */
 	struct str_list codes;  /* code layers of carts */
 	struct str_list lowers; /* of the home, top first */
+	bool has_over;          /* dir/over hides something in the bases that are there */
 	bool only_files;        /* no container: the base is made at once */
 	struct err e;
 };
@@ -200,6 +201,29 @@ copy_own(struct install_job *j, const char *code, struct err *e)
 	return tree_copy(from, to, &as_is, e);
 }
 
+/* Between the new code and what older releases wrote: what setup makes anew does not show. */
+static int
+hide_rewritten(struct install_job *j, struct err *e)
+{
+	const struct gear_cart *before = gear_cart_find(&j->gear, j->now.name);
+	AUTO(free) char *over = file_join(j->dir, "over");
+	AUTO_FINI(str_list_fini) struct str_list below = { 0 };
+
+	if (!j->is_upgrade || j->is_compatible || j->now.is_service || j->kind != CART_INSTALL)
+		return 0;
+	str_list_take(&below, xasprintf("%s/base/%s", j->gear.dir, before->base));
+	for (size_t i = 0; i < before->older.n; i++)
+		str_list_take(&below, xasprintf("%s/base/%s", j->gear.dir, before->older.v[i]));
+	if (mkdir(over, 0755) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "make %s", over);
+	for (size_t i = 0; i < below.n; i++) {
+		if (cart_merge_hide(j->cart, over, below.v[i], e) < 0)
+			return -1;
+	}
+	j->has_over = rmdir(over) < 0;
+	return 0;
+}
+
 /* The upgrade of a service: its directory is a layer, which nobody writes. */
 static bool
 is_overlaid(const struct install_job *j)
@@ -218,6 +242,8 @@ list_lowers(struct install_job *j, const char *code)
 		str_list_take(&j->lowers, file_join(j->gear.dir, "svc"));
 	else if (j->own == NULL && j->kind == CART_INSTALL)
 		str_list_add(&j->lowers, code);
+	if (j->has_over)
+		str_list_take(&j->lowers, file_join(j->dir, "over"));
 	if (before != NULL && j->kind == CART_INSTALL) {
 		str_list_take(&j->lowers, xasprintf("%s/base/%s", j->gear.dir, before->base));
 		for (size_t i = 0; i < before->older.n; i++)
@@ -265,6 +291,23 @@ sync_volume(const struct install_job *j, struct err *e)
 	return fd < 0 || syncfs(fd) < 0 ? err_set(e, ERR_SYSTEM, NULL, "write the gear's disk") : 0;
 }
 
+/* It becomes a base of its own, above those that it hides. */
+static int
+move_over(struct install_job *j, struct err *e)
+{
+	AUTO(free) char *word = secret_random_hex(4);
+	AUTO(free) char *name = xasprintf("%s.%s.over", j->now.name, word);
+	AUTO(free) char *from = file_join(j->dir, "over");
+	AUTO(free) char *to = xasprintf("%s/base/%s", j->gear.dir, name);
+
+	if (!j->has_over)
+		return 0;
+	if (rename(from, to) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "cannot move %s to %s", from, to);
+	str_list_take(&j->now.older, STEAL(name));
+	return 0;
+}
+
 /* Instances read and write a service's directory by its name: all at once, or not at all. */
 static int
 seal(struct install_job *j, const char *up, struct err *e)
@@ -273,6 +316,8 @@ seal(struct install_job *j, const char *up, struct err *e)
 	AUTO(free) char *from = NULL;
 	AUTO(free) char *to = xasprintf("%s/svc/%s", j->gear.dir, j->now.name);
 
+	if (move_over(j, e) < 0)
+		return -1;
 	if (before != NULL) {
 		str_list_add(&j->now.older, before->base);
 		for (size_t i = 0; i < before->older.n; i++)
@@ -343,7 +388,8 @@ prepare(struct install_job *j, const char *id, struct err *e)
 	if (gear_make_instance_dir(&j->gear, id, e) < 0 || find_code(j, e) < 0)
 		return -1;
 	code = cart_code_layer(j->dirs, j->cart, e);
-	if (code == NULL || (j->now.is_service && copy_own(j, code, e) < 0))
+	if (code == NULL || (j->now.is_service && copy_own(j, code, e) < 0) ||
+	    hide_rewritten(j, e) < 0)
 		return -1;
 	list_lowers(j, code);
 	f = files_of(j, up);

@@ -19,6 +19,7 @@
 #include "node/container.h"
 #include "node/gear.h"
 #include "node/tree_copy.h"
+#include "node/whiteout.h"
 
 enum { DEPTH_MAX = 128, DIR_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
 
@@ -44,10 +45,11 @@ hide(const char *upper, const char *svc, const char *rel, struct err *e)
 		next = openat(below, name, DIR_FLAGS);
 		file_close(below);
 		below = next;
-		if (below < 0)
+		if (below < 0 || fstat(below, &st) < 0)
 			return 0;
-		if (mkdirat(up, name, 0755) == 0 &&
-		    fchownat(up, name, CONTAINER_UID, CONTAINER_UID, AT_SYMLINK_NOFOLLOW) < 0)
+		if (mkdirat(up, name, 0700) == 0 &&
+		    (fchownat(up, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+		        fchmodat(up, name, st.st_mode & 07777, 0) < 0))
 			return err_set(e, ERR_SYSTEM, NULL, "cannot own %s", rel);
 		next = openat(up, name, DIR_FLAGS);
 		file_close(up);
@@ -65,6 +67,19 @@ hide(const char *upper, const char *svc, const char *rel, struct err *e)
 }
 
 int
+cart_merge_hide(const struct cart_dir_entry *c, const char *upper, const char *below, struct err *e)
+{
+	AUTO_FINI(str_list_fini) struct str_list rewritten = { 0 };
+
+	cart_files_expand(below, &c->managed.setup_rewritten, &rewritten);
+	for (size_t i = 0; i < rewritten.n; i++) {
+		if (hide(upper, below, rewritten.v[i], e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int
 cart_merge_begin(const struct cart_dir_entry *c, const char *code, const char *upper,
     const char *svc, bool is_compatible, struct err *e)
 {
@@ -73,7 +88,6 @@ cart_merge_begin(const struct cart_dir_entry *c, const char *code, const char *u
 	AUTO(free) char *to_dir = file_join(upper, c->cart.name);
 	AUTO(file_close) int from = -1;
 	AUTO(file_close) int to = -1;
-	AUTO_FINI(str_list_fini) struct str_list rewritten = { 0 };
 
 	if (file_mkdirs(to_dir, 0755, e) < 0)
 		return -1;
@@ -83,24 +97,10 @@ cart_merge_begin(const struct cart_dir_entry *c, const char *code, const char *u
 		return err_set(e, ERR_SYSTEM, NULL, "cannot copy the code of %s", c->cart.name);
 	if (tree_copy(from, to, &as_is, e) < 0)
 		return -1;
-	if (!is_compatible)
-		cart_files_expand(svc, &c->managed.setup_rewritten, &rewritten);
-	for (size_t i = 0; i < rewritten.n; i++) {
-		if (hide(upper, svc, rewritten.v[i], e) < 0)
-			return -1;
-	}
-	return 0;
+	return is_compatible ? 0 : cart_merge_hide(c, upper, svc, e);
 }
 
 /* --- after them --- */
-
-static bool
-is_opaque(int fd)
-{
-	char v = 0;
-
-	return fgetxattr(fd, opaque_name, &v, 1) == 1 && v == 'y';
-}
 
 static int
 remove_at(int dir, const char *name, struct err *e)
@@ -130,7 +130,7 @@ merge_sub(int from, int to, const char *name, int depth, struct err *e)
 
 	if (sub_from < 0 || fstat(sub_from, &st) < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "cannot open %s", name);
-	if (sub_to < 0 || is_opaque(sub_from)) {
+	if (sub_to < 0 || whiteout_is_opaque(sub_from)) {
 		if (remove_at(to, name, e) < 0)
 			return -1;
 		(void)fremovexattr(sub_from, opaque_name); /* it is no layer there */

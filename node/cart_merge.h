@@ -11,6 +11,10 @@
 struct cart_dir_entry;
 struct gear;
 
+/* What setup_rewritten names in the layer below (each in the shape of the home) does not show
+ * through upper, a layer that lies on it. */
+int cart_merge_hide(
+    const struct cart_dir_entry *c, const char *upper, const char *below, struct err *e) MUST_CHECK;
 /* Into upper/NAME, before the scripts run: the new code from the layer code. is_compatible: what
  * setup_rewritten names stays as well. */
 int cart_merge_begin(const struct cart_dir_entry *c, const char *code, const char *upper,

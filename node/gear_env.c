@@ -17,6 +17,7 @@
 #include "lib/cart/cart_dir.h"
 #include "lib/cart/gear_ports.h"
 #include "lib/wire/wire_env.h"
+#include "node/whiteout.h"
 
 enum {
 	VALUE_MAX = 64 * 1024,   /* of one file */
@@ -211,7 +212,7 @@ read_value(int dir, const char *name, char **out, bool *is_whiteout)
 	size_t n = 0, to = 0;
 	ssize_t got;
 
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISCHR(st.st_mode))
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && whiteout_is(&st))
 		*is_whiteout = true;
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > VALUE_MAX)
 		return 1;
@@ -273,6 +274,8 @@ read_union(const struct str_list *homes, const char *rel)
 			    root, rel, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, &ignored);
 		if (fd >= 0)
 			read_dir(fd, vars, seen);
+		else if (root >= 0 && whiteout_hides(root, rel))
+			break;
 	}
 	map_free(seen);
 	return vars;

@@ -18,6 +18,7 @@
 #include "lib/base/mem.h"
 #include "node/container.h"
 #include "node/tree_copy.h"
+#include "node/whiteout.h"
 
 enum { DEPTH_MAX = 128, DIR_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
 
@@ -31,21 +32,7 @@ store_dir(const struct gear *g)
 
 /* --- taking over --- */
 
-static bool
-is_whiteout(const struct stat *st)
-{
-	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
-}
-
 enum found { FOUND_NONE, FOUND_DIR, FOUND_HIDDEN /* nothing below counts */, FOUND_OTHER };
-
-static bool
-is_opaque(int fd)
-{
-	char v = 0;
-
-	return fgetxattr(fd, "trusted.overlay.opaque", &v, 1) == 1 && v == 'y';
-}
 
 /* The directory place of a layer, no link followed. hides: layers below it do not show. */
 static enum found
@@ -68,12 +55,12 @@ open_place(const char *layer, const char *place, int *out_fd, bool *hides)
 		}
 		if (!S_ISDIR(st.st_mode)) {
 			close(fd);
-			return is_whiteout(&st) ? FOUND_HIDDEN : FOUND_OTHER;
+			return whiteout_is(&st) ? FOUND_HIDDEN : FOUND_OTHER;
 		}
 		next = openat(fd, name, DIR_FLAGS);
 		close(fd);
 		fd = next;
-		*hides = *hides || (fd >= 0 && is_opaque(fd));
+		*hides = *hides || (fd >= 0 && whiteout_is_opaque(fd));
 	}
 	*out_fd = fd;
 	return fd < 0 ? FOUND_NONE : FOUND_DIR;
@@ -99,7 +86,7 @@ remove_hidden_entry(int from, int to, const char *name, int depth, struct err *e
 	sub_to = openat(to, name, DIR_FLAGS);
 	if (sub_from < 0 || sub_to < 0)
 		return err_set(e, ERR_SYSTEM, NULL, "open %s", name);
-	if (is_opaque(sub_from))
+	if (whiteout_is_opaque(sub_from))
 		return file_remove_tree(path, e);
 	return remove_hidden(sub_from, sub_to, depth + 1, e);
 }

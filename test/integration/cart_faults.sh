@@ -210,6 +210,7 @@ fails
 upgraded() { p admin cartridge upgrade it/app >/dev/null 2>&1; [[ $(word "$1" last) == "upgrade 1.0 0.0.1 0.0.2" ]]; }
 check "an upgrade" p admin cartridge upgrade it/app
 check "reaches the plugin" upgraded part
+check "what its setup wrote is of the new release alone" eval '[[ $(p run app -- bash -c "ls ~/part/made" 2>/dev/null | tr -d "\r") == 0.0.2 ]]'
 check "the service is as it was" is_store "0.0.$n" "$OLD"
 check "the application serves" serves_on
 done_testing

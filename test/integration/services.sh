@@ -119,7 +119,8 @@ echo 'export HOOKED=yes; echo "pre ${PWD##*/}" >>"${OPENSHIFT_DATA_DIR}hooks"' >
 echo 'echo "post $HOOKED" >>"${OPENSHIFT_DATA_DIR}hooks"' >"$WORLD/notes/.openshift/action_hooks/post_start_redis-$(sed -n "s/^Version: '\(.*\)'/\1/p" "$carts/redis/metadata/manifest.yml")"
 echo 'echo "stop" >>"${OPENSHIFT_DATA_DIR}hooks"' >"$WORLD/notes/.openshift/action_hooks/pre_stop_redis"
 echo 'export HOOKED=sql' >"$WORLD/notes/.openshift/action_hooks/pre_start_postgresql"
-printf '#!/bin/bash\necho "of all" >>"${OPENSHIFT_DATA_DIR}hooks"' >"$WORLD/notes/.openshift/action_hooks/pre_stop"
+printf '#!/bin/bash\necho "$PWD" >>"${OPENSHIFT_DATA_DIR}all"' >"$WORLD/notes/.openshift/action_hooks/pre_stop"
+chmod 755 "$WORLD/notes/.openshift/action_hooks/pre_stop"
 check "push again" push_app notes two
 check "the new version serves" serves notes /alive "alive two"
 check "the data are there" both notes a
@@ -154,7 +155,10 @@ check "one cartridge is restarted alone" p cartridge restart redis -a notes
 check "it is another process" test "$redis" != "$(pids_of redis-server)"
 check "the other was left alone" test "$sql" = "$(pids_of postgres | head -1)"
 check "the data survive that, too" both notes "a b c"
+all=$WORLD/data/node/gears/$(gear_of notes)/data/all
+ran=$(grep -c . "$all")
 check "one cartridge is stopped alone" p cartridge stop redis -a notes
+check "a hook of the whole application runs around that, in the home" test "$(tail -n +$((ran + 1)) "$all")" = "/var/lib/openshift/$(gear_of notes)"
 check "it does not run" test -z "$(pids_of redis-server)"
 refused() { timeout 5 curl -sS -H "Host: $1-it.$DOMAIN" "${ROUTER%/}/" | grep -qi refused; }
 check "connections to it are refused at once" until_true refused notes
@@ -163,7 +167,7 @@ check "and answers" until_true both notes "a b c"
 hooks=$WORLD/data/node/gears/$(gear_of notes)/data/hooks
 has_hooks() { diff <(printf '%s\n' "$@") "$hooks"; }
 check "hooks that name it ran after its end, at the restart of the application, twice at its own" has_hooks "pre redis" "post yes" stop "pre redis" "post yes" stop "pre redis" "post yes" stop "pre redis" "post yes"
-rm -f "$hooks"
+rm -f "$hooks" "$all"
 in_environ() { tr '\0' '\n' <"/proc/$(pids_of "$1" | head -1)/environ" | grep -qx "$2"; }
 check "what one exports is the service's" in_environ postgres HOOKED=sql
 # act APP ACTION: on all of its cartridges.
@@ -334,11 +338,17 @@ check "the broker dies between exchange and loading" passed
 check "the databases are as they were all the same" until_true both grid a
 check "nothing lies beside the data" until_true eval 'test -z "$(ls -d "$WORLD"/data/node/gears/*/restore 2>/dev/null)"'
 write_app grid two
+mkdir -p "$WORLD/grid/.openshift/action_hooks"
+for hook in pre_start pre_start_redis pre_stop_redis; do
+	printf '#!/bin/bash\necho %s >>"${OPENSHIFT_DATA_DIR}hooks"\n' "$hook" >"$WORLD/grid/.openshift/action_hooks/$hook"
+	chmod 755 "$WORLD/grid/.openshift/action_hooks/$hook"
+done
 check "push to both" push_app grid two
 kill -9 $(pids_of postgres) 2>/dev/null
 check "the database comes back where it was" until_true both grid a
 check "restart all" p app restart grid
 check "data are there" both grid a
+check "hooks run where the code is, as in v2, and not in the services' gears" test "$(cd "$WORLD/data/node/gears" && ls -d */data/hooks | xargs)" = "$(api GET "/application/$(gear_of grid)/gear_groups" | jq -r '[.data[] | select(any(.cartridges[]; .name | startswith("python"))) | .gears[].id] | sort | map(. + "/data/hooks") | join(" ")')"
 check "scale down" p scale grid 1
 check "the databases stay" both grid a
 counts() { [[ $(api GET /user | jq .data.consumed_gears) == "$1" ]]; }
