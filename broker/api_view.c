@@ -372,6 +372,7 @@ api_view_deployment(
 	api_json_time(j, "created_at", d->created_at);
 	api_json_bool(j, "hot_deploy", d->hot_deploy);
 	api_json_bool(j, "force_clean_build", d->force_clean_build);
+	api_json_bool(j, "disable_auto_scaling", d->disable_auto_scaling);
 	api_json_bool(j, "is_template", d->is_template);
 	api_json_arr(j, "activations");
 	for (size_t i = 0; i < d->activations.n; i++)

@@ -315,6 +315,22 @@ count_gears(const struct api_call *c, const struct wire_app *a)
 	return a->spec.gears + gear_group_others(&groups);
 }
 
+/* What the marker of the deployment that serves says. */
+static void
+write_scaling(const struct api_call *c, struct api_json *j, const struct wire_app *a)
+{
+	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
+	struct err e = { 0 };
+
+	if (a->scalable && a->status.deployment != NULL && *a->status.deployment != '\0' &&
+	    record_get(c->b->store, store_key_deployment(a->id, a->status.deployment),
+	        &wire_deployment_codec, &d, NULL, &e) == 0 &&
+	    d.disable_auto_scaling)
+		api_json_str(j, "auto_scaling", "disabled");
+	else
+		api_json_null(j, "auto_scaling");
+}
+
 void
 api_view_app(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_app *a, bool cartridges)
@@ -350,6 +366,7 @@ api_view_app(const struct api_call *c, struct api_json *j, const char *key,
 	api_json_int(j, "idle_freeze", a->idle_freeze_s);
 	api_json_int(j, "idle_reclaim", a->idle_reclaim_s);
 	api_json_int(j, "idle_stop", a->idle_stop_s);
+	write_scaling(c, j, a);
 	api_json_str(j, "deployment_id",
 	    a->status.deployment == NULL || *a->status.deployment == '\0' ? NULL
 	                                                                  : a->status.deployment);

@@ -383,6 +383,7 @@ send_tree(struct build_order *o, const struct look_job *j, struct err *e)
 	mem_set_str(&r->sha1, j->sha1);
 	r->force_clean = r->force_clean || j->look.force_clean;
 	r->hot_deploy = r->hot_deploy || (j->look.hot_deploy && !r->is_cold);
+	r->disable_auto_scaling = j->look.disable_auto_scaling;
 	if (repo_submodule_plan(o->b, r, j->git_dir, &j->look, &plan, o->on_line, o->arg, e) < 0 ||
 	    call_node(o, e) < 0)
 		return -1;

@@ -197,6 +197,7 @@ fill_deployment(const struct build_record *r, struct wire_deployment *d)
 	d->sha1 = xstrdup(r->sha1);
 	d->created_at = r->created_at;
 	d->hot_deploy = r->hot_deploy;
+	d->disable_auto_scaling = r->disable_auto_scaling;
 	d->force_clean_build = r->force_clean;
 	d->is_template = r->is_template;
 	d->image = xstrdup_null(r->result.image);

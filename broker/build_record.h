@@ -18,7 +18,7 @@ struct build_record {
 	char *ref, *sha1, *old_sha1;
 	char *login, *git_url;
 	char *artifact; /* file, removed with the record; NULL: none */
-	bool is_template, moves_ref, force_clean, hot_deploy, is_cold;
+	bool is_template, moves_ref, force_clean, hot_deploy, is_cold, disable_auto_scaling;
 	bool must_descend; /* the ref moved while the build waited: from old_sha1, which is no more
 	                      what the pusher saw; fine if sha1 descends from it */
 	int64_t created_at;

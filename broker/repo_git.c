@@ -327,6 +327,7 @@ repo_git_look(const char *dir, const char *sha1, struct repo_git_look *out, stru
 		return -1;
 	out->force_clean = has_path(tree, ".openshift/markers/force_clean_build");
 	out->hot_deploy = has_path(tree, ".openshift/markers/hot_deploy");
+	out->disable_auto_scaling = has_path(tree, ".openshift/markers/disable_auto_scaling");
 	te = git_tree_entry_byname(tree, ".gitmodules");
 	if (te != NULL && git_tree_entry_type(te) == GIT_OBJECT_BLOB &&
 	    git_blob_lookup(&blob, repo, git_tree_entry_id(te)) == 0 &&

@@ -38,7 +38,7 @@ struct repo_git_submodule {
 	char *path, *url, *sha1; /* owned */
 };
 struct repo_git_look {
-	bool force_clean, hot_deploy; /* markers in .openshift/markers */
+	bool force_clean, hot_deploy, disable_auto_scaling; /* markers in .openshift/markers */
 	struct repo_git_submodule submodules[REPO_GIT_SUBMODULES_MAX];
 	size_t submodules_n;
 };

@@ -26,6 +26,7 @@ static const struct output_column app_columns[] = {
 	{ "Notice", "notice" },
 	{ "Deployment", "deployment_id" },
 	{ "Gears", "gear_count" },
+	{ "Auto scaling", "auto_scaling" },
 	{ "Gear size", "gear_profile" },
 	{ "Branch", "deployment_branch" },
 	{ "Created", "creation_time" },

@@ -58,6 +58,7 @@ struct install_job {
 	const struct cart_dir_entry **carts; /* owned array, as gear.spec.cartridges; NULLs in it */
 	struct gear_cart now;                /* what is to be entered in the record */
 	bool is_upgrade, is_compatible;
+	bool is_return; /* to the release before the last upgrade: what that left is as it was */
 	char *dir; /* inst/<id>: {up,work/work,tmp}; owned */
 	char *own; /* of a service: directory that holds <Name>/; NULL: overlaid; owned */
 	struct str_list codes;  /* code layers of carts */
@@ -76,6 +77,7 @@ struct cart_install {
 	char *id;
 	struct buf out; /* last output, for the reason of a failure */
 	struct cart_message said;
+	struct err why;  /* it failed, and what it made is being removed */
 	bool is_waiting; /* prepared: for the end of the service that is upgraded */
 	cart_install_fn *fn;
 	void *arg;
@@ -136,6 +138,26 @@ finish(struct cart_install *i, const struct err *e)
 	mem_set_str(&i->gear->upgrading, NULL);
 	i->fn(e, &i->said, i->arg);
 	install_free(i);
+}
+
+static void
+on_discarded(void *p)
+{
+	struct install_job *j = p;
+	struct cart_install *i = j->install;
+
+	i->job = NULL;
+	job_free(j);
+	finish(i, &i->why);
+}
+
+/* First its room is given back: what starts again may need it. */
+static void
+give_up(struct cart_install *i, const struct err *e)
+{
+	i->why = *e;
+	i->job =
+	    worker_submit(i->o.worker, run_discard, on_discarded, job_free, STEAL(i->job_data));
 }
 
 /* --- the worker's part: before --- */
@@ -316,9 +338,16 @@ seal(struct install_job *j, const char *up, struct err *e)
 	AUTO(free) char *from = NULL;
 	AUTO(free) char *to = xasprintf("%s/svc/%s", j->gear.dir, j->now.name);
 
+	if (before != NULL && before->older.n + 2 > GEAR_OLDER_MAX)
+		return err_set(e, ERR_LIMIT, "cartridges",
+		    "%s was upgraded %zu times in this gear: remove it and add it anew",
+		    j->now.name, before->older.n);
 	if (move_over(j, e) < 0)
 		return -1;
 	if (before != NULL) {
+		j->now.was_ident = xstrdup(before->ident);
+		j->now.was_digest = xstrdup_null(before->digest);
+		j->now.was_at = (int64_t)j->now.older.n;
 		str_list_add(&j->now.older, before->base);
 		for (size_t i = 0; i < before->older.n; i++)
 			str_list_add(&j->now.older, before->older.v[i]);
@@ -370,8 +399,9 @@ check_and_seal(struct install_job *j, struct err *e)
 
 	for (size_t i = 0; i < j->gear.spec.cartridges.n; i++)
 		str_list_add(&others, j->gear.spec.cartridges.v[i].name);
-	if (cart_files_check(&f, &others, e) < 0 || cart_files_lock(&f, e) < 0 ||
-	    keep_template(j, e) < 0)
+	/* on a disk that the scripts have filled nothing would start */
+	if (gear_check_room(&j->gear, e) < 0 || cart_files_check(&f, &others, e) < 0 ||
+	    cart_files_lock(&f, e) < 0 || keep_template(j, e) < 0)
 		return -1;
 	return seal(j, up, e);
 }
@@ -402,6 +432,27 @@ prepare(struct install_job *j, const char *id, struct err *e)
 	return init_control_write(ctl, &idle, e);
 }
 
+/* The bases of the release that is left lie on top of those of the one before. */
+static void
+go_back(struct install_job *j)
+{
+	struct gear_cart *c = gear_cart_find(&j->gear, j->now.name);
+	struct str_list older = { 0 };
+	size_t at = (size_t)c->was_at;
+
+	mem_set_str(&c->ident, j->now.ident);
+	mem_set_str(&c->digest, j->now.digest);
+	mem_set_str(&c->base, c->older.v[at]);
+	for (size_t i = at + 1; i < c->older.n; i++)
+		str_list_add(&older, c->older.v[i]);
+	str_list_fini(&c->older);
+	c->older = older;
+	mem_set_str(&c->was_ident, NULL);
+	mem_set_str(&c->was_digest, NULL);
+	if (gear_save(&j->gear, &j->e) == 0)
+		fault_point("cart_gone_back");
+}
+
 static void
 run_prepare(void *p)
 {
@@ -413,9 +464,15 @@ run_prepare(void *p)
 		    &j->e, "this node cannot run %s %s", j->cart->cart.name, j->cart->cart.version);
 		return;
 	}
-	if (prepare(j, id, &j->e) < 0 || !j->only_files)
+	if (j->is_return) {
+		go_back(j);
 		return;
-	run_discard(j);
+	}
+	if (prepare(j, id, &j->e) < 0)
+		return;
+	fault_point("cart_prepared");
+	if (j->only_files)
+		run_discard(j);
 }
 
 /* --- the worker's part: after --- */
@@ -425,6 +482,7 @@ run_seal(void *p)
 {
 	struct install_job *j = p;
 
+	fault_point("cart_ran");
 	if (check_and_seal(j, &j->e) == 0)
 		fault_point("cart_sealed");
 	run_discard(j);
@@ -528,7 +586,7 @@ on_run_done(const char *step, int exit_code, const struct err *e, void *arg)
 	log_warn("configure_failed", LOG_STR("gear", i->gear->record.uuid),
 	    LOG_STR("cartridge", j->now.name), LOG_STR("step", step == NULL ? "" : step),
 	    LOG_ERR(&why));
-	finish(i, &why);
+	give_up(i, &why);
 }
 
 static void
@@ -713,7 +771,7 @@ begin_run(struct cart_install *i)
 
 	i->run = start_run(i, i->job_data, &e);
 	if (i->run == NULL)
-		finish(i, &e);
+		give_up(i, &e);
 }
 
 static void
@@ -723,14 +781,14 @@ on_prepared(void *p)
 	struct cart_install *i = j->install;
 	struct err e = j->e;
 
-	if (j->only_files) {
+	if (j->only_files && e.code == ERR_NONE) {
 		on_sealed(j);
 		return;
 	}
 	i->job = NULL;
 	i->job_data = j;
 	if (e.code != ERR_NONE) {
-		finish(i, &e);
+		give_up(i, &e);
 		return;
 	}
 	if (is_overlaid(j) && !j->is_compatible) {
@@ -780,6 +838,17 @@ find_carts(struct install_job *j, struct cart_store *s)
 	}
 }
 
+/* Not of a service: its data have been written to since. */
+static bool
+is_return(const struct gear_cart *before, const struct gear_cart *to)
+{
+	return before != NULL && !before->is_service && before->was_ident != NULL &&
+	       strcmp(before->was_ident, to->ident) == 0 &&
+	       strcmp(before->was_digest == NULL ? "" : before->was_digest,
+	           to->digest == NULL ? "" : to->digest) == 0 &&
+	       (size_t)before->was_at < before->older.n;
+}
+
 static void
 describe(struct install_job *j, const struct wire_gear_cart *c, const struct gear_cart *before)
 {
@@ -800,8 +869,10 @@ describe(struct install_job *j, const struct wire_gear_cart *c, const struct gea
 		return;
 	}
 	j->is_upgrade = before != NULL;
+	j->is_return = is_return(before, &j->now);
 	j->is_compatible = old != NULL && str_list_has(&x->cart.compatible_versions, old + 1);
-	j->only_files = !x->has_setup && !x->has_install && !x->has_erb && !j->is_upgrade;
+	j->only_files =
+	    j->is_return || (!x->has_setup && !x->has_install && !x->has_erb && !j->is_upgrade);
 }
 
 struct cart_install *

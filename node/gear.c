@@ -20,7 +20,7 @@
 enum {
 	NAME_LEN = 128,
 	IDENT_LEN = 512,
-	BASES_MAX = 64,
+	BASES_MAX = GEAR_OLDER_MAX,
 	LINES_MAX = 1000,
 	ENV_MODE = 0640,
 	DISK_FLOOR_KB = 8 * 1024,
@@ -33,6 +33,9 @@ static const struct codec_field cart_fields[] = {
 	CODEC_STR(struct gear_cart, short_name, NAME_LEN, 0),
 	CODEC_STR(struct gear_cart, base, NAME_LEN, CODEC_REQUIRED),
 	CODEC_STRS(struct gear_cart, older, BASES_MAX, 0),
+	CODEC_STR(struct gear_cart, was_ident, IDENT_LEN, CODEC_OMIT_NULL),
+	CODEC_STR(struct gear_cart, was_digest, NAME_LEN, CODEC_OMIT_NULL),
+	CODEC_INT(struct gear_cart, was_at, 0, BASES_MAX, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct gear_cart, is_service, 0),
 	CODEC_BOOL(struct gear_cart, is_installed, 0),
 	CODEC_STRS(struct gear_cart, messages, LINES_MAX, 0),

@@ -31,6 +31,9 @@ struct gear_cart {
 	char *base;       /* directory below base/: what configuring it wrote */
 	struct str_list
 	    older;         /* bases of before its upgrades, top first: they lie under its code */
+	char *was_ident;   /* of before the last upgrade, with digest; NULL: none */
+	char *was_digest;  /* likewise */
+	int64_t was_at;    /* its base is older[was_at], what was below it comes after */
 	bool is_service;   /* its directory is svc/NAME, its own copy */
 	bool is_installed; /* it has started once, and post_install ran */
 	struct str_list messages; /* CLIENT_ lines of the last step */
@@ -42,6 +45,7 @@ struct gear_cart_list {
 	struct gear_cart *v;
 	size_t n;
 };
+enum { GEAR_OLDER_MAX = 64 };
 
 /* What is kept in GEARS/UUID.json. */
 struct gear_record {

@@ -178,6 +178,24 @@ on_got(const struct err *e, void *arg)
 		c->fn(NULL, c->arg);
 }
 
+/* Of one that is configured: without its code the gear waits. */
+static void
+on_code(const struct err *e, void *arg)
+{
+	struct gear_carts *c = arg;
+
+	c->get = NULL;
+	c->fn(e, c->arg);
+}
+
+/* It was configured on another node. */
+static bool
+lacks_code(const struct gear_carts *c, const struct wire_gear_cart *w)
+{
+	return w->digest != NULL && w->digest[0] != '\0' &&
+	       cart_store_find(c->o.carts, w) == NULL;
+}
+
 static bool
 begin(struct gear_carts *c, enum cart_install_kind kind, const struct wire_gear_cart *w)
 {
@@ -222,7 +240,12 @@ gear_carts_step(struct gear_carts *c)
 	}
 	for (size_t i = 0; i < g->spec.cartridges.n; i++) {
 		const struct wire_gear_cart *w = &g->spec.cartridges.v[i];
+		struct wire_gear_cart_list one = { &g->spec.cartridges.v[i], 1 };
 
+		if (is_configured(g, w) && lacks_code(c, w)) {
+			c->get = cart_store_get(c->o.carts, &one, on_code, c);
+			return true;
+		}
 		if (is_configured(g, w) || (find_failed(c, w->name) != NULL && g->record.was_ready))
 			continue;
 		if (begin(c, CART_INSTALL, w))

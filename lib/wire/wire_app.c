@@ -156,6 +156,7 @@ static const struct codec_field deployment_fields[] = {
 	CODEC_STR(struct wire_deployment, sha1, OID_MAX, 0),
 	CODEC_INT(struct wire_deployment, created_at, 0, INT64_MAX, 0),
 	CODEC_BOOL(struct wire_deployment, hot_deploy, 0),
+	CODEC_BOOL(struct wire_deployment, disable_auto_scaling, 0),
 	CODEC_BOOL(struct wire_deployment, force_clean_build, 0),
 	CODEC_BOOL(struct wire_deployment, is_template, 0),
 	CODEC_STR(struct wire_deployment, image, DIGEST_MAX, 0),

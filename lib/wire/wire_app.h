@@ -162,6 +162,7 @@ struct wire_deployment { /* key: store_key_deployment(app id, id) */
 	char *sha1; /* whole */
 	int64_t created_at;
 	bool hot_deploy;
+	bool disable_auto_scaling; /* its marker: only its owner scales */
 	bool force_clean_build;
 	bool is_template;
 	char *image;

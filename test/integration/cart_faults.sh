@@ -11,7 +11,7 @@ cp -r "$PINION_SRCDIR/cartridges/static" "$WORLD/carts/"
 
 # cart NAME CATEGORY RELEASE [COMPATIBLE]: leaves a directory with words; a service answers with them. What it finds
 # in ~/app-root/data/fails (NAME STEP) fails, once it has spoiled what is there; a start also by NAME start RELEASE,
-# and by NAME start RELEASE after when the upgrade itself is over.
+# and by NAME start RELEASE after when the upgrade itself is over; NAME STEP fills: it fills the disk, and takes no notice.
 cart() {
 	local name=$1 up=${1^^} dir=$WORLD/src/$1
 	mkdir -p "$dir"/{metadata,bin}
@@ -55,6 +55,10 @@ cart() {
 			echo "$step \$*" >words/last
 			echo "$step $3" >>words/all
 			[[ $step != upgrade || ! -d words/old ]] || { rm -r words/old; echo spoiled >words/data; mkdir words/fresh; echo kept >words/data; }
+			grep -qx "$name $step fills" "\${OPENSHIFT_DATA_DIR}fails" 2>/dev/null && {
+				fallocate -l "\$(df --output=avail -B1 . | tail -1)" words/large
+				dd if=/dev/zero of=words/larger bs=4k
+			}
 			grep -qx "$name $step" "\${OPENSHIFT_DATA_DIR}fails" 2>/dev/null && { echo "CLIENT_ERROR: $name fails to $step"; exit 9; }
 			exit 0
 		END
@@ -170,6 +174,14 @@ check "on a full disk" eval '! p admin cartridge upgrade it/app'
 check "it is as it was" until_true is_store 0.0.1 "$OLD"
 check "and was not even stopped" test "$(begun)" = "$WAS"
 rm -f "$GEAR/data/"{full,rest}
+for words in "store upgrade" "it goes on"; do
+	fails "store upgrade fills" "$words"
+	check "when the disk fills in its script ($words)" eval '! p admin cartridge upgrade it/app >"$WORLD/refusal"'
+	check "it is as it was, and has room" eval 'until_true is_store 0.0.1 "$OLD" && [[ ! -e $SVC/words/large ]] && (($(df --output=avail -m "$GEAR" | tail -1) > 100))'
+done
+check "what is full is named" grep -q "No space left" "$WORLD/refusal"
+check "the application serves" serves_on
+fails
 check "its upgrade" p admin cartridge upgrade it/app
 OLD+=" upgrade 0.0.2"
 check "has the new code, and the data" until_true is_store 0.0.2 "$OLD"
@@ -179,6 +191,11 @@ check "it was started again" test "$(begun)" != "$WAS"
 check "the application serves" serves_on
 WAS=$(begun)
 check "a release that is compatible" import store service 0.0.3 0.0.2
+fails "store upgrade fills"
+check "whose script fills the disk" eval '! p admin cartridge upgrade it/app >"$WORLD/refusal"'
+check "is refused as long as nothing could start" grep -q "disk is full" "$WORLD/refusal"
+check "without a trace" eval 'is_store 0.0.2 "$OLD" && [[ ! -e $SVC/words/large && $(begun) == "$WAS" ]]'
+fails
 check "comes" p admin cartridge upgrade it/app
 OLD+=" upgrade 0.0.3"
 check "with the data" until_true is_store 0.0.3 "$OLD"
@@ -206,11 +223,20 @@ check "a plugin's next release" import part embedded 0.0.2
 check "an upgrade that fails" eval '! p admin cartridge upgrade it/app'
 check "leaves the plugin as it was" test "$(word part all)" = "install 0.0.1"
 check "the application serves" serves_on
+fails "part start 0.0.2"
+check "one with which the application does not come up" eval '! p admin cartridge upgrade it/app'
+in_gear() { p run app -- bash -c "$1" 2>/dev/null | tr -d '\r' | xargs; }
+check "is taken back as if it had never been" eval 'until_true test "$(word part all)" = "install 0.0.1" && [[ $(in_gear "cat ~/part/code/release; ls ~/part/made") == "0.0.1 0.0.1" ]]'
+check "the application serves" serves_on
+fails "part upgrade fills"
+check "when the disk fills in its script" eval '! p admin cartridge upgrade it/app'
+check "it is as it was, and has room" eval '[[ $(word part all) == "install 0.0.1" ]] && (($(df --output=avail -m "$GEAR" | tail -1) > 100))'
+check "the application serves" serves_on
 fails
 upgraded() { p admin cartridge upgrade it/app >/dev/null 2>&1; [[ $(word "$1" last) == "upgrade 1.0 0.0.1 0.0.2" ]]; }
 check "an upgrade" p admin cartridge upgrade it/app
 check "reaches the plugin" upgraded part
-check "what its setup wrote is of the new release alone" eval '[[ $(p run app -- bash -c "ls ~/part/made" 2>/dev/null | tr -d "\r") == 0.0.2 ]]'
+check "what its setup wrote is of the new release alone" test "$(in_gear "ls ~/part/made")" = 0.0.2
 check "the service is as it was" is_store "0.0.$n" "$OLD"
 check "the application serves" serves_on
 done_testing

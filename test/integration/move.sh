@@ -36,6 +36,7 @@ second_start() {
 		>>"$WORLD/second.log" 2>&1 </dev/null &
 	SECOND=$!
 }
+second_keep() { kill -0 "$SECOND" 2>/dev/null || second_start; }
 node_is() { # node_is STATE NODE
 	p status --json | jq -e --arg s "$1" --arg n "$2" '.nodes[] | select(.id == $n and .state == $s)'
 }
@@ -261,6 +262,70 @@ if command -v psql >/dev/null && /usr/bin/python3 -c 'import psycopg2' 2>/dev/nu
 	p app delete shop --yes >/dev/null 2>&1
 fi
 
+# A service in a gear of its own on the second node is upgraded, and that node dies at a step of it: its data are
+# there, it runs, and what the new release brings is there once.
+keeper() { # keeper RELEASE: makes and imports it
+	local dir=$WORLD/keeper
+	mkdir -p "$dir"/{metadata,bin}
+	cat >"$dir/metadata/manifest.yml" <<-END
+		Name: keeper
+		Cartridge-Short-Name: KEEPER
+		Version: '1.0'
+		Cartridge-Version: $1
+		Cartridge-Vendor: move
+		Categories: [service]
+		Endpoints:
+		  - {Private-IP-Name: IP, Private-Port-Name: PORT, Private-Port: 7777}
+	END
+	printf '#!/bin/bash\nmkdir -p words; echo install >words/all; echo kept >words/data\n' >"$dir/bin/install"
+	printf '#!/bin/bash\necho "$3" >>words/all\n' >"$dir/bin/upgrade"
+	cat >"$dir/bin/control" <<-'END'
+		#!/bin/bash
+		case $1 in
+		start) nohup python3 -m http.server --bind "$OPENSHIFT_KEEPER_IP" -d words 7777 >/dev/null 2>&1 & echo $! >pid ;;
+		stop) [[ ! -f pid ]] || kill "$(<pid)"; rm -f pid ;;
+		esac
+	END
+	echo "$1" >"$dir/release"
+	chmod 755 "$dir"/bin/*
+	p admin cartridge import "$dir"
+}
+keeper 0.0.1 >/dev/null
+check "an app with a service in a gear of its own" p app create safe nodejs move-keeper-1.0 --scale
+KEEPER=$(gears safe | tail -1 | cut -d' ' -f1)
+[[ $(node_of safe "$KEEPER") == second ]] || p gear move "$KEEPER" second >/dev/null
+check "which is on the second node" test "$(node_of safe "$KEEPER")" = second
+keeps() { p ps safe --json | jq -e '[.instances[] | select(.name == "keeper") | .state] == ["ready"]'; }
+check "and runs there: its code has come along" until_true keeps
+KEPT=$WORLD/second/data/gears/$KEEPER/svc/keeper
+is_kept() { # is_kept RELEASE ALL
+	second_keep
+	timeout 2 "$PINION_BUILDDIR/pinion" admin cartridge upgrade it/safe >/dev/null 2>&1 # or the one under way goes on
+	[[ $(<"$KEPT/release") == "$1" && $(xargs <"$KEPT/words/all") == "$2" && $(<"$KEPT/words/data") == kept ]] || { cat "$KEPT/release" "$KEPT"/words/*; return 1; }
+	keeps
+}
+is_upgraded_over() { # is_upgraded_over POINT RELEASE ALL
+	echo "$1" >"$PINION_FAULT_FILE"
+	chmod 666 "$PINION_FAULT_FILE"
+	p admin cartridge upgrade it/safe >/dev/null 2>&1 &
+	local upgrade=$!
+	until_true is_kept "$2" "$3" || return 1
+	wait "$upgrade"
+	[[ ! -e $PINION_FAULT_FILE ]] || { rm -f "$PINION_FAULT_FILE"; echo "$1 was not passed"; return 1; }
+}
+n=1 all=install
+for point in cart_prepared cart_ran gear_base_moved cart_base_added cart_merging:3 cart_sealed; do
+	keeper "0.0.$((++n))" >/dev/null
+	all+=" 0.0.$n"
+	if is_upgraded_over "$point" "0.0.$n" "$all" >"$WORLD/why" 2>&1; then # no subshell: it starts the node anew
+		check "dies at $point: an upgrade on another node" true
+	else
+		check "dies at $point: an upgrade on another node" cat "$WORLD/why" /nonexistent
+	fi
+done
+p app delete safe --yes >/dev/null 2>&1
+
+second_keep
 kill -9 "$SECOND"
 wait "$SECOND" 2>/dev/null
 until_true node_is away second
@@ -283,7 +348,6 @@ rm "$WORLD/data/node/gears/$GEAR/data/large"
 [[ $FROM == local ]] || p gear move "$GEAR" "$FROM" >/dev/null
 
 # Whoever takes part dies at a step of the move: the gear gets there all the same, whole.
-second_keep() { kill -0 "$SECOND" 2>/dev/null || second_start; }
 arrives() { second_keep && is_on mover "$1"; }
 order() { until p gear move "$GEAR" "$1" 2>&1 | grep -qE 'is on node|is moving'; do sleep 0.2; done; }
 dies_at() { # dies_at POINT TO

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 #include "lib/cart/cart_dir.h"
 #include "node/cart_merge.h"
 #include "node/gear.h"
+#include "node/whiteout.h"
 #include "test/lib/ok.h"
 #include "test/lib/tree.h"
 
@@ -164,6 +166,40 @@ test_begin(void **state)
 	tree_remove(dir);
 }
 
+/* A layer of its own takes away what several below it have; what is not there is not touched. */
+static void
+test_hide(void **state)
+{
+	char *dir = tree_new();
+	AUTO(free) char *over = file_join(dir, "over");
+	AUTO(free) char *first = file_join(dir, "base/a.1");
+	AUTO(free) char *second = file_join(dir, "base/a.2");
+	char *rewritten[] = { "a/made/", "a/conf/*.cfg", "a/none" };
+	struct cart_dir_entry entry = { .cart.name = "a",
+		.managed.setup_rewritten = { .v = rewritten, .n = 3 } };
+	struct err e = { 0 };
+	struct stat st;
+
+	(void)state;
+	tree_put(first, "a/made/x", "old", 0);
+	tree_put(second, "a/made/y", "old", 0);
+	tree_put(second, "a/conf/z.cfg", "old", 0);
+	tree_put(second, "a/conf/kept", "old", 0);
+	tree_put(over, "b", "", 0);
+	assert_ok(cart_merge_hide(&entry, over, first, &e), &e);
+	assert_ok(cart_merge_hide(&entry, over, second, &e), &e);
+	AUTO(file_close) int layer = open(over, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(layer >= 0);
+	assert_true(whiteout_hides(layer, "a/made"));
+	assert_true(whiteout_hides(layer, "a/made/y"));
+	assert_true(whiteout_hides(layer, "a/conf/z.cfg"));
+	assert_false(whiteout_hides(layer, "a/conf/kept"));
+	assert_false(whiteout_hides(layer, "a/conf"));
+	assert_false(whiteout_hides(layer, "b"));
+	assert_int_equal(fstatat(layer, "a/none", &st, AT_SYMLINK_NOFOLLOW), -1);
+	tree_remove(dir);
+}
+
 int
 main(void)
 {
@@ -171,6 +207,7 @@ main(void)
 		cmocka_unit_test(test_finish),
 		cmocka_unit_test(test_again),
 		cmocka_unit_test(test_begin),
+		cmocka_unit_test(test_hide),
 	};
 
 	if (geteuid() != 0) {
