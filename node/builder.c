@@ -704,12 +704,6 @@ builder_handle(struct builder *b, struct http_req *r)
 	http_req_read(r, on_body, x);
 }
 
-size_t
-builder_active(const struct builder *b)
-{
-	return b->active;
-}
-
 /* --- the builder --- */
 
 /* "v20.1.2\n", "Python 3.11.2\n" -> the version alone; NULL: none. */

@@ -43,4 +43,3 @@ void builder_free(struct builder *take_b);
 /* Handles one request from its head on. Several run side by side; two of one application do not:
  * ERR_BUSY as a result. */
 void builder_handle(struct builder *b, struct http_req *r);
-size_t builder_active(const struct builder *b);

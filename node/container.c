@@ -172,12 +172,6 @@ watch(struct container *c, pid_t pid, int take_pidfd)
 	c->pid_io = loop_io_start(c->host->loop, c->pidfd, LOOP_READ, on_pidfd, c);
 }
 
-const char *
-container_id(const struct container *c)
-{
-	return c->id;
-}
-
 pid_t
 container_pid(const struct container *c)
 {

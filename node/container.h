@@ -88,7 +88,6 @@ typedef void container_adopted_fn(struct container *c, void *arg);
 void container_adopt(struct container_host *h, const char *gear, const char *id,
     container_adopted_fn *fn, void *arg);
 
-const char *container_id(const struct container *c);
 pid_t container_pid(const struct container *c); /* PID 1's, in the host's namespace; 0: none */
 const char *container_note(const struct container *c, const char *key); /* borrowed or NULL */
 /* Told once when PID 1 has ended. */

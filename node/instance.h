@@ -77,8 +77,6 @@ struct instances_wait *instances_wait_awake(
     struct instances *is, const char *app_id, int64_t ms, instances_woken_fn *fn, void *arg);
 void instances_wait_cancel(struct instances_wait *take_w); /* before fn; NULL is fine */
 
-typedef void instances_each_fn(const struct wire_instance_status *st, void *arg);
-void instances_each(const struct instances *is, instances_each_fn *fn, void *arg);
 /* One that has a network. */
 struct instances_host {
 	const char *id, *app, *gear, *address;
@@ -96,8 +94,6 @@ bool instances_are_known(const struct instances *is);
 void instances_layers(const struct instances *is, struct str_list *out);
 /* Does anything run, or may it, of the gear's service cartridge cart? */
 bool instances_serve(const struct instances *is, const char *gear, const char *cart);
-/* Ids of the instances of a gear whose containers live; for logs. */
-void instances_live(const struct instances *is, const char *gear, struct str_list *out);
 
 /* Where a command is to run: cart NULL: for the gear's web cartridges, else for that service
  * cartridge. The newest ready instance, or the newest that lives. Borrowed; NULL: none lives. */

@@ -384,16 +384,6 @@ instances_stop_all(struct instances *is, instances_done_fn *done, void *arg)
 }
 
 void
-instances_each(const struct instances *is, instances_each_fn *fn, void *arg)
-{
-	struct collected c = collect_all(is);
-
-	for (size_t k = 0; k < c.n; k++)
-		fn(&c.v[k]->status, arg);
-	free(c.v);
-}
-
-void
 instances_hosts(const struct instances *is, instances_host_fn *fn, void *arg)
 {
 	struct collected c = collect_all(is);
@@ -458,18 +448,6 @@ instances_layers(const struct instances *is, struct str_list *out)
 			if (all[m] != NULL && all[m][0] != '\0' && !str_list_has(out, all[m]))
 				str_list_add(out, all[m]);
 		}
-	}
-	free(c.v);
-}
-
-void
-instances_live(const struct instances *is, const char *gear, struct str_list *out)
-{
-	struct collected c = collect_all(is);
-
-	for (size_t k = 0; k < c.n; k++) {
-		if (strcmp(c.v[k]->spec.gear, gear) == 0)
-			str_list_add(out, c.v[k]->spec.id);
 	}
 	free(c.v);
 }

@@ -543,37 +543,6 @@ limits_entry_close(struct limits_entry *en)
 		file_close(en->fd[--en->n]);
 }
 
-int
-limits_entry_self(const struct limits_entry *en)
-{
-	int i;
-
-	for (i = 0; i < en->n; i++) {
-		if (write(en->fd[i], "0", 1) != 1)
-			return -1;
-	}
-	return 0;
-}
-
-int
-limits_enter(const struct limits *l, struct limits_group g, pid_t pid, struct err *e)
-{
-	struct limits_entry en = { .n = 0 };
-	char text[16];
-	int i, rc = 0;
-	int n = snprintf(text, sizeof text, "%d", (int)pid);
-
-	if (limits_entry_open(l, g, &en, e) < 0)
-		return -1;
-	for (i = 0; i < en.n && rc == 0; i++) {
-		if (write(en.fd[i], text, (size_t)n) != n)
-			rc = err_set(e, ERR_SYSTEM, NULL, "cannot move process %d into its cgroup",
-			    (int)pid);
-	}
-	limits_entry_close(&en);
-	return rc;
-}
-
 typedef bool dir_fn(const char *dir, void *arg);
 
 /* Calls fn for dir and all below it, children first, until one says false. Absent: true. */

@@ -72,11 +72,7 @@ const char *limits_hide_mount(const struct limits *l);
  * sets. spec NULL: only makes. */
 int limits_make(const struct limits *l, struct limits_group g, const struct limits_spec *spec,
     struct err *e) MUST_CHECK;
-/* Moves a process (0: the caller's, allowed between fork and exec) into the group in every
- * hierarchy, also the v2 core's. */
-int limits_enter(
-    const struct limits *l, struct limits_group g, pid_t pid, struct err *e) MUST_CHECK;
-/* Prepares for limits_enter_fast: an fd on each cgroup.procs. */
+/* The cgroup.procs of each hierarchy: for a process that is to be in the group. */
 struct limits_entry {
 	int fd[16];
 	int n;
@@ -84,8 +80,6 @@ struct limits_entry {
 int limits_entry_open(const struct limits *l, struct limits_group g, struct limits_entry *out,
     struct err *e) MUST_CHECK;
 void limits_entry_close(struct limits_entry *en);
-/* Moves the calling process; async-signal-safe: for the child after fork. -1 and errno. */
-int limits_entry_self(const struct limits_entry *en);
 
 /* Is there a process in the group or below? Absent: false. */
 bool limits_populated(const struct limits *l, struct limits_group g);

@@ -390,29 +390,6 @@ volume_usage(const struct volumes *v, const char *uuid, int64_t *out_used_kb, in
 	return 0;
 }
 
-int
-volume_list(const struct volumes *v, struct str_list *out, struct err *e)
-{
-	DIR *d = opendir(v->dirs->gears);
-	struct dirent *de;
-
-	if (d == NULL)
-		return err_set(e, ERR_SYSTEM, NULL, "open %s", v->dirs->gears);
-	while ((de = readdir(d)) != NULL) {
-		const char *dot = strchr(de->d_name, '.');
-
-		if (dot == de->d_name || (dot != NULL && strcmp(dot, ".img") != 0))
-			continue;
-		AUTO(free)
-		char *uuid = dot == NULL ? xstrdup(de->d_name)
-		                         : xstrndup(de->d_name, (size_t)(dot - de->d_name));
-		if (!str_list_has(out, uuid))
-			str_list_add(out, uuid);
-	}
-	closedir(d);
-	return 0;
-}
-
 /* --- all of them --- */
 
 /* Can this machine hold back a part of a file system? One is mounted to see. */

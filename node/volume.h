@@ -52,5 +52,3 @@ int volume_fit(struct volumes *v, const char *uuid, int64_t disk_mb, int64_t fil
 /* Used and free KiB of a mounted volume. */
 int volume_usage(const struct volumes *v, const char *uuid, int64_t *out_used_kb,
     int64_t *out_free_kb, struct err *e) MUST_CHECK;
-/* Uuids of all volumes that lie there. */
-int volume_list(const struct volumes *v, struct str_list *out, struct err *e) MUST_CHECK;

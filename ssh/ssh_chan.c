@@ -515,14 +515,3 @@ ssh_chan_pump_all(struct ssh_gate *g)
 		}
 	}
 }
-
-void
-ssh_chan_free_all(struct ssh_gate *g)
-{
-	while (g->channels != NULL) {
-		struct ssh_chan *c = g->channels;
-
-		g->channels = c->next;
-		free_chan(c);
-	}
-}

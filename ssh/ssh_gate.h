@@ -48,7 +48,6 @@ ssh_channel ssh_chan_open_session(ssh_session session, void *gate);
 bool ssh_chan_open_port(struct ssh_gate *g, ssh_message m);
 /* What could not be sent before. After each turn of the session. */
 void ssh_chan_pump_all(struct ssh_gate *g);
-void ssh_chan_free_all(struct ssh_gate *g);
 
 /* ssh_call: asks the broker and waits. Order: JSON. -1: it said no. */
 int ssh_call(

@@ -565,23 +565,6 @@ http_head_get(const struct http_head *h, const char *name)
 	return (struct str){ 0 };
 }
 
-bool
-http_head_has_token(const struct http_head *h, const char *name, const char *token)
-{
-	size_t name_n = strlen(name), token_n = strlen(token);
-
-	for (size_t i = 0; i < h->n; i++) {
-		struct str list = h->headers[i].value, e;
-
-		if (!is_word(h->headers[i].name, name, name_n))
-			continue;
-		while (next_element(&list, &e))
-			if (is_word(e, token, token_n))
-				return true;
-	}
-	return false;
-}
-
 const char *
 http_reason(int status)
 {

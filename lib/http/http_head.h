@@ -54,6 +54,4 @@ enum http_head_result http_head_response(
     const char *p, size_t n, size_t from, struct str request_method, struct http_head *out);
 /* First header of that name (ASCII case-insensitive), or {NULL,0}. */
 struct str http_head_get(const struct http_head *h, const char *name);
-/* true if a comma list header holds the token. */
-bool http_head_has_token(const struct http_head *h, const char *name, const char *token);
 const char *http_reason(int status);

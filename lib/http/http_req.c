@@ -160,20 +160,6 @@ http_req_peer(const struct http_req *r)
 	return r->conn->peer;
 }
 
-int
-http_req_peer_uid(const struct http_req *r, uid_t *out_uid, pid_t *out_pid)
-{
-	struct ucred cred;
-	socklen_t n = sizeof cred;
-
-	if (!r->conn->is_unix || getsockopt(r->conn->fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) < 0)
-		return -1;
-	*out_uid = cred.uid;
-	if (out_pid != NULL)
-		*out_pid = cred.pid;
-	return 0;
-}
-
 int64_t
 http_req_length(const struct http_req *r)
 {

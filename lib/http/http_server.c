@@ -295,24 +295,6 @@ http_server_listen(struct http_server *s, const char *address, mode_t mode, stru
 }
 
 int
-http_server_listen_fd(struct http_server *s, int take_fd, struct err *e)
-{
-	int listens = 0;
-	socklen_t n = sizeof listens;
-
-	if (getsockopt(take_fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &n) < 0 || listens == 0) {
-		(void)err_set(
-		    e, ERR_INVALID, "listen", "descriptor %d is not a listening socket", take_fd);
-		file_close(take_fd);
-		return -1;
-	}
-	evutil_make_socket_nonblocking(take_fd);
-	evutil_make_socket_closeonexec(take_fd);
-	add_listener(s, take_fd, NULL);
-	return 0;
-}
-
-int
 http_server_port(const struct http_server *s)
 {
 	for (const struct http_listener *l = s->listeners; l != NULL; l = l->next) {

@@ -32,8 +32,6 @@ struct http_server *http_server_new(
 /* "127.0.0.1:8000", "[::1]:0", "unix:/path" (replaces a dead socket file; mode for unix). */
 int http_server_listen(
     struct http_server *s, const char *address, mode_t mode, struct err *e) MUST_CHECK;
-/* Serves an already listening socket (owned from now on). */
-int http_server_listen_fd(struct http_server *s, int take_fd, struct err *e) MUST_CHECK;
 /* Port of the last TCP listener. */
 int http_server_port(const struct http_server *s);
 /* Stops accepting; idle connections close, running requests may finish. */
@@ -49,9 +47,7 @@ const char *http_req_query(const struct http_req *r); /* raw, without '?'; "" if
 const char *http_req_param(struct http_req *r, const char *name);
 const char *http_req_header(const struct http_req *r, const char *name); /* or NULL */
 const char *http_req_peer(const struct http_req *r); /* "192.0.2.1", or "unix" */
-/* Credentials of a Unix-socket peer: 0, or -1 on TCP. */
-int http_req_peer_uid(const struct http_req *r, uid_t *out_uid, pid_t *out_pid);
-int64_t http_req_length(const struct http_req *r); /* -1: unknown (chunked) */
+int64_t http_req_length(const struct http_req *r);   /* -1: unknown (chunked) */
 struct loop *http_req_loop(const struct http_req *r);
 
 /* Reads the whole body, then calls fn once; more than max bytes answers 413 by itself and fn gets

@@ -224,18 +224,6 @@ stream_source_room(struct stream_source *o)
 	wait_source(o);
 }
 
-void
-stream_source_drain(struct stream_source *o)
-{
-	struct pollfd p = { .events = POLLIN };
-
-	p.fd = o->fd;
-	while (p.fd >= 0 && poll(&p, 1, 0) > 0) {
-		if (read_source(o) != TURN_MORE)
-			return;
-	}
-}
-
 bool
 stream_source_is_waiting(const struct stream_source *o)
 {

@@ -26,10 +26,7 @@ typedef void stream_source_fn(struct stream_source *o, void *arg);
  * once, when it came to its end (END was sent). */
 struct stream_source *stream_source_new(
     struct stream *s, int channel, int fd, bool is_borrowed, stream_source_fn *on_end, void *arg);
-void stream_source_room(struct stream_source *o); /* from on_room; NULL is fine */
-/* Sends what can be read at once, as far as there is room; for a process that has ended while
- * others hold its output open. */
-void stream_source_drain(struct stream_source *o);
+void stream_source_room(struct stream_source *o);             /* from on_room; NULL is fine */
 bool stream_source_is_waiting(const struct stream_source *o); /* for room; NULL: no */
 /* The stream is gone: what comes is read and dropped. */
 void stream_source_discard(struct stream_source *o);

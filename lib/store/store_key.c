@@ -141,12 +141,6 @@ store_key_addresses(const char *first)
 }
 
 char *
-store_key_leader(void)
-{
-	return xstrdup("/leader");
-}
-
-char *
 store_key_ssh_key(const char *login, const char *name)
 {
 	return xasprintf("/key/%s/%s", login, name);

@@ -26,7 +26,6 @@ char *store_key_backup(const char *app_id);                        /* /backup/ID
 char *store_key_restore(const char *app_id);                       /* /restore/ID */
 char *store_key_profile(const char *name);                         /* /profile/NAME */
 char *store_key_addresses(const char *first);                      /* /addresses/100.64.16.0 */
-char *store_key_leader(void);                                      /* /leader */
 
 /* Prefixes of the above, "/app/" … */
 #define STORE_PREFIX_USER "/user/"

@@ -21,9 +21,6 @@ struct world {
 	char dir[32], path[64], address[72];
 	struct http_req *req;
 	size_t handled, closed;
-	uid_t uid;
-	pid_t pid;
-	int peer_rc;
 	char peer_name[64];
 };
 
@@ -43,7 +40,6 @@ handle(struct http_req *r, void *arg)
 	struct world *w = arg;
 
 	w->handled++;
-	w->peer_rc = http_req_peer_uid(r, &w->uid, &w->pid);
 	(void)snprintf(w->peer_name, sizeof w->peer_name, "%s", http_req_peer(r));
 	if (strcmp(http_req_path(r), "/hold") == 0) {
 		w->req = r;
@@ -105,9 +101,6 @@ test_unix_peer(void **state)
 	assert_int_equal(st.st_mode & 07777, 0620);
 	http_peer_open(&p, w.loop, 0, w.path);
 	check_get(&p, "/a");
-	assert_int_equal(w.peer_rc, 0);
-	assert_int_equal(w.uid, getuid());
-	assert_int_equal(w.pid, getpid());
 	assert_string_equal(w.peer_name, "unix");
 	http_peer_puts(&p, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n");
 	http_peer_wait_n(w.loop, &w.handled, 2);
@@ -127,7 +120,6 @@ test_tcp_peer(void **state)
 	listen_at(&w, "[::]:0", 0);
 	http_peer_open(&p, w.loop, http_server_port(w.server), NULL);
 	check_get(&p, "/a");
-	assert_int_equal(w.peer_rc, -1);
 	assert_string_equal(w.peer_name, "127.0.0.1");
 	http_peer_close(&p);
 	finish(&w);
@@ -224,29 +216,6 @@ test_port_in_use(void **state)
 	assert_int_equal(http_server_listen(w.server, address, 0, &e), -1);
 	assert_int_equal(e.code, ERR_SYSTEM);
 	assert_non_null(strstr(e.text, address));
-	finish(&w);
-}
-
-static void
-test_listen_fd(void **state)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET };
-	int fd = socket(AF_INET, SOCK_STREAM, 0), plain = socket(AF_INET, SOCK_STREAM, 0);
-	struct err e = { 0 };
-	struct http_peer p;
-	struct world w;
-
-	(void)state;
-	start(&w, NULL);
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
-	assert_int_equal(listen(fd, 5), 0);
-	assert_int_equal(http_server_listen_fd(w.server, plain, &e), -1);
-	assert_int_equal(e.code, ERR_INVALID);
-	assert_int_equal(http_server_listen_fd(w.server, fd, &e), 0);
-	http_peer_open(&p, w.loop, http_server_port(w.server), NULL);
-	check_get(&p, "/a");
-	http_peer_close(&p);
 	finish(&w);
 }
 
@@ -403,7 +372,6 @@ main(void)
 		cmocka_unit_test(test_unix_paths),
 		cmocka_unit_test(test_refused_addresses),
 		cmocka_unit_test(test_port_in_use),
-		cmocka_unit_test(test_listen_fd),
 		cmocka_unit_test(test_connections_max),
 		cmocka_unit_test(test_idle_ones_give_way),
 		cmocka_unit_test(test_no_descriptors),
