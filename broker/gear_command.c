@@ -340,6 +340,11 @@ act(struct gear_command *c, const struct wire_app *app, struct err *e)
 
 	if (c->word.cart != NULL && (cart = find_cart(app, c->word.cart, e)) == NULL)
 		return -1;
+	if (c->word.is_for_build) {
+		say(c, "Not stopping: what runs serves until a deployment takes over\n");
+		finish(c);
+		return 0;
+	}
 	if (is_state && (cart == NULL || cart->is_web ||
 	                    (cart->is_service && c->word.what != GEAR_WORD_RELOAD))) {
 		order(c, cart);
@@ -543,7 +548,8 @@ on_artifact(const char *path, const struct err *e, void *arg)
 	c->artifact = xstrdup(path);
 	if (!c->has_archive) {
 		(void)err_set(&bad, ERR_INVALID, NULL,
-		    "no archive came: the tar.gz or zip of a deployment is read from standard input");
+		    "no archive came: the tar.gz or zip of a deployment is read from standard "
+		    "input");
 		fail(c, &bad);
 		return;
 	}

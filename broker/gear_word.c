@@ -62,9 +62,9 @@ static const char *const of_builders[] = { "build", "prepare", "distribute",
 
 /* What means nothing here: all gears, all cartridges, and what v2's own parts say to one another.
  */
-static const char *const ignored[] = { "--all", "--all-cartridges", "--conditional",
-	"--exclude-web-proxy", "--post-install", "--rotation", "--no-rotation",
-	"--no-report-deployments", "--trace", "--as-json" };
+static const char *const ignored[] = { "--all", "--all-cartridges", "--exclude-web-proxy",
+	"--post-install", "--rotation", "--no-rotation", "--no-report-deployments", "--trace",
+	"--as-json" };
 static const char *const ignored_with_value[] = { "--git-ref", "--deployment-id" };
 
 void
@@ -181,6 +181,8 @@ take_flag(const struct entry *en, const char *word, struct gear_word *out)
 	if ((en->takes & TAKES_GIT) != 0 &&
 	    (strcmp(word, "--restore-git-repo") == 0 || strcmp(word, "INCLUDE_GIT") == 0))
 		return out->wants_git = true;
+	if (en->what == GEAR_WORD_STOP && strcmp(word, "--conditional") == 0)
+		return out->is_for_build = true;
 	if (strcmp(word, "--as-json") == 0)
 		out->as_json = true;
 	return is_one_of(ignored, ARRAY_LEN(ignored), word);

@@ -32,6 +32,7 @@ struct gear_word {
 	char *cart;       /* owned; NULL: all */
 	char *arg;        /* owned: ref or deployment id; NULL: none */
 	bool is_hot, is_clean, is_initial, wants_git, as_json;
+	bool is_for_build; /* stop: as far as the deployment that follows needs it */
 };
 void gear_word_fini(struct gear_word *w);
 

@@ -15,6 +15,8 @@
 enum { TIMEOUT_S = 3600, LINE_MAX_BYTES = 16 * 1024 };
 
 struct push_builder {
+	struct rollout *rollout; /* borrowed; holds the application's instances */
+	char *app_id;
 	struct node_act *act;
 	struct buf line; /* begun */
 	char *cart;
@@ -41,7 +43,9 @@ push_builder_find(const struct broker *b, const struct wire_app *a)
 static void
 free_builder(struct push_builder *take_x)
 {
+	rollout_release(take_x->rollout, take_x->app_id);
 	buf_fini(&take_x->line);
+	free(take_x->app_id);
 	free(take_x->cart);
 	free(take_x);
 }
@@ -104,8 +108,15 @@ push_builder_start(struct broker *b, const char *app_id, const char *cart, const
 	}
 	x = xcalloc(1, sizeof *x);
 	*x = (struct push_builder){
-		.cart = xstrdup(cart), .on_line = on_line, .done = done, .arg = arg
+		.rollout = b->rollout,
+		.app_id = xstrdup(app_id),
+		.cart = xstrdup(cart),
+		.on_line = on_line,
+		.done = done,
+		.arg = arg,
 	};
+	/* the deployment that it makes may replace the instance in which it waits for it */
+	rollout_hold(x->rollout, app_id);
 	x->act = node_act_start(
 	    b, v->gears[0]->node, v->gears[0]->gear.uuid, &order, on_out, on_done, x, e);
 	if (x->act != NULL)

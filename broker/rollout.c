@@ -46,6 +46,7 @@ struct ctl {
 	int64_t min_rev;            /* of our own last write */
 	int64_t switch_us;          /* when the last switch was submitted */
 	bool waits_for_router;
+	size_t holders;
 	bool is_removing_repo, is_repo_removed;
 	struct connect_run *publishing;  /* owned */
 	struct wire_published asked;     /* of publishing */
@@ -117,6 +118,19 @@ void
 rollout_poke(struct rollout *r, const char *app_id)
 {
 	controller_wake(r->controller, app_id);
+}
+
+void
+rollout_hold(struct rollout *r, const char *app_id)
+{
+	ctl_of(r, app_id)->holders++;
+}
+
+void
+rollout_release(struct rollout *r, const char *app_id)
+{
+	ctl_of(r, app_id)->holders--;
+	rollout_poke(r, app_id);
 }
 
 struct app_view *
@@ -391,6 +405,7 @@ step(const char *id, void *arg)
 		return;
 	}
 	st.is_repo_removed = c->is_repo_removed;
+	st.is_held = c->holders > 0;
 	st.published = c->published.gear == NULL ? NULL : &c->published;
 	rollout_step_plan(&st);
 	c->waits_for_router = st.waits_for_router;

@@ -24,6 +24,11 @@ int64_t rollout_switch_us(struct rollout *r, const char *app_id);
 /* Looks at the application soon. */
 void rollout_poke(struct rollout *r, const char *app_id);
 
+/* Somebody works in an instance: those that are replaced stay as with a session in them, until as
+ * many released it. */
+void rollout_hold(struct rollout *r, const char *app_id);
+void rollout_release(struct rollout *r, const char *app_id);
+
 /* Progress for a person: one line without newline; those of a cartridge's scripts with their prefix
  * (CLIENT_ERROR: …). */
 typedef void rollout_line_fn(const char *line, void *arg);

@@ -35,8 +35,8 @@ is_entered(struct rollout_step *st, const struct app_view_instance *i)
 {
 	int64_t left = i->rec.retired_ms + st->b->conf.session_grace_s * 1000 - st->now_ms;
 
-	if (!i->status.has_sessions || !st->app.spec.running || st->app.spec.deleted ||
-	    st->app.spec.replace || left <= 0 || is_handed_over(st))
+	if ((!i->status.has_sessions && !st->is_held) || !st->app.spec.running ||
+	    st->app.spec.deleted || st->app.spec.replace || left <= 0 || is_handed_over(st))
 		return false;
 	rollout_step_again(st, left);
 	return true;

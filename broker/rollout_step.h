@@ -20,6 +20,7 @@ struct rollout_step {
 	int64_t app_rev;
 	int64_t now_ms;                         /* Unix time */
 	bool is_repo_removed;                   /* of a deleted application */
+	bool is_held;                           /* somebody works in an instance */
 	const struct wire_published *published; /* what a hook has just published, or NULL */
 	/* found */
 	struct store_txn *t; /* owned; NULL: nothing to write */

@@ -302,6 +302,19 @@ touch "$(data_of traced)/broken"
 check "what it fails at afterwards is told, and the push stands" push_app traced "broken"
 check "with its code" grep -q "builder cartridge did not build" "$WORLD/push.log"
 rm "$(data_of traced)/broken"
+touch "$(data_of traced)/deploys"
+was=$(instance_of traced)
+push_app traced "deployed by the builder" &
+push=$!
+check "it may deploy" until_true test -e "$(data_of traced)/deployed"
+check "to new instances" test "$(deployed)" != "$before"
+check "while it waits in an old one" act traced '{"cart":"tracer","action":"status"}'
+touch "$(data_of traced)/seen"
+wait "$push"
+check "to the end of its push" test $? = 0
+check "and says so" grep -q "deployed from here" "$WORLD/push.log"
+rm "$(data_of traced)"/{deploys,deployed,seen}
+check "the old one goes then" until_true test ! -e "$WORLD/data/node/gears/$(gear_of traced)/inst/$was"
 check "without it" p cartridge remove -a traced builder --yes
 check "a push is built here again" push_app traced "built here"
 check "as before" grep -q "Deployment completed with status: success" "$WORLD/push.log"

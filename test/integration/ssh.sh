@@ -143,6 +143,7 @@ check "a stopped app has a session all the same" says "no node here" in_gear 'pg
 p app start web >/dev/null
 
 # --- v2's words for the whole application ---
+check "the stop of a builder's job leaves what serves" eval 'says "until a deployment takes over" in_gear gear stop --conditional && [[ $(p app show web --json | jq -r .state) == started ]]'
 check "ctl_all stop" eval 'says "Stopping gear" in_gear ctl_all stop && [[ $(p app show web --json | jq -r .state) == stopped ]]'
 check "ctl_all start" eval 'says "Starting gear" in_gear ctl_all start && until_true serves web / "By SSH"'
 check "gear restart" eval 'says "Restarting gear" in_gear gear restart && serves web / "By SSH"'
