@@ -122,6 +122,7 @@ static const struct api_link_param app_optional[] = {
 	    "A URL to a Git source code repository that will be the basis for this application.",
 	    "[\"\",\"empty\"]", NULL },
 	{ "cartridges[][name]", "string", "Name of a cartridge.", NULL, NULL },
+	{ "cartridges[][url]", "string", "A URL to a downloadable cartridge.", NULL, NULL },
 	{ "cartridges[][gear_size]", "string", "Gear size for the cartridge.", NULL, "\"small\"" },
 	{ "environment_variables", "array", "Add or Update application environment variables", NULL,
 	    NULL },

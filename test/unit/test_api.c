@@ -639,6 +639,15 @@ forms_and_links(void **state)
 	assert_non_null(codec_get(codec_at(codec_get(w->json, "data"), 0), "links"));
 	assert_int_equal(api_world_call(w, "GET", "/api", NULL), 200);
 	assert_non_null(codec_get(codec_get(w->json, "data"), "ADD_DOMAIN"));
+	/* a client offers cartridges by address, and copies of applications, if this is there */
+	assert_int_equal(api_world_call(w, "GET", "/domain/shop", NULL), 200);
+	assert_null(strstr(w->body.p, "cartridges[][url]"));
+	w->b.conf.download_cartridges = true;
+	assert_int_equal(api_world_call(w, "GET", "/domain/shop", NULL), 200);
+	assert_non_null(strstr(w->body.p, "cartridges[][url]"));
+	assert_non_null(strstr(w->body.p, "cartridges[][name]"));
+	assert_int_equal(api_world_call(w, "GET", "/domain/shop/application/formed", NULL), 200);
+	assert_non_null(strstr(w->body.p, "\"ADD_ALIAS\""));
 }
 
 static void
