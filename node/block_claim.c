@@ -9,7 +9,7 @@
 #include "lib/http/http_client.h"
 #include "lib/wire/wire_node.h"
 
-enum { CALL_MS = 10000, AGAIN_MS = 200, OK = 200, TAKEN = 409 };
+enum { CALL_MS = 2000, AGAIN_MS = 200, OK = 200, UNKNOWN_CALL = 404, TAKEN = 409 };
 
 /* The status, or -1: nobody answers. */
 static int
@@ -32,32 +32,36 @@ ask(const struct block_claim *c, const char *json, struct err *e)
 	};
 	int status = http_call_wait(&o, &said, NULL, e);
 
-	if (status >= 0 && status != OK && status != TAKEN)
-		(void)err_set(e, ERR_BUSY, NULL, "the broker answers %d: %.200s", status,
-		    said.p == NULL ? "" : said.p);
-	return status;
+	if (status < 0 || status == OK || status == TAKEN || status == UNKNOWN_CALL)
+		return status;
+	return err_set(e, ERR_BUSY, NULL, "the broker answers %d: %.200s", status,
+	    said.p == NULL ? "" : said.p);
 }
 
 int
 block_claim_admits(const char *range, void *arg, struct err *e)
 {
-	const struct block_claim *c = arg;
-	const struct timespec pause = { .tv_nsec = AGAIN_MS * 1000000L };
+	struct block_claim *c = arg;
 	AUTO_FINI(wire_node_addresses_fini)
 	struct wire_node_addresses want = { .node = xstrdup(c->node), .addresses = xstrdup(range) };
 	AUTO(free) char *json = codec_to_json(&wire_node_addresses_codec, &want);
-	bool is_told = false;
+	int status = ask(c, json, e);
 
-	(void)e;
-	for (;;) {
-		struct err why = { 0 };
-		int status = ask(c, json, &why);
+	c->is_unanswered = status < 0;
+	/* An older broker knows no ranges: a newer one looks at ours with our hello. */
+	return status < 0 ? -1 : status != TAKEN;
+}
 
-		if (status == OK || status == TAKEN)
-			return status == OK;
-		if (!is_told)
-			log_warn("waits_for_broker", LOG_STR("addresses", range), LOG_ERR(&why));
-		is_told = true;
-		(void)nanosleep(&pause, NULL);
-	}
+bool
+block_claim_waits(struct block_claim *c, const struct err *e)
+{
+	const struct timespec pause = { .tv_nsec = AGAIN_MS * 1000000L };
+
+	if (!c->is_unanswered)
+		return false;
+	if (!c->is_told)
+		log_warn("waits_for_broker", LOG_ERR(e));
+	c->is_told = true;
+	(void)nanosleep(&pause, NULL);
+	return true;
 }

@@ -435,12 +435,19 @@ open_kernel(struct daemon *d, struct err *e)
 		    d->conf.seccomp == NULL || d->conf.seccomp[0] == '\0' ? NULL : d->conf.seccomp,
 	};
 	struct container_host_opts o = host;
+	struct err why;
 
 	if (file_mkdirs(state, 0700, e) < 0)
 		return -1;
 	d->limits = limits_open(d->dirs.tag, NULL, e);
-	if (d->limits == NULL || (d->net = net_open(&net, e)) == NULL)
+	if (d->limits == NULL)
 		return -1;
+	do {
+		why = (struct err){ 0 };
+		d->net = net_open(&net, &why);
+	} while (d->net == NULL && block_claim_waits(&claim, &why));
+	if (d->net == NULL)
+		return *e = why, -1;
 	d->volumes = volumes_open(&d->dirs, d->conf.volumes, e);
 	o.limits = d->limits;
 	d->containers = d->volumes == NULL ? NULL : container_host_new(d->loop, d->worker, &o, e);

@@ -98,6 +98,14 @@ check "a third one cannot have them" eval '[[ $(claim third "$(range_of second)"
 check "but others, and then no one else" eval '[[ $(claim third 100.127.0.0/20) == 200 && $(claim fourth 100.127.0.0/20) == 409 && $(claim third 100.127.0.0/20) == 200 ]]'
 check "who takes others gives up the first" eval '[[ $(claim third 100.127.16.0/20) == 200 && $(claim fourth 100.127.0.0/20) == 200 ]]'
 check "what is no range is refused" eval '[[ $(claim third nowhere) == 422 ]]'
+"$PINION_BUILDDIR/pinion-node" --id third --data "$WORLD/third/data" --run "$WORLD/third/run" --broker "unix:$WORLD/nowhere" \
+	--token-file "$WORLD/data/secrets/node.token" --broker-token-file "$WORLD/data/secrets/broker.token" \
+	--cartridges "$PINION_SRCDIR/cartridges" --stack "$PINION_SRCDIR/stacks/host" >"$WORLD/third.log" 2>&1 </dev/null &
+THIRD=$!
+check "a node whose broker is away waits for it" until_true grep -q waits_for_broker "$WORLD/third.log"
+check "and keeps no other one of the machine from starting" flock -w "$DEADLINE" /run/pinion/blocks/lock true
+kill "$THIRD" && wait "$THIRD" 2>/dev/null
+awk -v dir="$WORLD/third/" 'index($5, dir) == 1 {print $5}' /proc/self/mountinfo | xargs -r umount
 check "nor is who comes with another's a node" eval '[[ $(to_broker hello "{\"id\":\"third\",\"stream\":\"unix:/x\",\"addresses\":\"$(range_of second)\"}") == 409 ]] && ! p status --json | grep -q "\"third\""'
 p app create mover nodejs >/dev/null 2>&1
 p git clone mover "$WORLD/mover" >/dev/null 2>&1
