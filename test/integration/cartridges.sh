@@ -252,6 +252,12 @@ if command -v mariadbd-safe >/dev/null; then
 		'echo "select 6 * 7, substring_index(current_user(), 0x40, 1)" | mysql --skip-column-names -h $OPENSHIFT_OLDSQL_DB_HOST -P $OPENSHIFT_OLDSQL_DB_PORT -u oldsql --password=secret' | tr '\t' ' ')"
 	check "status finds mysqld_safe" act traced '{"cart":"oldsql","action":"status"}'
 	check "by its name" result '.result.messages == ["CLIENT_RESULT: MySQL is running"]'
+	for action in pre-snapshot post-restore; do
+		check "its $action ends the server" act traced '{"cart":"oldsql","action":"'$action'"}'
+		check "which is no failure" result '.result.ok and .result.messages == ["CLIENT_RESULT: ended for '$action'"]'
+		check "and it runs again, in the same instance" act traced '{"cart":"oldsql","action":"status"}'
+		check "at once" result '.result.messages == ["CLIENT_RESULT: MySQL is running"]'
+	done
 	check "it is removed" p cartridge remove -a traced oldsql --yes
 fi
 
