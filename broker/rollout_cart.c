@@ -103,8 +103,9 @@ starts_service(struct rollout_step *st)
 	for (size_t k = 0; k < st->v->instances_n; k++) {
 		const struct app_view_instance *i = st->v->instances[k];
 		const struct wire_gear_cart *c =
-		    i->rec.spec.cart == NULL ? NULL
-		                             : wire_gear_find(&st->app.cartridges, i->rec.spec.cart);
+		    i->rec.spec.cart == NULL
+		        ? NULL
+		        : wire_gear_find(&st->app.cartridges, i->rec.spec.cart);
 
 		if (i->rec.spec.kind != WIRE_INSTANCE_SERVICE || i->rec.retired ||
 		    i->rec.spec.want != WIRE_WANT_PRESENT || c == NULL ||

@@ -59,8 +59,8 @@ struct install_job {
 	struct gear_cart now;                /* what is to be entered in the record */
 	bool is_upgrade, is_compatible;
 	bool is_return; /* to the release before the last upgrade: what that left is as it was */
-	char *dir; /* inst/<id>: {up,work/work,tmp}; owned */
-	char *own; /* of a service: directory that holds <Name>/; NULL: overlaid; owned */
+	char *dir;      /* inst/<id>: {up,work/work,tmp}; owned */
+	char *own;      /* of a service: directory that holds <Name>/; NULL: overlaid; owned */
 	struct str_list codes;  /* code layers of carts */
 	struct str_list lowers; /* of the home, top first */
 	bool has_over;          /* dir/over hides something in the bases that are there */

@@ -192,8 +192,7 @@ on_code(const struct err *e, void *arg)
 static bool
 lacks_code(const struct gear_carts *c, const struct wire_gear_cart *w)
 {
-	return w->digest != NULL && w->digest[0] != '\0' &&
-	       cart_store_find(c->o.carts, w) == NULL;
+	return w->digest != NULL && w->digest[0] != '\0' && cart_store_find(c->o.carts, w) == NULL;
 }
 
 static bool
