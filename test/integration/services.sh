@@ -345,7 +345,7 @@ for hook in pre_start pre_start_redis pre_stop_redis; do
 done
 mkdir -p "$WORLD/grid/.openshift/markers" && : >"$WORLD/grid/.openshift/markers/disable_auto_scaling"
 check "push to both" push_app grid two
-check "its marker against automatic scaling is shown" eval 'p app show grid | grep -q "Auto scaling: *disabled"'
+check "its marker against automatic scaling is shown" eval 'p app show grid | grep -q "Auto scaling *disabled"'
 kill -9 $(pids_of postgres) 2>/dev/null
 check "the database comes back where it was" until_true both grid a
 check "restart all" p app restart grid
