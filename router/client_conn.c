@@ -261,7 +261,7 @@ next_request(struct client_conn *c)
 		if (c->state == CLIENT_IDLE)
 			client_conn_deadline(c, l->conf->head_timeout_s * 1000);
 		set_state(c, CLIENT_HEAD);
-		c->seen = c->view_n;
+		c->seen = (uint32_t)c->view_n;
 		return c->sock.can_read;
 	}
 	if (r == HTTP_HEAD_OK && h->size > CLIENT_HEAD_MAX)
@@ -371,8 +371,7 @@ link_conn(struct lane *l, struct client_conn *c)
 }
 
 void
-client_conn_start(
-    struct lane *l, const struct entry *entry, int take_fd, const char *peer, uint16_t peer_port)
+client_conn_start(struct lane *l, const struct entry *entry, int take_fd, const struct peer *peer)
 {
 	struct client_conn *c = xcalloc(1, sizeof *c);
 
@@ -383,8 +382,7 @@ client_conn_start(
 		free(c);
 		return;
 	}
-	memcpy(c->peer, peer, strnlen(peer, sizeof c->peer - 1));
-	c->peer_port = peer_port;
+	c->peer = *peer;
 	c->may_be_h2 = true;
 	l->client_n++;
 	link_conn(l, c);
@@ -399,8 +397,7 @@ client_conn_start_stream(struct client_conn *c, const struct sock_layer *layer, 
 
 	sock_start_layer(&s->sock, l, layer, over, on_sock);
 	s->entry = c->entry;
-	memcpy(s->peer, c->peer, sizeof s->peer);
-	s->peer_port = c->peer_port;
+	s->peer = c->peer;
 	s->is_stream = true;
 	link_conn(l, s);
 	sock_again(&s->sock);

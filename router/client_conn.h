@@ -8,6 +8,7 @@
 
 #include "lib/base/buf.h"
 #include "router/lane.h"
+#include "router/peer.h"
 #include "router/sock.h"
 
 struct entry;
@@ -47,21 +48,20 @@ struct client_conn {
 	struct buf in;                   /* read, but not consumed in its callback */
 	const char *view;                /* not consumed: in the lane's scratch, or in `in` */
 	size_t view_n;
-	size_t seen; /* bytes of a head that were scanned */
+	uint32_t seen; /* bytes of a head that were scanned */
 	uint32_t lingered;
-	uint16_t peer_port;
+	struct peer peer;
 	uint8_t state;     /* enum client_state */
 	bool view_is_kept; /* view lies in `in` */
 	bool running;      /* run is on the stack */
 	bool closes;       /* CLIENT_FLUSH: then close at once */
 	bool may_be_h2;    /* it has not spoken yet */
 	bool is_stream;    /* of the connection of another */
-	char peer[46];
 };
 
 /* Serves an accepted connection; takes fd. entry: borrowed, where it came in. */
 void client_conn_start(
-    struct lane *l, const struct entry *entry, int take_fd, const char *peer, uint16_t peer_port);
+    struct lane *l, const struct entry *entry, int take_fd, const struct peer *peer);
 /* Serves a request within c, as if it came on a connection of its own. layer, over: its bytes. */
 struct client_conn *client_conn_start_stream(
     struct client_conn *c, const struct sock_layer *layer, void *over);

@@ -145,8 +145,7 @@ accept_one(struct listener *ls)
 {
 	union address a = { 0 };
 	socklen_t n = sizeof a;
-	char peer[INET6_ADDRSTRLEN] = "";
-	uint16_t port;
+	struct peer peer;
 	int fd;
 
 	if (ls->lane->client_n >= ls->lane->client_max) {
@@ -160,17 +159,8 @@ accept_one(struct listener *ls)
 	}
 	if (fd < 0)
 		return errno == EINTR || errno == ECONNABORTED;
-	if (a.sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a.in6.sin6_addr)) {
-		inet_ntop(AF_INET, &a.in6.sin6_addr.s6_addr[12], peer, sizeof peer);
-		port = ntohs(a.in6.sin6_port);
-	} else if (a.sa.sa_family == AF_INET6) {
-		inet_ntop(AF_INET6, &a.in6.sin6_addr, peer, sizeof peer);
-		port = ntohs(a.in6.sin6_port);
-	} else {
-		inet_ntop(AF_INET, &a.in.sin_addr, peer, sizeof peer);
-		port = ntohs(a.in.sin_port);
-	}
-	client_conn_start(ls->lane, ls->entry, fd, peer, port);
+	peer = peer_of(&a.sa);
+	client_conn_start(ls->lane, ls->entry, fd, &peer);
 	return true;
 }
 

@@ -77,12 +77,13 @@ log_line(struct proxy *x)
 {
 	struct lane *l = lane_of(x);
 	const char *host = x->names.n == 0 ? "" : x->names.p, *app = "", *instance = "";
+	char peer[PEER_TEXT];
 	struct access_line line = {
 		.unix_us = x->start_unix_us,
 		.took_us = lane_monotonic_us() - x->start_us,
 		.bytes = x->bytes,
 		.status = x->status,
-		.peer = str_of(x->client->peer),
+		.peer = { peer, peer_text(&x->client->peer, peer) },
 		.method = { x->head.p, x->method_n },
 		.path = { x->head.p + x->method_n + 1, x->target_n },
 		.id = { x->id, x->id_n },
@@ -894,7 +895,7 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 	struct proxy *x = new_exchange(c);
 	struct lane *l = c->sock.lane;
 	struct proxy_head_facts f;
-	char key[HOST_NAME_MAX + 1];
+	char key[HOST_NAME_MAX + 1], peer[PEER_TEXT];
 	size_t key_n = host_key(h->host.p, h->host.n, key);
 	const char *end;
 	bool is_connect = str_eq(h->method, "CONNECT");
@@ -902,7 +903,8 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 	                 h->length > l->conf->body_max;
 
 	note_request(x, h);
-	f = (struct proxy_head_facts){ .peer = c->peer,
+	(void)peer_text(&c->peer, peer);
+	f = (struct proxy_head_facts){ .peer = peer,
 		.port = c->entry->port_text,
 		.proto = c->entry->proto,
 		.id = { x->id, x->id_n },
