@@ -161,6 +161,11 @@ format(struct line *l, struct access_ring *r, const struct access_line *a)
 	add_text(l, a->instance, 80);
 	ADD(l, " id=");
 	add_text(l, a->id, 128);
+	if (a->reason.n != 0) { /* our own words */
+		ADD(l, " reason=\"");
+		add(l, a->reason.p, a->reason.n);
+		ADD(l, "\"");
+	}
 	l->p[l->n++] = '\n';
 }
 

@@ -17,6 +17,7 @@ struct access_line {
 	int64_t bytes; /* of the body sent */
 	int status;
 	struct str peer, host, method, path, instance, app, id;
+	struct str reason; /* why it failed; empty: it did not */
 };
 
 /* path "-": standard output. max_bytes: then the file becomes PATH.1 and a new one is begun; 0:

@@ -101,6 +101,11 @@ app_lines_put(struct app_lines_box *box, const char *app_id, const struct access
 	add_text(&b, l->instance);
 	buf_adds(&b, " id=");
 	add_text(&b, l->id);
+	if (l->reason.n != 0) { /* our own words */
+		buf_adds(&b, " reason=\"");
+		buf_addstr(&b, l->reason);
+		buf_addc(&b, '"');
+	}
 	to = codec_list_add(&wire_app_line_codec, &box->lines);
 	to->app_id = xstrdup(app_id);
 	to->at_ms = l->unix_us / 1000;

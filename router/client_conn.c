@@ -265,14 +265,14 @@ next_request(struct client_conn *c)
 		return c->sock.can_read;
 	}
 	if (r == HTTP_HEAD_OK && h->size > CLIENT_HEAD_MAX)
-		r = HTTP_HEAD_LARGE;
+		r = HTTP_HEAD_MORE;
 	if (r == HTTP_HEAD_MORE) {
 		refuse(c, 431,
 		    "The head of the request is larger than 32 KiB: send fewer or shorter fields.");
 		return false;
 	}
 	if (r != HTTP_HEAD_OK) {
-		refuse(c, status_of(r, h), "The request is malformed.");
+		refuse(c, status_of(r, h), h->why);
 		return false;
 	}
 	c->may_be_h2 = false;

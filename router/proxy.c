@@ -93,6 +93,8 @@ log_line(struct proxy *x)
 		app = host + x->host_n + 1;
 		instance = app + strlen(app) + 1;
 	}
+	if (x->why != NULL)
+		line.reason = str_of(x->why);
 	line.host = str_of(host);
 	line.app = str_of(app);
 	line.instance = str_of(instance);
@@ -177,9 +179,10 @@ proxy_finish(struct proxy *x)
 }
 
 void
-proxy_abort(struct proxy *x, int status)
+proxy_abort(struct proxy *x, int status, const char *why)
 {
 	x->status = status;
+	x->why = why;
 	let_go(x, false);
 	client_conn_close(x->client);
 }
@@ -210,11 +213,13 @@ finish_here(struct proxy *x, struct proxy_page p)
 	p.is_head = x->is_head;
 	p.minor = x->minor;
 	if (x->has_answer) { /* too late for a page: the client sees that it is cut off */
-		proxy_abort(x, x->status);
+		proxy_abort(x, x->status, p.why);
 		return;
 	}
 	let_go(x, false);
 	x->status = p.status;
+	if (x->why == NULL && p.status >= 400)
+		x->why = p.why;
 	next = next_of(x);
 	p.keep = next == CLIENT_NEXT_REQUEST;
 	write_page(c, &p);
@@ -260,6 +265,7 @@ proxy_refuse(struct client_conn *c, int status, const char *why)
 	x->start_us = lane_monotonic_us();
 	x->start_unix_us = lane_unix_us();
 	x->status = status;
+	x->why = why;
 	x->minor = 1;
 	buf_adds(&x->head, "- -");
 	x->method_n = x->target_n = 1;
@@ -345,9 +351,9 @@ send_body(struct proxy *x)
 	if (r.result == HTTP_BODY_BAD) {
 		x->keep = false;
 		if (x->head_sent == 0 || !x->has_answer)
-			fail(x, 400, "The body of the request is malformed.");
+			fail(x, 400, http_body_why(&x->up_body));
 		else
-			proxy_abort(x, 400);
+			proxy_abort(x, 400, http_body_why(&x->up_body));
 		return false;
 	}
 	r.v[0] = (struct iovec){ x->head.p + x->head_sent, x->head.n - x->head_sent };
@@ -387,7 +393,8 @@ pump_up_some(struct proxy *x)
 		if (!client_conn_fill(c, x->read_max, &broken)) {
 			if (!broken && !c->sock.eof)
 				return true;
-			proxy_abort(x, CLIENT_GONE);
+			proxy_abort(
+			    x, CLIENT_GONE, "The client left within the body of its request.");
 			return false;
 		}
 		if (!send_body(x))
@@ -455,8 +462,17 @@ write_client(struct proxy *x, const struct iovec *v, int n)
 {
 	if (sock_write(&x->client->sock, v, n) == 0)
 		return true;
-	proxy_abort(x, CLIENT_GONE);
+	proxy_abort(x, CLIENT_GONE, "The client left before it had the answer.");
 	return false;
+}
+
+static const char *
+why_bad_answer(enum http_head_result r, const struct http_head *h)
+{
+	if (r == HTTP_HEAD_OK)
+		return "The application switched protocols unasked.";
+	return r == HTTP_HEAD_MORE ? "The head of the application's answer is larger than 64 KiB."
+	                           : h->why;
 }
 
 /* Parses heads from p[0..n): interim ones pass, the final one is put into lane->out. Returns the
@@ -481,6 +497,7 @@ take_heads(struct proxy *x, const char *p, size_t n)
 		x->answer_seen = 0;
 		if (r != HTTP_HEAD_OK || (h->status == 101 && !x->upgrade)) {
 			x->up_broken = true;
+			x->why = why_bad_answer(r, h);
 			fail(x, 502, "The application's answer is not valid HTTP.");
 			return -1;
 		}
@@ -516,7 +533,7 @@ pass_body(struct proxy *x, const char *p, size_t n)
 		if (!write_client(x, r.v, r.n))
 			return false;
 		if (r.result == HTTP_BODY_BAD) {
-			proxy_abort(x, x->status);
+			proxy_abort(x, x->status, http_body_why(&x->down_body));
 			return false;
 		}
 		x->bytes += (int64_t)r.data;
@@ -596,7 +613,8 @@ answer_ended(struct proxy *x)
 		 * end of the body. */
 		if (x->minor == 0)
 			sock_reset(&x->client->sock);
-		proxy_abort(x, x->status);
+		proxy_abort(
+		    x, x->status, "The application closed the connection within its answer.");
 	}
 }
 
@@ -613,7 +631,8 @@ pump_down(struct proxy *x)
 
 		if (sock_pending(to)) {
 			if (sock_flush(to) < 0) {
-				proxy_abort(x, CLIENT_GONE);
+				proxy_abort(
+				    x, CLIENT_GONE, "The client left before it had the answer.");
 				return false;
 			}
 			if (sock_pending(to))
@@ -677,8 +696,13 @@ proxy_timeout(struct proxy *x)
 {
 	if (x->held.group != NULL)
 		fail_retry_after(x, 503, "The application did not become ready in time.", 5);
-	else if (x->tunnel || x->has_answer)
-		proxy_abort(x, x->status);
+	else if (x->tunnel)
+		proxy_abort(x, x->status, "Nothing came through the tunnel for too long.");
+	else if (x->has_answer)
+		proxy_abort(x, x->status,
+		    sock_pending(&x->client->sock)
+		        ? "The client did not take the answer in time."
+		        : "The rest of the application's answer did not arrive in time.");
 	else if (!x->up_done && x->up != NULL && !sock_pending(&x->up->sock))
 		fail(x, 408, "The rest of the request did not arrive in time.");
 	else

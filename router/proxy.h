@@ -45,6 +45,7 @@ struct proxy {
 	uint32_t read_max;
 	uint32_t host_n;
 	struct buf names; /* "host\0app\0instance\0", for the log and for retries */
+	const char *why;  /* it failed, for the log: a sentence; NULL: it did not */
 	int status;
 	uint8_t tries;
 	uint8_t id_n;
@@ -82,9 +83,10 @@ void proxy_timeout(struct proxy *x);
 void proxy_refuse(struct client_conn *c, int status, const char *why);
 /* The application of a held exchange may take it now: for hold_new. */
 void proxy_unhold(struct hold_link *k);
-/* Ends the exchange after a whole answer; breaks it off. x is gone after either. */
+/* Ends the exchange after a whole answer; breaks it off, why: a sentence for the log. x is gone
+ * after either. */
 void proxy_finish(struct proxy *x);
-void proxy_abort(struct proxy *x, int status);
+void proxy_abort(struct proxy *x, int status, const char *why);
 void proxy_touch(struct proxy *x); /* bytes moved: the deadline starts anew */
 /* Closes what it holds, writes the log line. NULL is fine. */
 void proxy_free(struct proxy *take_x);

@@ -88,7 +88,8 @@ tunnel_pump(struct proxy *x)
 	client_conn_park(x->client);
 	down = up == STEP_BROKEN ? STEP_BROKEN : pump_down(x);
 	if (down == STEP_BROKEN || (x->up_fin && x->down_fin)) {
-		proxy_abort(x, x->status);
+		proxy_abort(
+		    x, x->status, down == STEP_BROKEN ? "A side of the tunnel broke." : NULL);
 		return false;
 	}
 	return true;

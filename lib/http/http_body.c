@@ -20,7 +20,7 @@ enum {
 	TRAILER_LF,
 	TRAILER_LAST_LF,
 	CHUNK_END,
-	CHUNK_BAD,
+	CHUNK_BAD, /* and more: the state in which it went wrong */
 };
 
 void
@@ -163,11 +163,13 @@ next_chunked(struct http_body *b, const char *p, size_t n, size_t *used, struct 
 				b->state = CHUNK_DATA_CR;
 			break;
 		}
-		b->state = after_byte(b, p[i]);
+		int state = after_byte(b, p[i]);
+
+		b->state = state == CHUNK_BAD ? CHUNK_BAD + b->state : state;
 		i++;
 	}
 	*used = i;
-	if (b->state == CHUNK_BAD)
+	if (b->state >= CHUNK_BAD)
 		return HTTP_BODY_BAD;
 	return b->state == CHUNK_END ? HTTP_BODY_DONE : HTTP_BODY_MORE;
 }
@@ -193,5 +195,25 @@ http_body_next(struct http_body *b, const char *p, size_t n, size_t *used, struc
 		return HTTP_BODY_MORE;
 	default:
 		return HTTP_BODY_DONE;
+	}
+}
+
+const char *
+http_body_why(const struct http_body *b)
+{
+	switch (b->state - CHUNK_BAD) {
+	case CHUNK_FIRST_DIGIT:
+	case CHUNK_DIGITS:
+	case CHUNK_BLANKS:
+		return "The size of a chunk is not a hexadecimal number that fits.";
+	case CHUNK_EXTENSION:
+		return "The extension of a chunk is too long or has a control character.";
+	case CHUNK_LINE_LF:
+		return "The line of a chunk's size does not end in CR LF.";
+	case CHUNK_DATA_CR:
+	case CHUNK_DATA_LF:
+		return "A chunk does not end where its size says.";
+	default:
+		return "The trailer of a chunked body is malformed or larger than 8 KiB.";
 	}
 }

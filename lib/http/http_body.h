@@ -24,3 +24,4 @@ void http_body_init(struct http_body *b, const struct http_head *h);
  * empty). Call again until all is used or DONE. Trailers are bounded and dropped. */
 enum http_body_result http_body_next(
     struct http_body *b, const char *p, size_t n, size_t *used, struct str *out);
+const char *http_body_why(const struct http_body *b); /* a BAD one: a sentence */

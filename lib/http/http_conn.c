@@ -188,7 +188,7 @@ refuse_head(struct http_conn *c, enum http_head_result why, const struct http_he
 			refuse(c, 501, "The only transfer coding understood is \"chunked\".");
 		break;
 	default:
-		refuse(c, 400, "The request is not well-formed HTTP/1.1.");
+		refuse(c, 400, h->why);
 		break;
 	}
 }

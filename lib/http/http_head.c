@@ -59,6 +59,21 @@ struct framing_facts {
 	int hosts;
 };
 
+static enum http_head_result
+bad(struct http_head *h, const char *why)
+{
+	h->why = why;
+	return HTTP_HEAD_BAD;
+}
+
+/* false, for the checks that give one. */
+static bool
+refuse(struct http_head *h, const char *why)
+{
+	h->why = why;
+	return false;
+}
+
 static const char *
 skip_class(const char *p, const char *end, int bits)
 {
@@ -102,7 +117,7 @@ skip_text(const char *p, const char *end)
 
 /* Moves *pp behind the CRLF that ends a line of text at *pp; *out is the text. */
 static enum http_head_result
-take_text_line(const char **pp, const char *end, struct str *out)
+take_text_line(const char **pp, const char *end, struct http_head *h, struct str *out)
 {
 	const char *p = *pp;
 
@@ -114,12 +129,14 @@ take_text_line(const char **pp, const char *end, struct str *out)
 			break;
 		p++;
 	}
+	if (*p == '\n')
+		return bad(h, "A line ends in a bare LF: end lines in CR LF.");
 	if (*p != '\r')
-		return HTTP_HEAD_BAD;
+		return bad(h, "A control character stands in a field's value.");
 	if (end - p < 2)
 		return HTTP_HEAD_MORE;
 	if (p[1] != '\n')
-		return HTTP_HEAD_BAD;
+		return bad(h, "A CR stands alone: end lines in CR LF.");
 	*out = (struct str){ *pp, (size_t)(p - *pp) };
 	*pp = p + 2;
 	return HTTP_HEAD_OK;
@@ -191,13 +208,17 @@ see_length(struct http_head *h, struct framing_facts *f, struct str value)
 {
 	int64_t v = 0;
 
-	if (value.n == 0 || f->has_length)
-		return false;
+	if (f->has_length)
+		return refuse(h, "Content-Length is given more than once.");
+	if (value.n == 0)
+		return refuse(h, "Content-Length is empty.");
 	for (size_t i = 0; i < value.n; i++) {
 		int d = value.p[i] - '0';
 
-		if (d < 0 || d > 9 || v > (INT64_MAX - d) / 10)
-			return false;
+		if (d < 0 || d > 9)
+			return refuse(h, "Content-Length is not one decimal number.");
+		if (v > (INT64_MAX - d) / 10)
+			return refuse(h, "Content-Length is too large.");
 		v = v * 10 + d;
 	}
 	f->has_length = true;
@@ -208,20 +229,22 @@ see_length(struct http_head *h, struct framing_facts *f, struct str value)
 /* "chunked" is decoded here; codings before it are unsupported, all else is refused, for another
  * program behind us may read it in another way. */
 static bool
-see_coding(struct framing_facts *f, struct str value)
+see_coding(struct http_head *h, struct framing_facts *f, struct str value)
 {
 	struct str e = { 0 };
 	bool is_first_chunked = false;
 
 	if (f->has_coding)
-		return false;
+		return refuse(h, "Transfer-Encoding is given more than once.");
 	f->has_coding = true;
 	if (is_word(value, "chunked", 7))
 		return true;
 	f->coding_is_unknown = true;
 	for (size_t n = 0; next_element(&value, &e); n++)
 		is_first_chunked = is_first_chunked || (n == 0 && is_word(e, "chunked", 7));
-	return is_word(e, "chunked", 7) && !is_first_chunked;
+	if (!is_word(e, "chunked", 7) || is_first_chunked)
+		return refuse(h, "Transfer-Encoding does not end in chunked, once.");
+	return true;
 }
 
 /* host[:port], as in a Host field; empty is allowed. */
@@ -248,8 +271,10 @@ host_is_valid(struct str s)
 static bool
 see_host(struct http_head *h, struct framing_facts *f, struct str value)
 {
-	if (f->hosts++ > 0 || !host_is_valid(value))
-		return false;
+	if (f->hosts++ > 0)
+		return refuse(h, "Host is given more than once.");
+	if (!host_is_valid(value))
+		return refuse(h, "Host is not a name or an address, with or without a port.");
 	if (h->host.p == NULL)
 		h->host = value;
 	return true;
@@ -277,10 +302,25 @@ see_field(struct http_head *h, struct framing_facts *f, struct str name, struct 
 	case 14:
 		return !name_is(name, "content-length") || see_length(h, f, value);
 	case 17:
-		return !name_is(name, "transfer-encoding") || see_coding(f, value);
+		return !name_is(name, "transfer-encoding") || see_coding(h, f, value);
 	default:
 		return true;
 	}
+}
+
+/* at: the byte where a name ends that no colon follows. */
+static const char *
+why_no_name(struct str name, char at)
+{
+	if (at == '\n')
+		return "A line ends in a bare LF: end lines in CR LF.";
+	if (is_blank(at))
+		return name.n == 0 ? "A line begins with a blank: fields may not be folded."
+		                   : "A blank stands in a field's name or before its colon.";
+	if (name.n == 0 && at == ':')
+		return "A field has no name.";
+	return at == '\r' ? "A field has no colon."
+	                  : "A field's name has a character that none may have.";
 }
 
 static enum http_head_result
@@ -293,17 +333,19 @@ take_field(const char **pp, const char *end, struct http_head *h, struct framing
 	if (p == end)
 		return HTTP_HEAD_MORE;
 	if (*p != ':' || name.n == 0)
-		return HTTP_HEAD_BAD;
+		return bad(h, why_no_name(name, *p));
 	p++;
 	while (p < end && is_blank(*p))
 		p++;
-	r = take_text_line(&p, end, &value);
+	r = take_text_line(&p, end, h, &value);
 	if (r != HTTP_HEAD_OK)
 		return r;
 	while (value.n > 0 && is_blank(value.p[value.n - 1]))
 		value.n--;
-	if (h->n == HTTP_HEADERS_MAX)
+	if (h->n == HTTP_HEADERS_MAX) {
+		h->why = "The head has more than 100 fields.";
 		return HTTP_HEAD_LARGE;
+	}
 	h->headers[h->n++] = (struct http_header){ name, value };
 	if (!see_field(h, f, name, value))
 		return HTTP_HEAD_BAD;
@@ -322,7 +364,7 @@ take_fields(const char **pp, const char *end, struct http_head *h, struct framin
 			if (end - *pp < 2)
 				return HTTP_HEAD_MORE;
 			if ((*pp)[1] != '\n')
-				return HTTP_HEAD_BAD;
+				return bad(h, "A CR stands alone: end lines in CR LF.");
 			*pp += 2;
 			return HTTP_HEAD_OK;
 		}
@@ -334,15 +376,19 @@ take_fields(const char **pp, const char *end, struct http_head *h, struct framin
 
 /* "HTTP/1.x" at p, of 8 bytes. */
 static enum http_head_result
-read_version(const char *p, int *out_minor)
+read_version(const char *p, struct http_head *h)
 {
+	static const char malformed[] = "The version is not of the form HTTP/1.1.";
+
 	if (memcmp(p, "HTTP/", 5) != 0 || p[6] != '.')
-		return HTTP_HEAD_BAD;
+		return bad(h, malformed);
 	if (p[5] < '0' || p[5] > '9' || p[7] < '0' || p[7] > '9')
-		return HTTP_HEAD_BAD;
-	if (p[5] != '1')
+		return bad(h, malformed);
+	if (p[5] != '1') {
+		h->why = "The version is neither HTTP/1.1 nor HTTP/1.0.";
 		return HTTP_HEAD_UNSUPPORTED;
-	*out_minor = p[7] == '0' ? 0 : 1;
+	}
+	h->minor = p[7] == '0' ? 0 : 1;
 	return HTTP_HEAD_OK;
 }
 
@@ -357,12 +403,15 @@ see_absolute(struct http_head *h)
 	else if (h->target.n > 8 && strncasecmp(p, "https://", 8) == 0)
 		host = p + 8;
 	else
-		return false;
+		return refuse(h, "The target begins neither with / nor with http:// or https://.");
 	p = host;
 	while (p < end && *p != '/' && *p != '?')
 		p++;
 	h->host = (struct str){ host, (size_t)(p - host) };
-	return h->host.n > 0 && host_is_valid(h->host);
+	if (memchr(h->host.p, '@', h->host.n) != NULL)
+		return refuse(h, "The target names a user: http://HOST/PATH has none.");
+	return (h->host.n > 0 && host_is_valid(h->host)) ||
+	       refuse(h, "The target's host is not a name or an address, with or without a port.");
 }
 
 static bool
@@ -370,13 +419,28 @@ target_is_valid(struct http_head *h)
 {
 	if (str_eq(h->method, "CONNECT")) {
 		h->host = h->target;
-		return host_is_valid(h->target) && memchr(h->target.p, ':', h->target.n) != NULL;
+		return (host_is_valid(h->target) &&
+		           memchr(h->target.p, ':', h->target.n) != NULL) ||
+		       refuse(h, "The target of CONNECT is not HOST:PORT.");
 	}
 	if (h->target.p[0] == '/')
 		return true;
 	if (h->target.n == 1 && h->target.p[0] == '*')
-		return str_eq(h->method, "OPTIONS");
+		return str_eq(h->method, "OPTIONS") ||
+		       refuse(h, "The target * is for OPTIONS alone.");
 	return see_absolute(h);
+}
+
+/* at: the byte where a target ends that no space follows. */
+static const char *
+why_no_target(bool is_empty, char at)
+{
+	if (at == '#')
+		return "The target has a fragment: what stands behind # is the client's alone.";
+	if (at == '\r' || at == '\n')
+		return "The request line has no version: end it in HTTP/1.1.";
+	return is_empty ? "The request line has no target behind one space."
+	                : "The target has a character that must be percent-encoded.";
 }
 
 static enum http_head_result
@@ -390,22 +454,24 @@ take_request_line(const char **pp, const char *end, struct http_head *h)
 	if (q == end)
 		return HTTP_HEAD_MORE;
 	if (*q != ' ' || q == p)
-		return HTTP_HEAD_BAD;
+		return bad(h, "The request does not begin with a method and one space.");
 	p = q + 1;
 	q = skip_class(p, end, IN_TARGET);
 	h->target = (struct str){ p, (size_t)(q - p) };
 	if (q == end)
 		return HTTP_HEAD_MORE;
 	if (*q != ' ' || q == p)
-		return HTTP_HEAD_BAD;
+		return bad(h, why_no_target(q == p, *q));
 	p = q + 1;
 	if (end - p < 10) /* "HTTP/1.1\r\n" */
-		return memchr(p, '\n', (size_t)(end - p)) == NULL ? HTTP_HEAD_MORE : HTTP_HEAD_BAD;
-	r = read_version(p, &h->minor);
+		return memchr(p, '\n', (size_t)(end - p)) == NULL
+		           ? HTTP_HEAD_MORE
+		           : bad(h, "The request line does not end in HTTP/1.1 and CR LF.");
+	r = read_version(p, h);
 	if (r != HTTP_HEAD_OK)
 		return r;
 	if (p[8] != '\r' || p[9] != '\n')
-		return HTTP_HEAD_BAD;
+		return bad(h, "The request line does not end in HTTP/1.1 and CR LF.");
 	*pp = p + 10;
 	return target_is_valid(h) ? HTTP_HEAD_OK : HTTP_HEAD_BAD;
 }
@@ -448,10 +514,14 @@ settle_framing(struct http_head *h, const struct framing_facts *f)
 	h->keep_alive = !f->says_close && (h->minor == 1 || f->says_keep_alive);
 	h->upgrade = f->says_upgrade && f->has_upgrade && h->minor == 1;
 	if (f->has_coding) {
-		if (f->has_length || h->minor == 0)
-			return HTTP_HEAD_BAD;
-		if (f->coding_is_unknown)
+		if (f->has_length)
+			return bad(h, "Content-Length and Transfer-Encoding are both given.");
+		if (h->minor == 0)
+			return bad(h, "HTTP/1.0 has no Transfer-Encoding.");
+		if (f->coding_is_unknown) {
+			h->why = "Transfer-Encoding has another coding than chunked.";
 			return HTTP_HEAD_UNSUPPORTED;
+		}
 		h->framing = HTTP_BODY_CHUNKED;
 	} else if (f->has_length) {
 		h->framing = HTTP_BODY_LENGTH;
@@ -473,7 +543,7 @@ http_head_request(const char *p, size_t n, size_t from, struct http_head *out)
 		if (n < 2)
 			return HTTP_HEAD_MORE;
 		if (p[1] != '\n')
-			return HTTP_HEAD_BAD;
+			return bad(out, "A CR stands alone: end lines in CR LF.");
 		p += 2;
 	}
 	r = take_request_line(&p, end, out);
@@ -484,7 +554,7 @@ http_head_request(const char *p, size_t n, size_t from, struct http_head *out)
 		return r;
 	out->size = (size_t)(p - start);
 	if (f.hosts == 0 && out->minor == 1)
-		return HTTP_HEAD_BAD;
+		return bad(out, "Host is missing: HTTP/1.1 needs it.");
 	out->expect_continue = out->expect_continue && out->minor == 1;
 	return settle_framing(out, &f);
 }
@@ -499,25 +569,25 @@ take_status_line(const char **pp, const char *end, struct http_head *h)
 		size_t n = (size_t)(end - p);
 
 		if (memcmp(p, "HTTP/", n < 5 ? n : 5) != 0 || memchr(p, '\n', n) != NULL)
-			return HTTP_HEAD_BAD;
+			return bad(h, "The status line is not of the form HTTP/1.1 200 OK.");
 		return HTTP_HEAD_MORE;
 	}
-	r = read_version(p, &h->minor);
+	r = read_version(p, h);
 	if (r != HTTP_HEAD_OK)
 		return r;
 	if (p[8] != ' ' || p[9] < '1' || p[9] > '9')
-		return HTTP_HEAD_BAD;
+		return bad(h, "The status line is not of the form HTTP/1.1 200 OK.");
 	for (int i = 9; i < 12; i++) {
 		if (p[i] < '0' || p[i] > '9')
-			return HTTP_HEAD_BAD;
+			return bad(h, "The status line is not of the form HTTP/1.1 200 OK.");
 		h->status = h->status * 10 + (p[i] - '0');
 	}
 	p += 12;
 	if (*p != ' ' && *p != '\r')
-		return HTTP_HEAD_BAD;
+		return bad(h, "The status line is not of the form HTTP/1.1 200 OK.");
 	p += *p == ' ';
 	*pp = p;
-	return take_text_line(pp, end, &h->reason);
+	return take_text_line(pp, end, h, &h->reason);
 }
 
 enum http_head_result

@@ -30,8 +30,9 @@ struct http_head {
 	bool expect_continue;
 	bool upgrade; /* Connection: upgrade with an Upgrade header */
 	struct str
-	    host;    /* of absolute-form target or the Host header; lower case is the caller's */
-	size_t size; /* bytes of the head, blank line included */
+	    host; /* of absolute-form target or the Host header; lower case is the caller's */
+	const char *why; /* a refused one: a sentence */
+	size_t size;     /* bytes of the head, blank line included */
 };
 
 enum http_head_result {

@@ -58,6 +58,7 @@ fields_are_in_place_and_escaped(void **state)
 	access_log_put(access_log_ring(a, 0), &l);
 	l.path = STR("/a\n\"b\\ \x1b[0m\x80");
 	l.app = (struct str){ 0 };
+	l.reason = STR("The client left.");
 	access_log_put(access_log_ring(a, 0), &l);
 	access_log_close(a);
 	text = read_log(path);
@@ -67,7 +68,7 @@ fields_are_in_place_and_escaped(void **state)
 	    "us=789 app=shop instance=i-1 id=abc\n"
 	    "2023-11-14T22:13:20.123456Z peer=192.0.2.1 host=a.test method=GET "
 	    "path=/a\\x0a\\x22b\\x5c\\x20\\x1b[0m\\x80 status=200 bytes=12 us=789 app=- "
-	    "instance=i-1 id=abc\n");
+	    "instance=i-1 id=abc reason=\"The client left.\"\n");
 	unlink(path);
 }
 
