@@ -9,6 +9,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
 #include "lib/base/str.h"
+#include "router/route_options.h"
 
 enum { SHARD_MIN = 4, WILDCARD_LABELS = 8, ADDRESS_TEXT = 64 };
 
@@ -37,6 +38,8 @@ struct host_table {
 	struct host_shard *old_shards; /* replaced since the last publication */
 	struct host_route *old_routes;
 	struct host_endpoint *gone;
+	struct route_options *old_options;
+	struct map *options;   /* see route_options_all */
 	struct map *endpoints; /* "id address:port" -> live endpoint */
 	bool was_published;
 	size_t n;
@@ -390,7 +393,7 @@ host_table_check(const struct wire_route *w, struct err *e)
 		if (parse_address(&w->endpoints.v[i], &unused, e) < 0)
 			return err_field(e, "endpoints[%zu]", i);
 	}
-	return 0;
+	return route_options_check(w->options, e);
 }
 
 static const char *
@@ -425,11 +428,22 @@ join(const struct str_list *l)
 	return b.n == 0 ? (buf_fini(&b), xstrdup("")) : buf_steal(&b);
 }
 
+static bool
+has_weights(const struct wire_route *w)
+{
+	for (size_t i = 0; i < w->endpoints.n; i++) {
+		if (w->endpoints.v[i].weight != 0)
+			return true;
+	}
+	return false;
+}
+
 static struct host_route *
 route_new(struct host_table *t, const struct wire_route *w)
 {
 	size_t n = w->endpoints.n;
-	size_t base = sizeof(struct host_route) + n * sizeof(struct host_endpoint *);
+	size_t ends = sizeof(struct host_route) + n * sizeof(struct host_endpoint *);
+	size_t base = ends + (has_weights(w) ? n * sizeof(uint16_t) : 0);
 	AUTO(free) char *wake = join(&w->wake);
 	AUTO(free) char *paths = join(&w->paths);
 	struct host_route *r = xcalloc(1,
@@ -453,6 +467,14 @@ route_new(struct host_table *t, const struct wire_route *w)
 	r->timeout_s = (uint32_t)(w->timeout_s < 0 ? 0 : w->timeout_s);
 	for (; r->n < n; r->n++)
 		r->ep[r->n] = endpoint_ref(t, &w->endpoints.v[r->n], w->app_id);
+	if (base != ends) {
+		uint16_t *weights = (uint16_t *)((char *)r + ends);
+
+		for (size_t i = 0; i < n; i++)
+			weights[i] = (uint16_t)w->endpoints.v[i].weight;
+		r->weights = weights;
+	}
+	r->opts = route_options_get(t->options, w->app_id, w->options);
 	r->mark = t->mark;
 	atomic_init(&r->turn, t->changes++);
 	return r;
@@ -465,7 +487,10 @@ route_equal(const struct host_route *a, const struct host_route *b)
 	       a->sleep == b->sleep && a->answer == b->answer && strcmp(a->wake, b->wake) == 0 &&
 	       strcmp(a->paths, b->paths) == 0 && strcmp(a->backend, b->backend) == 0 &&
 	       strcmp(a->app_id, b->app_id) == 0 && strcmp(a->app, b->app) == 0 &&
-	       strcmp(a->domain, b->domain) == 0 &&
+	       strcmp(a->domain, b->domain) == 0 && a->opts == b->opts &&
+	       (a->weights == NULL) == (b->weights == NULL) &&
+	       (a->weights == NULL ||
+	           memcmp(a->weights, b->weights, a->n * sizeof a->weights[0]) == 0) &&
 	       memcmp(a->ep, b->ep, a->n * sizeof(a->ep[0])) == 0;
 }
 
@@ -474,6 +499,10 @@ route_retire(struct host_table *t, struct host_route *r)
 {
 	for (size_t i = 0; i < r->n; i++)
 		endpoint_unref(t, r->ep[i]);
+	if (route_options_drop(t->options, r->opts)) {
+		r->opts->next = t->old_options;
+		t->old_options = r->opts;
+	}
 	r->next = t->old_routes;
 	t->old_routes = r;
 }
@@ -525,6 +554,7 @@ host_table_put(struct host_table *t, const struct wire_route *w, struct err *e)
 	if (old != NULL && route_equal(old, r)) {
 		for (size_t i = 0; i < r->n; i++)
 			r->ep[i]->refs--; /* the old one names them too */
+		(void)route_options_drop(t->options, r->opts);
 		host_table_keep(t, old);
 		free(r);
 		return 0;
@@ -627,6 +657,7 @@ host_table_publish(struct host_table *t)
 	p->old_root = t->root;
 	p->old_shards = STEAL(t->old_shards);
 	p->old_routes = STEAL(t->old_routes);
+	p->old_options = STEAL(t->old_options);
 	p->gone = STEAL(t->gone);
 	t->root = STEAL(t->draft);
 	p->root = t->root;
@@ -641,6 +672,17 @@ free_shards(struct host_shard *s)
 
 		free(s);
 		s = next;
+	}
+}
+
+static void
+free_options(struct route_options *o)
+{
+	while (o != NULL) {
+		struct route_options *next = o->next;
+
+		route_options_unref(o);
+		o = next;
 	}
 }
 
@@ -662,6 +704,7 @@ host_publication_free(struct host_publication *take_p)
 		return;
 	free_shards(take_p->old_shards);
 	free_routes(take_p->old_routes);
+	free_options(take_p->old_options);
 	free(take_p->old_root);
 	free(take_p);
 }
@@ -675,6 +718,7 @@ host_table_new(int lanes)
 	t->root = xcalloc(1, sizeof *t->root);
 	secret_random(&t->root->seed, sizeof t->root->seed);
 	t->endpoints = map_new(NULL);
+	t->options = route_options_all();
 	return t;
 }
 
@@ -684,6 +728,14 @@ free_endpoint(const char *key, void *value, void *arg)
 	(void)key;
 	(void)arg;
 	host_endpoint_free(value);
+}
+
+static void
+free_option(const char *key, void *value, void *arg)
+{
+	(void)key;
+	(void)arg;
+	route_options_unref(value);
 }
 
 void
@@ -710,6 +762,9 @@ host_table_free(struct host_table *take_t)
 		t->gone = ep->next;
 		host_endpoint_free(ep);
 	}
+	free_options(t->old_options);
+	map_each(t->options, free_option, NULL);
+	map_free(t->options);
 	map_each(t->endpoints, free_endpoint, NULL);
 	map_free(t->endpoints);
 	free(t->draft);

@@ -12,6 +12,7 @@
 #include "lib/wire/wire_route.h"
 
 struct fleet;
+struct route_options;
 struct upstream_pool;
 
 enum {
@@ -65,6 +66,8 @@ struct host_route {
 	const char *paths;   /* those with routes of their own, longest first, a space after each */
 	const char *backend; /* what takes the path's place; of one with a path */
 	uint8_t answer;      /* enum wire_route_answer */
+	struct route_options *opts; /* what its owner set; NULL: nothing. Borrowed */
+	const uint16_t *weights;    /* of ep, in this allocation; NULL: all alike */
 	struct host_endpoint *ep[];
 };
 
@@ -77,6 +80,7 @@ struct host_publication {
 	struct host_root *old_root;
 	struct host_shard *old_shards;
 	struct host_route *old_routes;
+	struct route_options *old_options;
 	atomic_int left;     /* lanes that have not applied it */
 	int64_t revision;    /* the publisher's */
 	struct fleet *fleet; /* borrowed: the publisher */

@@ -7,7 +7,9 @@
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/wire/wire_routing.h"
 #include "router/host_table.h"
+#include "router/route_options.h"
 
 enum { FILE_MAX = 256 * 1024 * 1024 };
 
@@ -65,6 +67,49 @@ parse_endpoint(struct str w, struct wire_endpoint *out, struct err *e)
 	return str_to_i64(port, 1, 65535, "port", &out->port, e);
 }
 
+static bool
+is_option(struct str w)
+{
+	return memchr(w.p, '=', w.n) != NULL;
+}
+
+/* NAME=VALUE as a member of b; what is no number, boolean, list or object is a string. */
+static void
+add_option(struct buf *b, struct str w)
+{
+	struct str name, value = str_cut(w, '=', &name);
+	bool is_json = value.n != 0 && (strchr("[{\"0123456789", *value.p) != NULL ||
+	                                   str_eq(value, "true") || str_eq(value, "false"));
+
+	buf_addc(b, b->n == 0 ? '{' : ',');
+	buf_add_json_strn(b, name.p, name.n);
+	buf_addc(b, ':');
+	if (is_json)
+		buf_addstr(b, value);
+	else
+		buf_add_json_strn(b, value.p, value.n);
+}
+
+/* The options of a line, as the table has them; NULL: none, or *e. */
+static char *
+options_of(struct str line, struct err *e)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	AUTO_FINI(wire_routing_fini) struct wire_routing set = { 0 };
+	struct str w;
+
+	while ((w = next_word(&line)).n != 0) {
+		if (is_option(w))
+			add_option(&b, w);
+	}
+	if (b.n == 0)
+		return NULL;
+	buf_addc(&b, '}');
+	if (codec_decode(&wire_routing_codec, b.p, b.n, &set, 0, e) < 0)
+		return NULL;
+	return codec_to_json(&wire_routing_codec, &set);
+}
+
 static int
 parse_line(struct str line, struct wire_route *out, struct err *e)
 {
@@ -75,9 +120,15 @@ parse_line(struct str line, struct wire_route *out, struct err *e)
 	out->app_id = xstrdup("");
 	out->app = xstrdup("");
 	out->domain = xstrdup("");
+	out->options = options_of(line, e);
+	if (out->options == NULL && e->code != ERR_NONE)
+		return -1;
 	while ((w = next_word(&line)).n != 0) {
-		struct wire_endpoint *ep = codec_list_add(&wire_endpoint_codec, &out->endpoints);
+		struct wire_endpoint *ep;
 
+		if (is_option(w))
+			continue;
+		ep = codec_list_add(&wire_endpoint_codec, &out->endpoints);
 		if (parse_endpoint(w, ep, e) < 0)
 			return -1;
 	}
@@ -103,21 +154,40 @@ next_line(struct str *text, struct str *out, size_t *number)
 	return false;
 }
 
+/* What stands in the line behind its addresses is what r has. */
+static bool
+same_options(const struct host_route *r, struct str line)
+{
+	struct err e = { 0 };
+	AUTO(free) char *text = options_of(line, &e);
+
+	if (r->opts == NULL || text == NULL)
+		return r->opts == NULL && text == NULL && e.code == ERR_NONE;
+	return strcmp(route_options_text(r->opts), text) == 0;
+}
+
 /* The route that is just what the line says, or NULL: most lines of a large table do not change. */
 static const struct host_route *
 find_same(const struct host_table *t, struct str line)
 {
 	struct str host = next_word(&line), w;
 	const struct host_route *r = host_table_get(t, host.p, host.n);
+	struct str rest = line;
+	bool has_options = false;
 	size_t n = 0;
 
 	if (r == NULL)
 		return NULL;
-	for (; (w = next_word(&line)).n != 0; n++) {
-		if (n == r->n || !str_eq(w, r->ep[n]->name))
+	while ((w = next_word(&line)).n != 0) {
+		has_options |= is_option(w);
+		if (is_option(w))
+			continue;
+		if (n == r->n || !str_eq(w, r->ep[n++]->name))
 			return NULL;
 	}
-	return n == r->n ? r : NULL;
+	if (n != r->n || (!has_options && r->opts == NULL))
+		return n == r->n ? r : NULL;
+	return same_options(r, rest) ? r : NULL;
 }
 
 static int

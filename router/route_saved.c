@@ -17,6 +17,7 @@
 #include "lib/wire/wire_route.h"
 #include "router/host_table.h"
 #include "router/route_feed.h"
+#include "router/route_options.h"
 
 enum { FILE_MAX = 512 * 1024 * 1024, SLACK = 256 * 1024, NOTED_MAX = 64 * 1024 * 1024 };
 
@@ -211,6 +212,8 @@ add_route(const struct host_route *r, void *arg)
 	w.sleep = r->sleep;
 	w.answer = r->answer;
 	w.backend = r->backend[0] == '\0' ? NULL : xstrdup(r->backend);
+	if (r->opts != NULL)
+		w.options = xstrdup(route_options_text(r->opts));
 	for (struct str rest = str_of(r->paths), word; rest.n > 0;) {
 		rest = str_cut(rest, ' ', &word);
 		str_list_take(&w.paths, xstrndup(word.p, word.n));
@@ -226,6 +229,7 @@ add_route(const struct host_route *r, void *arg)
 		bool six = *address == '[';
 
 		ep->port = atoi(colon + 1);
+		ep->weight = r->weights == NULL ? 0 : r->weights[i];
 		colon[six ? -1 : 0] = '\0';
 		ep->id = xstrdup(r->ep[i]->id);
 		ep->address = xstrdup(address + six);

@@ -26,7 +26,8 @@ static const struct conf_item items[] = {
 	CONF_STR(struct router_conf, state_dir, "state-dir", NULL,
 	    "Directory of the saved table, from which the router starts without a broker."),
 	CONF_STR(struct router_conf, routes, "routes", NULL,
-	    "File with a static table instead of a feed: lines HOST ADDRESS:PORT...; read again on "
+	    "File with a static table instead of a feed: lines HOST ADDRESS:PORT... "
+	    "OPTION=VALUE...; read again on "
 	    "SIGHUP."),
 	CONF_STR(struct router_conf, access_log, "access-log", NULL,
 	    "File for a line a request, - for standard output; opened again on SIGUSR1."),

@@ -374,6 +374,8 @@ is_empty(const struct codec_field *f, const void *v)
 		return *(const int64_t *)v == 0;
 	case CODEC_KIND_BOOL:
 		return !*(const bool *)v;
+	case CODEC_KIND_ENUM:
+		return *(const int *)v == 0;
 	case CODEC_KIND_STRS:
 	case CODEC_KIND_LIST:
 		return ((const struct list *)v)->n == 0;

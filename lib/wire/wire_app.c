@@ -1,5 +1,7 @@
 #include "lib/wire/wire_app.h"
 
+#include "lib/wire/wire_routing.h"
+
 enum {
 	ID_MAX = 64,
 	APP_NAME_MAX = 32,
@@ -112,6 +114,7 @@ static const struct codec_field app_fields[] = {
 	CODEC_INT(struct wire_app, keep_deployments, 0, 1000, 0),
 	CODEC_STR(struct wire_app, deployment_type, 16, 0),
 	CODEC_STR(struct wire_app, health_path, PATH_LEN_MAX, 0),
+	CODEC_RAW(struct wire_app, routing, WIRE_ROUTING_MAX, CODEC_OMIT_NULL | CODEC_SECRET),
 	CODEC_INT(struct wire_app, stop_timeout_s, 0, SECONDS_MAX, 0),
 	CODEC_INT(struct wire_app, request_timeout_s, 0, SECONDS_MAX, 0),
 	CODEC_INT(struct wire_app, start_timeout_s, 0, SECONDS_MAX, 0),

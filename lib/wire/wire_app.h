@@ -112,6 +112,7 @@ struct wire_app { /* key: store_key_app(domain, name) */
 	int64_t keep_deployments;
 	char *deployment_type; /* git, binary */
 	char *health_path;
+	char *routing; /* a wire_routing, as JSON; NULL: nothing is set */
 	int64_t stop_timeout_s;
 	int64_t request_timeout_s;
 	int64_t start_timeout_s;

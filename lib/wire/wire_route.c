@@ -1,5 +1,7 @@
 #include "lib/wire/wire_route.h"
 
+#include "lib/wire/wire_routing.h"
+
 enum {
 	ID_MAX = 64,
 	HOST_MAX = 255,
@@ -36,6 +38,7 @@ static const struct codec_field endpoint_fields[] = {
 	CODEC_STR(struct wire_endpoint, id, ID_MAX, CODEC_REQUIRED),
 	CODEC_STR(struct wire_endpoint, address, 64, CODEC_REQUIRED),
 	CODEC_INT(struct wire_endpoint, port, 1, 65535, CODEC_REQUIRED),
+	CODEC_INT(struct wire_endpoint, weight, 0, 10000, CODEC_OMIT_NULL),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_endpoint, struct wire_endpoint, endpoint_fields)
@@ -52,6 +55,7 @@ static const struct codec_field route_fields[] = {
 	CODEC_ENUM(struct wire_route, answer, wire_route_answer_names, 0),
 	CODEC_STR(struct wire_route, backend, HOST_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_route, sleep, 0, INT64_MAX, CODEC_OMIT_NULL),
+	CODEC_RAW(struct wire_route, options, WIRE_ROUTING_MAX, CODEC_OMIT_NULL),
 	CODEC_STRS(struct wire_route, wake, WAKE_MAX, CODEC_OMIT_NULL),
 	CODEC_END,
 };

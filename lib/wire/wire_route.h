@@ -7,6 +7,7 @@ struct wire_endpoint {
 	char *id; /* instance id */
 	char *address;
 	int64_t port;
+	int64_t weight; /* its share among those of the route; 0: as any other */
 };
 DECLARE_CODEC(wire_endpoint, struct wire_endpoint)
 struct wire_endpoint_list {
@@ -49,6 +50,7 @@ struct wire_route {
 	char *backend; /* what takes the path's place on the way to the application */
 	int64_t sleep; /* 0: awake; else the order with which it was put to sleep: a request
 	                  wakes it, see wake */
+	char *options; /* a wire_routing, as JSON; NULL: nothing is set */
 	struct str_list wake; /* while asleep: where its nodes are asked, "unix:/path" */
 };
 DECLARE_CODEC(wire_route, struct wire_route)

@@ -18,6 +18,7 @@
 #include "lib/wire/wire_snapshot.h"
 #include "lib/wire/wire_storage.h"
 #include "lib/wire/wire_route.h"
+#include "lib/wire/wire_routing.h"
 #include "lib/wire/wire_user.h"
 
 static const struct codec *const codecs[] = {
@@ -44,6 +45,7 @@ static const struct codec *const codecs[] = {
 	&wire_process_codec,
 	&wire_drain_codec,
 	&wire_route_codec,
+	&wire_routing_codec,
 	&wire_cart_type_codec,
 	&wire_router_report_codec,
 	&wire_app_line_codec,

@@ -14,6 +14,7 @@
 #include "lib/loop/worker.h"
 #include "router/host_table.h"
 #include "router/route_file.h"
+#include "router/route_options.h"
 #include "router/route_saved.h"
 
 #define RESET "{\"type\":\"reset\",\"cluster\":\"c\",\"epoch\":1}\n"
@@ -271,6 +272,9 @@ static_tables(void **state)
 		{ "a.test\t127.0.0.1:80   [::1]:81\r\nb.test 10.0.0.1:1", NULL, 2 },
 		{ "A.Test 127.0.0.1:80\na.test 127.0.0.1:81\n", NULL, 1 },
 		{ "*.a.test 127.0.0.1:80\nempty.test\n", NULL, 2 },
+		{ "a.test 127.0.0.1:80 https=redirect rate=5 allow=[\"::1\"]\n", NULL, 1 },
+		{ "a.test 127.0.0.1:80 https=perhaps\n", "line 1: must be one of", 0 },
+		{ "a.test 127.0.0.1:80 allow=[\"::1/8\"]\n", "bits behind its prefix", 0 },
 		{ "a.test 127.0.0.1\n", "line 1: must be ADDRESS:PORT", 0 },
 		{ "# x\na.test localhost:80\n", "line 2: is no IPv4", 0 },
 		{ "a.test 127.0.0.1:0\n", "line 1: ", 0 },
@@ -331,6 +335,60 @@ a_static_table_is_read_again(void **state)
 	assert_true(has(&f, "b.test") && !has(&f, "c.test"));
 }
 
+static const struct route_options *
+options(const struct fixture *f, const char *host)
+{
+	return host_table_get(f->table, host, strlen(host))->opts;
+}
+
+static void
+options_are_shared_and_change(void **state)
+{
+	AUTO_FINI(fixture_fini) struct fixture f;
+	const struct route_options *before;
+
+	(void)state;
+	setup(&f);
+	apply(&f, "a.test 1.1.1.1:1 rate=5\nb.test rate=5 1.1.1.1:1\nc.test 1.1.1.1:1\n");
+	before = options(&f, "a.test");
+	assert_int_equal(before->set.rate, 5);
+	assert_ptr_equal(options(&f, "b.test"), before);
+	assert_null(options(&f, "c.test"));
+	host_publication_free(host_table_publish(f.table));
+	apply(&f, "a.test 1.1.1.1:1 rate=5\nb.test 1.1.1.1:1\nc.test 1.1.1.1:1 maintenance=true\n");
+	assert_ptr_equal(options(&f, "a.test"), before);
+	assert_null(options(&f, "b.test"));
+	assert_true(options(&f, "c.test")->set.maintenance);
+	apply(&f, "a.test 1.1.1.1:1 rate=6\nc.test 1.1.1.1:1\n");
+	assert_int_equal(options(&f, "a.test")->set.rate, 6);
+	host_publication_free(host_table_publish(f.table));
+}
+
+#define PUT_OPTIONS(text)                                                                          \
+	"{\"type\":\"put\",\"kind\":\"route\",\"key\":\"a.test\",\"value\":{\"host\":\"a.test\","  \
+	"\"state\":\"live\",\"endpoints\":[{\"id\":\"i1\",\"address\":\"10.0.0.1\",\"port\":80,"   \
+	"\"weight\":7}],\"options\":" text "}}\n"
+
+static void
+options_come_by_the_feed(void **state)
+{
+	AUTO_FINI(fixture_fini) struct fixture f;
+	struct err e;
+
+	(void)state;
+	setup(&f);
+	assert_int_equal(line(&f, RESET, &e), ROUTE_FEED_RESET);
+	assert_int_equal(
+	    line(&f, PUT_OPTIONS("{\"allow\":[\"10.0.0.0/8\"],\"of_the_future\":1}"), &e),
+	    ROUTE_FEED_CHANGE);
+	assert_int_equal(options(&f, "a.test")->allow.n, 1);
+	assert_int_equal(host_table_get(f.table, "a.test", 6)->weights[0], 7);
+	assert_int_equal(line(&f, PUT_OPTIONS("{\"rate\":-1}"), &e), ROUTE_FEED_SKIPPED);
+	assert_string_equal(e.field, "options.rate");
+	assert_int_equal(line(&f, PUT_OPTIONS("{}"), &e), ROUTE_FEED_CHANGE);
+	assert_null(options(&f, "a.test"));
+}
+
 int
 main(void)
 {
@@ -343,6 +401,8 @@ main(void)
 		cmocka_unit_test(what_is_saved_is_read_back),
 		cmocka_unit_test(static_tables),
 		cmocka_unit_test(a_static_table_is_read_again),
+		cmocka_unit_test(options_are_shared_and_change),
+		cmocka_unit_test(options_come_by_the_feed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
