@@ -266,6 +266,10 @@ next_request(struct client_conn *c)
 	}
 	if (r == HTTP_HEAD_OK && h->size > CLIENT_HEAD_MAX)
 		r = HTTP_HEAD_MORE;
+	if (r == HTTP_HEAD_MORE && memchr(c->view, '\n', CLIENT_HEAD_MAX) == NULL) {
+		refuse(c, 414, "The target of the request is larger than 32 KiB.");
+		return false;
+	}
 	if (r == HTTP_HEAD_MORE) {
 		refuse(c, 431,
 		    "The head of the request is larger than 32 KiB: send fewer or shorter fields.");

@@ -882,7 +882,7 @@ static bool
 is_idempotent(struct str m)
 {
 	return str_eq(m, "GET") || str_eq(m, "HEAD") || str_eq(m, "OPTIONS") || str_eq(m, "PUT") ||
-	       str_eq(m, "DELETE") || str_eq(m, "TRACE");
+	       str_eq(m, "DELETE");
 }
 
 static void
@@ -913,6 +913,26 @@ note_request(struct proxy *x, const struct http_head *h)
 	}
 }
 
+/* What the router says to a method that it answers itself; NULL: it is the application's. */
+static const char *
+own_answer(const struct http_head *h)
+{
+	switch (*h->method.p) {
+	case 'C':
+		return str_eq(h->method, "CONNECT")
+		           ? "This router does not open tunnels by CONNECT."
+		           : NULL;
+	case 'T': /* it would show what stands in front of the application */
+		return str_eq(h->method, "TRACE") ? "This router does not answer TRACE." : NULL;
+	case 'O':
+		return str_eq(h->method, "OPTIONS") && !proxy_head_take_hop(h)
+		           ? "Max-Forwards allows no hop behind this router."
+		           : NULL;
+	default:
+		return NULL;
+	}
+}
+
 void
 proxy_start(struct client_conn *c, const struct http_head *h)
 {
@@ -922,7 +942,7 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 	char key[HOST_NAME_MAX + 1], peer[PEER_TEXT];
 	size_t key_n = host_key(h->host.p, h->host.n, key);
 	const char *end;
-	bool is_connect = str_eq(h->method, "CONNECT");
+	const char *own = own_answer(h);
 	bool too_large = l->conf->body_max != 0 && h->framing == HTTP_BODY_LENGTH &&
 	                 h->length > l->conf->body_max;
 
@@ -941,8 +961,10 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 	buf_add(&x->names, key, key_n);
 	buf_addc(&x->names, '\0');
 	client_conn_consume(c, h->size);
-	if (is_connect)
-		fail(x, 405, "This router does not open tunnels by CONNECT.");
+	if (own != NULL)
+		finish_here(x, (struct proxy_page){ .status = *x->head.p == 'O' ? 200 : 405,
+		                   .why = own,
+		                   .says_methods = true });
 	else if (too_large)
 		fail(x, 413, "The body of the request is larger than this router accepts.");
 	else

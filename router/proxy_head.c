@@ -346,6 +346,27 @@ proxy_head_request(
 }
 
 bool
+proxy_head_take_hop(const struct http_head *h)
+{
+	struct str v = http_head_get(h, "max-forwards");
+	bool is_zero = v.n != 0;
+
+	for (size_t i = 0; i < v.n; i++) {
+		if (v.p[i] < '0' || v.p[i] > '9')
+			return true; /* not a number: nobody's */
+		is_zero = is_zero && v.p[i] == '0';
+	}
+	for (size_t i = v.n; i > 0 && !is_zero; i--) {
+		char *digit = (char *)v.p + i - 1; /* the input's: it is ours to write */
+
+		if (--*digit >= '0')
+			break;
+		*digit = '9';
+	}
+	return !is_zero;
+}
+
+bool
 proxy_head_may_upgrade(const struct http_head *h)
 {
 	struct str u = http_head_get(h, "upgrade");

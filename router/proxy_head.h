@@ -39,6 +39,8 @@ void proxy_head_response(
 
 /* Whether the request may be passed on as an upgrade: never to HTTP/2, which would hide requests
  * from the router. */
+/* Takes one from Max-Forwards of an OPTIONS, in place. false: none is left, who has it answers. */
+bool proxy_head_take_hop(const struct http_head *h);
 bool proxy_head_may_upgrade(const struct http_head *h);
 /* A request id from outside: 1..128 of letters, digits and ._- */
 bool proxy_head_id_is_valid(struct str id);

@@ -69,7 +69,7 @@ proxy_page_add(struct buf *out, const struct proxy_page *p)
 		buf_addf(out, "Location: %s\r\n", p->location);
 	if (p->retry_after_s != 0)
 		buf_addf(out, "Retry-After: %d\r\n", p->retry_after_s);
-	if (p->status == 405)
+	if (p->says_methods)
 		buf_adds(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
 	if (!p->keep)
 		buf_adds(out, "Connection: close\r\n");

@@ -19,6 +19,7 @@ struct proxy_page {
 	int retry_after_s;    /* 0: not said */
 	const char *location; /* of a redirect; NULL: none */
 	bool is_health;       /* no page: "1" */
+	bool says_methods;    /* which ones there are */
 };
 
 /* Appends head and body; returns the bytes of the body. */

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Runs test/router/*.case: bytes from a client, what reaches the application, bytes back."""
-import glob, os, re, select, socket, ssl, sys
+import fnmatch, glob, html, os, re, select, socket, ssl, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from router_world import *
 
@@ -133,11 +133,13 @@ class Case:
                 assert line[2:].lower() not in names(head), f"the client gets {line[2:]}: {head}"
             else:
                 assert any(matches(line, h) for h in head), f"the client does not get {line}: {head}"
-        if body.startswith(b"{page}"):
-            body = None
+        if body.startswith(b"{page"):
             n = int(next(h.split(":")[1] for h in head if h.lower().startswith("content-length")))
             self.client.until(lambda: len(self.client.buf) >= n, "a page")
             assert n <= 4096
+            page = html.unescape(self.client.buf[:n].decode())
+            text = body[6:].strip().removesuffix(b"}").strip().decode()
+            assert text in page, f"the page does not say {text}: {page}"
             self.client.buf = self.client.buf[n:]
         else:
             self.client.body(body)
@@ -211,12 +213,20 @@ def main():
             log = open(w.path("access.log"), "rb").read()
             assert all(b in b"\n" or 0x20 <= b < 0x7f for b in log), "the access log has control characters"
 
+        def listed(_):
+            rows = open(os.path.join(CASES, "conformance.md")).read()
+            rows = set(re.findall(r"`([a-z0-9_*]+)`", "".join(l for l in rows.splitlines(True) if l.startswith("|"))))
+            names = [os.path.basename(p)[:-5] for p in paths]
+            lost = [n for n in names if not any(fnmatch.fnmatchcase(n, row) for row in rows)]
+            empty = [row for row in rows if "_" in row and not fnmatch.filter(names, row)]
+            assert not lost and not empty, f"cases in no row of conformance.md: {lost}; rows without a case: {empty}"
+
         def name(p):
             return os.path.basename(p)[:-5].replace("_", " ")
 
         cases = [(name(p), runs(i, p)) for i, p in enumerate(paths)]
         cases += [(name(p) + ", by TLS", runs(len(paths) + i, p, tls)) for i, p in enumerate(paths) if suits_tls(open(p).read())]
-        run_tests(cases + [("the router ends cleanly", ends)])
+        run_tests(cases + [("conformance.md names each case", listed), ("the router ends cleanly", ends)])
 
 
 main()
