@@ -22,8 +22,6 @@ enum {
 	KEEP_MAX = 1000,
 	EXIT_APP = 101,
 	EXIT_DOMAIN = 127,
-	EXIT_NAME = 105,
-	EXIT_ALIAS = 173,
 	IDLE_SETTINGS = 3,
 };
 
@@ -301,7 +299,7 @@ api_app_delete(struct api_call *c)
 	app_delete(c->b, a.id, delete_marked, c);
 }
 
-/* --- members, aliases, descriptor, DNS --- */
+/* --- members, descriptor, DNS --- */
 
 void
 api_app_members(struct api_call *c)
@@ -312,29 +310,6 @@ api_app_members(struct api_call *c)
 		return;
 	api_view_app_members(c, api_data(c, "members"), NULL, &a);
 	api_send(c, 200);
-}
-
-void
-api_app_aliases(struct api_call *c)
-{
-	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
-
-	if (!api_load_app(c, ACCESS_VIEW, &a))
-		return;
-	api_json_arr(api_data(c, "aliases"), NULL);
-	api_json_end_arr(&c->json);
-	api_send(c, 200);
-}
-
-void
-api_app_alias(struct api_call *c)
-{
-	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
-
-	if (!api_load_app(c, ACCESS_VIEW, &a))
-		return;
-	api_fail(c, 404, EXIT_ALIAS, NULL, "Alias '%.80s' not found in application '%s'.",
-	    api_param_of_path(c->params, "alias"), a.name);
 }
 
 /* YAML in one string. */
@@ -366,17 +341,4 @@ api_app_dns(struct api_call *c)
 		return;
 	api_json_bool(api_data(c, "boolean"), NULL, true);
 	api_send(c, 200);
-}
-
-/* As of a name that the site does not allow, which here is each. */
-void
-api_app_alias_add(struct api_call *c)
-{
-	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
-
-	if (api_load_app(c, ACCESS_EDIT, &a))
-		api_fail(c, 422, EXIT_NAME, "id",
-		    "This version of Pinion has no aliases: application '%s' answers under its "
-		    "own name only.",
-		    a.name);
 }

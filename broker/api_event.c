@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "broker/api_action.h"
+#include "broker/api_alias.h"
 #include "broker/api_call.h"
 #include "broker/api_handlers.h"
 #include "broker/api_load.h"
@@ -522,6 +523,8 @@ static const struct event_row rows[] = {
 	{ "idle", ACCESS_SCALE, false, idle },
 	{ "unidle", ACCESS_SCALE, false, unidle },
 	{ "activate", ACCESS_EDIT, false, activate },
+	{ "add-alias", ACCESS_EDIT, false, api_alias_event_add },
+	{ "remove-alias", ACCESS_EDIT, false, api_alias_event_remove },
 	{ "rollback", ACCESS_EDIT, false, rollback },
 	{ "tidy", ACCESS_SCALE, true, tidy },
 	{ "status", ACCESS_VIEW, true, status },
@@ -553,7 +556,8 @@ find_row(struct api_call *c, bool of_cart)
 	    "thread-dump, scale-up, scale-down%s.",
 	    word == NULL ? "The parameter 'event' is required" : "Invalid event '",
 	    word == NULL ? "" : word, word == NULL ? "" : "'",
-	    of_cart ? "" : ", force-stop, idle, unidle, activate, rollback");
+	    of_cart ? ""
+	            : ", force-stop, idle, unidle, activate, rollback, add-alias, remove-alias");
 	return NULL;
 }
 

@@ -65,14 +65,11 @@ void api_app_show(struct api_call *c);
 void api_app_update(struct api_call *c);
 void api_app_delete(struct api_call *c);
 void api_app_members(struct api_call *c);
-void api_app_aliases(struct api_call *c);
-void api_app_alias(struct api_call *c);
 void api_app_descriptor(struct api_call *c);
 void api_app_dns(struct api_call *c);
 void api_app_gear_groups(struct api_call *c);
 void api_app_gear_group(struct api_call *c);
 void api_app_gears(struct api_call *c);
-void api_app_alias_add(struct api_call *c);
 
 /* api_create.c */
 void api_create_app(struct api_call *c);
@@ -148,3 +145,10 @@ void api_admin_user_delete(struct api_call *c);
 
 /* api_move.c */
 void api_move_gear(struct api_call *c);
+
+/* api_alias.c */
+void api_alias_list(struct api_call *c);
+void api_alias_show(struct api_call *c);
+void api_alias_add(struct api_call *c);
+void api_alias_update(struct api_call *c);
+void api_alias_remove(struct api_call *c);

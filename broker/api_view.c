@@ -54,7 +54,7 @@ api_view_user(
 	api_json_strs(j, "gear_sizes", &u->gear_sizes);
 	api_json_bool(j, "ha", false);
 	api_json_bool(j, "view_global_teams", false);
-	api_json_bool(j, "private_ssl_certificates", false);
+	api_json_bool(j, "private_ssl_certificates", c->b->conf.private_certs);
 	api_json_int(j, "max_storage_per_gear", u->max_storage_gb);
 	api_json_bool(j, "download_cartridges", c->b->conf.download_cartridges && !u->no_downloads);
 	api_json_end_obj(j);
@@ -319,7 +319,7 @@ api_view_domain(const struct api_call *c, struct api_json *j, const char *key,
 		api_json_int(j, "available_gears", left < 0 ? 0 : left);
 		api_json_int(j, "max_storage_per_gear", owner.max_storage_gb);
 		api_json_raw(j, "usage_rates", "{}");
-		api_json_bool(j, "private_ssl_certificates", false);
+		api_json_bool(j, "private_ssl_certificates", c->b->conf.private_certs);
 	}
 	if (counts && c->minor >= 1)
 		write_counts(c, j, d);

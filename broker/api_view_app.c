@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "broker/api_alias.h"
 #include "broker/api_call.h"
 #include "broker/api_link.h"
 #include "broker/app.h"
@@ -112,6 +113,16 @@ static const struct api_link_param alias_required[] = {
 	{ "id", "string", "Alias for application", NULL, NULL },
 	END_PARAMS,
 };
+static const struct api_link_param alias_event[] = {
+	{ "event", "string", "event", "[\"add-alias\"]", NULL },
+	{ "alias", "string", "The server alias for the application", NULL, NULL },
+	END_PARAMS,
+};
+static const struct api_link_param unalias_event[] = {
+	{ "event", "string", "event", "[\"remove-alias\"]", NULL },
+	{ "alias", "string", "The application alias to be removed", NULL, NULL },
+	END_PARAMS,
+};
 
 #define EV(key, rel, params, opt)                                                                  \
 	{                                                                                          \
@@ -135,7 +146,10 @@ static const struct api_link app_links[] = {
 	    add_cart_required, add_cart_optional, 0, 0 },
 	{ "LIST_CARTRIDGES", "List embedded cartridges", "GET", "/cartridges", NULL, NULL, 0, 0 },
 	{ "DNS_RESOLVABLE", "Resolve DNS", "GET", "/dns_resolvable", NULL, NULL, 0, 0 },
-	{ "ADD_ALIAS", "Create new alias", "POST", "/aliases", alias_required, NULL, 4, 0 },
+	{ "ADD_ALIAS", "Create new alias", "POST", "/aliases", alias_required,
+	    api_alias_cert_params, 4, 0 },
+	{ "ADD_ALIAS", "Create new alias", "POST", "/events", alias_event, NULL, 0, 3 },
+	{ "REMOVE_ALIAS", "Remove alias", "POST", "/events", unalias_event, NULL, 0, 3 },
 	{ "LIST_ALIASES", "List application aliases", "GET", "/aliases", NULL, NULL, 4, 0 },
 	{ "LIST_MEMBERS", "List members of this application", "GET", "/members", NULL, NULL, 4, 0 },
 	{ "ADD_ENVIRONMENT_VARIABLE", "Add an environment variable", "POST",
@@ -350,7 +364,7 @@ api_view_app(const struct api_call *c, struct api_json *j, const char *key,
 	if (c->minor >= 6)
 		api_json_bool(j, "ha", false);
 	write_urls(c, j, a);
-	api_json_raw(j, "aliases", "[]");
+	api_alias_write_all(c, j, "aliases", a);
 	write_embedded(c, j, a);
 	api_json_str(j, "health_check_path", a->health_path == NULL ? "" : a->health_path);
 	api_json_null(j, "building_with");

@@ -62,6 +62,7 @@ struct broker_conf {
 	int64_t pack_max_mb;                                /* of one push */
 	char *drain_ca_file;                                /* of log drains; NULL: the system's */
 	int64_t idle_freeze_s, idle_reclaim_s, idle_stop_s; /* without a request; 0: never */
+	bool allow_alias_in_domain, private_certs;          /* of aliases */
 	bool allow_obsolete;                                /* cartridges */
 	bool download_cartridges;
 	struct str_list download_allow; /* address ranges */

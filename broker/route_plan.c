@@ -2,12 +2,14 @@
 
 #include <string.h>
 
+#include "broker/alias.h"
 #include "broker/app.h"
 #include "broker/app_view.h"
 #include "broker/broker.h"
 #include "broker/record.h"
 #include "broker/rollout.h"
 #include "broker/route_paths.h"
+#include "broker/route_record.h"
 #include "lib/base/mem.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
@@ -53,22 +55,40 @@ put_path(const struct broker *b, struct store_txn *t, const struct wire_route *r
 	return put_one(b, t, &below);
 }
 
-/* Routes of paths that the present one has and `but` has not. */
-static void
-delete_paths(const struct broker *b, struct store_txn *t, const struct wire_app *a,
-    const struct str_list *but)
+/* The route of a host with those of its paths. */
+static bool
+put_host(const struct broker *b, struct store_txn *t, const struct wire_route *r,
+    const struct route_path_list *paths)
 {
 	AUTO_FINI(wire_route_fini) struct wire_route old = { 0 };
+	bool has_changed;
 
-	if (!route_plan_get(b, a, &old))
-		return;
-	for (size_t i = 0; i < old.paths.n; i++) {
-		AUTO(free) char *host = xasprintf("%s%s", old.host, old.paths.v[i]);
-		AUTO(free) char *key = store_key_route(host);
+	if (route_record_get(b, r->host, &old, NULL))
+		route_record_drop_paths(t, &old, &r->paths);
+	has_changed = put_one(b, t, r);
+	for (size_t i = 0; i < paths->n; i++)
+		has_changed = put_path(b, t, r, &paths->v[i]) || has_changed;
+	return has_changed;
+}
 
-		if (but == NULL || !str_list_has(but, old.paths.v[i]))
-			store_txn_delete(t, key);
-	}
+/* The same by another name, if it is still the application's: who plans may know an older one. */
+static bool
+put_alias(const struct broker *b, struct store_txn *t, const struct wire_route *r,
+    const struct route_path_list *paths, const char *host)
+{
+	AUTO_FINI(wire_route_fini) struct wire_route old = { 0 };
+	AUTO_FINI(wire_route_fini) struct wire_route own = { 0 };
+	AUTO(free) char *key = store_key_route(host);
+	int64_t rev;
+
+	if (!route_record_get(b, host, &old, &rev) || !str_same(old.app_id, r->app_id))
+		return false;
+	codec_copy(&wire_route_codec, &own, r);
+	mem_set_str(&own.host, host);
+	if (!put_host(b, t, &own, paths))
+		return false;
+	store_txn_if_rev(t, key, rev);
+	return true;
 }
 
 /* Of the gear that answers: its ports are counted in the order that it has. */
@@ -108,10 +128,9 @@ put(const struct broker *b, struct store_txn *t, const struct wire_app *a, struc
 	route_paths_list(b, carts_of(b, a, v, n), &a->cartridges, &paths);
 	for (size_t i = 0; i < paths.n; i++)
 		str_list_add(&r->paths, paths.v[i].path);
-	delete_paths(b, t, a, &r->paths);
-	has_changed = put_one(b, t, r);
-	for (size_t i = 0; i < paths.n; i++)
-		has_changed = put_path(b, t, r, &paths.v[i]) || has_changed;
+	has_changed = put_host(b, t, r, &paths);
+	for (size_t i = 0; i < a->aliases.n; i++)
+		has_changed = put_alias(b, t, r, &paths, a->aliases.v[i].host) || has_changed;
 	return has_changed;
 }
 
@@ -139,10 +158,10 @@ route_plan_put_asleep(const struct broker *b, struct store_txn *t, const struct 
 void
 route_plan_delete(const struct broker *b, struct store_txn *t, const struct wire_app *a)
 {
-	AUTO(free) char *key = key_of(b, a);
+	AUTO(free) char *host = app_host(b, a->name, a->domain);
 
-	delete_paths(b, t, a, NULL);
-	store_txn_delete(t, key);
+	route_record_remove(b, t, host);
+	alias_put_none(b, t, a);
 }
 
 int64_t
@@ -157,9 +176,9 @@ route_plan_rev(const struct broker *b, const struct wire_app *a)
 bool
 route_plan_get(const struct broker *b, const struct wire_app *a, struct wire_route *out)
 {
-	struct err e = { 0 };
+	AUTO(free) char *host = app_host(b, a->name, a->domain);
 
-	return record_get(b->store, key_of(b, a), &wire_route_codec, out, NULL, &e) == 0;
+	return route_record_get(b, host, out, NULL);
 }
 
 bool

@@ -23,6 +23,7 @@ main(int argc, char **argv)
 		cmd_profile_table,
 		cmd_git_table,
 		cmd_log_table,
+		cmd_alias_table,
 		cmd_drain_table,
 		cmd_process_table,
 		cmd_idle_table,

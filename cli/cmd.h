@@ -62,6 +62,7 @@ extern const struct cmd cmd_env_table[];
 extern const struct cmd cmd_git_table[];
 extern const struct cmd cmd_event_table[];
 extern const struct cmd cmd_idle_table[];
+extern const struct cmd cmd_alias_table[];
 extern const struct cmd cmd_drain_table[];
 extern const struct cmd cmd_log_table[];
 extern const struct cmd cmd_member_table[];

@@ -145,3 +145,9 @@ store_key_ssh_key(const char *login, const char *name)
 {
 	return xasprintf("/key/%s/%s", login, name);
 }
+
+char *
+store_key_cert(const char *host)
+{
+	return xasprintf("/cert/%s", host);
+}

@@ -26,6 +26,7 @@ char *store_key_backup(const char *app_id);                        /* /backup/ID
 char *store_key_restore(const char *app_id);                       /* /restore/ID */
 char *store_key_profile(const char *name);                         /* /profile/NAME */
 char *store_key_addresses(const char *first);                      /* /addresses/100.64.16.0 */
+char *store_key_cert(const char *host);                            /* /cert/HOST */
 
 /* Prefixes of the above, "/app/" … */
 #define STORE_PREFIX_USER "/user/"
@@ -49,3 +50,5 @@ char *store_key_addresses(const char *first);                      /* /addresses
 #define STORE_PREFIX_PROFILE "/profile/"
 #define STORE_PREFIX_SSH_KEY "/key/"
 #define STORE_PREFIX_ADDRESSES "/addresses/"
+#define STORE_PREFIX_CERT "/cert/"
+#define STORE_PREFIX_TICKETS "/ticket-keys"

@@ -31,6 +31,13 @@ static const struct codec_field drain_fields[] = {
 };
 DEFINE_CODEC(wire_drain, struct wire_drain, drain_fields)
 
+static const struct codec_field alias_fields[] = {
+	CODEC_STR(struct wire_alias, host, 255, CODEC_REQUIRED),
+	CODEC_INT(struct wire_alias, cert_at, 0, INT64_MAX, CODEC_OMIT_NULL),
+	CODEC_END,
+};
+DEFINE_CODEC(wire_alias, struct wire_alias, alias_fields)
+
 static const struct codec_field process_fields[] = {
 	CODEC_STR(struct wire_process, name, 64, CODEC_REQUIRED),
 	CODEC_INT(struct wire_process, count, 0, 10000, 0),
@@ -120,6 +127,7 @@ static const struct codec_field app_fields[] = {
 	CODEC_INT(struct wire_app, start_timeout_s, 0, SECONDS_MAX, 0),
 	CODEC_LIST(struct wire_app, processes, &wire_process_codec, PROCESSES_MAX, CODEC_OMIT_NULL),
 	CODEC_LIST(struct wire_app, drains, &wire_drain_codec, DRAINS_MAX, CODEC_OMIT_NULL),
+	CODEC_LIST(struct wire_app, aliases, &wire_alias_codec, WIRE_ALIASES_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_app, idle_freeze_s, -1, WIRE_APP_IDLE_S_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_app, idle_reclaim_s, -1, WIRE_APP_IDLE_S_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_app, idle_stop_s, -1, WIRE_APP_IDLE_S_MAX, CODEC_OMIT_NULL),

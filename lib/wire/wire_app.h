@@ -91,7 +91,18 @@ struct wire_drain_list {
 	size_t n;
 };
 
-enum { WIRE_APP_IDLE_S_MAX = 366 * 86400 };
+/* A host name of the owner's own that leads to the application. */
+struct wire_alias {
+	char *host;      /* lower case; "*.example.com": all below it */
+	int64_t cert_at; /* since when its owner's certificate is there, Unix time; 0: none */
+};
+DECLARE_CODEC(wire_alias, struct wire_alias)
+struct wire_alias_list {
+	struct wire_alias *v;
+	size_t n;
+};
+
+enum { WIRE_APP_IDLE_S_MAX = 366 * 86400, WIRE_ALIASES_MAX = 32 };
 
 struct wire_app { /* key: store_key_app(domain, name) */
 	char *id; /* 24 hex; the head gear's uuid is the same */
@@ -118,6 +129,7 @@ struct wire_app { /* key: store_key_app(domain, name) */
 	int64_t start_timeout_s;
 	struct wire_process_list processes; /* scaled ones, beside web; absent: 0 */
 	struct wire_drain_list drains;
+	struct wire_alias_list aliases; /* each has a route, and perhaps a certificate */
 	int64_t idle_freeze_s; /* seconds without a request until then; 0: as the platform's
 	                          setting says; -1: never */
 	int64_t idle_reclaim_s;

@@ -27,6 +27,14 @@ check "its URL is that of the API" test "$(git remote get-url pinion)" = "$(p ap
 check "push what is there" git push -q pinion main
 check "a hard-coded port on 127.0.0.1 is served" serves mine / "mine: no note"
 check "main is the deployment branch now" test "$(p app show --json | jq -r .deployment_branch)" = main
+# --- a name of one's own ---
+by_alias() { [[ $(curl -sS -m 20 -H "Host: $1" "${ROUTER%/}/") == *"$2"* ]]; }
+check "an alias" p alias add www.mine.test
+check "and a wildcard" p alias add "*.mine.test"
+check "the list has both" test "$(p alias list --json | jq length)" = 2
+check "the alias serves" until_true by_alias www.mine.test "mine: no note"
+check "so does what the wildcard takes" until_true by_alias any.mine.test "mine: no note"
+check "no other application gets it" fails_with 2 "" p alias add www.mine.test
 git checkout -q -b experiment
 echo "from the branch" >note
 git add -A && git commit -qm note
@@ -36,6 +44,12 @@ git tag v1
 check "a tag does not deploy" git push -q pinion v1
 check "deploy a branch by name" p deploy experiment
 check "it serves" serves mine / "from the branch"
+check "by its alias, too" until_true by_alias www.mine.test "from the branch"
+check "an alias less" p alias remove www.mine.test
+check "the wildcard is left" test "$(p alias list --json | jq -r '.[].id')" = "*.mine.test"
+check "and takes that name, too" until_true by_alias www.mine.test "from the branch"
+check "no alias is left" p alias remove "*.mine.test"
+check "nothing answers there" until_true eval '! by_alias www.mine.test "from the branch"'
 check "deploy the other by its commit" p deploy "$(git rev-parse main)"
 check "that serves again" serves mine / "no note"
 check "an unknown ref" fails_with 2 "" p deploy nothing-like-that

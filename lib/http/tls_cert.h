@@ -1,0 +1,28 @@
+/* lib/http/tls_cert.h: certificates and keys as people give them: PEM, checked, in one form. */
+#pragma once
+
+#include <stdint.h>
+
+#include "lib/base/err.h"
+#include "lib/base/str.h"
+
+enum {
+	TLS_CERT_CHAIN_MAX = 32 * 1024, /* bytes of PEM */
+	TLS_CERT_KEY_MAX = 16 * 1024,
+	TLS_CERT_PASS_MAX = 1024,
+};
+
+/* What a server needs. */
+struct tls_cert {
+	char *chain;                   /* owned: PEM, its own certificate first */
+	char *key;                     /* owned: PEM, not encrypted; wiped */
+	int64_t not_before, not_after; /* of its own; Unix time */
+};
+void tls_cert_fini(struct tls_cert *c);
+
+/* Both as given: PEM, texts of any kind around it; pass may be NULL. Out is zeroed. ERR_INVALID,
+ * with field "ssl_certificate" or "private_key". An encrypted key may take seconds: on a worker. */
+int tls_cert_read(const char *chain, const char *key, const char *pass, struct tls_cert *out,
+    struct err *e) MUST_CHECK;
+/* A new key (P-256) with a certificate of its own signature for these names, for ten years. */
+int tls_cert_make(const struct str_list *names, struct tls_cert *out, struct err *e) MUST_CHECK;
