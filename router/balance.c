@@ -12,10 +12,11 @@
 static uint32_t
 count_active(const struct host_endpoint *ep)
 {
+	const struct host_use *u = host_endpoint_used(ep, 0);
 	uint32_t n = 0;
 
-	for (int i = 0; i < ep->lanes; i++)
-		n += atomic_load_explicit(&ep->use[i].active, memory_order_relaxed);
+	for (int i = 0; u != NULL && i < ep->lanes; i++)
+		n += atomic_load_explicit(&u[i].active, memory_order_relaxed);
 	return n;
 }
 
@@ -39,7 +40,8 @@ is_busy(uint64_t active, uint64_t total, uint64_t endpoints)
 static bool
 is_down(const struct lane *l, const struct host_endpoint *ep)
 {
-	const struct upstream_pool *p = ep->use[l->index].pool;
+	const struct host_use *u = host_endpoint_used(ep, l->index);
+	const struct upstream_pool *p = u == NULL ? NULL : u->pool;
 
 	return p != NULL && p->down_until_ms > l->now_ms;
 }
@@ -62,7 +64,7 @@ balance_pick(
 	size_t turn;
 
 	if (r->n == 1 && n == 0)
-		return upstream_pool_of(l, r->ep[0]);
+		return upstream_pool_of(l, r, r->ep[0]);
 	turn = next_turn(r);
 	for (size_t i = 0; i < r->n; i++)
 		total += count_active(r->ep[i]);
@@ -74,12 +76,12 @@ balance_pick(
 		if (was_tried(ep, tried, n))
 			continue;
 		if (!down && !is_busy(active, total, r->n))
-			return upstream_pool_of(l, ep);
+			return upstream_pool_of(l, r, ep);
 		if (best == NULL || (down == best_is_down ? active < best_active : best_is_down)) {
 			best = ep;
 			best_active = active;
 			best_is_down = down;
 		}
 	}
-	return best == NULL ? NULL : upstream_pool_of(l, best);
+	return best == NULL ? NULL : upstream_pool_of(l, r, best);
 }

@@ -34,7 +34,7 @@ struct fleet {
 	struct loop *loop;                  /* borrowed */
 	struct host_table *table;           /* owned */
 	struct host_publication *under_way; /* owned; NULL: none */
-	struct host_endpoint *draining;     /* retired, still used; owned */
+	struct host_gone *draining;         /* still used; owned */
 	fleet_fn *on_change;
 	fleet_fn *on_drained;
 	void *arg; /* borrowed, handed to both */
@@ -51,29 +51,30 @@ struct fleet {
 static void
 on_endpoint_gone(void *arg)
 {
-	struct host_endpoint *ep = arg;
-	struct fleet *f = ep->fleet;
+	struct host_gone *g = arg;
+	struct fleet *f = g->fleet;
 
-	*ep->drain_pprev = ep->drain_next;
-	if (ep->drain_next != NULL)
-		ep->drain_next->drain_pprev = ep->drain_pprev;
-	host_endpoint_free(ep);
+	*g->prev = g->after;
+	if (g->after != NULL)
+		g->after->prev = g->prev;
+	host_gone_free(g);
 	if (f->on_change != NULL)
 		f->on_change(f->arg);
 }
 
 /* A lane has nothing of the endpoint any more. Any lane's thread. */
 static void
-drop_holder(struct fleet *f, struct host_endpoint *ep)
+drop_holder(struct host_gone *g)
 {
-	if (atomic_fetch_sub(&ep->holders, 1) == 1)
-		loop_post(f->loop, on_endpoint_gone, ep);
+	if (atomic_fetch_sub(&g->holders, 1) == 1)
+		loop_post(g->fleet->loop, on_endpoint_gone, g);
 }
 
 static void
 on_gone(struct lane *l, struct host_endpoint *ep)
 {
-	drop_holder(l->fleet, ep);
+	(void)l;
+	drop_holder(ep->gone);
 }
 
 static void
@@ -97,14 +98,14 @@ static void
 apply(struct lane *l, void *arg)
 {
 	struct host_publication *p = arg;
-	struct host_endpoint *next;
+	struct host_gone *next;
 
 	l->root = p->root;
 	hold_changed(l->hold);
-	for (struct host_endpoint *ep = p->gone; ep != NULL; ep = next) {
-		next = ep->next; /* it may be freed once we let go */
-		if (upstream_retire(l, ep))
-			drop_holder(p->fleet, ep);
+	for (struct host_gone *g = p->gone; g != NULL; g = next) {
+		next = g->next; /* it may be freed once we let go */
+		if (upstream_retire(l, g->ep))
+			drop_holder(g);
 	}
 	if (atomic_fetch_sub(&p->left, 1) == 1)
 		loop_post(p->fleet->loop, on_published, p);
@@ -117,22 +118,24 @@ fleet_publish(struct fleet *f, int64_t revision)
 
 	f->wanted = revision;
 	f->is_stale = f->under_way != NULL;
-	if (f->is_stale)
+	if (f->is_stale) {
+		host_table_show(f->table);
 		return;
+	}
 	p = host_table_publish(f->table);
 	if (p == NULL) {
 		f->applied = revision;
 		f->on_change(f->arg);
 		return;
 	}
-	for (struct host_endpoint *ep = p->gone; ep != NULL; ep = ep->next) {
-		atomic_init(&ep->holders, f->n);
-		ep->fleet = f;
-		ep->drain_next = f->draining;
-		if (ep->drain_next != NULL)
-			ep->drain_next->drain_pprev = &ep->drain_next;
-		ep->drain_pprev = &f->draining;
-		f->draining = ep;
+	for (struct host_gone *g = p->gone; g != NULL; g = g->next) {
+		atomic_init(&g->holders, f->n);
+		g->fleet = f;
+		g->after = f->draining;
+		if (g->after != NULL)
+			g->after->prev = &g->after;
+		g->prev = &f->draining;
+		f->draining = g;
 	}
 	p->revision = revision;
 	p->fleet = f;
@@ -191,10 +194,12 @@ fleet_is_settled(const struct fleet *f)
 void
 fleet_draining(const struct fleet *f, struct str_list *out)
 {
-	for (const struct host_endpoint *ep = f->draining; ep != NULL; ep = ep->drain_next) {
-		if (*ep->id != '\0' && !host_table_has_instance(f->table, ep) &&
-		    !str_list_has(out, ep->id))
-			str_list_add(out, ep->id);
+	for (const struct host_gone *g = f->draining; g != NULL; g = g->after) {
+		const char *id = host_endpoint_id(g->ep);
+
+		if (*id != '\0' && !host_table_has_instance(f->table, g->ep) &&
+		    !str_list_has(out, id))
+			str_list_add(out, id);
 	}
 }
 
@@ -307,10 +312,10 @@ fleet_free(struct fleet *take_f)
 	(void)loop_run_until(f->loop, &flushed, FLUSH_MS);
 	host_publication_free(f->under_way);
 	while (f->draining != NULL) {
-		struct host_endpoint *ep = f->draining;
+		struct host_gone *g = f->draining;
 
-		f->draining = ep->drain_next;
-		host_endpoint_free(ep);
+		f->draining = g->after;
+		host_gone_free(g);
 	}
 	host_table_free(f->table);
 	for (int i = 0; i < ENTRIES; i++)

@@ -84,12 +84,12 @@ hold_count(const struct hold *h)
 static struct hold_group *
 group_of(struct hold *h, const struct host_route *r)
 {
-	struct hold_group *g = map_get(h->by_host, r->host);
+	struct hold_group *g = map_get(h->by_host, host_route_host(r));
 
 	if (g != NULL)
 		return g;
 	g = xcalloc(1, sizeof *g + r->host_n + 1u);
-	memcpy(g->host, r->host, r->host_n);
+	memcpy(g->host, host_route_host(r), r->host_n);
 	g->last = &g->first;
 	g->next = h->groups;
 	g->pprev = &h->groups;
@@ -121,7 +121,7 @@ hold_add(struct hold *h, struct hold_link *k, const struct host_route *r, size_t
 
 	if (h->n >= h->max || bytes > h->bytes_max - h->bytes)
 		return false;
-	g = map_get(h->by_host, r->host);
+	g = map_get(h->by_host, host_route_host(r));
 	if (g != NULL && g->n >= h->host_max)
 		return false;
 	g = group_of(h, r);

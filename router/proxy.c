@@ -712,14 +712,11 @@ proxy_timeout(struct proxy *x)
 /* --- start --- */
 
 static void
-note_choice(struct proxy *x, const struct host_route *r, const struct host_endpoint *ep)
+note_choice(struct proxy *x, const struct host_route *r, const struct upstream_pool *p)
 {
 	buf_truncate(&x->names, x->host_n + 1);
-	buf_add(&x->names, r->app, strlen(r->app) + 1);
-	if (*ep->id != '\0')
-		buf_add(&x->names, ep->id, strlen(ep->id) + 1);
-	else
-		buf_add(&x->names, ep->name, strlen(ep->name) + 1);
+	buf_add(&x->names, host_route_app(r), strlen(host_route_app(r)) + 1);
+	buf_add(&x->names, p->name, p->name_n + 1u);
 }
 
 /* A route that answers by itself. */
@@ -742,7 +739,7 @@ answer_here(struct proxy *x, const struct host_route *r)
 	default:
 		finish_here(x, (struct proxy_page){ .status = 302,
 		                   .why = "What you look for is at another address.",
-		                   .location = r->backend });
+		                   .location = host_route_rare(r)->backend });
 		break;
 	}
 }
@@ -752,7 +749,9 @@ answer_here(struct proxy *x, const struct host_route *r)
 static void
 rewrite_target(struct proxy *x, const struct host_route *r)
 {
-	size_t at = x->method_n + 1, path_n = r->host_n - x->host_n, backend_n = strlen(r->backend);
+	size_t at = x->method_n + 1, path_n = r->host_n - x->host_n;
+	const char *backend = host_route_rare(r)->backend;
+	size_t backend_n = strlen(backend);
 	struct buf head = { 0 };
 
 	if (x->is_rewritten)
@@ -760,11 +759,11 @@ rewrite_target(struct proxy *x, const struct host_route *r)
 	x->is_rewritten = true;
 	x->path_n = (uint8_t)path_n;
 	memcpy(x->path, x->head.p + at, path_n);
-	if (backend_n == path_n && memcmp(r->backend, x->path, path_n) == 0)
+	if (backend_n == path_n && memcmp(backend, x->path, path_n) == 0)
 		return;
 	buf_reserve(&head, x->head.n + backend_n);
 	buf_add(&head, x->head.p, at);
-	buf_add(&head, r->backend, backend_n);
+	buf_add(&head, backend, backend_n);
 	if (x->head.p[at + path_n] != '/' && backend_n == 0)
 		buf_addc(&head, '/');
 	x->target_n = (uint32_t)(head.n - at + x->target_n - path_n);
@@ -784,17 +783,26 @@ find_below(struct proxy *x, const struct host_root *root, const struct host_rout
 	return below == NULL ? r : below;
 }
 
+static void
+note_app(struct proxy *x, const struct host_route *r)
+{
+	size_t n = r->app_id_n < sizeof x->app_id ? r->app_id_n : sizeof x->app_id - 1;
+
+	memcpy(x->app_id, host_route_app_id(r), n);
+	x->app_id[n] = '\0';
+}
+
 static const struct host_route *
 find_route(struct proxy *x)
 {
 	const struct host_root *root = lane_of(x)->root;
 	const struct host_route *r = root == NULL ? NULL : host_find(root, x->names.p, x->host_n);
 
-	if (r != NULL && r->paths[0] != '\0' && !hold_waits(r))
+	if (r != NULL && r->rare != NULL && !hold_waits(r))
 		r = find_below(x, root, r);
 
 	if (r != NULL)
-		(void)snprintf(x->app_id, sizeof x->app_id, "%s", r->app_id);
+		note_app(x, r);
 	if (root == NULL)
 		fail_retry_after(x, 503, "The router does not know its applications yet.", 1);
 	else if (r == NULL)
@@ -843,13 +851,13 @@ attempt(struct proxy *x)
 
 	if (r == NULL)
 		return;
-	if (r->sleep != 0 && l->on_sleep != NULL)
+	if (r->rare != NULL && r->rare->sleep != 0 && l->on_sleep != NULL)
 		l->on_sleep(l, r);
 	if (hold_waits(r)) {
 		hold(x, r);
 		return;
 	}
-	if (r->host_n > x->host_n && r->host[x->host_n] == '/')
+	if (r->host_n > x->host_n && host_route_host(r)[x->host_n] == '/')
 		rewrite_target(x, r);
 	x->timeout_ms =
 	    (r->timeout_s != 0 ? (int64_t)r->timeout_s : l->conf->request_timeout_s) * 1000;
@@ -858,7 +866,7 @@ attempt(struct proxy *x)
 
 		upstream_pool_take(p);
 		x->pool = p;
-		note_choice(x, r, p->ep);
+		note_choice(x, r, p);
 		x->up = upstream_open(p, x->fresh, must_live, on_up, x);
 		if (x->up != NULL) {
 			proxy_touch(x);

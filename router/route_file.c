@@ -9,27 +9,24 @@
 #include "lib/base/str.h"
 #include "lib/wire/wire_routing.h"
 #include "router/host_table.h"
-#include "router/route_options.h"
 
 enum { FILE_MAX = 256 * 1024 * 1024 };
 
-/* A line that differs from the table, parsed. */
-struct new_line {
-	const char *at; /* where it stands in the text */
+/* A line as a route: its words are in words, and only options are owned beside. */
+struct line {
 	struct wire_route route;
-};
-
-struct new_lines {
-	struct new_line *v; /* owned */
-	size_t n, cap;
+	struct buf words;
+	struct buf set; /* options as JSON, as they come */
+	size_t cap;     /* of endpoints */
 };
 
 static void
-new_lines_fini(struct new_lines *l)
+line_fini(struct line *l)
 {
-	for (size_t i = 0; i < l->n; i++)
-		wire_route_fini(&l->v[i].route);
-	free(l->v);
+	free(l->route.endpoints.v);
+	free(l->route.options);
+	buf_fini(&l->words);
+	buf_fini(&l->set);
 }
 
 static struct str
@@ -47,30 +44,21 @@ next_word(struct str *line)
 	return w;
 }
 
+/* Makes "address:port" two strings. */
 static int
-parse_endpoint(struct str w, struct wire_endpoint *out, struct err *e)
+parse_endpoint(char *w, struct wire_endpoint *out, struct err *e)
 {
-	const char *colon = memrchr(w.p, ':', w.n);
-	struct str host, port;
+	char *colon = strrchr(w, ':');
 
 	if (colon == NULL)
-		return err_set(e, ERR_INVALID, "endpoint", "must be ADDRESS:PORT, is \"%.*s\"",
-		    (int)(w.n < 80 ? w.n : 80), w.p);
-	host = (struct str){ w.p, (size_t)(colon - w.p) };
-	port = (struct str){ colon + 1, w.n - host.n - 1 };
-	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']') {
-		host.p++;
-		host.n -= 2;
+		return err_set(e, ERR_INVALID, "endpoint", "must be ADDRESS:PORT, is \"%.80s\"", w);
+	*colon = '\0';
+	if (*w == '[' && colon[-1] == ']') {
+		w++;
+		colon[-1] = '\0';
 	}
-	out->id = xstrdup("");
-	out->address = xstrndup(host.p, host.n);
-	return str_to_i64(port, 1, 65535, "port", &out->port, e);
-}
-
-static bool
-is_option(struct str w)
-{
-	return memchr(w.p, '=', w.n) != NULL;
+	*out = (struct wire_endpoint){ .address = w };
+	return str_to_i64(str_of(colon + 1), 1, 65535, "port", &out->port, e);
 }
 
 /* NAME=VALUE as a member of b; what is no number, boolean, list or object is a string. */
@@ -90,50 +78,65 @@ add_option(struct buf *b, struct str w)
 		buf_add_json_strn(b, value.p, value.n);
 }
 
-/* The options of a line, as the table has them; NULL: none, or *e. */
-static char *
-options_of(struct str line, struct err *e)
+/* The options of a line, as the table has them. */
+static int
+take_options(struct line *l, struct err *e)
 {
-	AUTO_FINI(buf_fini) struct buf b = { 0 };
 	AUTO_FINI(wire_routing_fini) struct wire_routing set = { 0 };
-	struct str w;
 
-	while ((w = next_word(&line)).n != 0) {
-		if (is_option(w))
-			add_option(&b, w);
+	buf_addc(&l->set, '}');
+	if (codec_decode(&wire_routing_codec, l->set.p, l->set.n, &set, 0, e) < 0)
+		return -1;
+	l->route.options = codec_to_json(&wire_routing_codec, &set);
+	return 0;
+}
+
+static struct wire_endpoint *
+add_endpoint(struct line *l)
+{
+	struct wire_endpoint_list *to = &l->route.endpoints;
+
+	if (to->n == l->cap) {
+		l->cap = l->cap == 0 ? 4 : l->cap * 2;
+		to->v = xreallocarray(to->v, l->cap, sizeof *to->v);
 	}
-	if (b.n == 0)
-		return NULL;
-	buf_addc(&b, '}');
-	if (codec_decode(&wire_routing_codec, b.p, b.n, &set, 0, e) < 0)
-		return NULL;
-	return codec_to_json(&wire_routing_codec, &set);
+	return &to->v[to->n++];
 }
 
 static int
-parse_line(struct str line, struct wire_route *out, struct err *e)
+parse_line(struct str text, struct line *l, struct err *e)
 {
-	struct str host = next_word(&line), w;
+	struct str w = next_word(&text);
+	size_t host_n = w.n;
+	char *p;
 
-	out->host = xstrndup(host.p, host.n);
-	str_lower(out->host);
-	out->app_id = xstrdup("");
-	out->app = xstrdup("");
-	out->domain = xstrdup("");
-	out->options = options_of(line, e);
-	if (out->options == NULL && e->code != ERR_NONE)
-		return -1;
-	while ((w = next_word(&line)).n != 0) {
-		struct wire_endpoint *ep;
-
-		if (is_option(w))
-			continue;
-		ep = codec_list_add(&wire_endpoint_codec, &out->endpoints);
-		if (parse_endpoint(w, ep, e) < 0)
+	buf_clear(&l->words);
+	buf_addstr(&l->words, w);
+	buf_addc(&l->words, '\0');
+	buf_addstr(&l->words, text);
+	p = l->words.p;
+	str_lower(p);
+	l->route.host = p;
+	free(STEAL(l->route.options));
+	buf_clear(&l->set);
+	l->route.endpoints.n = 0;
+	for (p += host_n + 1;;) {
+		p += strspn(p, " \t");
+		if (*p == '\0')
+			break;
+		w.p = p;
+		p += strcspn(p, " \t");
+		if (*p != '\0')
+			*p++ = '\0';
+		if (strchr(w.p, '=') != NULL)
+			add_option(&l->set, str_of(w.p));
+		else if (parse_endpoint((char *)(uintptr_t)w.p, add_endpoint(l), e) < 0)
 			return -1;
 	}
-	out->state = out->endpoints.n == 0 ? WIRE_ROUTE_EMPTY : WIRE_ROUTE_LIVE;
-	return host_table_check(out, e);
+	if (l->set.n != 0 && take_options(l, e) < 0)
+		return -1;
+	l->route.state = l->route.endpoints.n == 0 ? WIRE_ROUTE_EMPTY : WIRE_ROUTE_LIVE;
+	return 0;
 }
 
 /* The next line that is no comment; false: there is none. number counts all of them. */
@@ -154,102 +157,46 @@ next_line(struct str *text, struct str *out, size_t *number)
 	return false;
 }
 
-/* What stands in the line behind its addresses is what r has. */
-static bool
-same_options(const struct host_route *r, struct str line)
-{
-	struct err e = { 0 };
-	AUTO(free) char *text = options_of(line, &e);
-
-	if (r->opts == NULL || text == NULL)
-		return r->opts == NULL && text == NULL && e.code == ERR_NONE;
-	return strcmp(route_options_text(r->opts), text) == 0;
-}
-
-/* The route that is just what the line says, or NULL: most lines of a large table do not change. */
-static const struct host_route *
-find_same(const struct host_table *t, struct str line)
-{
-	struct str host = next_word(&line), w;
-	const struct host_route *r = host_table_get(t, host.p, host.n);
-	struct str rest = line;
-	bool has_options = false;
-	size_t n = 0;
-
-	if (r == NULL)
-		return NULL;
-	while ((w = next_word(&line)).n != 0) {
-		has_options |= is_option(w);
-		if (is_option(w))
-			continue;
-		if (n == r->n || !str_eq(w, r->ep[n++]->name))
-			return NULL;
-	}
-	if (n != r->n || (!has_options && r->opts == NULL))
-		return n == r->n ? r : NULL;
-	return same_options(r, rest) ? r : NULL;
-}
-
+/* All lines are right. */
 static int
-parse_new(const struct host_table *t, struct str text, struct new_lines *l, struct err *e)
+check_lines(struct str text, struct line *l, struct err *e)
 {
 	struct str line;
 	size_t number = 0;
 
 	while (next_line(&text, &line, &number)) {
-		struct new_line *new;
-
-		if (find_same(t, line) != NULL)
-			continue;
-		if (l->n == l->cap) {
-			l->cap = l->cap == 0 ? 64 : l->cap * 2;
-			l->v = xreallocarray(l->v, l->cap, sizeof *l->v);
-		}
-		new = &l->v[l->n++];
-		*new = (struct new_line){ .at = line.p };
-		if (parse_line(line, &new->route, e) < 0)
+		if (parse_line(line, l, e) < 0 || host_route_check(&l->route, e) < 0)
 			return err_wrap(e, "line %zu", number);
 	}
 	return 0;
 }
 
-/* A line that was as in the table, until one before it changed that: its host stands there twice.
- */
+/* Lines that were checked. */
 static void
-put_again(struct host_table *t, struct str line)
+put_lines(struct host_table *t, struct str text, struct line *l)
 {
-	AUTO_FINI(wire_route_fini) struct wire_route r = { 0 };
+	struct str line;
+	size_t number = 0;
 	struct err e = { 0 };
 
-	if (parse_line(line, &r, &e) < 0 || host_table_put(t, &r, &e) < 0)
-		abort(); /* it is in the table already */
+	while (next_line(&text, &line, &number)) {
+		if (parse_line(line, l, &e) < 0 || host_table_put(t, &l->route, &e) < 0)
+			abort();
+	}
 }
 
 int
 route_file_apply(struct host_table *t, const char *p, size_t n, struct err *e)
 {
-	AUTO_FINI(new_lines_fini) struct new_lines l = { 0 };
-	struct str text = { p, n }, line;
-	size_t number = 0, k = 0;
+	AUTO_FINI(line_fini) struct line l = { 0 };
+	struct str text = { p, n };
 
 	if (memchr(p, '\0', n) != NULL)
 		return err_set(e, ERR_INVALID, NULL, "the file has NUL bytes: it is no table");
-	if (parse_new(t, text, &l, e) < 0)
+	if (check_lines(text, &l, e) < 0)
 		return -1;
 	host_table_begin_sweep(t);
-	while (next_line(&text, &line, &number)) {
-		const struct host_route *same = NULL;
-		struct err bad = { 0 };
-
-		if (k < l.n && l.v[k].at == line.p) {
-			if (host_table_put(t, &l.v[k++].route, &bad) < 0)
-				abort(); /* was checked */
-		} else if ((same = find_same(t, line)) != NULL) {
-			host_table_keep(t, same);
-		} else {
-			put_again(t, line);
-		}
-	}
+	put_lines(t, text, &l);
 	host_table_sweep(t);
 	return 0;
 }

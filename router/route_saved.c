@@ -17,7 +17,6 @@
 #include "lib/wire/wire_route.h"
 #include "router/host_table.h"
 #include "router/route_feed.h"
-#include "router/route_options.h"
 
 enum { FILE_MAX = 512 * 1024 * 1024, SLACK = 256 * 1024, NOTED_MAX = 64 * 1024 * 1024 };
 
@@ -203,37 +202,7 @@ add_route(const struct host_route *r, void *arg)
 	AUTO_FINI(wire_route_fini) struct wire_route w = { 0 };
 	struct wire_feed line = { .type = WIRE_FEED_PUT };
 
-	w.host = xstrdup(r->host);
-	w.app_id = xstrdup(r->app_id);
-	w.app = xstrdup(r->app);
-	w.domain = xstrdup(r->domain);
-	w.state = r->state;
-	w.timeout_s = r->timeout_s;
-	w.sleep = r->sleep;
-	w.answer = r->answer;
-	w.backend = r->backend[0] == '\0' ? NULL : xstrdup(r->backend);
-	if (r->opts != NULL)
-		w.options = xstrdup(route_options_text(r->opts));
-	for (struct str rest = str_of(r->paths), word; rest.n > 0;) {
-		rest = str_cut(rest, ' ', &word);
-		str_list_take(&w.paths, xstrndup(word.p, word.n));
-	}
-	for (struct str rest = str_of(r->wake), word; rest.n > 0;) {
-		rest = str_cut(rest, ' ', &word);
-		str_list_take(&w.wake, xstrndup(word.p, word.n));
-	}
-	for (size_t i = 0; i < r->n; i++) {
-		struct wire_endpoint *ep = codec_list_add(&wire_endpoint_codec, &w.endpoints);
-		AUTO(free) char *address = xstrdup(r->ep[i]->name);
-		char *colon = strrchr(address, ':');
-		bool six = *address == '[';
-
-		ep->port = atoi(colon + 1);
-		ep->weight = r->weights == NULL ? 0 : r->weights[i];
-		colon[six ? -1 : 0] = '\0';
-		ep->id = xstrdup(r->ep[i]->id);
-		ep->address = xstrdup(address + six);
-	}
+	host_route_to_wire(r, &w);
 	line.kind = "route";
 	line.key = w.host;
 	line.value = codec_to_json(&wire_route_codec, &w);

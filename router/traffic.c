@@ -45,10 +45,10 @@ add_app(struct share *s, const struct upstream_pool *p, int64_t now_ms)
 {
 	struct wire_traffic_app *a;
 
-	if (p->ep->app[0] == '\0' || s->apps.n >= APPS_MAX)
+	if (p->app[0] == '\0' || s->apps.n >= APPS_MAX)
 		return;
 	a = codec_list_add(&wire_traffic_app_codec, &s->apps);
-	a->id = xstrdup(p->ep->app);
+	a->id = xstrdup(p->app);
 	a->ago_ms = p->active > 0 ? 0 : now_ms - p->used_ms;
 }
 

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,28 +16,44 @@ enum { DOWN_DOUBLINGS = 5, IDLE_MARGIN_MS = 300 /* more than the wheel's ticks *
 
 static void free_pool(struct upstream_pool *p);
 
-struct upstream_pool *
-upstream_pool_of(struct lane *l, struct host_endpoint *ep)
+static struct upstream_pool *
+pool_new(struct lane *l, const struct host_route *r, struct host_endpoint *ep)
 {
-	struct upstream_pool *p = ep->use[l->index].pool;
+	const char *name = host_endpoint_id(ep);
+	char text[HOST_ENDPOINT_TEXT];
+	struct upstream_pool *p;
+	size_t n;
 
-	if (p != NULL)
-		return p;
-	p = xcalloc(1, sizeof *p);
+	if (*name == '\0')
+		name = host_endpoint_text(ep, text);
+	n = strlen(name);
+	p = xcalloc(1, sizeof *p + n + 1);
+	memcpy(p->name, name, n);
+	p->name_n = (uint32_t)n;
+	(void)snprintf(p->app, sizeof p->app, "%s", host_route_app_id(r));
 	p->ep = ep;
+	p->use = host_endpoint_use(ep, l->index);
 	p->lane = l;
 	p->next = l->pools;
 	if (p->next != NULL)
 		p->next->prev = p;
 	l->pools = p;
-	ep->use[l->index].pool = p;
+	p->use->pool = p;
 	return p;
+}
+
+struct upstream_pool *
+upstream_pool_of(struct lane *l, const struct host_route *r, struct host_endpoint *ep)
+{
+	const struct host_use *u = host_endpoint_used(ep, l->index);
+
+	return u != NULL && u->pool != NULL ? u->pool : pool_new(l, r, ep);
 }
 
 static void
 tell_active(struct upstream_pool *p)
 {
-	atomic_store_explicit(&p->ep->use[p->lane->index].active, p->active, memory_order_relaxed);
+	atomic_store_explicit(&p->use->active, p->active, memory_order_relaxed);
 }
 
 void
@@ -161,15 +179,15 @@ static struct upstream_conn *
 connect_new(struct upstream_pool *p)
 {
 	struct lane *l = p->lane;
-	const struct sockaddr *sa = &p->ep->addr.sa;
-	socklen_t n = sa->sa_family == AF_INET6 ? sizeof p->ep->addr.in6 : sizeof p->ep->addr.in;
-	int one = 1, fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage to;
+	socklen_t n = host_endpoint_address(p->ep, &to);
+	int one = 1, fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct upstream_conn *u;
 
 	if (fd < 0)
 		return NULL;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	if (connect(fd, sa, n) < 0 && errno != EINPROGRESS) {
+	if (connect(fd, (const struct sockaddr *)&to, n) < 0 && errno != EINPROGRESS) {
 		int sys = errno;
 
 		close(fd);
@@ -266,7 +284,7 @@ free_pool(struct upstream_pool *p)
 		p->lane->pools = p->next;
 	if (p->next != NULL)
 		p->next->prev = p->prev;
-	p->ep->use[p->lane->index].pool = NULL;
+	p->use->pool = NULL;
 	free(p);
 }
 
@@ -280,7 +298,8 @@ upstream_free_all(struct lane *l)
 bool
 upstream_retire(struct lane *l, struct host_endpoint *ep)
 {
-	struct upstream_pool *p = ep->use[l->index].pool;
+	const struct host_use *u = host_endpoint_used(ep, l->index);
+	struct upstream_pool *p = u == NULL ? NULL : u->pool;
 
 	if (p == NULL)
 		return true;

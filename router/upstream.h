@@ -9,6 +9,8 @@
 #include "router/sock.h"
 
 struct host_endpoint;
+struct host_route;
+struct host_use;
 struct upstream_conn;
 
 enum {
@@ -21,6 +23,7 @@ enum {
 struct upstream_pool {
 	struct upstream_pool *next, *prev; /* in lane->pools */
 	struct host_endpoint *ep;          /* borrowed: outlives the pool */
+	struct host_use *use;              /* borrowed: this lane's, of ep */
 	struct lane *lane;                 /* borrowed */
 	struct upstream_conn *idle;
 	struct upstream_conn *idle_last;
@@ -31,7 +34,10 @@ struct upstream_pool {
 	int64_t learned_until_ms; /* idle_limit_ms holds until then */
 	int64_t idle_limit_ms;    /* it was seen to close idle connections of that age */
 	uint32_t failures;
-	bool retired; /* off every route: gone when the last exchange ends */
+	bool retired;    /* off every route: gone when the last exchange ends */
+	char app[32];    /* id of the application of the route that led here first */
+	uint32_t name_n; /* bytes of name */
+	char name[];     /* the instance's id, or its address:port */
 };
 
 /* Something happened to the connection of an exchange. */
@@ -51,8 +57,9 @@ struct upstream_conn {
 	bool timed_out;  /* the connection was not made in time */
 };
 
-/* The pool of ep in this lane, made when needed. */
-struct upstream_pool *upstream_pool_of(struct lane *l, struct host_endpoint *ep);
+/* The pool of ep in this lane, made when needed: r led to it. */
+struct upstream_pool *upstream_pool_of(
+    struct lane *l, const struct host_route *r, struct host_endpoint *ep);
 /* Counts an exchange on the pool; every take has its release. */
 void upstream_pool_take(struct upstream_pool *p);
 void upstream_pool_release(struct upstream_pool *p);

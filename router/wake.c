@@ -70,28 +70,18 @@ end(struct ask *a, bool is_woken)
 static void
 put_live(struct ask *a, const struct host_route *r)
 {
-	struct wire_route w = { .host = a->host,
-		.app_id = a->app_id,
-		.app = (char *)(uintptr_t)r->app,
-		.domain = (char *)(uintptr_t)r->domain,
-		.state = WIRE_ROUTE_LIVE,
-		.endpoints = a->woken.endpoints,
-		.timeout_s = r->timeout_s,
-		.sleep = a->order };
+	AUTO_FINI(wire_route_fini) struct wire_route w = { 0 };
 	struct err e = { 0 };
 
-	for (struct str rest = str_of(a->urls), word; rest.n > 0;) {
-		rest = str_cut(rest, ' ', &word);
-		str_list_take(&w.wake, xstrndup(word.p, word.n));
-	}
-	for (struct str rest = str_of(r->paths), word; rest.n > 0;) {
-		rest = str_cut(rest, ' ', &word);
-		str_list_take(&w.paths, xstrndup(word.p, word.n));
-	}
+	host_route_to_wire(r, &w);
+	w.state = WIRE_ROUTE_LIVE;
+	for (size_t i = 0; i < w.endpoints.n; i++)
+		wire_endpoint_fini(&w.endpoints.v[i]);
+	free(w.endpoints.v);
+	w.endpoints = a->woken.endpoints;
+	a->woken.endpoints = (struct wire_endpoint_list){ 0 };
 	if (host_table_put(fleet_table(a->w->fleet), &w, &e) < 0)
 		log_warn("woken_not_routed", LOG_STR("host", a->host), LOG_ERR(&e));
-	str_list_fini(&w.wake);
-	str_list_fini(&w.paths);
 	host_table_set_woken(fleet_table(a->w->fleet), a->host, a->order, true);
 	fleet_publish_own(a->w->fleet);
 }
@@ -112,7 +102,7 @@ retry(struct ask *a, const char *why)
 	const struct host_route *r =
 	    host_table_get(fleet_table(a->w->fleet), a->host, strlen(a->host));
 
-	if (r == NULL || r->sleep != a->order) { /* another state of things */
+	if (r == NULL || host_route_rare(r)->sleep != a->order) { /* another state of things */
 		end(a, false);
 		return;
 	}
@@ -135,7 +125,7 @@ all_answered(struct ask *a)
 	const struct host_route *r =
 	    host_table_get(fleet_table(a->w->fleet), a->host, strlen(a->host));
 
-	if (r != NULL && r->sleep == a->order && r->state == WIRE_ROUTE_PARKED) {
+	if (r != NULL && host_route_rare(r)->sleep == a->order && r->state == WIRE_ROUTE_PARKED) {
 		if (a->woken.endpoints.n == 0) {
 			retry(a, "nothing of it runs yet");
 			return;
@@ -234,15 +224,14 @@ on_sleep(struct lane *l, const struct host_route *r)
 	struct wake *w = l->sleep_arg;
 	struct ask *a;
 
-	if (atomic_exchange_explicit(
-	        &((struct host_route *)r)->is_woken, true, memory_order_relaxed))
+	if (atomic_exchange_explicit(&r->rare->is_woken, true, memory_order_relaxed))
 		return;
 	a = xcalloc(1, sizeof *a);
 	*a = (struct ask){ .w = w,
-		.host = xstrdup(r->host),
-		.app_id = xstrdup(r->app_id),
-		.urls = xstrdup(r->wake),
-		.order = r->sleep };
+		.host = xstrdup(host_route_host(r)),
+		.app_id = xstrdup(host_route_app_id(r)),
+		.urls = xstrdup(r->rare->wake),
+		.order = r->rare->sleep };
 	loop_post(w->loop, on_asked, a);
 }
 

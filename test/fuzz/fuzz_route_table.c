@@ -19,10 +19,10 @@ free_publication(struct host_publication *p)
 	if (p == NULL)
 		return;
 	while (p->gone != NULL) {
-		struct host_endpoint *ep = p->gone;
+		struct host_gone *g = p->gone;
 
-		p->gone = ep->next;
-		host_endpoint_free(ep);
+		p->gone = g->next;
+		host_gone_free(g);
 	}
 	host_publication_free(p);
 }
@@ -37,20 +37,21 @@ static void
 see_route(const struct host_route *r, void *arg)
 {
 	struct view *v = arg;
-	char key[HOST_NAME_MAX + 1];
+	char key[HOST_NAME_MAX + 1], text[HOST_ENDPOINT_TEXT];
+	const char *host = host_route_host(r);
 
 	v->n++;
-	check(r->host_n == strlen(r->host) && r->host_n > 0);
+	check(r->host_n == strlen(host) && r->host_n > 0);
 	check(v->root != NULL);
 	/* A key with a path is found by its host and the request's path. */
-	if (strchr(r->host, '/') == NULL)
-		check(host_find(v->root, r->host, r->host_n) == r);
-	if (r->host[0] != '*' && strchr(r->host, '/') == NULL)
-		check(host_key(r->host, r->host_n, key) == r->host_n && strcmp(key, r->host) == 0);
-	buf_adds(&v->text, r->host);
+	if (strchr(host, '/') == NULL)
+		check(host_find(v->root, host, r->host_n) == r);
+	if (host[0] != '*' && strchr(host, '/') == NULL)
+		check(host_key(host, r->host_n, key) == r->host_n && strcmp(key, host) == 0);
+	buf_adds(&v->text, host);
 	for (size_t i = 0; i < r->n; i++) {
 		buf_addc(&v->text, ' ');
-		buf_adds(&v->text, r->ep[i]->name);
+		buf_adds(&v->text, host_endpoint_text(r->ep[i], text));
 	}
 	buf_addc(&v->text, '\n');
 }

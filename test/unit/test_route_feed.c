@@ -210,6 +210,7 @@ what_is_saved_is_read_back(void **state)
 	struct worker *w = worker_new(l, 1);
 	struct route_saved *s;
 	const struct host_route *r;
+	char text[HOST_ENDPOINT_TEXT];
 	AUTO(free) char *path = NULL;
 	const char *lines[] = { RESET, PUT("a.test"), PUT("b.test") };
 	bool never = false;
@@ -250,8 +251,8 @@ what_is_saved_is_read_back(void **state)
 	r = host_table_get(again.table, "a.test", 6);
 	assert_int_equal(r->n, 2);
 	assert_int_equal(r->timeout_s, 7);
-	assert_string_equal(r->ep[1]->name, "[fd00::2]:81");
-	assert_string_equal(r->ep[1]->id, "i2");
+	assert_string_equal(host_endpoint_text(r->ep[1], text), "[fd00::2]:81");
+	assert_string_equal(host_endpoint_id(r->ep[1]), "i2");
 	route_saved_free(s);
 	worker_free(w);
 	loop_free(l);
@@ -308,7 +309,9 @@ apply(struct fixture *f, const char *text)
 static const char *
 first_endpoint(const struct fixture *f, const char *host)
 {
-	return host_table_get(f->table, host, strlen(host))->ep[0]->name;
+	static char text[HOST_ENDPOINT_TEXT];
+
+	return host_endpoint_text(host_table_get(f->table, host, strlen(host))->ep[0], text);
 }
 
 static void
@@ -338,7 +341,7 @@ a_static_table_is_read_again(void **state)
 static const struct route_options *
 options(const struct fixture *f, const char *host)
 {
-	return host_table_get(f->table, host, strlen(host))->opts;
+	return host_route_opts(host_table_get(f->table, host, strlen(host)));
 }
 
 static void
@@ -382,7 +385,7 @@ options_come_by_the_feed(void **state)
 	    line(&f, PUT_OPTIONS("{\"allow\":[\"10.0.0.0/8\"],\"of_the_future\":1}"), &e),
 	    ROUTE_FEED_CHANGE);
 	assert_int_equal(options(&f, "a.test")->allow.n, 1);
-	assert_int_equal(host_table_get(f.table, "a.test", 6)->weights[0], 7);
+	assert_int_equal(host_table_get(f.table, "a.test", 6)->rare->weights[0], 7);
 	assert_int_equal(line(&f, PUT_OPTIONS("{\"rate\":-1}"), &e), ROUTE_FEED_SKIPPED);
 	assert_string_equal(e.field, "options.rate");
 	assert_int_equal(line(&f, PUT_OPTIONS("{}"), &e), ROUTE_FEED_CHANGE);
