@@ -21,6 +21,8 @@
 
 enum { ROUNDS = 16, SPARES = 256, SPARE_HEAD_MAX = 4096, CLIENT_GONE = 499 };
 
+static const char not_accepted[] = "The application does not accept connections.";
+
 static void on_up(struct upstream_conn *u, void *owner);
 static void attempt(struct proxy *x);
 
@@ -295,14 +297,16 @@ lost(struct proxy *x)
 	x->up_broken = false;
 	x->answer_seen = 0;
 	buf_clear(&x->answer);
+	x->lost_status = late ? 504 : 502;
+	if (late)
+		x->lost_why = "The application did not accept a connection in time.";
+	else
+		x->lost_why = refused ? not_accepted
+		                      : "The application closed the connection without an answer.";
 	if (can_retry && x->tries < PROXY_TRIES)
 		attempt(x);
-	else if (late)
-		fail(x, 504, "The application did not accept a connection in time.");
-	else if (refused)
-		fail(x, 502, "The application does not accept connections.");
 	else
-		fail(x, 502, "The application closed the connection without an answer.");
+		fail(x, x->lost_status, x->lost_why);
 }
 
 /* --- request, to the instance --- */
@@ -883,7 +887,10 @@ attempt(struct proxy *x)
 			break;
 		x->tried[x->tries++] = p->ep;
 	}
-	fail(x, 502, "The application does not accept connections.");
+	if (x->lost_why != NULL)
+		fail(x, x->lost_status, x->lost_why);
+	else
+		fail(x, 502, not_accepted);
 }
 
 static bool

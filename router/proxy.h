@@ -44,8 +44,10 @@ struct proxy {
 	uint32_t method_n, target_n; /* at the start of head */
 	uint32_t read_max;
 	uint32_t host_n;
-	struct buf names; /* "host\0app\0instance\0", for the log and for retries */
-	const char *why;  /* it failed, for the log: a sentence; NULL: it did not */
+	struct buf names;     /* "host\0app\0instance\0", for the log and for retries */
+	const char *why;      /* it failed, for the log: a sentence; NULL: it did not */
+	const char *lost_why; /* of the last attempt that failed, with lost_status */
+	int lost_status;
 	int status;
 	uint8_t tries;
 	uint8_t id_n;

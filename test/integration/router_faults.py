@@ -33,6 +33,7 @@ CUT = "The application closed the connection within its answer."
 POINTS = [
     ("closes without an answer", says(b""), POST, 502, "The application closed the connection without an answer."),
     ("resets without an answer", says(b"", "reset"), POST, 502, "The application closed the connection without an answer."),
+    ("closes without an answer, each time", says(b""), GET, 502, "The application closed the connection without an answer."),
     ("closes within the head", says(b"HTTP/1.1 200 O"), GET, 502, "The application closed the connection within the head of its answer."),
     ("resets within the head", says(b"HTTP/1.1 200 O", "reset"), GET, 502, None),
     ("closes behind an interim answer", says(b"HTTP/1.1 103 Hints\r\n\r\n"), GET, 502, "The application closed the connection within the head of its answer."),
