@@ -10,6 +10,7 @@
 #include "broker/app.h"
 #include "broker/broker.h"
 #include "broker/record.h"
+#include "broker/storage.h"
 #include "lib/base/map.h"
 #include "lib/base/fault.h"
 #include "lib/base/mem.h"
@@ -125,6 +126,7 @@ struct settings {
 	int64_t keep;
 	char *branch; /* owned or NULL */
 	char *type;   /* owned or NULL */
+	bool has_rollout, hands_over;
 	struct {
 		bool is_given;
 		int64_t s;
@@ -166,6 +168,10 @@ settings_apply(struct wire_app *a, void *arg, struct err *e)
 	}
 	if (s->type != NULL)
 		mem_set_str(&a->deployment_type, s->type);
+	if (s->has_rollout) {
+		a->spec.hands_over = s->hands_over;
+		storage_set_replace(a);
+	}
 	if (s->idle[0].is_given)
 		a->idle_freeze_s = s->idle[0].s;
 	if (s->idle[1].is_given)
@@ -191,7 +197,7 @@ static int
 settings_read(const struct api_call *c, struct settings *s, struct err *e)
 {
 	const char *branch = NULL;
-	const char *type = NULL;
+	const char *type = NULL, *rollout = NULL;
 	bool any = false;
 
 	s->has_auto = api_param_has(c->params, "auto_deploy");
@@ -201,7 +207,8 @@ settings_read(const struct api_call *c, struct settings *s, struct err *e)
 	    api_param_bool(c->params, "auto_deploy", &s->auto_deploy, e) < 0 ||
 	    api_param_int(c->params, "keep_deployments", 1, KEEP_MAX, &s->keep, e) < 0 ||
 	    api_param_str(c->params, "deployment_branch", BRANCH_MAX, &branch, e) < 0 ||
-	    api_param_str(c->params, "deployment_type", BRANCH_MAX, &type, e) < 0)
+	    api_param_str(c->params, "deployment_type", BRANCH_MAX, &type, e) < 0 ||
+	    api_param_str(c->params, "rollout", BRANCH_MAX, &rollout, e) < 0)
 		return -1;
 	if (branch != NULL && !app_is_ref(branch))
 		return err_set(e, ERR_INVALID, "deployment_branch",
@@ -209,6 +216,11 @@ settings_read(const struct api_call *c, struct settings *s, struct err *e)
 	if (type != NULL && strcmp(type, "git") != 0 && strcmp(type, "binary") != 0)
 		return err_set(e, ERR_INVALID, "deployment_type",
 		    "The deployment type must be 'git' or 'binary'.");
+	if (rollout != NULL && strcmp(rollout, "overlap") != 0 && strcmp(rollout, "replace") != 0)
+		return err_set(
+		    e, ERR_INVALID, "rollout", "The rollout must be 'overlap' or 'replace'.");
+	s->has_rollout = any = rollout != NULL;
+	s->hands_over = any && strcmp(rollout, "replace") == 0;
 	for (int i = 0; i < IDLE_SETTINGS; i++) {
 		s->idle[i].is_given = api_param_has(c->params, idle_names[i]);
 		any = any || s->idle[i].is_given;
@@ -219,7 +231,7 @@ settings_read(const struct api_call *c, struct settings *s, struct err *e)
 	if (!any && !s->has_auto && !s->has_keep && !s->has_scale && branch == NULL && type == NULL)
 		return err_set(e, ERR_INVALID, NULL,
 		    "No changes were given: send auto_deploy, deployment_branch, keep_deployments, "
-		    "deployment_type, idle_freeze, idle_reclaim or idle_stop.");
+		    "deployment_type, rollout, idle_freeze, idle_reclaim or idle_stop.");
 	s->branch = xstrdup_null(branch);
 	s->type = xstrdup_null(type);
 	return 0;

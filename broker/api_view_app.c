@@ -374,6 +374,7 @@ api_view_app(const struct api_call *c, struct api_json *j, const char *key,
 	api_json_str(j, "deployment_branch", a->deployment_branch);
 	api_json_int(j, "keep_deployments", a->keep_deployments);
 	api_json_str(j, "deployment_type", a->deployment_type);
+	api_json_str(j, "rollout", a->spec.replace ? "replace" : "overlap");
 	api_json_str(j, "state", app_state(a));
 	write_disk(c, j, a);
 	api_json_str(j, "sleep", wire_sleep_names[a->spec.sleep].name);

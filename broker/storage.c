@@ -91,10 +91,10 @@ drop_path(struct wire_app *a, const struct wire_storage *s, struct err *e)
 	    "'%s' is no persistent path of '%s': see pinion storage list.", s->path, a->name);
 }
 
-static void
-set_replace(struct wire_app *a)
+void
+storage_set_replace(struct wire_app *a)
 {
-	a->spec.replace = false;
+	a->spec.replace = a->spec.hands_over;
 	for (size_t i = 0; i < a->storage.n; i++)
 		a->spec.replace = a->spec.replace || a->storage.v[i].exclusive;
 }
@@ -102,7 +102,7 @@ set_replace(struct wire_app *a)
 static void
 change_spec(struct wire_app *a, bool removes)
 {
-	set_replace(a);
+	storage_set_replace(a);
 	a->spec.restart_gen++;
 	if (!removes)
 		a->spec.replace_gen = a->spec.restart_gen;
@@ -158,7 +158,7 @@ storage_settle(struct broker *b, struct store_txn *t, struct wire_app *a)
 		s->gen = 0;
 		i++;
 	}
-	set_replace(a);
+	storage_set_replace(a);
 	record_each_with(b->store, STORE_PREFIX_GEAR, a->id, &wire_gear_codec, put_gear, &gs);
 }
 

@@ -17,6 +17,9 @@ void storage_put(struct broker *b, const char *app_id, const struct wire_storage
     storage_done_fn *done, void *arg);
 /* Has an addition or a removal ended that is not written down yet? */
 bool storage_is_pending(const struct wire_app *a);
+/* Whether a's instances may run at the same time: its owner's wish, or that of an exclusive path.
+ */
+void storage_set_replace(struct wire_app *a);
 /* In a transaction that puts a and its gears: additions and removals that were rolled out become
  * final, those whose rollout failed are undone. */
 void storage_settle(struct broker *b, struct store_txn *t, struct wire_app *a);

@@ -26,6 +26,7 @@ main(int argc, char **argv)
 		cmd_alias_table,
 		cmd_drain_table,
 		cmd_process_table,
+		cmd_configure_table,
 		cmd_idle_table,
 		cmd_event_table,
 		cmd_admin_table,

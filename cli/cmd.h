@@ -61,6 +61,7 @@ extern const struct cmd cmd_deploy_table[];
 extern const struct cmd cmd_env_table[];
 extern const struct cmd cmd_git_table[];
 extern const struct cmd cmd_event_table[];
+extern const struct cmd cmd_configure_table[];
 extern const struct cmd cmd_idle_table[];
 extern const struct cmd cmd_alias_table[];
 extern const struct cmd cmd_drain_table[];

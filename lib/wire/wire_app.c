@@ -56,6 +56,7 @@ static const struct codec_field spec_fields[] = {
 	CODEC_INT(struct wire_app_spec, cart_roll, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_app_spec, cart_at, 0, INT64_MAX, 0),
 	CODEC_BOOL(struct wire_app_spec, replace, 0),
+	CODEC_BOOL(struct wire_app_spec, hands_over, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_app_spec, held_ms, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_app_spec, asked_gen, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_app_spec, replace_gen, 0, INT64_MAX, 0),

@@ -17,7 +17,8 @@ struct wire_app_spec {
 	int64_t cart_rev;    /* raised by each change of cartridges */
 	int64_t cart_roll;   /* instances must be made for this cart_rev at least */
 	int64_t cart_at;     /* when the last change began; Unix time */
-	bool replace;        /* rollout: replace (cannot run twice on its data) */
+	bool replace;        /* its instances never run at the same time: by wish, or for a path */
+	bool hands_over;     /* and that is the owner's wish */
 	int64_t held_ms;     /* Unix time until which no web instance may run (a restore) */
 	int64_t asked_gen;   /* restart_gen of the last restart that its owner asked for */
 	int64_t replace_gen; /* restart_gen of a restart that hands over, though replace is off */

@@ -94,6 +94,10 @@ rm "$WORLD/flag"
 wait "$LOAD"
 check "no request failed" eval 'jq -e "(.failures | length) == 0 and .requests > 20" "$WORLD/load.json" >/dev/null || { jq -c . "$WORLD/load.json"; false; }'
 check "the pages are kept" eval '[[ $(page sub/new) == *again* ]]'
+check "one instance at a time, by the owner's wish" eval 'p app configure wiki --rollout replace && [[ $(p app show wiki --json | jq -r .rollout) == replace ]]'
+check "whatever its paths are" eval 'p storage add wiki pages --shared && p app restart wiki && serves wiki / v5'
+check "exclusive again" p storage add wiki pages --exclusive
+check "without the wish it is the path's" eval 'p app configure wiki --rollout overlap && [[ $(p app show wiki --json | jq -r .rollout) == replace ]]'
 
 # --- kill -9 at each step of adding and removing ---
 has_path() { p storage list wiki --json >"$WORLD/paths" && jq -e --arg p "$1" 'map(.path) | index($p) != null' "$WORLD/paths" >/dev/null; }

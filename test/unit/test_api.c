@@ -725,6 +725,14 @@ deployments(void **state)
 	assert_int_equal(
 	    codec_int(codec_get(codec_get(w->json, "data"), "keep_deployments"), 0), 3);
 	assert_false(codec_bool(codec_get(codec_get(w->json, "data"), "auto_deploy"), true));
+	assert_string_equal(api_world_data(w, "rollout"), "overlap");
+	assert_int_equal(api_world_as(w, "ann", "PUT", "/domain/shop/application/web",
+	                     "{\"rollout\":\"replace\"}"),
+	    200);
+	assert_string_equal(api_world_data(w, "rollout"), "replace");
+	assert_int_equal(
+	    api_world_as(w, "ann", "PUT", "/domain/shop/application/web", "{\"rollout\":\"both\"}"),
+	    422);
 }
 
 int
