@@ -38,8 +38,10 @@ enum client_next {
 };
 
 struct client_conn {
-	struct lane_grave grave;
-	struct lane_timer timer;
+	union {
+		struct lane_timer timer;
+		struct lane_grave grave; /* closed: no deadline any more */
+	};
 	struct sock sock;
 	struct client_conn *next, *prev; /* in lane->clients */
 	const struct entry *entry;       /* borrowed: where it came in */

@@ -342,6 +342,16 @@ send_head(struct proxy *x)
 	return true;
 }
 
+/* Larger reads while the other side takes all at once. n: bytes of the last one. */
+static void
+size_reads(struct proxy *x, const struct sock *to, size_t n)
+{
+	if (sock_pending(to))
+		x->read_max = LANE_READ;
+	else if (n == x->read_max && x->read_max < LANE_SCRATCH)
+		x->read_max *= 2;
+}
+
 /* One piece of the body, behind the head if that was not sent. false: x is gone. */
 static bool
 send_body(struct proxy *x)
@@ -390,6 +400,8 @@ pump_up_some(struct proxy *x)
 			return true;
 	}
 	for (int i = 0; !x->up_done && !x->up_broken && !sock_pending(to); i++) {
+		size_t n;
+
 		if (i == ROUNDS) {
 			sock_again(&c->sock);
 			return true;
@@ -401,8 +413,10 @@ pump_up_some(struct proxy *x)
 			    x, CLIENT_GONE, "The client left within the body of its request.");
 			return false;
 		}
+		n = c->view_n;
 		if (!send_body(x))
 			return false;
+		size_reads(x, to, n);
 	}
 	return true;
 }
@@ -665,10 +679,7 @@ pump_down(struct proxy *x)
 			return false;
 		}
 		proxy_touch(x);
-		if (sock_pending(to))
-			x->read_max = LANE_READ;
-		else if ((size_t)n == x->read_max && x->read_max < LANE_SCRATCH)
-			x->read_max *= 2;
+		size_reads(x, to, (size_t)n);
 	}
 	return true;
 }

@@ -15,11 +15,11 @@ import urllib.parse
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
 
-def build_dir():
+def build_dir(program="pinion"):
     """Where the programs are: PINION_BUILDDIR, or the source tree."""
     path = pathlib.Path(os.environ.get("PINION_BUILDDIR", TOP))
-    if not (path / "pinion").exists():
-        sys.exit(f"no {path}/pinion: build first, or set PINION_BUILDDIR")
+    if not (path / program).exists():
+        sys.exit(f"no {path}/{program}: build first, or set PINION_BUILDDIR")
     return path
 
 
