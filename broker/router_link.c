@@ -122,6 +122,8 @@ router_link_attach(struct router_link *rl, const char *router, int by)
 	r->traffic_rev = 0;
 	if (r->feeds == 0)
 		r->away_ms = loop_now_ms();
+	if (r->feeds == 0 && strstr(router, WIRE_ROUTER_LEAVES) != NULL)
+		(void)map_remove(rl->routers, router);
 	changed(rl);
 }
 

@@ -300,8 +300,7 @@ run(struct client_conn *c)
 			break;
 		}
 		if (c->state == CLIENT_H2) {
-			if (!h2_session_ready(c->h2) ||
-			    (c->sock.lane->draining && h2_session_is_done(c->h2)))
+			if (!h2_session_ready(c->h2))
 				end_h2(c);
 			break;
 		}
@@ -409,7 +408,7 @@ client_conn_start_stream(struct client_conn *c, const struct sock_layer *layer, 
 }
 
 void
-client_conn_drain(struct lane *l)
+client_conn_drain(struct lane *l, bool idle_too)
 {
 	struct client_conn *next;
 
@@ -418,7 +417,8 @@ client_conn_drain(struct lane *l)
 		next = c->next;
 		if (c->state == CLIENT_H2)
 			h2_session_drain(c->h2);
-		if (c->state == CLIENT_IDLE && !sock_pending(&c->sock) && c->view_n == 0) {
+		if (idle_too && c->state == CLIENT_IDLE && !sock_pending(&c->sock) &&
+		    c->view_n == 0) {
 			/* A request that is on its way already is still served. */
 			c->sock.can_read = true;
 			run(c);

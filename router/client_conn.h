@@ -78,5 +78,6 @@ void client_conn_park(struct client_conn *c);
 void client_conn_done(struct client_conn *c, enum client_next next);
 /* The next deadline. */
 void client_conn_deadline(struct client_conn *c, int64_t ms);
-/* No new request on any connection of the lane; idle ones close. */
-void client_conn_drain(struct lane *l);
+/* Each connection of the lane ends with its next answer; idle_too: those between two requests now.
+ */
+void client_conn_drain(struct lane *l, bool idle_too);

@@ -17,15 +17,16 @@
 #include "router/listener.h"
 #include "router/proxy.h"
 #include "router/router_conf.h"
+#include "router/takeover.h"
 #include "router/tls_ctx.h"
 #include "router/upstream.h"
 
-enum { ENTRY_HTTP, ENTRY_HTTPS, ENTRIES };
+enum { ENTRIES_MAX = 16 };
 enum { FLUSH_MS = 10000, FILES_OURS = 64, FILES_MOST = 10000000 };
 
 struct member {
-	struct lane *lane;                  /* owned */
-	struct listener *listener[ENTRIES]; /* owned; the lane's own while it runs */
+	struct lane *lane;          /* owned */
+	struct listener *listeners; /* owned; the lane's own while it runs */
 	pthread_t thread;
 	bool runs;
 };
@@ -40,8 +41,11 @@ struct fleet {
 	void *arg; /* borrowed, handed to both */
 	int64_t wanted, applied;
 	bool is_stale; /* more was changed while a publication was under way */
-	struct entry entry[ENTRIES];
-	int undrained; /* lanes with clients */
+	struct entry entry[ENTRIES_MAX];
+	int entry_n;
+	struct tls_ctx *tls; /* owned; NULL: no HTTPS */
+	bool is_handed_over; /* another process has the sockets */
+	int undrained;       /* lanes with clients */
 	int n;
 	struct member member[];
 };
@@ -212,7 +216,7 @@ fleet_table(struct fleet *f)
 int
 fleet_port(const struct fleet *f, const char *proto)
 {
-	for (int i = 0; i < ENTRIES; i++) {
+	for (int i = 0; i < f->entry_n; i++) {
 		if (strcmp(f->entry[i].proto, proto) == 0)
 			return f->entry[i].port;
 	}
@@ -242,19 +246,39 @@ drain(struct lane *l, void *arg)
 	struct fleet *f = arg;
 	struct member *m = &f->member[l->index];
 
-	for (int i = 0; i < ENTRIES; i++)
-		listener_close(STEAL(m->listener[i]));
+	listener_close_all(&m->listeners, f->is_handed_over);
 	l->on_drained = on_lane_drained;
-	client_conn_drain(l);
+	client_conn_drain(l, !f->is_handed_over);
+}
+
+static void
+drain_idle(struct lane *l, void *arg)
+{
+	(void)arg;
+	client_conn_drain(l, true);
 }
 
 void
-fleet_drain(struct fleet *f, fleet_fn *done)
+fleet_drain(struct fleet *f, bool is_handed_over, fleet_fn *done)
 {
+	f->is_handed_over = is_handed_over;
 	f->on_drained = done;
 	f->undrained = f->n;
 	for (int i = 0; i < f->n; i++)
 		lane_post(f->member[i].lane, drain, f);
+}
+
+void
+fleet_drain_idle(struct fleet *f)
+{
+	fleet_each_lane(f, drain_idle, NULL);
+}
+
+void
+fleet_each_socket(struct fleet *f, listener_fn *fn, void *arg)
+{
+	for (int i = 0; i < f->n; i++)
+		listener_each(f->member[i].listeners, fn, arg);
 }
 
 static void
@@ -302,8 +326,7 @@ fleet_free(struct fleet *take_f)
 		if (m->runs)
 			pthread_join(m->thread, NULL);
 		if (m->lane != NULL) {
-			for (int k = 0; k < ENTRIES; k++)
-				listener_close(m->listener[k]);
+			listener_close_all(&m->listeners, f->is_handed_over);
 			close_lane(m->lane);
 		}
 	}
@@ -318,8 +341,9 @@ fleet_free(struct fleet *take_f)
 		host_gone_free(g);
 	}
 	host_table_free(f->table);
-	for (int i = 0; i < ENTRIES; i++)
-		tls_ctx_free(f->entry[i].tls);
+	for (int i = 0; i < f->entry_n; i++)
+		free(f->entry[i].address);
+	tls_ctx_free(f->tls);
 	free(f);
 }
 DEFINE_AUTO(struct fleet *, fleet_free)
@@ -355,19 +379,52 @@ add_member(struct fleet *f, const struct router_conf *conf, int lanes, struct ac
 	l->client_max = l->fd_max / 2; /* each may need one to an instance */
 	l->on_gone = on_gone;
 	l->log = log == NULL ? NULL : access_log_ring(log, l->index);
-	for (int i = 0; i < ENTRIES; i++) {
-		if (f->entry[i].address == NULL)
+	return 0;
+}
+
+/* list: addresses with commas between them; NULL: none */
+static int
+add_entries(struct fleet *f, const char *proto, const char *list, struct err *e)
+{
+	for (struct str rest = str_of(list == NULL ? "" : list), word; rest.n > 0;) {
+		rest = str_cut(rest, ',', &word);
+		word = str_trim(word);
+		if (word.n == 0)
 			continue;
-		m->listener[i] = listener_open(&f->entry[i], e);
-		if (m->listener[i] == NULL)
+		if (f->entry_n == ENTRIES_MAX)
+			return err_set(
+			    e, ERR_INVALID, proto, "at most %d addresses in all", ENTRIES_MAX);
+		f->entry[f->entry_n++] = (struct entry){
+			.proto = proto,
+			.address = xstrndup(word.p, word.n),
+			.tls = strcmp(proto, "https") == 0 ? f->tls : NULL,
+		};
+	}
+	return 0;
+}
+
+/* One for each lane, and all that were passed on: who waits in their queues is served. */
+static int
+open_sockets(
+    struct fleet *f, struct entry *entry, struct takeover_sockets *inherited, struct err *e)
+{
+	for (int i = 0;; i++) {
+		int fd = takeover_sockets_take(inherited, entry->proto, entry->address);
+		struct listener *ls;
+
+		if (fd < 0 && i >= f->n)
+			break;
+		ls = listener_open(entry, fd, e);
+		if (ls == NULL)
 			return -1;
+		listener_add(&f->member[i % f->n].listeners, ls);
 	}
 	return 0;
 }
 
 struct fleet *
 fleet_new(struct loop *l, const struct router_conf *conf, int lanes, struct access_log *log,
-    fleet_fn *on_change, void *arg, struct err *e)
+    struct takeover_sockets *inherited, fleet_fn *on_change, void *arg, struct err *e)
 {
 	AUTO(fleet_free) struct fleet *f = NULL;
 
@@ -376,12 +433,17 @@ fleet_new(struct loop *l, const struct router_conf *conf, int lanes, struct acce
 	f->on_change = on_change;
 	f->arg = arg;
 	f->table = host_table_new(lanes);
-	f->entry[ENTRY_HTTP] = (struct entry){ .proto = "http", .address = conf->http };
-	f->entry[ENTRY_HTTPS] = (struct entry){ .proto = "https", .address = conf->https };
-	if (conf->https != NULL && (f->entry[ENTRY_HTTPS].tls = tls_ctx_new(conf->cert, e)) == NULL)
+	if (conf->https != NULL && (f->tls = tls_ctx_new(conf->cert, e)) == NULL)
+		return NULL;
+	if (add_entries(f, "http", conf->http, e) < 0 ||
+	    add_entries(f, "https", conf->https, e) < 0)
 		return NULL;
 	for (int i = 0; i < lanes; i++) {
 		if (add_member(f, conf, lanes, log, e) < 0)
+			return NULL;
+	}
+	for (int i = 0; i < f->entry_n; i++) {
+		if (open_sockets(f, &f->entry[i], inherited, e) < 0)
 			return NULL;
 	}
 	return STEAL(f);
@@ -395,10 +457,8 @@ serve(void *arg)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
-	for (int i = 0; i < ENTRIES; i++) {
-		if (m->listener[i] != NULL)
-			listener_start(m->listener[i], m->lane);
-	}
+	lane_take_mail(m->lane); /* the table, before the first request */
+	listener_start_all(m->listeners, m->lane);
 	lane_run(m->lane);
 	return NULL;
 }

@@ -10,7 +10,11 @@
 #include "router/lane.h"
 #include "router/router_conf.h"
 
-enum { ROUNDS = 16, GATHER = 64 * 1024 };
+enum {
+	ROUNDS = 16,
+	GATHER = 64 * 1024,
+	NOTICE_MS = 1000, /* from the notice of the end to it: what was on its way is served */
+};
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\n";
 
@@ -234,10 +238,14 @@ flush(struct h2_session *s)
 static void
 set_deadline(struct h2_session *s)
 {
-	const struct router_conf *conf = s->conn->sock.lane->conf;
+	const struct lane *l = s->conn->sock.lane;
 
-	client_conn_deadline(
-	    s->conn, (s->stream_n == 0 ? conf->idle_timeout_s : conf->request_timeout_s) * 1000);
+	if (s->stream_n == 0 && l->draining)
+		client_conn_deadline(s->conn, NOTICE_MS);
+	else
+		client_conn_deadline(s->conn,
+		    (s->stream_n == 0 ? l->conf->idle_timeout_s : l->conf->request_timeout_s) *
+		        1000);
 }
 
 static bool
@@ -287,7 +295,11 @@ h2_session_ready(struct h2_session *s)
 		if (!flush(s))
 			return false;
 	}
-	return flush(s);
+	if (!flush(s))
+		return false;
+	if (from->lane->draining && s->stream_n == 0)
+		set_deadline(s);
+	return true;
 }
 
 /* --- the end --- */
@@ -295,15 +307,9 @@ h2_session_ready(struct h2_session *s)
 void
 h2_session_drain(struct h2_session *s)
 {
-	(void)nghttp2_submit_goaway(s->ng, NGHTTP2_FLAG_NONE,
-	    nghttp2_session_get_last_proc_stream_id(s->ng), NGHTTP2_NO_ERROR, NULL, 0);
+	(void)nghttp2_submit_shutdown_notice(s->ng);
+	set_deadline(s);
 	h2_session_wake(s);
-}
-
-bool
-h2_session_is_done(const struct h2_session *s)
-{
-	return s->stream_n == 0;
 }
 
 bool

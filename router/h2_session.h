@@ -30,9 +30,9 @@ void h2_session_free(struct h2_session *take_s);
 bool h2_session_feed(struct h2_session *s, const char *p, size_t n);
 /* Reads and writes what there is. false: the connection is to be closed. */
 bool h2_session_ready(struct h2_session *s);
-/* No new streams: what is under way is finished. */
+/* Tells that it will end: the client makes no new streams (RFC 9113 6.8), and those under way, or
+ * on their way, are finished. */
 void h2_session_drain(struct h2_session *s);
-bool h2_session_is_done(const struct h2_session *s); /* no stream is left */
 /* A deadline passed. false: the connection is to be closed. */
 bool h2_session_timeout(struct h2_session *s);
 

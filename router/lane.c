@@ -128,15 +128,13 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	lane_end(l);
 }
 
-static void
-on_mail(evutil_socket_t fd, short what, void *arg)
+void
+lane_take_mail(struct lane *l)
 {
-	struct lane *l = arg;
 	struct lane_mail *m;
 	uint64_t count;
 
-	(void)what;
-	if (read(fd, &count, sizeof count) < 0)
+	if (read(l->mail_fd, &count, sizeof count) < 0)
 		return;
 	pthread_mutex_lock(&l->mail_lock);
 	m = STEAL(l->mail);
@@ -151,6 +149,14 @@ on_mail(evutil_socket_t fd, short what, void *arg)
 		free(m);
 		m = next;
 	}
+}
+
+static void
+on_mail(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	lane_take_mail(arg);
 }
 
 void

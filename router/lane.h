@@ -97,6 +97,8 @@ void lane_run(struct lane *l);
 void lane_stop(struct lane *l);
 /* Calls fn on the lane's thread. From any thread. */
 void lane_post(struct lane *l, lane_fn *fn, void *arg);
+/* Calls what was posted, now: on the lane's thread, before it runs. */
+void lane_take_mail(struct lane *l);
 
 /* Around each callback of the loop. */
 void lane_begin(struct lane *l);

@@ -29,6 +29,7 @@ enum {
 };
 
 struct listener {
+	struct listener *next; /* of the same lane */
 	struct event ev;
 	struct lane_timer pause;   /* no descriptors left */
 	int64_t tell_ms;           /* the next warning not before */
@@ -89,31 +90,46 @@ bound_port(int fd)
 	return ntohs(a.sa.sa_family == AF_INET6 ? a.in6.sin6_port : a.in.sin_port);
 }
 
-struct listener *
-listener_open(struct entry *entry, struct err *e)
+static int
+bind_new(const struct entry *entry, struct err *e)
 {
 	union address a;
 	socklen_t n = 0;
-	int one = 1, defer = DEFER_S, probe_after = PROBE_AFTER_S, probe_every = PROBE_EVERY_S;
-	int fd, port = entry->port;
-	struct listener *ls;
+	int one = 1, off = 0, fd, port = entry->port;
 
 	if (parse(entry, &a, &n, &port, e) < 0)
-		return NULL;
+		return -1;
 	fd = socket(a.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		(void)err_set(e, ERR_SYSTEM, NULL, "cannot make a socket");
-		return NULL;
-	}
+	if (fd < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "cannot make a socket");
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+	if (a.sa.sa_family == AF_INET6) /* [::] is any address, of IPv4 too */
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+	if (bind(fd, &a.sa, n) < 0) {
+		(void)err_set(e, ERR_SYSTEM, entry->proto, "cannot listen on %s", entry->address);
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+struct listener *
+listener_open(struct entry *entry, int take_fd, struct err *e)
+{
+	int one = 1, defer = DEFER_S, probe_after = PROBE_AFTER_S, probe_every = PROBE_EVERY_S;
+	int fd = take_fd >= 0 ? take_fd : bind_new(entry, e), port;
+	struct listener *ls;
+
+	if (fd < 0)
+		return NULL;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer, sizeof defer);
 	/* What follows the accepted sockets inherit. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &probe_after, sizeof probe_after);
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &probe_every, sizeof probe_every);
-	if (bind(fd, &a.sa, n) < 0 || listen(fd, BACKLOG) < 0 || (port = bound_port(fd)) <= 0) {
+	if (listen(fd, BACKLOG) < 0 || (port = bound_port(fd)) <= 0) {
 		(void)err_set(e, ERR_SYSTEM, entry->proto, "cannot listen on %s", entry->address);
 		close(fd);
 		return NULL;
@@ -185,8 +201,8 @@ on_pause_end(struct lane_timer *t)
 	(void)event_add(&ls->ev, NULL);
 }
 
-void
-listener_start(struct listener *ls, struct lane *l)
+static void
+start(struct listener *ls, struct lane *l)
 {
 	ls->lane = l;
 	ls->pause.fn = on_pause_end;
@@ -196,22 +212,54 @@ listener_start(struct listener *ls, struct lane *l)
 }
 
 void
-listener_close(struct listener *take_ls)
+listener_add(struct listener **list, struct listener *take_ls)
+{
+	take_ls->next = *list;
+	*list = take_ls;
+}
+
+void
+listener_start_all(struct listener *list, struct lane *l)
+{
+	for (struct listener *ls = list; ls != NULL; ls = ls->next)
+		start(ls, l);
+}
+
+void
+listener_each(struct listener *list, listener_fn *fn, void *arg)
+{
+	for (const struct listener *ls = list; ls != NULL; ls = ls->next)
+		fn(ls->entry, ls->fd, arg);
+}
+
+static void
+close_one(struct listener *take_ls, bool is_handed_over)
 {
 	struct listener *ls = take_ls;
 
-	if (ls == NULL)
-		return;
 	if (ls->lane != NULL) {
 		int off = 0;
 
 		/* who is in the queue got its handshake */
-		(void)setsockopt(ls->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof off);
-		while (accept_one(ls))
-			continue;
+		if (!is_handed_over) {
+			(void)setsockopt(ls->fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &off, sizeof off);
+			while (accept_one(ls))
+				continue;
+		}
 		event_del(&ls->ev);
 		wheel_clear(&ls->lane->wheel, &ls->pause.timer);
 	}
 	close(ls->fd);
 	free(ls);
+}
+
+void
+listener_close_all(struct listener **list, bool is_handed_over)
+{
+	while (*list != NULL) {
+		struct listener *ls = *list;
+
+		*list = ls->next;
+		close_one(ls, is_handed_over);
+	}
 }

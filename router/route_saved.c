@@ -36,8 +36,11 @@ struct route_saved {
 	struct buf ready;                    /* to be written */
 	bool noted_is_whole, ready_is_whole; /* they begin with a reset: the file is replaced */
 	bool needs_whole;                    /* the file's end is not known to be good */
-	size_t file_n, whole_n; /* bytes of the file, and when it was last written whole */
-	struct worker_job *job; /* under way; NULL: none */
+	size_t file_n, whole_n;     /* bytes of the file, and when it was last written whole */
+	struct worker_job *job;     /* under way; NULL: none */
+	route_saved_fn *on_stopped; /* NULL: it was told */
+	void *arg;                  /* borrowed, for on_stopped */
+	bool is_stopped;            /* nothing more is written */
 };
 
 /* --- reading --- */
@@ -173,6 +176,8 @@ on_job_done(void *arg)
 	free_job(j);
 	if (s->ready.n != 0)
 		start_job(s);
+	else if (s->on_stopped != NULL)
+		STEAL(s->on_stopped)(s->arg);
 }
 
 static void
@@ -254,6 +259,8 @@ route_saved_sync(struct route_saved *s, const struct route_feed *f)
 {
 	size_t pending = s->noted.n + s->ready.n;
 
+	if (s->is_stopped)
+		return;
 	if (s->noted.n == 0 && !s->needs_whole)
 		return;
 	if (s->needs_whole || s->file_n + pending > 2 * s->whole_n + SLACK) {
@@ -272,6 +279,26 @@ route_saved_sync(struct route_saved *s, const struct route_feed *f)
 	add_sync(&s->ready, f);
 	if (s->job == NULL)
 		start_job(s);
+}
+
+void
+route_saved_stop(struct route_saved *s, route_saved_fn *fn, void *arg)
+{
+	s->is_stopped = true;
+	s->on_stopped = fn;
+	s->arg = arg;
+	if (s->job == NULL)
+		STEAL(s->on_stopped)(arg);
+}
+
+void
+route_saved_go_on(struct route_saved *s, const struct route_feed *f)
+{
+	s->is_stopped = false;
+	s->on_stopped = NULL;
+	s->needs_whole = true;
+	if (f->revision != 0 && !f->in_snapshot)
+		route_saved_sync(s, f);
 }
 
 struct route_saved *

@@ -25,3 +25,8 @@ size_t route_saved_replay(struct route_feed *f, const char *p, size_t n, struct 
 void route_saved_note(struct route_saved *s, struct str line, bool is_reset);
 /* What was noted has taken effect. */
 void route_saved_sync(struct route_saved *s, const struct route_feed *f);
+/* Another process writes the file from now on: calls fn once nothing is under way. */
+typedef void route_saved_fn(void *arg);
+void route_saved_stop(struct route_saved *s, route_saved_fn *fn, void *arg);
+/* It does not after all: the table as it is is written. */
+void route_saved_go_on(struct route_saved *s, const struct route_feed *f);

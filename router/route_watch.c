@@ -193,26 +193,61 @@ route_watch_load(struct route_watch *w, struct fleet *f, struct err *e)
 	return 0;
 }
 
-int
-route_watch_start(struct route_watch *w, struct err *e)
+void
+route_watch_stop_saving(struct route_watch *w, route_saved_fn *fn, void *arg)
+{
+	if (w->saved != NULL)
+		route_saved_stop(w->saved, fn, arg);
+	else
+		fn(arg);
+}
+
+void
+route_watch_save_again(struct route_watch *w)
+{
+	if (w->saved != NULL)
+		route_saved_go_on(w->saved, &w->feed);
+}
+
+/* With the feed under the router's name of now. */
+static void
+start_feed(struct route_watch *w)
 {
 	AUTO(free) char *path = NULL;
 	AUTO(free) char *url = NULL;
 	AUTO_FINI(buf_fini) struct buf id = { 0 };
-	struct http_watch_opts o = { .from = next_revision(w) };
+	struct http_watch_opts o = { .from = next_revision(w), .bearer = w->token };
 
+	buf_add_url(&id, w->conf->id);
+	path = xasprintf("/internal/router/feed?router=%s", id.p == NULL ? "" : id.p);
+	url = url_of(w->conf, path);
+	o.url = url;
+	w->watch = http_watch_start(w->loop, w->http, &o, next_revision, on_line, on_state, w);
+}
+
+void
+route_watch_rename(struct route_watch *w)
+{
+	if (w->watch == NULL)
+		return;
+	http_watch_cancel(STEAL(w->watch));
+	http_call_cancel(STEAL(w->report));
+	free(STEAL(w->telling));
+	free(STEAL(w->told));
+	w->is_connected = false;
+	start_feed(w);
+}
+
+int
+route_watch_start(struct route_watch *w, struct err *e)
+{
 	if (w->conf->feed == NULL)
 		return 0;
 	if (router_conf_token(w->conf->token_file, "token-file", &w->token, e) < 0)
 		return -1;
-	buf_add_url(&id, w->conf->id);
-	path = xasprintf("/internal/router/feed?router=%s", id.p == NULL ? "" : id.p);
-	url = url_of(w->conf, path);
 	w->report_url = url_of(w->conf, "/internal/router/report");
-	o.url = url;
-	o.bearer = w->token;
 	w->again = loop_timer_start(w->loop, REPORT_AGAIN_MS, false, on_again, w);
-	w->watch = http_watch_start(w->loop, w->http, &o, next_revision, on_line, on_state, w);
+	start_feed(w);
 	return 0;
 }
 

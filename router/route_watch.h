@@ -3,6 +3,7 @@
 #pragma once
 
 #include "lib/base/err.h"
+#include "router/route_saved.h"
 
 struct fleet;
 struct loop;
@@ -20,3 +21,9 @@ int route_watch_load(struct route_watch *w, struct fleet *f, struct err *e) MUST
 int route_watch_start(struct route_watch *w, struct err *e) MUST_CHECK;
 /* The fleet changed: tells the broker. */
 void route_watch_report(struct route_watch *w);
+/* Another process saves the table from now on: calls fn once nothing is under way. */
+void route_watch_stop_saving(struct route_watch *w, route_saved_fn *fn, void *arg);
+/* It does not after all. */
+void route_watch_save_again(struct route_watch *w);
+/* conf->id is another: the broker sees one router go and one come. */
+void route_watch_rename(struct route_watch *w);

@@ -9,9 +9,10 @@ enum { TOKEN_MAX = 4096 };
 
 static const struct conf_item items[] = {
 	CONF_STR(struct router_conf, http, "http", "127.0.0.1:8080",
-	    "Address and port for HTTP; port 0 picks a free one."),
+	    "Addresses and ports for HTTP, with commas between them, like 0.0.0.0:80 or [::]:80 "
+	    "(which takes IPv4, too); port 0 picks a free one."),
 	CONF_STR(struct router_conf, https, "https", NULL,
-	    "Address and port for HTTPS; none unless it is given."),
+	    "Addresses and ports for HTTPS, likewise; none unless they are given."),
 	CONF_STR(struct router_conf, cert, "cert", NULL,
 	    "File with the certificate for HTTPS, its chain and its key, PEM."),
 	CONF_STR(struct router_conf, feed, "feed", NULL,
@@ -24,7 +25,9 @@ static const struct conf_item items[] = {
 	    "Milliseconds between two reports of which applications had requests."),
 	CONF_STR(struct router_conf, id, "id", "router", "Name of this router to the broker."),
 	CONF_STR(struct router_conf, state_dir, "state-dir", NULL,
-	    "Directory of the saved table, from which the router starts without a broker."),
+	    "Directory of the saved table, from which the router starts without a broker. A router "
+	    "that starts while another runs with it takes the place of that, without a "
+	    "connection refused or cut; so does a new version on SIGUSR2."),
 	CONF_STR(struct router_conf, routes, "routes", NULL,
 	    "File with a static table instead of a feed: lines HOST ADDRESS:PORT... "
 	    "OPTION=VALUE...; read again on "
@@ -50,8 +53,9 @@ static const struct conf_item items[] = {
 	    "Seconds until another instance is tried when one does not accept a connection."),
 	CONF_INT(struct router_conf, body_max, "body-max", 0, INT64_MAX, "0",
 	    "Largest body of a request in bytes; 0: any."),
-	CONF_INT(struct router_conf, drain_s, "drain", 0, 3600, "10",
-	    "Seconds that running requests get to finish at the end."),
+	CONF_INT(struct router_conf, drain_s, "drain", 0, 86400, "10",
+	    "Seconds that running requests, and WebSockets, get to finish at the end, or when "
+	    "another router takes over."),
 	CONF_INT(struct router_conf, hold_timeout_s, "hold-timeout", 1, 300, "30",
 	    "Seconds that a request waits for an application that is handed over."),
 	CONF_INT(struct router_conf, hold_max, "hold-max", 1, 1000000, "8192",

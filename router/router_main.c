@@ -2,6 +2,7 @@
 #include <malloc.h>
 #include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "lib/base/mem.h"
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
+#include "lib/wire/wire_route.h"
 #include "router/access_log.h"
 #include "router/app_lines.h"
 #include "router/fleet.h"
@@ -20,12 +22,17 @@
 #include "router/route_file.h"
 #include "router/route_watch.h"
 #include "router/router_conf.h"
+#include "router/takeover.h"
 #include "router/traffic.h"
 #include "router/wake.h"
 
+enum { IDLE_END_MS = 1000, PROGRAM_MAX = 4096 };
+
 struct router {
 	struct router_conf conf;
-	struct loop *loop; /* owned, as all */
+	char **argv;            /* borrowed */
+	char self[PROGRAM_MAX]; /* the program, as the name was at the start */
+	struct loop *loop;      /* owned, as all */
 	struct worker *worker;
 	struct access_log *access;
 	struct fleet *fleet;
@@ -33,7 +40,11 @@ struct router {
 	struct app_lines *lines; /* likewise */
 	struct traffic *traffic; /* NULL: nobody to tell */
 	struct wake *wake;       /* NULL: nothing is woken */
-	struct loop_signal *signals[4];
+	struct takeover_sockets inherited;
+	struct takeover *takeover; /* NULL: nobody can take over */
+	char *name;                /* owned: that of conf, while it leaves */
+	int other;                 /* owned: to the one whose place we take; -1: none */
+	struct loop_signal *signals[5];
 	struct loop_timer *deadline; /* of the drain */
 	int64_t static_revision;     /* counts loads of the static table */
 	bool is_ready;               /* was told */
@@ -65,6 +76,113 @@ raise_file_limit(void)
 	(void)setrlimit(RLIMIT_NOFILE, &r);
 }
 
+/* --- the place of another, and another in ours --- */
+
+static void
+set_name(struct router *r, bool leaves)
+{
+	if (!leaves) {
+		if (r->name == NULL)
+			return;
+		free(r->conf.id);
+		r->conf.id = STEAL(r->name);
+	} else {
+		if (r->name == NULL)
+			r->name = STEAL(r->conf.id);
+		free(r->conf.id);
+		r->conf.id = xasprintf("%s" WIRE_ROUTER_LEAVES "%d", r->name, (int)getpid());
+	}
+	if (r->watch != NULL)
+		route_watch_rename(r->watch);
+}
+
+static void
+on_saved(void *arg)
+{
+	struct router *r = arg;
+
+	takeover_give(r->takeover);
+}
+
+static void
+on_takeover_ask(void *arg)
+{
+	struct router *r = arg;
+
+	set_name(r, true);
+	if (r->watch != NULL)
+		route_watch_stop_saving(r->watch, on_saved, r);
+	else
+		on_saved(r);
+}
+
+static void
+on_takeover_failed(void *arg)
+{
+	struct router *r = arg;
+
+	set_name(r, false);
+	if (r->watch != NULL)
+		route_watch_save_again(r->watch);
+}
+
+static void on_takeover_done(void *arg);
+
+/* From now on others ask us. */
+static void
+finish_takeover(struct router *r)
+{
+	struct takeover_opts o = { r->conf.state_dir, r->fleet, on_takeover_ask, on_takeover_done,
+		on_takeover_failed, r };
+	struct err e = { 0 };
+
+	if (r->conf.state_dir == NULL)
+		return;
+	r->takeover = takeover_new(r->loop, &o, &e);
+	if (r->takeover == NULL)
+		log_error("takeover_impossible", LOG_ERR(&e));
+	if (r->other >= 0)
+		takeover_done(r->other);
+	r->other = -1;
+}
+
+/* The program as it lies there now, with the options of now, takes over. */
+static void
+on_upgrade(void *arg)
+{
+	static const char *const last[] = { "--ready-fd", "-1" };
+	struct router *r = arg;
+	char **argv;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	size_t n = 0;
+	pid_t pid;
+	int rc;
+
+	if (r->conf.state_dir == NULL) {
+		log_warn("upgrade_refused", LOG_STR("why", "it needs --state-dir"));
+		return;
+	}
+	while (r->argv[n] != NULL)
+		n++;
+	argv = xcalloc(n + ARRAY_LEN(last) + 1, sizeof *argv);
+	memcpy(argv, r->argv, n * sizeof *argv);
+	if (n < 3 || strcmp(argv[n - 2], last[0]) != 0 || strcmp(argv[n - 1], last[1]) != 0)
+		memcpy(argv + n, last, sizeof last);
+	(void)sigemptyset(&none);
+	(void)posix_spawnattr_init(&attr);
+	(void)posix_spawnattr_setsigmask(&attr, &none);
+	(void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	rc = posix_spawn(&pid, r->self, NULL, &attr, argv, environ);
+	(void)posix_spawnattr_destroy(&attr);
+	free(argv);
+	if (rc != 0)
+		log_error(
+		    "upgrade_failed", LOG_STR("program", r->self), LOG_STR("why", strerror(rc)));
+	else
+		log_info("upgrade_begun", LOG_STR("program", r->self), LOG_INT("pid", pid));
+}
+
 static void
 tell_ready(struct router *r)
 {
@@ -73,6 +191,7 @@ tell_ready(struct router *r)
 	int fd = (int)r->conf.ready_fd;
 
 	r->is_ready = true;
+	finish_takeover(r);
 	log_info("router_ready", LOG_INT("port", fleet_port(r->fleet, "http")),
 	    LOG_INT("https", fleet_port(r->fleet, "https")),
 	    LOG_INT("routes", host_table_count(fleet_table(r->fleet))));
@@ -149,7 +268,30 @@ on_stop(void *arg)
 	r->is_draining = true;
 	log_info("router_drains", LOG_INT("seconds", r->conf.drain_s));
 	r->deadline = loop_timer_start(r->loop, r->conf.drain_s * 1000, false, on_drained, r);
-	fleet_drain(r->fleet, on_drained);
+	fleet_drain(r->fleet, false, on_drained);
+}
+
+/* Who is still idle is told that it is the end, rather than meeting it with a request. */
+static void
+on_leave_deadline(void *arg)
+{
+	struct router *r = arg;
+
+	loop_timer_cancel(r->deadline);
+	r->deadline = loop_timer_start(r->loop, IDLE_END_MS, false, on_drained, r);
+	fleet_drain_idle(r->fleet);
+}
+
+static void
+on_takeover_done(void *arg)
+{
+	struct router *r = arg;
+
+	r->is_draining = true;
+	log_info("router_leaves", LOG_INT("seconds", r->conf.drain_s));
+	r->deadline =
+	    loop_timer_start(r->loop, r->conf.drain_s * 1000, false, on_leave_deadline, r);
+	fleet_drain(r->fleet, true, on_drained);
 }
 
 static int
@@ -165,7 +307,13 @@ start(struct router *r, struct err *e)
 		if (r->access == NULL)
 			return -1;
 	}
-	r->fleet = fleet_new(r->loop, &r->conf, lanes, r->access, on_fleet_change, r, e);
+	if (r->conf.state_dir != NULL) {
+		r->other = takeover_ask(r->conf.state_dir, &r->inherited, e);
+		if (r->other < 0 && e->code != ERR_NONE)
+			return -1;
+	}
+	r->fleet =
+	    fleet_new(r->loop, &r->conf, lanes, r->access, &r->inherited, on_fleet_change, r, e);
 	if (r->fleet == NULL)
 		return -1;
 	if (r->conf.routes != NULL) {
@@ -190,6 +338,7 @@ start(struct router *r, struct err *e)
 	r->signals[1] = loop_signal_start(r->loop, SIGINT, on_stop, r);
 	r->signals[2] = loop_signal_start(r->loop, SIGHUP, on_hangup, r);
 	r->signals[3] = loop_signal_start(r->loop, SIGUSR1, on_reopen, r);
+	r->signals[4] = loop_signal_start(r->loop, SIGUSR2, on_upgrade, r);
 	if (fleet_start(r->fleet, e) < 0)
 		return -1;
 	on_fleet_change(r); /* nothing is under way when there is no table yet */
@@ -199,6 +348,10 @@ start(struct router *r, struct err *e)
 static void
 finish(struct router *r)
 {
+	takeover_free(r->takeover);
+	takeover_sockets_fini(&r->inherited);
+	file_close(r->other);
+	free(r->name);
 	route_watch_free(r->watch);
 	traffic_stop(r->traffic);
 	app_lines_stop(r->lines);
@@ -221,7 +374,7 @@ finish(struct router *r)
 int
 main(int argc, char **argv)
 {
-	struct router r = { 0 };
+	struct router r = { .other = -1, .argv = argv };
 	struct err e = { 0 };
 	enum log_level level = LOG_INFO;
 	int rc;
@@ -235,6 +388,9 @@ main(int argc, char **argv)
 	if (rc == 0) {
 		log_setup("pinion-router", level, r.conf.log_json);
 		(void)signal(SIGPIPE, SIG_IGN);
+		(void)signal(SIGCHLD, SIG_IGN); /* a new version needs no reaping */
+		if (readlink("/proc/self/exe", r.self, sizeof r.self - 1) < 0)
+			(void)snprintf(r.self, sizeof r.self, "%s", argv[0]);
 		raise_file_limit();
 		rc = start(&r, &e);
 	}

@@ -86,6 +86,9 @@ struct wire_traffic {
 };
 DECLARE_CODEC(wire_traffic, struct wire_traffic)
 
+/* In the name of a router whose place another takes: forgotten as soon as it is gone. */
+#define WIRE_ROUTER_LEAVES "~"
+
 /* POST /internal/router/report, after each applied revision (coalesced) and when draining changes.
  */
 struct wire_router_report {
