@@ -8,6 +8,8 @@
 
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
+#include "router/basic_auth.h"
+#include "router/rate.h"
 
 struct lane_mail {
 	struct lane_mail *next;
@@ -252,6 +254,8 @@ lane_free(struct lane *take_l)
 	if (l->mail_fd >= 0)
 		close(l->mail_fd);
 	pthread_mutex_destroy(&l->mail_lock);
+	rate_free(l->rates);
+	basic_auth_free(l->auth);
 	buf_fini(&l->frames);
 	free(l->frames_in);
 	buf_fini(&l->out);

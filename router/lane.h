@@ -12,6 +12,7 @@
 #include "router/wheel.h"
 
 struct access_ring;
+struct basic_auth;
 struct app_lines_box;
 struct client_conn;
 struct event;
@@ -24,6 +25,7 @@ struct host_route;
 struct lane;
 struct lane_mail;
 struct proxy;
+struct rate;
 struct router_conf;
 struct upstream_pool;
 
@@ -71,7 +73,10 @@ struct lane {
 	int64_t now_ms;              /* monotonic; of this callback */
 	struct wheel wheel;
 	struct lane_grave *graves;
-	struct proxy *spare; /* owned: exchanges to use again */
+	struct rate *rates;      /* owned; NULL: no route asked for one yet */
+	struct basic_auth *auth; /* likewise */
+	int compressors;         /* at work */
+	struct proxy *spare;     /* owned: exchanges to use again */
 	int spare_n;
 	struct client_conn *clients;  /* all of them */
 	int64_t client_n, client_max; /* more wait in the listener's queue */

@@ -10,11 +10,14 @@
 #include "router/app_lines.h"
 #include "router/balance.h"
 #include "router/client_conn.h"
+#include "router/compress.h"
+#include "router/filter.h"
 #include "router/host_table.h"
 #include "router/lane.h"
 #include "router/listener.h"
 #include "router/proxy_page.h"
 #include "router/proxy_relay.h"
+#include "router/proxy_route.h"
 #include "router/router_conf.h"
 #include "router/tunnel.h"
 #include "router/upstream.h"
@@ -119,6 +122,7 @@ proxy_free(struct proxy *take_x)
 	let_go(x, false);
 	if (l->log != NULL || l->lines != NULL)
 		log_line(x);
+	filter_free(x->filter);
 	if (x->head.cap > SPARE_HEAD_MAX)
 		buf_fini(&x->head);
 	if (x->answer.cap != 0)
@@ -154,7 +158,11 @@ proxy_drop_spares(struct lane *l)
 void
 proxy_touch(struct proxy *x)
 {
-	client_conn_deadline(x->client, x->timeout_ms);
+	int64_t ms = x->timeout_ms;
+
+	if (x->filter != NULL)
+		ms = filter_deadline(x, ms);
+	client_conn_deadline(x->client, ms);
 }
 
 static enum client_next
@@ -203,9 +211,8 @@ write_page(struct client_conn *c, const struct proxy_page *p)
 	(void)sock_write(&c->sock, &v, 1);
 }
 
-/* An answer of the router's own. */
-static void
-finish_here(struct proxy *x, struct proxy_page p)
+void
+proxy_answer(struct proxy *x, struct proxy_page p)
 {
 	struct client_conn *c = x->client;
 	enum client_next next;
@@ -218,6 +225,8 @@ finish_here(struct proxy *x, struct proxy_page p)
 		proxy_abort(x, x->status, p.why);
 		return;
 	}
+	if (x->filter != NULL)
+		filter_page(x, &p);
 	let_go(x, false);
 	x->status = p.status;
 	if (x->why == NULL && p.status >= 400)
@@ -231,7 +240,7 @@ finish_here(struct proxy *x, struct proxy_page p)
 static void
 fail_retry_after(struct proxy *x, int status, const char *why, int retry_after_s)
 {
-	finish_here(
+	proxy_answer(
 	    x, (struct proxy_page){ .status = status, .why = why, .retry_after_s = retry_after_s });
 }
 
@@ -370,9 +379,13 @@ send_body(struct proxy *x)
 			proxy_abort(x, 400, http_body_why(&x->up_body));
 		return false;
 	}
+	if (x->filter != NULL && !filter_body(x, r.data))
+		return false;
 	r.v[0] = (struct iovec){ x->head.p + x->head_sent, x->head.n - x->head_sent };
 	if (sock_write(to, r.v, r.n) < 0) {
 		x->up_body = before;
+		if (x->filter != NULL)
+			x->filter->body_seen -= (int64_t)r.data;
 		return write_failed(x);
 	}
 	x->head_sent = x->head.n;
@@ -457,6 +470,8 @@ settle_answer(struct proxy *x, const struct http_head *h)
 	    h->framing == HTTP_BODY_NONE || (h->framing == HTTP_BODY_LENGTH && h->length == 0);
 	x->status = h->status;
 	x->has_answer = true;
+	if (x->filter != NULL)
+		filter_answer(x, h);
 }
 
 static void
@@ -471,7 +486,11 @@ add_head(struct proxy *x, const char *raw, const struct http_head *h)
 		.is_interim = h->status < 200 && !x->tunnel,
 	};
 
+	size_t from = lane_of(x)->out.n;
+
 	proxy_head_response(&lane_of(x)->out, raw, h, &a);
+	if (x->filter != NULL && x->has_answer)
+		filter_answer_head(x, h, from);
 }
 
 /* false: x is gone. */
@@ -523,6 +542,8 @@ take_heads(struct proxy *x, const char *p, size_t n)
 			x->tunnel = true;
 			x->timeout_ms = PROXY_TUNNEL_IDLE_S * 1000;
 		}
+		if (x->filter != NULL && h->status >= 200 && filter_replaces(x, h))
+			return -1;
 		if (h->status >= 200 || x->tunnel)
 			settle_answer(x, h);
 		if (x->has_answer || x->minor == 1)
@@ -530,6 +551,12 @@ take_heads(struct proxy *x, const char *p, size_t n)
 		used += h->size;
 	}
 	return (ssize_t)used;
+}
+
+static bool
+compresses(const struct proxy *x)
+{
+	return x->filter != NULL && x->filter->z != NULL;
 }
 
 /* The bytes of the body in p[0..n), behind what is in lane->out. false: x is gone. */
@@ -545,7 +572,11 @@ pass_body(struct proxy *x, const char *p, size_t n)
 			x->up_keep = x->up_keep && n == 0; /* nobody asked for more */
 			return write_client(x, &head, 1);
 		}
-		proxy_relay_fill(&r, &x->down_body, p, n, x->down_chunked);
+		proxy_relay_fill(&r, &x->down_body, p, n, x->down_chunked && !compresses(x));
+		if (compresses(x) && !compress_relay(x->filter->z, &r)) {
+			proxy_abort(x, x->status, "The router could not compress the answer.");
+			return false;
+		}
 		r.v[0] = head;
 		head = (struct iovec){ 0 };
 		if (!write_client(x, r.v, r.n))
@@ -656,11 +687,11 @@ pump_down(struct proxy *x)
 			if (sock_pending(to))
 				break;
 		}
-		if (i == ROUNDS) {
+		if (i == ROUNDS || (i == COMPRESS_ROUNDS && compresses(x))) {
 			sock_again(from);
 			break;
 		}
-		n = sock_read_on(from, l->scratch, x->read_max);
+		n = sock_read_on(from, l->scratch, compresses(x) ? COMPRESS_PIECE : x->read_max);
 		if (n == 0 && !from->eof)
 			break;
 		if (n <= 0) {
@@ -734,107 +765,6 @@ note_choice(struct proxy *x, const struct host_route *r, const struct upstream_p
 	buf_add(&x->names, p->name, p->name_n + 1u);
 }
 
-/* A route that answers by itself. */
-static void
-answer_here(struct proxy *x, const struct host_route *r)
-{
-	switch (r->answer) {
-	case WIRE_ROUTE_HEALTH:
-		finish_here(x, (struct proxy_page){ .status = 200, .is_health = true });
-		break;
-	case WIRE_ROUTE_GONE:
-		fail(x, 410, "What was at this address is gone.");
-		break;
-	case WIRE_ROUTE_FORBIDDEN:
-		fail(x, 403, "This address is not to be seen.");
-		break;
-	case WIRE_ROUTE_NOTHING:
-		fail(x, 404, "There is nothing at this address.");
-		break;
-	default:
-		finish_here(x, (struct proxy_page){ .status = 302,
-		                   .why = "What you look for is at another address.",
-		                   .location = host_route_rare(r)->backend });
-		break;
-	}
-}
-
-/* On the way to the application another path takes the place of the one that led here. Once: a
- * further attempt sends the same head. */
-static void
-rewrite_target(struct proxy *x, const struct host_route *r)
-{
-	size_t at = x->method_n + 1, path_n = r->host_n - x->host_n;
-	const char *backend = host_route_rare(r)->backend;
-	size_t backend_n = strlen(backend);
-	struct buf head = { 0 };
-
-	if (x->is_rewritten)
-		return;
-	x->is_rewritten = true;
-	x->path_n = (uint8_t)path_n;
-	memcpy(x->path, x->head.p + at, path_n);
-	if (backend_n == path_n && memcmp(backend, x->path, path_n) == 0)
-		return;
-	buf_reserve(&head, x->head.n + backend_n);
-	buf_add(&head, x->head.p, at);
-	buf_add(&head, backend, backend_n);
-	if (x->head.p[at + path_n] != '/' && backend_n == 0)
-		buf_addc(&head, '/');
-	x->target_n = (uint32_t)(head.n - at + x->target_n - path_n);
-	buf_add(&head, x->head.p + at + path_n, x->head.n - at - path_n);
-	buf_fini(&x->head);
-	x->head = head;
-}
-
-/* A path of the host may have a route of its own. */
-static const struct host_route *
-find_below(struct proxy *x, const struct host_root *root, const struct host_route *r)
-{
-	const char *target = x->is_rewritten ? x->path : x->head.p + x->method_n + 1;
-	const struct host_route *below =
-	    host_find_path(root, r, target, x->is_rewritten ? x->path_n : x->target_n);
-
-	return below == NULL ? r : below;
-}
-
-static void
-note_app(struct proxy *x, const struct host_route *r)
-{
-	size_t n = r->app_id_n < sizeof x->app_id ? r->app_id_n : sizeof x->app_id - 1;
-
-	memcpy(x->app_id, host_route_app_id(r), n);
-	x->app_id[n] = '\0';
-}
-
-static const struct host_route *
-find_route(struct proxy *x)
-{
-	const struct host_root *root = lane_of(x)->root;
-	const struct host_route *r = root == NULL ? NULL : host_find(root, x->names.p, x->host_n);
-
-	if (r != NULL && r->rare != NULL && !hold_waits(r))
-		r = find_below(x, root, r);
-
-	if (r != NULL)
-		note_app(x, r);
-	if (root == NULL)
-		fail_retry_after(x, 503, "The router does not know its applications yet.", 1);
-	else if (r == NULL)
-		fail(x, 404, "There is no application at this address.");
-	else if (r->answer != WIRE_ROUTE_PROXY)
-		answer_here(x, r);
-	else if (r->state == WIRE_ROUTE_STOPPED)
-		fail(x, 503, "The application is stopped. Its owner can start it.");
-	else if (hold_waits(r))
-		return r;
-	else if (r->state == WIRE_ROUTE_EMPTY || r->n == 0)
-		fail_retry_after(x, 503, "The application has no running instance.", 5);
-	else
-		return r;
-	return NULL;
-}
-
 /* Waits until the table says that the application takes requests again. */
 static void
 hold(struct proxy *x, const struct host_route *r)
@@ -861,7 +791,7 @@ static void
 attempt(struct proxy *x)
 {
 	struct lane *l = lane_of(x);
-	const struct host_route *r = find_route(x);
+	const struct host_route *r = proxy_route_find(x);
 	struct upstream_pool *p;
 
 	if (r == NULL)
@@ -873,7 +803,7 @@ attempt(struct proxy *x)
 		return;
 	}
 	if (r->host_n > x->host_n && host_route_host(r)[x->host_n] == '/')
-		rewrite_target(x, r);
+		proxy_route_rewrite(x, r);
 	x->timeout_ms =
 	    (r->timeout_s != 0 ? (int64_t)r->timeout_s : l->conf->request_timeout_s) * 1000;
 	while ((p = balance_pick(l, r, x->tried, x->tries)) != NULL) {
@@ -988,9 +918,9 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 	buf_addc(&x->names, '\0');
 	client_conn_consume(c, h->size);
 	if (own != NULL)
-		finish_here(x, (struct proxy_page){ .status = *x->head.p == 'O' ? 200 : 405,
-		                   .why = own,
-		                   .says_methods = true });
+		proxy_answer(x, (struct proxy_page){ .status = *x->head.p == 'O' ? 200 : 405,
+		                    .why = own,
+		                    .says_methods = true });
 	else if (too_large)
 		fail(x, 413, "The body of the request is larger than this router accepts.");
 	else

@@ -13,8 +13,10 @@
 #include "router/proxy_head.h"
 
 struct client_conn;
+struct filter;
 struct host_endpoint;
 struct lane;
+struct proxy_page;
 struct upstream_conn;
 struct upstream_pool;
 
@@ -30,6 +32,7 @@ struct proxy {
 	struct client_conn *client; /* borrowed: owns us */
 	struct upstream_conn *up;   /* owned; NULL: none now */
 	struct upstream_pool *pool; /* taken; NULL: none */
+	struct filter *filter;      /* owned: of a route with options; NULL: none */
 	struct hold_link held;      /* it waits for its application */
 	struct host_endpoint *tried[PROXY_TRIES];
 	struct buf head;   /* the request's head as it goes out; kept until the end */
@@ -61,6 +64,7 @@ struct proxy {
 	bool down_done;
 	bool up_chunked, down_chunked;
 	bool is_idempotent;
+	bool is_found;     /* its route was looked up */
 	bool is_rewritten; /* the target is that of a route with a path, which was path */
 	bool upgrade;
 	bool tunnel;
@@ -89,6 +93,8 @@ void proxy_unhold(struct hold_link *k);
  * after either. */
 void proxy_finish(struct proxy *x);
 void proxy_abort(struct proxy *x, int status, const char *why);
+/* An answer of the router's own (its id, and what the client wants, are filled in). x is gone. */
+void proxy_answer(struct proxy *x, struct proxy_page p);
 void proxy_touch(struct proxy *x); /* bytes moved: the deadline starts anew */
 /* Closes what it holds, writes the log line. NULL is fine. */
 void proxy_free(struct proxy *take_x);

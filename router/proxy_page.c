@@ -24,6 +24,26 @@ add_html(struct buf *b, const struct proxy_page *p)
 }
 
 static void
+add_own(struct buf *b, const struct proxy_page *p)
+{
+	for (const char *at = p->html; *at != '\0';) {
+		size_t n = strcspn(at, "{");
+
+		buf_add(b, at, n);
+		at += n;
+		if (str_has_prefix(at, "{request_id}")) {
+			buf_addstr(b, p->id);
+			at += strlen("{request_id}");
+		} else if (str_has_prefix(at, "{status}")) {
+			buf_addf(b, "%d", p->status);
+			at += strlen("{status}");
+		} else if (*at != '\0') {
+			buf_addc(b, *at++);
+		}
+	}
+}
+
+static void
 add_json(struct buf *b, const struct proxy_page *p)
 {
 	buf_addf(b, "{\"status\":%d,\"error\":", p->status);
@@ -54,6 +74,8 @@ proxy_page_add(struct buf *out, const struct proxy_page *p)
 		buf_adds(&body, "1\n");
 	else if (p->wants_json)
 		add_json(&body, p);
+	else if (p->html != NULL)
+		add_own(&body, p);
 	else
 		add_html(&body, p);
 	buf_addf(out,
@@ -69,6 +91,8 @@ proxy_page_add(struct buf *out, const struct proxy_page *p)
 		buf_addf(out, "Location: %s\r\n", p->location);
 	if (p->retry_after_s != 0)
 		buf_addf(out, "Retry-After: %d\r\n", p->retry_after_s);
+	if (p->fields != NULL)
+		buf_adds(out, p->fields);
 	if (p->says_methods)
 		buf_adds(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
 	if (!p->keep)

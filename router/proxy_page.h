@@ -20,6 +20,8 @@ struct proxy_page {
 	const char *location; /* of a redirect; NULL: none */
 	bool is_health;       /* no page: "1" */
 	bool says_methods;    /* which ones there are */
+	const char *html;     /* a page of the owner's, with {request_id}, {status}; NULL: ours */
+	const char *fields;   /* more lines of the head; NULL: none */
 };
 
 /* Appends head and body; returns the bytes of the body. */

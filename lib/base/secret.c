@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 
 enum { ARGON_T = 2, ARGON_M_KIB = 19456, ARGON_P = 1, SALT_SIZE = 16, HASH_SIZE = 32 };
 
@@ -170,4 +171,52 @@ void
 secret_sha256_free(struct secret_sha256 *take_h)
 {
 	EVP_MD_CTX_free((EVP_MD_CTX *)take_h);
+}
+enum { QUICK_ROUNDS = 2000, QUICK_ROUNDS_MAX = 10000, QUICK_SALT = 16, QUICK_KEY = 32 };
+
+static char *
+quick_encode(const char *password, int rounds, const char *salt)
+{
+	static const char hex[] = "0123456789abcdef";
+	uint8_t key[QUICK_KEY];
+	char text[2 * QUICK_KEY + 1];
+
+	if (PKCS5_PBKDF2_HMAC(password, -1, (const uint8_t *)salt, (int)strlen(salt), rounds,
+	        EVP_sha256(), sizeof key, key) != 1)
+		abort();
+	for (size_t i = 0; i < sizeof key; i++) {
+		text[2 * i] = hex[key[i] >> 4];
+		text[2 * i + 1] = hex[key[i] & 15];
+	}
+	text[2 * QUICK_KEY] = '\0';
+	secret_wipe(key, sizeof key);
+	return xasprintf("pbkdf2-sha256$%d$%s$%s", rounds, salt, text);
+}
+
+char *
+secret_quick_hash(const char *password)
+{
+	AUTO(free) char *salt = secret_random_hex(QUICK_SALT);
+
+	return quick_encode(password, QUICK_ROUNDS, salt);
+}
+
+bool
+secret_quick_verify(const char *encoded, const char *password)
+{
+	struct str rest = str_of(encoded), kind, rounds, salt;
+	AUTO(secret_free) char *again = NULL;
+	AUTO(free) char *salt_text = NULL;
+	struct err e = { 0 };
+	int64_t n;
+
+	rest = str_cut(rest, '$', &kind);
+	rest = str_cut(rest, '$', &rounds);
+	(void)str_cut(rest, '$', &salt);
+	if (!str_eq(kind, "pbkdf2-sha256") || salt.n == 0 ||
+	    str_to_i64(rounds, 1, QUICK_ROUNDS_MAX, "rounds", &n, &e) < 0)
+		return false;
+	salt_text = xstrndup(salt.p, salt.n);
+	again = quick_encode(password, (int)n, salt_text);
+	return secret_equal(encoded, again);
 }

@@ -27,6 +27,11 @@ void secret_hmac(const void *key, size_t key_n, const void *p, size_t n, uint8_t
 char *secret_password_hash(const char *password, struct err *e);
 bool secret_password_verify(const char *encoded, const char *password);
 
+/* PBKDF2-HMAC-SHA-256, 2,000 rounds, about a millisecond: for passwords that are checked where
+ * nothing may block for long, and seldom. Caller owns. */
+char *secret_quick_hash(const char *password);
+bool secret_quick_verify(const char *encoded, const char *password);
+
 /* SHA-256 of a stream. */
 struct secret_sha256;
 struct secret_sha256 *secret_sha256_new(void);

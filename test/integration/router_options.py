@@ -1,0 +1,287 @@
+#!/usr/bin/python3
+"""What an owner sets about a route, each option over HTTP/1.1, TLS and HTTP/2."""
+import base64, gzip, hashlib, os, subprocess, sys, time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from router_world import *
+
+WAYS = {"plain": ["--http1.1"], "tls": ["--http1.1", "-k"], "h2": ["--http2", "-k"]}
+TEXT = b"All work and no play makes a dull page. " * 5000
+
+
+class Reply:
+    def __init__(self, raw):
+        head, self.body = raw.split(b"\r\n\r\n", 1)
+        while head.split()[1].startswith(b"1"):
+            head, self.body = self.body.split(b"\r\n\r\n", 1)
+        lines = head.decode("latin-1").split("\r\n")
+        self.status = int(lines[0].split()[1])
+        self.fields = [(k.lower(), v.strip()) for k, v in (l.split(":", 1) for l in lines[1:])]
+        self.headers = dict(self.fields)
+
+
+def ask(r, way, host, path="/", *args, data=None):
+    scheme, port = ("http", r.port) if way == "plain" else ("https", r.tls_port)
+    out = subprocess.run(["curl", "-s", "-i", "--path-as-is", "--max-time", "20", *WAYS[way], *args, "--resolve", f"{host}:{port}:127.0.0.1",
+                          f"{scheme}://{host}:{port}{path}"], input=data, stdout=subprocess.PIPE)
+    return Reply(out.stdout)
+
+
+def hashed(password, salt="00ff"):
+    key = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), 100)
+    return f"pbkdf2-sha256$100${salt}${key.hex()}"
+
+
+def echo(i, c, head, rest):
+    """Answers with what it was asked; /status/N so; /text a page that compresses, in pieces."""
+    path = head.split()[1].decode()
+    m = re.search(rb"\r\ncontent-length: *(\d+)", head, re.I)
+    while m and len(rest) < int(m[1]):
+        rest += c.recv(65536)
+    while b"\r\ntransfer-encoding" in head.lower() and not rest.endswith(b"0\r\n\r\n"):
+        data = c.recv(65536)
+        if not data:
+            return False
+        rest += data
+    if path == "/stall":
+        c.recv(1)
+        return False
+    fields, body, status = b"", i.name.encode() + b"\n" + head, b"200 OK"
+    if path.startswith("/status/"):
+        status = path[8:].encode() + b" So"
+    if path.startswith("/text"):
+        body, fields = TEXT, b"Content-Type: text/html\r\nETag: \"v1\"\r\nX-Powered-By: it\r\n"
+    if path == "/text/gz":
+        body, fields = gzip.compress(TEXT), fields + b"Content-Encoding: gzip\r\n"
+    if path == "/text/kept":
+        fields += b"Cache-Control: public, no-transform\r\n"
+    if path == "/text/part":
+        status, fields = b"206 Partial Content", fields + b"Content-Range: bytes 0-9/100\r\n"
+    if path == "/text/small":
+        body = b"small"
+    if path == "/text/chunks":
+        c.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n%s\r\n" % fields)
+        for at in range(0, len(TEXT), 7777):
+            piece = TEXT[at:at + 7777]
+            c.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+        c.sendall(b"0\r\n\r\n")
+        return True
+    if head.startswith(b"HEAD "):
+        body = b""
+    c.sendall(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n%s\r\n%s" % (status, len(body), fields, body))
+    return True
+
+
+def world(w, **hosts):
+    """A router with a route for each: host name → options."""
+    app, other = w.instance("app", echo), w.instance("other", echo)
+    with open(w.path("routes"), "w") as f:
+        f.write(f"other.test {other.address}:{other.port}\n")
+        for host, options in hosts.items():
+            words = [f"{k}={v if isinstance(v, str) else json.dumps(v, separators=(',', ':'))}" for k, v in options.items()]
+            f.write(f"{host}.test {'127.0.0.1:1' if host == 'dead' else f'{app.address}:{app.port}'} {' '.join(words)}\n")
+    cert = make_certificate(w.path("cert.pem"), "*.test")
+    return w.router("--routes", w.path("routes"), "--https", "127.0.0.1:0", "--cert", cert, threads=1)
+
+
+def each_way(fn):
+    def run(w):
+        for way in WAYS:
+            fn(w, way)
+    run.__name__ = fn.__name__
+    return run
+
+
+def maintenance(w):
+    r = world(w, shut={"maintenance": True, "maintenance_page": "<h1>Back\u00a0soon</h1>{request_id}"},
+              mine={"maintenance": True, "maintenance_retry_s": 7, "maintenance_allow": ["127.0.0.0/8"]},
+              theirs={"maintenance": True, "maintenance_retry_s": 7, "maintenance_allow": ["::1"]})
+    for way in WAYS:
+        a = ask(r, way, "shut.test")
+        assert a.status == 503 and a.headers["retry-after"] == "60" and a.body.startswith("<h1>Back\u00a0soon</h1>".encode()), a.body
+        assert a.body.decode().endswith(a.headers["x-request-id"])
+        a = ask(r, way, "shut.test", "/", "-H", "Accept: application/json")
+        assert json.loads(a.body)["status"] == 503
+        assert ask(r, way, "mine.test").status == 200
+        assert ask(r, way, "theirs.test").headers["retry-after"] == "7"
+
+
+def allow_list(w):
+    r = world(w, here={"allow": ["127.0.0.1", "2001:db8::/32"]}, away={"allow": ["10.0.0.0/8", "2001:db8::/32"]})
+    for way in WAYS:
+        assert ask(r, way, "here.test").status == 200
+        assert ask(r, way, "away.test").status == 403
+
+
+def basic_auth(w):
+    users = [{"name": "ann", "hash": hashed("s3:cret")}, {"name": "bob", "hash": hashed("x", "01")}]
+    r = world(w, open={}, shut={"auth_users": users, "auth_realm": "inner"}, hides={"auth_users": users, "auth_hides": True})
+    for way in WAYS:
+        a = ask(r, way, "shut.test")
+        assert a.status == 401 and a.headers["www-authenticate"] == 'Basic realm="inner", charset="UTF-8"', a.headers
+        for _ in range(2):  # the second one is remembered
+            a = ask(r, way, "shut.test", "/", "-u", "ann:s3:cret")
+            assert a.status == 200 and b"uthorization: Basic" in a.body
+        assert ask(r, way, "shut.test", "/", "-u", "bob:x").status == 200
+        assert b"uthorization" not in ask(r, way, "hides.test", "/", "-u", "ann:s3:cret").body
+    for bad in ("ann:no", "eve:s3:cret", "ann:"):
+        assert ask(r, "plain", "shut.test", "/", "-u", bad).status == 401, bad
+    for bad in ("Bearer x", "Basic", "Basic !!!", "Basic " + base64.b64encode(b"nocolon").decode(), "Basic " + "A" * 4000,
+                "Basic " + base64.b64encode(b"ann:s3:cret\0").decode()):
+        assert ask(r, "plain", "shut.test", "/", "-H", "Authorization: " + bad).status == 401, bad
+    statuses = {r.get("shut.test", headers=["Authorization: Basic " + base64.b64encode(b"ann:%d" % i).decode()]).status for i in range(60)}
+    assert statuses == {401, 429}, statuses
+    assert ask(r, "plain", "shut.test", "/", "-u", "ann:s3:cret").status == 200  # who is known is not slowed
+
+
+def rate(w):
+    for way in WAYS:
+        with World() as own:
+            r = world(own, slow={"rate": 1, "rate_s": 3600, "rate_burst": 2}, free={"rate": 1000})
+            assert [ask(r, way, "slow.test").status for _ in range(3)] == [200, 200, 429]
+            a = ask(r, way, "slow.test")
+            assert 3500 <= int(a.headers["retry-after"]) <= 3601 and a.headers["ratelimit-limit"] == "2", a.headers
+            assert a.headers["ratelimit-remaining"] == "0" and a.headers["ratelimit-reset"] == a.headers["retry-after"]
+            assert ask(r, way, "free.test").status == 200
+
+
+def sizes(w):
+    r = world(w, small={"body_max": 1000})
+    for way in WAYS:
+        for more in ([], ["-H", "Transfer-Encoding: chunked"] if way != "h2" else []):
+            assert ask(r, way, "small.test", "/", "--data-binary", "@-", *more, data=b"x" * 1000).status == 200
+            a = ask(r, way, "small.test", "/", "--data-binary", "@-", *more, data=b"x" * 1001)
+            assert a.status == 413 and b"application accepts" in a.body, (way, more, a.status)
+    with r.connect() as s:
+        s.sendall(b"POST / HTTP/1.1\r\nHost: small.test\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(11):
+            s.sendall(b"64\r\n" + b"x" * 100 + b"\r\n")
+        assert Answer(s).read().status == 413
+
+
+def time_limits(w):
+    r = world(w, quick={"body_s": 1, "answer_s": 1})
+    for way in WAYS:
+        assert ask(r, way, "quick.test", "/stall").status == 504
+    with r.connect() as s:
+        s.sendall(b"POST / HTTP/1.1\r\nHost: quick.test\r\nContent-Length: 1000\r\n\r\n")
+        end = threading.Event()
+
+        def drip():  # each byte alone would keep it alive
+            while not end.wait(0.2):
+                with contextlib.suppress(OSError):
+                    s.sendall(b"x")
+
+        t = threading.Thread(target=drip)
+        t.start()
+        assert Answer(s).read().status == 408
+        end.set()
+        t.join()
+
+
+def header_rules(w):
+    rules = [{"op": "set", "name": "X-Tier", "value": "gold"}, {"op": "remove", "name": "Cookie"},
+             {"op": "add", "name": "X-Many", "value": "two"}, {"response": True, "op": "remove", "name": "X-Powered-By"},
+             {"response": True, "op": "set", "name": "X-Frame-Options", "value": "DENY"},
+             {"response": True, "op": "add", "name": "Cache-Control", "value": "private"}]
+    r = world(w, rules={"headers": rules})
+    for way in WAYS:
+        seen = ask(r, way, "rules.test", "/", "-H", "X_Tier: lead", "-H", "x-tier: tin", "-H", "Cookie: a=b", "-H", "X-Many: one").body.lower()
+        assert seen.count(b"tier: gold") == 1 and b"lead" not in seen and b"tin\r" not in seen and b"cookie" not in seen, seen
+        assert b"x-many: one" in seen and b"x-many: two" in seen
+        a = ask(r, way, "rules.test", "/text")
+        assert a.body == TEXT and "x-powered-by" not in a.headers
+        assert a.headers["x-frame-options"] == "DENY" and a.headers["cache-control"] == "private"
+
+
+def redirects(w):
+    rules = [{"path": "/old", "to": "/new", "status": 301}, {"path": "/blog/*", "to": "https://blog.test/*", "status": 308},
+             {"path": "/r/*", "to": "/*"}, {"host": "elsewhere.test", "path": "/*", "to": "/no"}]
+    r = world(w, moved={"redirects": rules})
+    for way in WAYS:
+        for path, status, to in (("/old", 301, "/new"), ("/old?a=1", 301, "/new"), ("/blog/a/b?c", 308, "https://blog.test/a/b?c"),
+                                 ("/blog/", 308, "https://blog.test/"), ("/r//evil.test/x", 302, "/evil.test/x")):
+            a = ask(r, way, "moved.test", path)
+            assert (a.status, a.headers.get("location")) == (status, to), (path, a.status, a.headers)
+        for path in ("/older", "/old/", "/blog", "/"):
+            assert ask(r, way, "moved.test", path).status == 200, path
+
+
+def error_pages(w):
+    pages = [{"status": 502, "body": "<p>ours</p>{status}"}, {"status": 404, "body": "<p>lost</p>"}]
+    r = world(w, dead={"error_pages": pages[:1]}, both={"error_pages": pages, "error_pages_for_app": True})
+    for way in WAYS:
+        a = ask(r, way, "dead.test")
+        assert a.status == 502 and a.body == b"<p>ours</p>502", (a.status, a.body)
+        a = ask(r, way, "both.test", "/status/404")
+        assert a.status == 404 and a.body == b"<p>lost</p>", (a.status, a.body)
+        assert ask(r, way, "both.test", "/status/410").body.startswith(b"app\n")
+        assert ask(r, way, "both.test", "/").status == 200
+
+
+def paths_and_shares(w):
+    r = world(w, main={"paths": [{"path": "/shop", "host": "other.test", "strips": True}, {"path": "/shop/raw", "host": "other.test"}]},
+              all={"weights": [{"host": "other.test", "weight": 100}]}, none={"weights": [{"host": "other.test", "weight": 0}]},
+              lost={"paths": [{"path": "/x", "host": "nobody.test"}]},
+              locked={"allow": ["10.0.0.0/8"]}, around={"paths": [{"path": "/in", "host": "locked.test"}]})
+    for way in WAYS:
+        for path, name, seen in (("/", "app", "/"), ("/shop", "other", "/"), ("/shop?q", "other", "/?q"), ("/shop/a?b", "other", "/a?b"),
+                                 ("/shop/raw/x", "other", "/shop/raw/x"), ("/shopping", "app", "/shopping")):
+            a = ask(r, way, "main.test", path)
+            assert a.body.startswith(f"{name}\nGET {seen} HTTP/1.1\r\n".encode()), (path, a.body)
+        assert ask(r, way, "all.test").body.startswith(b"other\n") and ask(r, way, "none.test").body.startswith(b"app\n")
+        assert ask(r, way, "lost.test", "/x").status == 404 and ask(r, way, "lost.test", "/y").status == 200
+        assert ask(r, way, "around.test", "/in").status == 403  # its own rules hold there, too
+
+
+def compression(w):
+    r = world(w, zip={"compress": True}, off={})
+    for way in WAYS:
+        for accept, coding in (("gzip", "gzip"), ("gzip, br", "br"), ("br;q=0.5, gzip;q=0.8", "gzip"), ("*", "br"), ("br;q=0, *", "gzip"),
+                               ("", None), ("identity", None), ("gzip;q=0", None), ("identity, gzip;q=0.5", None), ("gzip;q=nonsense", None)):
+            for path in ("/text", "/text/chunks"):
+                a = ask(r, way, "zip.test", path, "-H", "Accept-Encoding: " + accept if accept else "Accept-Encoding:")
+                assert a.headers.get("content-encoding") == coding, (way, accept, a.headers)
+                assert a.headers["vary"] == "Accept-Encoding"
+                if coding == "gzip":
+                    assert gzip.decompress(a.body) == TEXT
+                assert a.headers["etag"] == ('W/"v1"' if coding else '"v1"')
+        for path in ("/text", "/text/chunks"):
+            for accept in ("br", "gzip"):
+                a = ask(r, way, "zip.test", path, "--compressed", "-H", "Accept-Encoding: " + accept)
+                assert a.body == TEXT, (path, accept)
+        for path in ("/text/kept", "/text/part", "/text/small", "/"):
+            assert "content-encoding" not in ask(r, way, "zip.test", path, "-H", "Accept-Encoding: gzip, br").headers, path
+        assert gzip.decompress(ask(r, way, "zip.test", "/text/gz", "-H", "Accept-Encoding: gzip, br").body) == TEXT
+        assert "content-encoding" not in ask(r, way, "zip.test", "/text", "-I", "-H", "Accept-Encoding: gzip").headers
+        a = ask(r, way, "off.test", "/text", "-H", "Accept-Encoding: gzip")
+        assert "vary" not in a.headers and a.headers["content-length"] == str(len(TEXT))
+
+
+def options_by_the_feed(w):
+    """They come, change and go with one update; what is saved has them, too."""
+    b = w.broker()
+    i = w.instance("app", echo)
+
+    def put(**options):
+        record = route("shop.test", i)
+        if options:
+            record["options"] = options
+        b.wait_applied(b.change([record]))
+
+    b.put("shop.test", i)
+    r = w.fed_router(b, threads=1)
+    put(maintenance=True)
+    assert r.get("shop.test").status == 503
+    put(allow=["10.0.0.0/8"])
+    assert r.get("shop.test").status == 403
+    b.stop()
+    r.stop()
+    r = r.start()
+    assert r.get("shop.test").status == 403
+    b.start()
+    put()
+    assert r.get("shop.test").status == 200
+
+
+run_tests([maintenance, allow_list, basic_auth, rate, sizes, time_limits, header_rules, redirects, error_pages, paths_and_shares,
+           compression, options_by_the_feed])
