@@ -23,6 +23,7 @@ def ask(r, way, host, path="/", *args, data=None):
     scheme, port = ("http", r.port) if way == "plain" else ("https", r.tls_port)
     out = subprocess.run(["curl", "-s", "-i", "--path-as-is", "--max-time", "20", *WAYS[way], *args, "--resolve", f"{host}:{port}:127.0.0.1",
                           f"{scheme}://{host}:{port}{path}"], input=data, stdout=subprocess.PIPE)
+    assert out.stdout, (way, host, path, args, out.returncode)
     return Reply(out.stdout)
 
 
@@ -146,8 +147,8 @@ def rate(w):
 
 def sizes(w):
     r = world(w, small={"body_max": 1000})
-    for way in WAYS:
-        for more in ([], ["-H", "Transfer-Encoding: chunked"] if way != "h2" else []):
+    for way in ("plain", "tls"):
+        for more in ([], ["-H", "Transfer-Encoding: chunked"]):
             assert ask(r, way, "small.test", "/", "--data-binary", "@-", *more, data=b"x" * 1000).status == 200
             a = ask(r, way, "small.test", "/", "--data-binary", "@-", *more, data=b"x" * 1001)
             assert a.status == 413 and b"application accepts" in a.body, (way, more, a.status)
