@@ -332,7 +332,7 @@ class Broker:
             return self.reports[-1]
 
     def wait_applied(self, revision):
-        return self.wait_report(lambda r: r["revision"] >= revision, f"revision {revision}")
+        return self.wait_report(lambda r: r.get("revision", -1) >= revision, f"revision {revision}")
 
 
 def route(host, *instances, state=None, app="shop", timeout_s=0):
