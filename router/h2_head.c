@@ -6,6 +6,11 @@
 #include "lib/http/http_head.h"
 #include "router/client_conn.h"
 
+enum {
+	TEXT_AT_ONCE = 512, /* as a rule all fields of a request */
+	TEXT_AROUND = 192,  /* what is added to those of a request */
+};
+
 #define ADD(out, literal) buf_add(out, literal, sizeof(literal) - 1)
 
 /* --- requests --- */
@@ -57,6 +62,8 @@ h2_head_add(struct h2_head *h, struct str name, struct str value)
 		return;
 	}
 	h->has_length |= str_eq(name, "content-length");
+	if (h->text.n == 0)
+		buf_reserve(&h->text, TEXT_AT_ONCE);
 	buf_addstr(&h->text, name);
 	ADD(&h->text, ": ");
 	buf_addstr(&h->text, value);
@@ -82,6 +89,8 @@ h2_head_request(const struct h2_head *h, bool has_body, const char *key, struct 
 	bool is_websocket = h2_head_is_websocket(h);
 	bool is_connect = !is_websocket && str_eq(buf_str(&h->method), "CONNECT");
 
+	buf_reserve(out,
+	    h->method.n + 2 * h->authority.n + h->path.n + h->cookies.n + h->text.n + TEXT_AROUND);
 	if (is_websocket)
 		ADD(out, "GET");
 	else
@@ -145,6 +154,22 @@ add_lower(struct buf *out, struct str s)
 	}
 }
 
+static void
+add_status(struct buf *out, int status)
+{
+	char digits[3] = { (char)('0' + status / 100 % 10), (char)('0' + status / 10 % 10),
+		(char)('0' + status % 10) };
+
+	buf_add(out, digits, sizeof digits);
+}
+
+/* Its value never comes again: it would push others out of the table of RFC 7541. */
+static bool
+is_unique(struct str name)
+{
+	return name.n == 12 && str_eq_nocase(name, "x-request-id");
+}
+
 size_t
 h2_head_answer(const struct http_head *h, bool is_tunnel, struct buf *text, nghttp2_nv *out)
 {
@@ -152,7 +177,8 @@ h2_head_answer(const struct http_head *h, bool is_tunnel, struct buf *text, nght
 	size_t n = 1, at;
 
 	buf_clear(text);
-	buf_addf(text, "%03d", is_tunnel ? 200 : h->status);
+	buf_reserve(text, h->size);
+	add_status(text, is_tunnel ? 200 : h->status);
 	for (size_t i = 0; i < h->n; i++) {
 		if (!is_left_out(h->headers[i].name, is_tunnel))
 			add_lower(text, h->headers[i].name);
@@ -171,7 +197,9 @@ h2_head_answer(const struct http_head *h, bool is_tunnel, struct buf *text, nght
 		out[n++] = (nghttp2_nv){ .name = (uint8_t *)text->p + at,
 			.namelen = name.n,
 			.value = (uint8_t *)value.p,
-			.valuelen = value.n };
+			.valuelen = value.n,
+			.flags =
+			    is_unique(name) ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE };
 		at += name.n;
 	}
 	return n;
