@@ -20,7 +20,7 @@
 #include "lib/loop/loop.h"
 #include "lib/wire/wire_exec.h"
 
-enum { SIGNALS = 4 };
+enum { SIGNALS = 4, TLS_END_MS = 2000 };
 static const struct {
 	int number;
 	const char *name;
@@ -39,6 +39,7 @@ struct run {
 	struct loop_signal *signals[SIGNALS], *resized;
 	struct termios before;
 	bool is_raw, is_over, has_exit;
+	bool has_tls, has_tls_ended;
 	int status;
 	struct err e, broken;
 };
@@ -188,13 +189,15 @@ on_dialed(int take_fd, struct str early, const struct err *e, void *arg)
 	stream_send(r->stream, STREAM_ORDER, order.p, order.n);
 }
 
-/* Of TLS: why the connection is about to end; what came before is still to be read. */
+/* Of TLS: it has ended, and why; what came before is still to be read. */
 static void
 on_broken(const struct err *e, void *arg)
 {
 	struct run *r = arg;
 
-	r->broken = *e;
+	r->has_tls_ended = true;
+	if (e != NULL)
+		r->broken = *e;
 }
 
 static int
@@ -214,6 +217,7 @@ dial(struct run *r, const char *path, struct err *e)
 	if (str_has_prefix(url, "https:") &&
 	    (o.fd = stream_tls_open(r->loop, &tls, on_broken, r, e)) < 0)
 		return -1;
+	r->has_tls = str_has_prefix(url, "https:");
 	return stream_dial_start(r->loop, &o, on_dialed, r, e) == NULL ? -1 : 0;
 }
 
@@ -229,6 +233,8 @@ run_fini(struct run *r)
 		loop_signal_cancel(r->resized);
 	stream_source_free(r->in);
 	stream_free(r->stream);
+	if (r->has_tls) /* it sees its end in the loop */
+		(void)loop_run_until(r->loop, &r->has_tls_ended, TLS_END_MS);
 	loop_free(r->loop);
 }
 

@@ -149,6 +149,8 @@ static void
 on_tls_broken(const struct err *e, void *arg)
 {
 	(void)arg;
+	if (e == NULL)
+		return;
 	if (e->code == ERR_DENIED)
 		log_warn("broker_not_believed", LOG_ERR(e));
 	else

@@ -41,13 +41,13 @@ static void
 end(struct stream_tls *t, const struct err *e)
 {
 	stream_tls_fn *fn = t->fn;
+	void *arg = t->arg;
 
 	loop_io_cancel(t->io);
 	tls_client_close(t->tls);
 	file_close(t->fd);
 	loop_free_later(t->loop, release, t);
-	if (e != NULL)
-		fn(e, t->arg);
+	fn(e, arg);
 }
 
 static void

@@ -6,7 +6,7 @@
 
 struct loop;
 
-/* It broke, or the server closed: why. At most once; afterwards the descriptor is at its end. */
+/* It ended, once: broken, or closed by the server (why), or as its descriptor was closed (NULL). */
 typedef void stream_tls_fn(const struct err *e, void *arg);
 
 struct stream_tls_opts {                  /* borrowed for the call */
