@@ -239,9 +239,10 @@ class Broker:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if self.headers["authorization"] != "Bearer " + broker.token:
                     return self.send_error(401)
-                with broker.cond:
-                    broker.reports.append(json.loads(body))
-                    broker.cond.notify_all()
+                if self.path == "/internal/router/report":
+                    with broker.cond:
+                        broker.reports.append(json.loads(body))
+                        broker.cond.notify_all()
                 self.send_response(200)
                 self.send_header("Content-Length", "2")
                 self.end_headers()
@@ -332,7 +333,7 @@ class Broker:
             return self.reports[-1]
 
     def wait_applied(self, revision):
-        return self.wait_report(lambda r: r.get("revision", -1) >= revision, f"revision {revision}")
+        return self.wait_report(lambda r: r["revision"] >= revision, f"revision {revision}")
 
 
 def route(host, *instances, state=None, app="shop", timeout_s=0):
@@ -399,7 +400,7 @@ class Load:
     def __init__(self, router, host, workers=8, pause=0.0):
         self.router, self.host, self.pause, self.stopped = router, host, pause, False
         self.count, self.bad, self.bodies, self.lock = 0, [], {}, threading.Lock()
-        self.threads = [threading.Thread(target=self.work, args=(i % 2 == 0,)) for i in range(workers)]
+        self.threads = [threading.Thread(target=self.work, args=(i % 2 == 0,), daemon=True) for i in range(workers)]
         for t in self.threads:
             t.start()
 
