@@ -34,6 +34,7 @@ struct router_link;
 struct session_set;
 struct ssh_server;
 struct store;
+struct tls_keys;
 struct watch_feed;
 struct worker;
 
@@ -62,8 +63,9 @@ struct broker_conf {
 	int64_t pack_max_mb;                                /* of one push */
 	char *drain_ca_file;                                /* of log drains; NULL: the system's */
 	int64_t idle_freeze_s, idle_reclaim_s, idle_stop_s; /* without a request; 0: never */
-	bool allow_alias_in_domain, private_certs;          /* of aliases */
-	bool allow_obsolete;                                /* cartridges */
+	char *app_cert; /* file, PEM: of all names below app_domain; NULL: one is made */
+	bool allow_alias_in_domain, private_certs; /* of aliases */
+	bool allow_obsolete;                       /* cartridges */
 	bool download_cartridges;
 	struct str_list download_allow; /* address ranges */
 	char *download_ca;              /* file, or NULL: the system's */
@@ -94,6 +96,7 @@ struct broker {
 	struct restore_runs *restores;
 	struct rollout *rollout;
 	struct drains *drains;
+	struct tls_keys *tls_keys;
 	struct router_lines *router_lines;
 	struct idler *idler; /* NULL: not yet, or no more */
 	struct router_link *routers;

@@ -60,6 +60,9 @@ static const struct conf_item items[] = {
 	    "Size of the pack of one push, in MB."),
 	CONF_BOOL(struct broker_conf, allow_obsolete, "allow-obsolete", "false",
 	    "Obsolete cartridges may be added to applications."),
+	CONF_STR(struct broker_conf, app_cert, "app-cert", NULL,
+	    "File with the certificate for *.APP-DOMAIN, its chain and its key, PEM; read again "
+	    "every hour (default: one is made, which nobody trusts)."),
 	CONF_BOOL(struct broker_conf, allow_alias_in_domain, "allow-alias-in-domain", "false",
 	    "Aliases may lie below --app-domain, unless they look like an application's name."),
 	CONF_BOOL(struct broker_conf, private_certs, "private-certificates", "true",

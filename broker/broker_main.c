@@ -36,6 +36,7 @@
 #include "broker/session.h"
 #include "broker/ssh_server.h"
 #include "broker/tree_relay.h"
+#include "broker/tls_keys.h"
 #include "broker/watch_feed.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
@@ -287,6 +288,7 @@ open_parts(struct broker *b, struct err *e)
 	b->idler = idler_new(b);
 	b->router_lines = router_lines_new(b);
 	b->drains = drains_new(b);
+	b->tls_keys = tls_keys_start(b);
 	return 0;
 }
 
@@ -308,6 +310,7 @@ close_parts(struct daemon *d)
 	backups_free(b->backups);
 	build_queue_free(b->builds);
 	push_set_free(b->pushes);
+	tls_keys_stop(b->tls_keys);
 	drains_free(b->drains);
 	b->drains = NULL;
 	idler_free(b->idler);

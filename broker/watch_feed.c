@@ -39,6 +39,8 @@ static const struct feed_kind node_kinds[] = {
 };
 static const struct feed_kind router_kinds[] = {
 	{ STORE_PREFIX_ROUTE, "route", false },
+	{ STORE_PREFIX_CERT, "cert", false },
+	{ STORE_PREFIX_TICKETS, "tickets", false },
 	{ NULL, NULL, false },
 };
 

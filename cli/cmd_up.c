@@ -29,6 +29,7 @@ enum {
 	ROUTER,
 	DAEMONS,
 	SSH_PORT = 2222,
+	HTTPS_PORT = 8443,
 	GRACE_MS = 10000,
 	GEARS_GRACE_MS = 120000, /* stop timeouts of gears are theirs to keep */
 };
@@ -40,6 +41,7 @@ struct up {
 	struct up_daemon *daemons[DAEMONS]; /* owned */
 	char *listen;                       /* owned; with the port once it is known */
 	char *router_listen;                /* owned */
+	char *https_listen;                 /* owned; NULL: no https */
 	char *ssh_listen;                   /* owned; NULL: no SSH */
 	const char *domain;
 	const char *ready_file; /* NULL: none */
@@ -163,6 +165,8 @@ router_argv(struct str_list *l, void *arg)
 	str_list_take(l, in_view("pinion-router"));
 	add(l, "--id", xstrdup("local"));
 	add(l, "--http", xstrdup(u->router_listen));
+	if (u->https_listen != NULL)
+		add(l, "--https", xstrdup(u->https_listen));
 	add(l, "--feed", broker_socket(u));
 	add(l, "--token-file", in_view("secrets/router.token"));
 	add(l, "--wake-token-file", in_view("secrets/wake.token"));
@@ -210,6 +214,8 @@ write_ready_file(const struct up *u)
 	    "{\"broker_url\":\"http://%s\",\"router_url\":\"http://%s\",\"domain\":", u->listen,
 	    u->router_listen);
 	buf_add_json_str(&b, u->domain);
+	if (u->https_listen != NULL)
+		buf_addf(&b, ",\"https_url\":\"https://%s\"", u->https_listen);
 	if (u->ssh_listen != NULL)
 		buf_addf(&b, ",\"ssh_address\":\"%s\",\"ssh_port\":%s", u->ssh_listen,
 		    strrchr(u->ssh_listen, ':') + 1);
@@ -233,12 +239,15 @@ announce(struct up *u)
 	AUTO(free)
 	char *ssh =
 	    u->ssh_listen == NULL ? xstrdup("") : xasprintf("  SSH          %s\n", u->ssh_listen);
+	AUTO(free)
+	char *https =
+	    u->https_listen == NULL ? xstrdup("") : xasprintf(", https at %s", u->https_listen);
 	(void)printf("Pinion serves.\n  API and git  http://%s\n  applications "
-	             "http://NAME-DOMAIN.%s, at %s\n"
+	             "http://NAME-DOMAIN.%s, at %s%s\n"
 	             "%s"
 	             "  log in       pinion login http://%s --user admin --password-file %s\n"
 	             "  stop         kill %d\n",
-	    u->listen, u->domain, u->router_listen, ssh, u->listen, u->dirs.admin_password,
+	    u->listen, u->domain, u->router_listen, https, ssh, u->listen, u->dirs.admin_password,
 	    (int)getpid());
 	(void)fflush(stdout);
 }
@@ -285,6 +294,8 @@ on_router_ready(const char *line, void *arg)
 	struct up *u = arg;
 
 	set_port(&u->router_listen, ready_port(line, "http"));
+	if (u->https_listen != NULL)
+		set_port(&u->https_listen, ready_port(line, "https"));
 	u->is_ready[ROUTER] = true;
 	start_broker(u);
 	announce(u);
@@ -401,6 +412,7 @@ up_fini(struct up *u)
 	free(u->listen);
 	free(u->router_listen);
 	free(u->ssh_listen);
+	free(u->https_listen);
 	free(u->cartridges);
 	free(u->stacks);
 	free(u->hook);
@@ -462,24 +474,25 @@ is_free(const char *address)
 	return bind(fd, (const struct sockaddr *)&to, sizeof to) == 0;
 }
 
-/* Where SSH is served: as wished ("none": not), else at 2222, or a free port when that is taken or
- * the API has one, too. */
+/* Where a port beside `near` is served: as wished ("none": not), else at the usual one, or a free
+ * one when that is taken or near has one, too. */
 static int
-choose_ssh(struct up *u, const char *wish, struct err *e)
+choose_port(
+    char **out, const char *near, const char *wish, int usual, const char *field, struct err *e)
 {
-	const char *colon = strrchr(u->listen, ':');
+	const char *colon = strrchr(near, ':');
 
 	if (wish != NULL && strcmp(wish, "none") == 0)
 		return 0;
 	if (wish != NULL) {
-		u->ssh_listen = xstrdup(wish);
-		return check_address(wish, "ssh", e);
+		*out = xstrdup(wish);
+		return check_address(wish, field, e);
 	}
-	u->ssh_listen = xasprintf("%.*s:%d", (int)(colon - u->listen), u->listen, SSH_PORT);
-	if (strcmp(colon, ":0") != 0 && is_free(u->ssh_listen))
+	*out = xasprintf("%.*s:%d", (int)(colon - near), near, usual);
+	if (strcmp(colon, ":0") != 0 && is_free(*out))
 		return 0;
-	free(u->ssh_listen);
-	u->ssh_listen = xasprintf("%.*s:0", (int)(colon - u->listen), u->listen);
+	free(*out);
+	*out = xasprintf("%.*s:0", (int)(colon - near), near);
 	return 0;
 }
 
@@ -505,7 +518,9 @@ up_open(struct up *u, const struct cmd_line *l, struct err *e)
 	if (check_address(u->listen, "listen", e) < 0 ||
 	    check_address(u->router_listen, "router-listen", e) < 0)
 		return -1;
-	if (choose_ssh(u, cmd_option(l, "ssh"), e) < 0)
+	if (choose_port(&u->ssh_listen, u->listen, cmd_option(l, "ssh"), SSH_PORT, "ssh", e) < 0 ||
+	    choose_port(&u->https_listen, u->router_listen, cmd_option(l, "https"), HTTPS_PORT,
+	        "https", e) < 0)
 		return -1;
 	if (!str_is_host(u->domain))
 		return err_set(e, ERR_INVALID, "domain",
@@ -554,6 +569,9 @@ static const struct cmd_option up_options[] = {
 	{ "data", 0, "DIR", "where everything is kept (required)" },
 	{ "listen", 0, "ADDR:PORT", "API and git (127.0.0.1:8000; port 0: a free one)" },
 	{ "router-listen", 0, "ADDR:PORT", "applications (127.0.0.1:8080; port 0: a free one)" },
+	{ "https", 0, "ADDR:PORT",
+	    "applications by https (port 8443 beside them, or a free one if it is taken; none: no "
+	    "https)" },
 	{ "ssh", 0, "ADDR:PORT",
 	    "SSH (port 2222 beside the API, or a free one if it is taken; none: no SSH)" },
 	{ "domain", 0, "NAME", "suffix of the applications' host names (apps.localhost)" },

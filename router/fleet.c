@@ -433,7 +433,8 @@ fleet_new(struct loop *l, const struct router_conf *conf, int lanes, struct acce
 	f->on_change = on_change;
 	f->arg = arg;
 	f->table = host_table_new(lanes);
-	if (conf->https != NULL && (f->tls = tls_ctx_new(conf->cert, e)) == NULL)
+	if (conf->https != NULL &&
+	    (f->tls = tls_ctx_new(&conf->cert, conf->tls_profile, e)) == NULL)
 		return NULL;
 	if (add_entries(f, "http", conf->http, e) < 0 ||
 	    add_entries(f, "https", conf->https, e) < 0)
@@ -447,6 +448,12 @@ fleet_new(struct loop *l, const struct router_conf *conf, int lanes, struct acce
 			return NULL;
 	}
 	return STEAL(f);
+}
+
+struct tls_ctx *
+fleet_tls(struct fleet *f)
+{
+	return f->tls;
 }
 
 static void *

@@ -17,6 +17,7 @@ struct lane;
 struct loop;
 struct router_conf;
 struct takeover_sockets;
+struct tls_ctx;
 
 /* A table took effect, or an instance has drained. */
 typedef void fleet_fn(void *arg);
@@ -29,6 +30,7 @@ struct fleet *fleet_new(struct loop *l, const struct router_conf *conf, int lane
 int fleet_start(struct fleet *f, struct err *e) MUST_CHECK;
 /* The first one's of proto "http" or "https"; 0: there is none. */
 int fleet_port(const struct fleet *f, const char *proto);
+struct tls_ctx *fleet_tls(struct fleet *f);      /* borrowed; NULL: no https */
 struct host_table *fleet_table(struct fleet *f); /* borrowed; change it, then publish */
 /* Makes all changes so far take effect, as revision. Never blocks; what comes while one is under
  * way goes together. */

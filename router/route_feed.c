@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "lib/base/mem.h"
+#include "lib/wire/wire_cert.h"
 #include "lib/wire/wire_feed.h"
 #include "lib/wire/wire_route.h"
+#include "router/cert_table.h"
 #include "router/host_table.h"
 
 void
@@ -69,19 +71,62 @@ put(struct route_feed *f, const struct wire_feed *w, struct err *e)
 	return ROUTE_FEED_CHANGE;
 }
 
+/* Of the kinds cert and tickets: in force at once. */
+static int
+put_cert(struct route_feed *f, const struct wire_feed *w, struct err *e)
+{
+	AUTO_FINI(wire_cert_fini) struct wire_cert c = { 0 };
+	AUTO_FINI(wire_tickets_fini) struct wire_tickets t = { 0 };
+	bool is_cert = strcmp(w->kind, "cert") == 0;
+	const struct codec *codec = is_cert ? &wire_cert_codec : &wire_tickets_codec;
+	const char *value = w->value == NULL ? "" : w->value;
+
+	if (codec_decode(codec, value, strlen(value), is_cert ? (void *)&c : &t, CODEC_IGNORE, e) <
+	    0)
+		return -1;
+	return is_cert ? cert_table_put(f->certs, &c, e) : cert_table_set_tickets(f->certs, &t, e);
+}
+
+static enum route_feed_step
+take_cert(struct route_feed *f, const struct wire_feed *w, struct err *e)
+{
+	if (f->certs == NULL || w->key == NULL)
+		return ROUTE_FEED_SKIPPED;
+	if (w->type == WIRE_FEED_DELETE)
+		return cert_table_delete(f->certs, w->key) ? ROUTE_FEED_CHANGE : ROUTE_FEED_SKIPPED;
+	if (put_cert(f, w, e) < 0) {
+		(void)err_wrap(e, "%s %s", w->kind, w->key);
+		return ROUTE_FEED_SKIPPED;
+	}
+	return ROUTE_FEED_CHANGE;
+}
+
+static bool
+is_of_tls(const struct wire_feed *w)
+{
+	return (w->type == WIRE_FEED_PUT || w->type == WIRE_FEED_DELETE) && w->kind != NULL &&
+	       (strcmp(w->kind, "cert") == 0 || strcmp(w->kind, "tickets") == 0);
+}
+
 static enum route_feed_step
 take(struct route_feed *f, const struct wire_feed *w, struct err *e)
 {
 	bool is_route = w->kind != NULL && strcmp(w->kind, "route") == 0;
 
+	if (is_of_tls(w))
+		return take_cert(f, w, e);
 	switch (w->type) {
 	case WIRE_FEED_RESET:
 		host_table_begin_sweep(f->table);
+		if (f->certs != NULL)
+			cert_table_begin_sweep(f->certs);
 		f->in_snapshot = true;
 		return ROUTE_FEED_RESET;
 	case WIRE_FEED_SYNC:
 		if (f->in_snapshot)
 			host_table_sweep(f->table);
+		if (f->in_snapshot && f->certs != NULL)
+			cert_table_sweep(f->certs);
 		f->in_snapshot = false;
 		f->revision = w->revision;
 		return ROUTE_FEED_SYNC;

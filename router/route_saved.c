@@ -12,9 +12,12 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/secret.h"
 #include "lib/loop/worker.h"
+#include "lib/wire/wire_cert.h"
 #include "lib/wire/wire_feed.h"
 #include "lib/wire/wire_route.h"
+#include "router/cert_table.h"
 #include "router/host_table.h"
 #include "router/route_feed.h"
 
@@ -216,6 +219,36 @@ add_route(const struct host_route *r, void *arg)
 }
 
 static void
+add_cert(const struct wire_cert *c, void *arg)
+{
+	struct wire_feed line = {
+		.type = WIRE_FEED_PUT,
+		.kind = (char *)(uintptr_t) "cert",
+		.key = c->host,
+		.value = codec_to_json(&wire_cert_codec, c),
+	};
+
+	add_line(arg, &line);
+	secret_free(line.value);
+}
+
+static void
+add_tickets(const struct cert_table *certs, struct buf *out)
+{
+	AUTO_FINI(wire_tickets_fini) struct wire_tickets t = { 0 };
+	struct wire_feed line = {
+		.type = WIRE_FEED_PUT,
+		.kind = (char *)(uintptr_t) "tickets",
+		.key = (char *)(uintptr_t) "all",
+	};
+
+	cert_table_tickets(certs, &t);
+	line.value = codec_to_json(&wire_tickets_codec, &t);
+	add_line(out, &line);
+	secret_free(line.value);
+}
+
+static void
 add_whole(struct buf *out, const struct route_feed *f)
 {
 	struct wire_feed reset = {
@@ -224,6 +257,10 @@ add_whole(struct buf *out, const struct route_feed *f)
 
 	add_line(out, &reset);
 	host_table_each(f->table, add_route, out);
+	if (f->certs == NULL)
+		return;
+	cert_table_each(f->certs, add_cert, out);
+	add_tickets(f->certs, out);
 }
 
 static void

@@ -16,6 +16,7 @@
 #include "router/route_feed.h"
 #include "router/route_saved.h"
 #include "router/router_conf.h"
+#include "router/tls_ctx.h"
 
 enum { REPORT_TIMEOUT_MS = 5000, REPORT_AGAIN_MS = 200 };
 
@@ -185,6 +186,7 @@ route_watch_load(struct route_watch *w, struct fleet *f, struct err *e)
 {
 	w->fleet = f;
 	w->feed.table = fleet_table(f);
+	w->feed.certs = fleet_tls(f) == NULL ? NULL : tls_ctx_certs(fleet_tls(f));
 	if (w->saved != NULL && route_saved_load(w->saved, &w->feed, e) < 0)
 		return -1;
 	/* Without any table, requests are told to come again rather than that there is nothing. */

@@ -1,5 +1,7 @@
 #include "router/router_conf.h"
 
+#include <string.h>
+
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
@@ -13,8 +15,11 @@ static const struct conf_item items[] = {
 	    "(which takes IPv4, too); port 0 picks a free one."),
 	CONF_STR(struct router_conf, https, "https", NULL,
 	    "Addresses and ports for HTTPS, likewise; none unless they are given."),
-	CONF_STR(struct router_conf, cert, "cert", NULL,
-	    "File with the certificate for HTTPS, its chain and its key, PEM."),
+	CONF_STRS(struct router_conf, cert, "cert",
+	    "File with a certificate for HTTPS, its chain and its key, PEM, or directory of such "
+	    "files (*.pem); the first serves who names no host of another; read again on SIGHUP."),
+	CONF_STR(struct router_conf, tls_profile, "tls-profile", "intermediate",
+	    "modern: TLS 1.3 alone; intermediate: TLS 1.2, too."),
 	CONF_STR(struct router_conf, feed, "feed", NULL,
 	    "Where the broker sends routes: unix:/PATH or https://HOST:PORT."),
 	CONF_STR(struct router_conf, token_file, "token-file", NULL,
@@ -70,9 +75,11 @@ static const struct conf_item items[] = {
 static int
 check(const struct router_conf *c, struct err *e)
 {
-	if (c->https != NULL && c->cert == NULL)
+	if (c->https != NULL && c->cert.n == 0 && c->feed == NULL)
 		return err_set(e, ERR_INVALID, "cert",
 		    "HTTPS needs a certificate: give --cert FILE with it and its key, PEM");
+	if (strcmp(c->tls_profile, "modern") != 0 && strcmp(c->tls_profile, "intermediate") != 0)
+		return err_set(e, ERR_INVALID, "tls-profile", "must be modern or intermediate");
 	if (c->feed != NULL && c->routes != NULL)
 		return err_set(e, ERR_INVALID, "routes", "give either --feed or --routes");
 	if (c->feed == NULL && c->routes == NULL && c->state_dir == NULL)

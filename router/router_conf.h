@@ -5,14 +5,16 @@
 #include <stdint.h>
 
 #include "lib/base/err.h"
+#include "lib/base/str.h"
 
 enum { ROUTER_THREADS_MAX = 64, ROUTER_THREADS_DEFAULT = 4 };
 
 struct router_conf {
-	char *http;  /* owned, as all: ADDRESS:PORT */
-	char *https; /* NULL: none */
-	char *cert;  /* PEM: certificate, chain, key */
-	char *feed;  /* "unix:/path" or "https://host:port" */
+	char *http;           /* owned, as all: ADDRESS:PORT */
+	char *https;          /* NULL: none */
+	struct str_list cert; /* files or directories, PEM: certificate, chain, key */
+	char *tls_profile;    /* modern, intermediate */
+	char *feed;           /* "unix:/path" or "https://host:port" */
 	char *token_file;
 	char *wake_token_file;
 	int64_t traffic_ms; /* between two reports of traffic */

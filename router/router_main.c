@@ -17,16 +17,18 @@
 #include "lib/wire/wire_route.h"
 #include "router/access_log.h"
 #include "router/app_lines.h"
+#include "router/cert_table.h"
 #include "router/fleet.h"
 #include "router/host_table.h"
 #include "router/route_file.h"
 #include "router/route_watch.h"
 #include "router/router_conf.h"
 #include "router/takeover.h"
+#include "router/tls_ctx.h"
 #include "router/traffic.h"
 #include "router/wake.h"
 
-enum { IDLE_END_MS = 1000, PROGRAM_MAX = 4096 };
+enum { IDLE_END_MS = 1000, PROGRAM_MAX = 4096, ROTATE_MS = 12 * 3600 * 1000 };
 
 struct router {
 	struct router_conf conf;
@@ -46,6 +48,7 @@ struct router {
 	int other;                 /* owned: to the one whose place we take; -1: none */
 	struct loop_signal *signals[5];
 	struct loop_timer *deadline; /* of the drain */
+	struct loop_timer *rotation; /* of the keys of tickets; NULL: the broker makes them */
 	int64_t static_revision;     /* counts loads of the static table */
 	bool is_ready;               /* was told */
 	bool is_draining;
@@ -231,6 +234,9 @@ on_hangup(void *arg)
 	struct router *r = arg;
 	struct err e = { 0 };
 
+	if (fleet_tls(r->fleet) != NULL &&
+	    tls_ctx_reload(fleet_tls(r->fleet), &r->conf.cert, &e) < 0)
+		log_warn("certificates_kept", LOG_ERR(&e));
 	if (r->conf.routes == NULL)
 		return;
 	if (load_static(r, &e) < 0)
@@ -294,6 +300,15 @@ on_takeover_done(void *arg)
 	fleet_drain(r->fleet, true, on_drained);
 }
 
+/* Where no broker makes keys for all routers. */
+static void
+on_rotate(void *arg)
+{
+	struct router *r = arg;
+
+	cert_table_rotate(tls_ctx_certs(fleet_tls(r->fleet)));
+}
+
 static int
 start(struct router *r, struct err *e)
 {
@@ -334,6 +349,8 @@ start(struct router *r, struct err *e)
 	if (r->conf.wake_token_file != NULL &&
 	    (r->wake = wake_new(r->loop, r->fleet, &r->conf, e)) == NULL)
 		return -1;
+	if (r->conf.feed == NULL && fleet_tls(r->fleet) != NULL)
+		r->rotation = loop_timer_start(r->loop, ROTATE_MS, true, on_rotate, r);
 	r->signals[0] = loop_signal_start(r->loop, SIGTERM, on_stop, r);
 	r->signals[1] = loop_signal_start(r->loop, SIGINT, on_stop, r);
 	r->signals[2] = loop_signal_start(r->loop, SIGHUP, on_hangup, r);
@@ -362,6 +379,7 @@ finish(struct router *r)
 	wake_free(r->wake);
 	access_log_close(r->access);
 	loop_timer_cancel(r->deadline);
+	loop_timer_cancel(r->rotation);
 	for (size_t i = 0; i < ARRAY_LEN(r->signals); i++)
 		loop_signal_cancel(r->signals[i]);
 	if (r->worker != NULL)

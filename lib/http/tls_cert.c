@@ -255,6 +255,37 @@ tls_cert_read(
 	return 0;
 }
 
+int
+tls_cert_read_own(const char *pem, struct tls_cert *out, struct err *e)
+{
+	return tls_cert_read(pem, pem, NULL, out, e);
+}
+
+void
+tls_cert_names(const char *chain, struct str_list *out)
+{
+	AUTO(BIO_free_all) BIO *in = BIO_new_mem_buf(chain, -1);
+	AUTO(X509_free) X509 *x = in == NULL ? NULL : PEM_read_bio_X509(in, NULL, NULL, NULL);
+	GENERAL_NAMES *names =
+	    x == NULL ? NULL : X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
+
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		const GENERAL_NAME *g = sk_GENERAL_NAME_value(names, i);
+		AUTO(free) char *name = NULL;
+		size_t n;
+
+		if (g->type != GEN_DNS)
+			continue;
+		n = (size_t)ASN1_STRING_length(g->d.dNSName);
+		name = xstrndup((const char *)ASN1_STRING_get0_data(g->d.dNSName), n);
+		str_lower(name);
+		if (strlen(name) == n && n > 0)
+			str_list_take(out, STEAL(name));
+	}
+	GENERAL_NAMES_free(names);
+	ERR_clear_error();
+}
+
 /* --- one of our own --- */
 
 static bool

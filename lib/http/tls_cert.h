@@ -24,5 +24,9 @@ void tls_cert_fini(struct tls_cert *c);
  * with field "ssl_certificate" or "private_key". An encrypted key may take seconds: on a worker. */
 int tls_cert_read(const char *chain, const char *key, const char *pass, struct tls_cert *out,
     struct err *e) MUST_CHECK;
+/* The same from one text that holds both, with a key that is not encrypted: our own files. */
+int tls_cert_read_own(const char *pem, struct tls_cert *out, struct err *e) MUST_CHECK;
+/* The host names of the first certificate, lower case; also "*.example.com". */
+void tls_cert_names(const char *chain, struct str_list *out);
 /* A new key (P-256) with a certificate of its own signature for these names, for ten years. */
 int tls_cert_make(const struct str_list *names, struct tls_cert *out, struct err *e) MUST_CHECK;

@@ -151,3 +151,9 @@ store_key_cert(const char *host)
 {
 	return xasprintf("/cert/%s", host);
 }
+
+char *
+store_key_tickets(void)
+{
+	return xstrdup("/ticket-keys/all");
+}

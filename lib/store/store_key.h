@@ -27,6 +27,7 @@ char *store_key_restore(const char *app_id);                       /* /restore/I
 char *store_key_profile(const char *name);                         /* /profile/NAME */
 char *store_key_addresses(const char *first);                      /* /addresses/100.64.16.0 */
 char *store_key_cert(const char *host);                            /* /cert/HOST */
+char *store_key_tickets(void);                                     /* /ticket-keys/all */
 
 /* Prefixes of the above, "/app/" … */
 #define STORE_PREFIX_USER "/user/"
@@ -51,4 +52,4 @@ char *store_key_cert(const char *host);                            /* /cert/HOST
 #define STORE_PREFIX_SSH_KEY "/key/"
 #define STORE_PREFIX_ADDRESSES "/addresses/"
 #define STORE_PREFIX_CERT "/cert/"
-#define STORE_PREFIX_TICKETS "/ticket-keys"
+#define STORE_PREFIX_TICKETS "/ticket-keys/"

@@ -220,7 +220,7 @@ class Broker:
 
     def __init__(self, path, token="secret", cluster="c1", epoch=1, revision=10):
         self.path, self.token, self.cluster, self.epoch = path, token, cluster, epoch
-        self.routes, self.log, self.revision, self.reports, self.asked = {}, [], revision, [], []
+        self.routes, self.others, self.log, self.revision, self.reports, self.asked = {}, {}, [], revision, [], []
         self.cond, self.server, self.running, self.starts = threading.Condition(), None, False, 0
 
     def start(self):
@@ -295,6 +295,8 @@ class Broker:
                 send(type="reset", **origin)
                 for host, r in self.routes.items():
                     send(type="put", kind="route", key=host, value=r)
+                for (kind, key), value in self.others.items():
+                    send(type="put", kind=kind, key=key, value=value)
                 send(type="sync", revision=self.revision)
             else:
                 send(type="sync", revision=since - 1, **origin)
@@ -320,6 +322,19 @@ class Broker:
             for host in deletes:
                 self.routes.pop(host, None)
                 self.log.append((self.revision, {"type": "delete", "kind": "route", "key": host}))
+            self.cond.notify_all()
+            return self.revision
+
+    def set(self, kind, key, value):
+        """A record of another kind; None: it goes. Returns the revision."""
+        with self.cond:
+            self.revision += 1
+            self.others.pop((kind, key), None)
+            line = {"type": "delete", "kind": kind, "key": key}
+            if value is not None:
+                self.others[kind, key] = value
+                line |= {"type": "put", "value": value}
+            self.log.append((self.revision, line))
             self.cond.notify_all()
             return self.revision
 
