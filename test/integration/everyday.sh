@@ -34,6 +34,14 @@ check "and a wildcard" p alias add "*.mine.test"
 check "the list has both" test "$(p alias list --json | jq length)" = 2
 check "the alias serves" until_true by_alias www.mine.test "mine: no note"
 check "so does what the wildcard takes" until_true by_alias any.mine.test "mine: no note"
+https_port=$(jq -r .https_url "$WORLD/ready"); https_port=${https_port##*:}
+by_https() { curl -sS -m 20 --resolve "$1:$https_port:127.0.0.1" "${@:2}" "https://$1:$https_port/"; }
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -keyout "$WORLD/key.pem" -out "$WORLD/cert.pem" \
+	-subj "/CN=www.mine.test" -addext subjectAltName=DNS:www.mine.test 2>/dev/null
+check "applications have https" eval '[[ $(by_https "mine-it.$DOMAIN" -k) == "mine: no note" ]]'
+check "an alias has no certificate of its own" eval '! by_https www.mine.test --cacert "$WORLD/cert.pem" 2>/dev/null'
+check "give it one" p alias cert www.mine.test --certificate "$WORLD/cert.pem" --key "$WORLD/key.pem"
+check "clients trust it" until_true eval '[[ $(by_https www.mine.test --cacert "$WORLD/cert.pem" 2>/dev/null) == "mine: no note" ]]'
 check "no other application gets it" fails_with 2 "" p alias add www.mine.test
 git checkout -q -b experiment
 echo "from the branch" >note
