@@ -1,10 +1,13 @@
 #!/usr/bin/python3
 """Clients and instances that do everything at random, while routes change: what a client gets is the
-answer to its own request or an end, never another's bytes, and the router outlives it."""
-import os, random, re, socket, sys, threading, time
+answer to its own request or an end, never another's bytes, the router outlives it, and its memory stays flat.
+By plain TCP and TLS; with PINION_TEST_REQUESTS also that many by h2load (Debian: nghttp2-client) over HTTP/1.1,
+TLS and HTTP/2, to an nginx."""
+import os, random, re, socket, ssl, subprocess, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from router_world import *
 
+REQUESTS = int(os.environ.get("PINION_TEST_REQUESTS", "0"))
 SECONDS = float(os.environ.get("PINION_TEST_SECONDS", "8"))
 CLIENTS = 24
 
@@ -113,10 +116,59 @@ def moody(i, c, head, rest):
     return True
 
 
+class Secure:
+    """A socket with TLS of which one thread reads while another writes: ssl's own may not."""
+
+    def __init__(self, s, context):
+        self.s, self.lock, self.order = s, threading.Lock(), threading.Lock()
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.o = context.wrap_bio(self.incoming, self.outgoing, server_hostname="a.test")
+        self.step(self.o.do_handshake)
+        s.sendall(self.outgoing.read())
+
+    def step(self, do):
+        while True:
+            with self.lock:
+                try:
+                    return do()
+                except ssl.SSLWantReadError:
+                    out = self.outgoing.read()
+            if out:
+                self.s.sendall(out)
+            data = self.s.recv(65536)
+            if not data:
+                raise ConnectionError
+            with self.lock:
+                self.incoming.write(data)
+
+    def recv(self, n):
+        try:
+            return self.step(lambda: self.o.read(n))
+        except (ssl.SSLZeroReturnError, ConnectionError):
+            return b""
+
+    def sendall(self, data):
+        with self.order:
+            with self.lock:
+                self.o.write(data)
+                out = self.outgoing.read()
+            self.s.sendall(out)
+
+    def shutdown(self, how):
+        self.s.shutdown(how)
+
+    def close(self):
+        self.s.close()
+
+
 class Client:
     def __init__(self, router, number, seen):
         self.r, self.rnd, self.number, self.seen, self.count = router, random.Random(number), number, seen, 0
         self.errors, self.stopped = [], False
+        self.tls = None
+        if number % 3 == 0:
+            self.tls = ssl.create_default_context()
+            self.tls.check_hostname, self.tls.verify_mode = False, ssl.CERT_NONE
         self.t = threading.Thread(target=self.run)
         self.t.start()
 
@@ -152,8 +204,13 @@ class Client:
         if a.status != 200 and mode in ("plain", "chunked", "close", "fin"):
             self.errors.append(f"{method} {token} {mode}: {a.status} {a.body[-200:]}")
 
+    def connect(self):
+        s = socket.create_connection(("127.0.0.1", self.r.tls_port if self.tls else self.r.port), DEADLINE)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return Secure(s, self.tls) if self.tls else s
+
     def one_connection(self):
-        s = self.r.connect()
+        s = self.connect()
         a = Answer(s)
         for _ in range(self.rnd.choice([1, 2, 5, 20])):
             if self.stopped:
@@ -229,12 +286,43 @@ class Client:
     def run(self):
         while not self.stopped:
             try:
-                self.one_tunnel() if self.rnd.random() < 0.1 else self.one_connection()
+                self.one_tunnel() if not self.tls and self.rnd.random() < 0.1 else self.one_connection()
             except TimeoutError:
                 self.errors.append(f"waits for ever: {self.now}")
                 return
             except (ConnectionError, OSError, ValueError, IndexError):
                 pass
+
+
+def start_loads(w, b, r):
+    """A third of REQUESTS each over HTTP/1.1, the same by TLS, and HTTP/2."""
+    if REQUESTS == 0:
+        return []
+    s = socket.create_server(("127.0.0.1", 0))
+    port = s.getsockname()[1]
+    s.close()
+    with open(w.path("nginx.conf"), "w") as f:
+        f.write("daemon off; pid %s; error_log stderr crit; events { worker_connections 2000; }\n"
+                "http { access_log off; keepalive_requests 1000000; server { listen 127.0.0.1:%d; return 200 %s; } }\n" % (w.path("pid"), port, "x" * 1000))
+    nginx = subprocess.Popen(["nginx", "-c", w.path("nginx.conf"), "-p", w.dir])
+    w.ends += [nginx.wait, nginx.terminate]
+    route_of = route("127.0.0.1")  # h2load's own Host
+    route_of["endpoints"], route_of["state"] = [{"id": "n", "address": "127.0.0.1", "port": port}], "live"
+    b.change([route_of])
+    wait_for(lambda: r.get("127.0.0.1").status == 200, "the load's instance")
+    ways = [["--h1", f"http://127.0.0.1:{r.port}/"], ["--h1", f"https://127.0.0.1:{r.tls_port}/"], [f"https://127.0.0.1:{r.tls_port}/"]]
+    return [subprocess.Popen(["h2load", "-n", str(REQUESTS // 3), "-c", "20", "-m", "10", *way],
+                             stdout=subprocess.PIPE, text=True) for way in ways]
+
+
+def check_loads(loads):
+    done = 0
+    for p in loads:
+        out = p.communicate()[0]
+        m = re.search(r"(\d+) succeeded, (\d+) failed", out)
+        assert m and m[2] == "0" and int(m[1]) == REQUESTS // 3, out
+        done += int(m[1])
+    return f", {done} by h2load" if loads else ""
 
 
 def clients_and_instances_at_random(w):
@@ -243,15 +331,22 @@ def clients_and_instances_at_random(w):
     for i in instances:
         i.wrong = []
     b.put("a.test", *instances[:2])
-    r = w.fed_router(b, "--access-log", w.path("access.log"))
+    pem = make_certificate(w.path("pem"), "a.test")
+    r = w.fed_router(b, "--access-log", w.path("access.log"), "--https", "127.0.0.1:0", "--cert", pem)
     b.wait_applied(b.revision)
     seen = (threading.Lock(), {})
     clients = [Client(r, k, seen) for k in range(CLIENTS)]
     rnd, end = random.Random(1), time.monotonic() + SECONDS
-    while time.monotonic() < end:
+    loads, rss = start_loads(w, b, r), []
+    while time.monotonic() < end or any(p.poll() is None for p in loads):
         b.put("a.test", *rnd.sample(instances, rnd.choice([1, 2, 3])))
         b.change([route(f"h{k}.test", instances[0]) for k in range(20)] if rnd.random() < 0.5 else [], [f"h{k}.test" for k in range(10)])
+        rss.append(r.rss_kb())
         time.sleep(0.03)
+    note = check_loads(loads)
+    early, late = sorted(rss[len(rss) // 5:len(rss) * 2 // 5]), sorted(rss[-len(rss) // 5:])
+    early, late = early[len(early) // 2], late[len(late) // 2]  # what is in flight swings by a few MB
+    assert late < early * 1.2 + 20000, f"memory grew from {early} KB to {late} KB"
     for c in clients:
         c.stopped = True
     for c in clients:
@@ -262,8 +357,8 @@ def clients_and_instances_at_random(w):
     total = sum(seen[1].values())
     assert total > 200 and seen[1].get(("tunnel", True), 0) > 5, seen[1]
     b.change(deletes=["a.test"])
-    b.wait_report(lambda x: x["draining"] == [], "the drain")
-    return f"{total} answers of {sum(c.count for c in clients)} requests, {b.revision} revisions"
+    b.wait_report(lambda x: x.get("draining") == [], "the drain")
+    return f"{total} answers of {sum(c.count for c in clients)} requests, {b.revision} revisions, {early} KB to {late} KB{note}"
 
 
 run_tests([clients_and_instances_at_random])
