@@ -113,6 +113,11 @@ void api_backup_disable(struct api_call *c);
 void api_backup_run(struct api_call *c);
 void api_backup_restore(struct api_call *c);
 
+/* api_routing.c */
+void api_routing_show(struct api_call *c);
+void api_routing_set(struct api_call *c);
+void api_routing_change(struct api_call *c);
+void api_routing_unset(struct api_call *c);
 /* api_storage.c */
 void api_storage_list(struct api_call *c);
 void api_storage_add(struct api_call *c);

@@ -116,6 +116,12 @@ api_param_query(struct api_param *p, const char *query, struct err *e)
 	return *query == '\0' ? 0 : set_form(&p->query, str_of(query), e);
 }
 
+const struct codec_value *
+api_param_all_of_body(const struct api_param *p)
+{
+	return p->body;
+}
+
 const char *
 api_param_of_path(const struct api_param *p, const char *name)
 {

@@ -46,6 +46,8 @@ int api_param_int(const struct api_param *p, const char *name, int64_t min, int6
 /* An array of strings, or one string. */
 int api_param_strs(const struct api_param *p, const char *name, size_t max, struct str_list *out,
     struct err *e) MUST_CHECK;
+/* The body's object, borrowed; NULL: there is none. */
+const struct codec_value *api_param_all_of_body(const struct api_param *p);
 /* A path parameter; NULL: the route has none of that name. */
 const char *api_param_of_path(const struct api_param *p, const char *name);
 

@@ -118,6 +118,7 @@ put(const struct broker *b, struct store_txn *t, const struct wire_app *a, struc
 	r->app = xstrdup(a->name);
 	r->domain = xstrdup(a->domain);
 	r->timeout_s = a->request_timeout_s;
+	r->options = xstrdup_null(a->routing);
 	for (size_t i = 0; i < n; i++) {
 		struct wire_endpoint *ep = codec_list_add(&wire_endpoint_codec, &r->endpoints);
 

@@ -56,6 +56,33 @@ route_record_add(const struct broker *b, struct store_txn *t, const struct wire_
 	return 0;
 }
 
+static void
+set_one(const struct broker *b, struct store_txn *t, const char *host, const char *options,
+    struct wire_route *r)
+{
+	int64_t rev;
+
+	if (!route_record_get(b, host, r, &rev) || str_same(r->options, options))
+		return;
+	mem_set_str(&r->options, options);
+	record_put_cas(t, store_key_route(host), rev, &wire_route_codec, r);
+}
+
+void
+route_record_set_options(
+    const struct broker *b, struct store_txn *t, const char *host, const char *options)
+{
+	AUTO_FINI(wire_route_fini) struct wire_route r = { 0 };
+
+	set_one(b, t, host, options, &r);
+	for (size_t i = 0; i < r.paths.n; i++) {
+		AUTO_FINI(wire_route_fini) struct wire_route below = { 0 };
+		AUTO(free) char *path = xasprintf("%s%s", host, r.paths.v[i]);
+
+		set_one(b, t, path, options, &below);
+	}
+}
+
 void
 route_record_remove(const struct broker *b, struct store_txn *t, const char *host)
 {

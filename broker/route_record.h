@@ -18,6 +18,9 @@ bool route_record_get(
 /* The application's, as it is now, by one more name, which is free. */
 int route_record_add(const struct broker *b, struct store_txn *t, const struct wire_app *a,
     const char *host, struct err *e) MUST_CHECK;
+/* Puts what its owner set into the route of a host and those of its paths; NULL: nothing. */
+void route_record_set_options(
+    const struct broker *b, struct store_txn *t, const char *host, const char *options);
 void route_record_remove(const struct broker *b, struct store_txn *t, const char *host);
 /* Deletes those of old's paths that `but` (or NULL) has not. */
 void route_record_drop_paths(

@@ -18,6 +18,7 @@ main(int argc, char **argv)
 		cmd_env_table,
 		cmd_ssh_table,
 		cmd_storage_table,
+		cmd_route_table,
 		cmd_snapshot_table,
 		cmd_backup_table,
 		cmd_profile_table,

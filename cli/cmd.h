@@ -70,6 +70,7 @@ extern const struct cmd cmd_member_table[];
 extern const struct cmd cmd_admin_table[];
 extern const struct cmd cmd_ssh_table[];
 extern const struct cmd cmd_storage_table[];
+extern const struct cmd cmd_route_table[];
 extern const struct cmd cmd_process_table[];
 extern const struct cmd cmd_snapshot_table[];
 extern const struct cmd cmd_backup_table[];
