@@ -12,6 +12,9 @@
 
 enum { ROUNDS = 64 };
 
+static const char head_is_large[] =
+    "The head of the request is larger than 32 KiB: send fewer or shorter fields.";
+
 static void run(struct client_conn *c);
 
 static bool
@@ -164,7 +167,7 @@ flush_and_end(struct client_conn *c)
 {
 	if (sock_flush(&c->sock) < 0) {
 		client_conn_close(c);
-	} else if (sock_pending(&c->sock)) {
+	} else if (sock_is_unsent(&c->sock)) {
 		set_state(c, CLIENT_FLUSH);
 		client_conn_deadline(c, c->sock.lane->conf->request_timeout_s * 1000);
 	} else if (c->closes) {
@@ -183,8 +186,9 @@ client_conn_done(struct client_conn *c, enum client_next next)
 	c->seen = 0;
 	if (is_closed(c))
 		return;
-	if (next != CLIENT_NEXT_REQUEST || (l->draining && c->view_n == 0)) {
-		c->closes = next == CLIENT_NEXT_CLOSE;
+	if (next != CLIENT_NEXT_REQUEST || c->is_stream || (l->draining && c->view_n == 0)) {
+		c->closes =
+		    next == CLIENT_NEXT_CLOSE || (c->is_stream && next != CLIENT_NEXT_LINGER);
 		flush_and_end(c);
 		return;
 	}
@@ -271,12 +275,12 @@ next_request(struct client_conn *c)
 		return false;
 	}
 	if (r == HTTP_HEAD_MORE) {
-		refuse(c, 431,
-		    "The head of the request is larger than 32 KiB: send fewer or shorter fields.");
+		refuse(c, 431, head_is_large);
 		return false;
 	}
 	if (r != HTTP_HEAD_OK) {
-		refuse(c, status_of(r, h), h->why);
+		refuse(
+		    c, c->is_large ? 431 : status_of(r, h), c->is_large ? head_is_large : h->why);
 		return false;
 	}
 	c->may_be_h2 = false;

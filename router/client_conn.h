@@ -59,6 +59,7 @@ struct client_conn {
 	bool closes;       /* CLIENT_FLUSH: then close at once */
 	bool may_be_h2;    /* it has not spoken yet */
 	bool is_stream;    /* of the connection of another */
+	bool is_large;     /* and its head does not fit */
 };
 
 /* Serves an accepted connection; takes fd. entry: borrowed, where it came in. */

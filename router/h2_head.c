@@ -62,6 +62,8 @@ h2_head_add(struct h2_head *h, struct str name, struct str value)
 		return;
 	}
 	h->has_length |= str_eq(name, "content-length");
+	if (str_eq(name, "te")) /* HTTP/1.1 has it so */
+		ADD(&h->text, "connection: te\r\n");
 	if (h->text.n == 0)
 		buf_reserve(&h->text, TEXT_AT_ONCE);
 	buf_addstr(&h->text, name);
@@ -201,6 +203,59 @@ h2_head_answer(const struct http_head *h, bool is_tunnel, struct buf *text, nght
 			.flags =
 			    is_unique(name) ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE };
 		at += name.n;
+	}
+	return n;
+}
+
+static nghttp2_nv
+pair(const char *name, size_t name_n, struct str value)
+{
+	return (nghttp2_nv){ .name = (uint8_t *)name,
+		.namelen = name_n,
+		.value = (uint8_t *)value.p,
+		.valuelen = value.n };
+}
+
+size_t
+h2_head_call(const struct http_head *h, struct buf *text, nghttp2_nv *out)
+{
+	size_t n = 4, at = 0;
+
+	buf_clear(text);
+	for (size_t i = 0; i < h->n; i++)
+		add_lower(text, h->headers[i].name);
+	out[0] = pair(":method", 7, h->method);
+	out[1] = pair(":scheme", 7, STR("http"));
+	out[2] = pair(":path", 5, h->target);
+	out[3] = pair(":authority", 10, h->host);
+	for (size_t i = 0; i < h->n; i++) {
+		struct str name = h->headers[i].name;
+
+		if (!is_left_out(name, false) && !str_eq_nocase(name, "host"))
+			out[n++] = pair(text->p + at, name.n, h->headers[i].value);
+		at += name.n;
+	}
+	return n;
+}
+
+size_t
+h2_head_trailers(const struct buf *section, struct buf *text, nghttp2_nv *out)
+{
+	struct str rest, line;
+	size_t n = 0;
+
+	buf_clear(text);
+	add_lower(text, buf_str(section)); /* for the names */
+	for (rest = buf_str(section); rest.n != 0 && n < H2_HEAD_FIELDS_MAX;) {
+		const char *lower = text->p + (rest.p - section->p);
+		struct str name, value;
+
+		rest = str_cut(rest, '\n', &line);
+		value = str_trim(str_cut(line, ':', &name));
+		if (value.n != 0 && value.p[value.n - 1] == '\r')
+			value = str_trim((struct str){ value.p, value.n - 1 });
+		if (name.n != line.n)
+			out[n++] = pair(lower, name.n, value);
 	}
 	return n;
 }

@@ -32,6 +32,11 @@ bool h2_head_is_chunked(const struct h2_head *h, bool has_body);
 /* Appends the request as HTTP/1.1, which the parser of that looks at again. key: of a WebSocket. */
 void h2_head_request(const struct h2_head *h, bool has_body, const char *key, struct buf *out);
 
+/* The request h as fields, as below. */
+size_t h2_head_call(const struct http_head *h, struct buf *text, nghttp2_nv *out);
+/* The fields of a trailer section (lines, then an empty one). */
+size_t h2_head_trailers(const struct buf *section, struct buf *text, nghttp2_nv *out);
+
 /* The answer h as fields in out[H2_HEAD_FIELDS_MAX], slices of text, to which their names are
  * added; text is cleared. Returns how many. is_tunnel: it opens a tunnel, 101 is said as 200. */
 size_t h2_head_answer(const struct http_head *h, bool is_tunnel, struct buf *text, nghttp2_nv *out);

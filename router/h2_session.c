@@ -6,12 +6,15 @@
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
 #include "router/client_conn.h"
+#include "router/h2_guard.h"
 #include "router/h2_stream.h"
+#include "router/h2_wire.h"
 #include "router/lane.h"
 #include "router/router_conf.h"
 
 enum {
-	ROUNDS = 16,
+	ROUNDS = 4,
+	HEAD_FIELDS_MAX = 4096,
 	GATHER = 64 * 1024,
 	NOTICE_MS = 1000, /* from the notice of the end to it: what was on its way is served */
 };
@@ -22,8 +25,11 @@ struct h2_session {
 	nghttp2_session *ng;      /* owned */
 	struct client_conn *conn; /* borrowed: owns us */
 	struct h2_stream_list streams;
+	struct h2_guard guard;
 	size_t stream_n;
-	bool is_busy; /* within nghttp2: what there is to send waits for its end */
+	uint32_t head_fields; /* of the head that is coming */
+	int64_t head_ms;      /* when the head began that is coming; 0: none is */
+	bool is_busy;         /* within nghttp2: what there is to send waits for its end */
 };
 
 bool
@@ -53,6 +59,21 @@ h2_session_wake(struct h2_session *s)
 
 /* --- what nghttp2 tells --- */
 
+static void
+set_deadline(struct h2_session *s)
+{
+	const struct lane *l = s->conn->sock.lane;
+	int64_t ms = l->conf->idle_timeout_s * 1000;
+
+	if (s->head_ms != 0)
+		ms = s->head_ms + l->conf->head_timeout_s * 1000 - l->now_ms;
+	else if (s->stream_n != 0)
+		ms = l->conf->request_timeout_s * 1000;
+	else if (l->draining)
+		ms = NOTICE_MS;
+	client_conn_deadline(s->conn, ms);
+}
+
 static int
 on_begin(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 {
@@ -63,7 +84,13 @@ on_begin(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 		return 0;
 	st = h2_stream_new(s, &s->streams, f->hd.stream_id);
 	s->stream_n++;
+	s->head_ms = s->conn->sock.lane->now_ms;
+	s->head_fields = 0;
 	(void)nghttp2_session_set_stream_user_data(ng, f->hd.stream_id, st);
+	if ((f->hd.flags & NGHTTP2_FLAG_PRIORITY) != 0 &&
+	    f->headers.pri_spec.stream_id == f->hd.stream_id) /* RFC 7540 5.3.1 */
+		(void)nghttp2_submit_rst_stream(
+		    ng, NGHTTP2_FLAG_NONE, f->hd.stream_id, NGHTTP2_PROTOCOL_ERROR);
 	return 0;
 }
 
@@ -71,11 +98,13 @@ static int
 on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name, size_t name_n,
     const uint8_t *value, size_t value_n, uint8_t flags, void *arg)
 {
+	struct h2_session *s = arg;
 	struct h2_stream *st = nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
 
 	(void)flags;
-	(void)arg;
-	if (st != NULL)
+	if (++s->head_fields > HEAD_FIELDS_MAX) /* a few bytes may stand for a lot */
+		(void)nghttp2_session_terminate_session(ng, NGHTTP2_ENHANCE_YOUR_CALM);
+	else if (st != NULL)
 		h2_stream_field(st, (struct str){ (const char *)name, name_n },
 		    (struct str){ (const char *)value, value_n });
 	return 0;
@@ -85,12 +114,15 @@ static int
 on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 {
 	struct h2_stream *st = nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
+	struct h2_session *s = arg;
 	bool ends = (f->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
 
-	(void)arg;
+	if (f->hd.type == NGHTTP2_RST_STREAM)
+		h2_guard_ended(&s->guard, f->hd.stream_id);
 	if (st == NULL || (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA))
 		return 0;
 	if (f->hd.type == NGHTTP2_HEADERS && f->headers.cat == NGHTTP2_HCAT_REQUEST) {
+		s->head_ms = 0;
 		h2_stream_start(st, !ends);
 	} else if (ends) {
 		h2_stream_end(st);
@@ -118,29 +150,44 @@ on_close(nghttp2_session *ng, int32_t id, uint32_t code, void *arg)
 	struct h2_session *s = arg;
 	struct h2_stream *st = nghttp2_session_get_stream_user_data(ng, id);
 
-	(void)code;
 	if (st == NULL)
 		return 0;
+	if (id == s->guard.last)
+		s->head_ms = 0;
 	(void)nghttp2_session_set_stream_user_data(ng, id, NULL);
 	s->stream_n--;
-	h2_stream_closed(st);
+	if (!h2_stream_is_cut(st))
+		h2_guard_ended(&s->guard, id);
+	if (s->stream_n == 0)
+		set_deadline(s);
+	h2_stream_closed(st, code != NGHTTP2_NO_ERROR);
 	return 0;
 }
 
-/* An answer that is complete before its request: the rest is not wanted (RFC 9113 8.1). */
+/* Whether the client brought an error upon a stream. */
+static bool
+is_fault(uint32_t code)
+{
+	return code == NGHTTP2_PROTOCOL_ERROR || code == NGHTTP2_STREAM_CLOSED ||
+	       code == NGHTTP2_FLOW_CONTROL_ERROR || code == NGHTTP2_FRAME_SIZE_ERROR;
+}
+
 static int
 on_sent(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 {
+	struct h2_session *s = arg;
 	struct h2_stream *st;
 
-	(void)arg;
-	if ((f->hd.type != NGHTTP2_DATA && f->hd.type != NGHTTP2_HEADERS) ||
-	    (f->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
+	if (f->hd.type == NGHTTP2_RST_STREAM && is_fault(f->rst_stream.error_code))
+		h2_guard_fault(&s->guard);
+	if (f->hd.type != NGHTTP2_DATA && f->hd.type != NGHTTP2_HEADERS)
+		return 0;
+	h2_guard_sent(&s->guard);
+	if ((f->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
 		return 0;
 	st = nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
-	if (st != NULL && h2_stream_is_cut(st))
-		(void)nghttp2_submit_rst_stream(
-		    ng, NGHTTP2_FLAG_NONE, f->hd.stream_id, NGHTTP2_NO_ERROR);
+	if (st != NULL)
+		h2_stream_sent(st);
 	return 0;
 }
 
@@ -184,6 +231,7 @@ h2_session_new(struct client_conn *c)
 	struct h2_session *s = xcalloc(1, sizeof *s);
 
 	s->conn = c;
+	h2_guard_init(&s->guard);
 	LIST_INIT(&s->streams);
 	s->ng = new_ng(s);
 	(void)nghttp2_submit_settings(
@@ -208,64 +256,34 @@ h2_session_free(struct h2_session *take_s)
 
 /* --- bytes --- */
 
-/* Sends what there is. false: it is broken, or the end. */
-static bool
-flush(struct h2_session *s)
-{
-	struct sock *to = &s->conn->sock;
-	struct buf *gather = &to->lane->frames;
-	ssize_t n = 1;
-
-	while (n > 0) {
-		const uint8_t *p;
-		struct iovec v;
-
-		if (sock_flush(to) < 0)
-			return false;
-		if (sock_pending(to))
-			return true;
-		buf_clear(gather);
-		while (gather->n < GATHER && (n = nghttp2_session_mem_send(s->ng, &p)) > 0)
-			buf_add(gather, p, (size_t)n);
-		v = (struct iovec){ gather->p, gather->n };
-		if (n < 0 || (gather->n != 0 && sock_write(to, &v, 1) < 0))
-			return false;
-	}
-	return nghttp2_session_want_read(s->ng) || nghttp2_session_want_write(s->ng) ||
-	       sock_pending(to);
-}
-
-static void
-set_deadline(struct h2_session *s)
-{
-	const struct lane *l = s->conn->sock.lane;
-
-	if (s->stream_n == 0 && l->draining)
-		client_conn_deadline(s->conn, NOTICE_MS);
-	else
-		client_conn_deadline(s->conn,
-		    (s->stream_n == 0 ? l->conf->idle_timeout_s : l->conf->request_timeout_s) *
-		        1000);
-}
-
+/* false: it is not HTTP/2. */
 static bool
 take(struct h2_session *s, const char *p, size_t n)
 {
-	ssize_t used;
+	int64_t now_ms = s->conn->sock.lane->now_ms;
+	bool lives = true;
 
 	s->is_busy = true;
-	used = nghttp2_session_mem_recv(s->ng, (const uint8_t *)p, n);
+	while (n != 0 && lives) {
+		uint32_t code;
+		size_t k = h2_guard_scan(&s->guard, s->ng, p, n, now_ms, &code);
+
+		if (code != NGHTTP2_NO_ERROR)
+			(void)nghttp2_session_terminate_session(s->ng, code);
+		lives = nghttp2_session_mem_recv(s->ng, (const uint8_t *)p, k) >= 0;
+		p += k;
+		n -= k;
+	}
 	s->is_busy = false;
-	return used >= 0;
+	return lives;
 }
 
 bool
 h2_session_feed(struct h2_session *s, const char *p, size_t n)
 {
-	size_t had = s->stream_n;
 	bool lives = take(s, p, n);
 
-	if (s->stream_n != 0 || had != 0)
+	if (s->stream_n != 0)
 		set_deadline(s);
 	return lives;
 }
@@ -289,13 +307,13 @@ h2_session_ready(struct h2_session *s)
 		if (n <= 0)
 			return false;
 		if (!h2_session_feed(s, in, (size_t)n)) {
-			(void)flush(s);
+			(void)h2_wire_flush(s->ng, &s->conn->sock);
 			return false;
 		}
-		if (!flush(s))
+		if (!h2_wire_flush(s->ng, &s->conn->sock))
 			return false;
 	}
-	if (!flush(s))
+	if (!h2_wire_flush(s->ng, &s->conn->sock))
 		return false;
 	if (from->lane->draining && s->stream_n == 0)
 		set_deadline(s);
@@ -316,12 +334,12 @@ bool
 h2_session_timeout(struct h2_session *s)
 {
 	if (sock_pending(&s->conn->sock))
-		return false;   /* nobody reads */
-	if (s->stream_n != 0) { /* each has a deadline of its own */
+		return false;                      /* nobody reads */
+	if (s->stream_n != 0 && s->head_ms == 0) { /* each has a deadline of its own */
 		set_deadline(s);
 		return true;
 	}
 	(void)nghttp2_session_terminate_session(s->ng, NGHTTP2_NO_ERROR);
-	(void)flush(s);
+	(void)h2_wire_flush(s->ng, &s->conn->sock);
 	return false;
 }

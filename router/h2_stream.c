@@ -20,6 +20,7 @@ enum {
 	OUT_MAX = 32 * 1024, /* of an answer that its client has not room for */
 	CHUNK_EXTRA = 24,    /* the lines around the data of a chunk */
 	KEY_BYTES = 16,
+	CLIENT_GONE = 499,
 };
 
 struct h2_stream {
@@ -30,6 +31,7 @@ struct h2_stream {
 	struct buf in;              /* the head as text, then what came of the body */
 	struct buf out;             /* of the answer's body, not sent yet */
 	struct buf head;            /* an answer's head that came in parts */
+	struct buf trailers;        /* of the answer */
 	struct http_body body;      /* of the answer */
 	size_t in_off, in_head;     /* read; of the head not read */
 	size_t out_off;
@@ -40,6 +42,7 @@ struct h2_stream {
 	bool has_last;   /* and its last chunk was read */
 	bool has_answer, is_tunnel;
 	bool out_end;     /* the answer is all here */
+	bool out_sent;    /* and went out with its end */
 	bool is_deferred; /* nghttp2 waits for data */
 	bool is_full;     /* the sock waits for room */
 	bool is_closed;   /* in nghttp2 */
@@ -69,6 +72,7 @@ free_stream(struct h2_stream *st)
 	buf_fini(&st->in);
 	buf_fini(&st->out);
 	buf_fini(&st->head);
+	buf_fini(&st->trailers);
 	free(st);
 }
 
@@ -82,27 +86,35 @@ wake_conn(struct h2_stream *st)
 }
 
 void
-h2_stream_closed(struct h2_stream *take_st)
+h2_stream_closed(struct h2_stream *take_st, bool is_error)
 {
 	struct h2_stream *st = take_st;
 
 	st->is_closed = true;
 	if (st->conn == NULL)
 		free_stream(st);
+	else if (st->conn->x == NULL)
+		client_conn_close(st->conn); /* drops us */
+	else if (is_error)
+		proxy_abort(st->conn->x, CLIENT_GONE, "The client reset its stream.");
 	else
-		wake_conn(st);
+		wake_conn(st); /* a tunnel: what came is still passed on */
 }
 
 void
 h2_stream_cut(struct h2_stream *take_st)
 {
-	struct h2_stream *st = take_st;
+	h2_stream_closed(take_st, true);
+}
 
-	st->is_closed = true;
-	if (st->conn == NULL)
-		free_stream(st);
-	else
-		client_conn_close(st->conn); /* drops us */
+void
+h2_stream_sent(struct h2_stream *st)
+{
+	st->out_sent = true;
+	if (st->conn == NULL && !st->in_end) /* nobody reads the rest (RFC 9113 8.1) */
+		(void)nghttp2_submit_rst_stream(
+		    h2_session_ng(st->session), NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR);
+	wake_conn(st);
 }
 
 bool
@@ -123,7 +135,7 @@ h2_stream_field(struct h2_stream *st, struct str name, struct str value)
 void
 h2_stream_data(struct h2_stream *st, const void *p, size_t n)
 {
-	if (st->conn == NULL || st->out_end) { /* nobody will read it */
+	if (st->conn == NULL) { /* nobody will read it */
 		(void)nghttp2_session_consume(h2_session_ng(st->session), st->id, n);
 		return;
 	}
@@ -199,7 +211,7 @@ stream_recv(struct sock *s, void *p, size_t n, bool *out_more)
 	char *to = p;
 	size_t k;
 
-	if (st->out_end && st->out.n == st->out_off)
+	if (st->is_closed && st->out_sent)
 		return 0;
 	if (st->is_closed) {
 		errno = ECONNRESET;
@@ -216,13 +228,27 @@ stream_recv(struct sock *s, void *p, size_t n, bool *out_more)
 	}
 	if (k != 0)
 		return (ssize_t)k;
-	if (st->in_end && st->is_tunnel)
+	if (st->in_end && (st->is_tunnel || st->out_sent))
 		return 0;
 	errno = EAGAIN;
 	return -1;
 }
 
 /* --- the answer --- */
+
+/* Behind the data. false: there is none after all. */
+static bool
+send_trailers(struct h2_stream *st)
+{
+	nghttp2_nv nv[H2_HEAD_FIELDS_MAX];
+	struct buf text = { 0 };
+	size_t n = h2_head_trailers(&st->trailers, &text, nv);
+	bool done =
+	    n != 0 && nghttp2_submit_trailer(h2_session_ng(st->session), st->id, nv, n) == 0;
+
+	buf_fini(&text);
+	return done;
+}
 
 static ssize_t
 on_out(nghttp2_session *ng, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
@@ -247,7 +273,9 @@ on_out(nghttp2_session *ng, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
 	if (st->out_off == st->out.n) {
 		if (st->out_end)
 			*flags |= NGHTTP2_DATA_FLAG_EOF;
-		if (st->out_end || st->is_full)
+		if (st->out_end && st->trailers.n > 2 && send_trailers(st))
+			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+		if (st->is_full)
 			wake_conn(st);
 		st->is_full = false;
 	}
@@ -291,6 +319,7 @@ take_head(struct h2_stream *st, const char *p, size_t n)
 	if (h.status >= 200 || st->is_tunnel) {
 		st->has_answer = true;
 		http_body_init(&st->body, &h);
+		st->body.trailers = &st->trailers;
 		st->out_end =
 		    !st->is_tunnel && (h.framing == HTTP_BODY_NONE ||
 		                          (h.framing == HTTP_BODY_LENGTH && h.length == 0));
@@ -413,10 +442,18 @@ stream_drop(struct sock *s, bool is_reset)
 		(void)nghttp2_session_consume(h2_session_ng(st->session), st->id, left);
 	buf_fini(&st->in);
 	st->in_off = st->in_head = 0;
-	if (!st->out_end)
-		(void)nghttp2_submit_rst_stream(
-		    h2_session_ng(st->session), NGHTTP2_FLAG_NONE, st->id, NGHTTP2_INTERNAL_ERROR);
+	if (!st->out_sent || !st->in_end)
+		(void)nghttp2_submit_rst_stream(h2_session_ng(st->session), NGHTTP2_FLAG_NONE,
+		    st->id, st->out_sent ? NGHTTP2_NO_ERROR : NGHTTP2_INTERNAL_ERROR);
 	h2_session_wake(st->session);
+}
+
+static bool
+stream_pending(const struct sock *s)
+{
+	const struct h2_stream *st = s->over;
+
+	return !st->is_closed && st->out_end && !st->out_sent;
 }
 
 static const struct sock_layer stream_layer = {
@@ -424,6 +461,7 @@ static const struct sock_layer stream_layer = {
 	.send = stream_send,
 	.shut = stream_shut,
 	.drop = stream_drop,
+	.pending = stream_pending,
 };
 
 /* --- the start --- */
@@ -442,9 +480,8 @@ make_text(struct h2_stream *st, bool has_body)
 		secret_random(bytes, sizeof bytes);
 		key = str_base64(bytes, sizeof bytes);
 	}
-	if (h->is_bad || h->is_large) /* the parser of HTTP/1.1 says so, with a page */
-		buf_addf(&st->in, "GET / HTTP/1.1\r\n%s\r\n\r\n",
-		    h->is_bad ? "host: a\r\nhost: b" : "x");
+	if (h->is_bad || h->is_large) /* the parser of HTTP/1.1 refuses it, with a page */
+		buf_adds(&st->in, "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n");
 	else
 		h2_head_request(h, has_body, key, &st->in);
 	st->in_head = st->in.n;
@@ -455,7 +492,10 @@ make_text(struct h2_stream *st, bool has_body)
 void
 h2_stream_start(struct h2_stream *st, bool has_body)
 {
+	bool is_large = st->request->is_large;
+
 	make_text(st, has_body);
 	st->in_end = !has_body;
 	st->conn = client_conn_start_stream(h2_session_conn(st->session), &stream_layer, st);
+	st->conn->is_large = is_large;
 }

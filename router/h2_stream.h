@@ -24,9 +24,10 @@ void h2_stream_field(struct h2_stream *st, struct str name, struct str value);
 void h2_stream_start(struct h2_stream *st, bool has_body);
 void h2_stream_data(struct h2_stream *st, const void *p, size_t n);
 void h2_stream_end(struct h2_stream *st); /* of the request */
-/* It is closed in nghttp2: st is freed as soon as its connection is. */
-void h2_stream_closed(struct h2_stream *take_st);
+/* It is closed in nghttp2: st is freed as soon as its connection is. is_error: what is under way on
+ * it ends. Not from within that. */
+void h2_stream_closed(struct h2_stream *take_st, bool is_error);
 /* The session ends: with its connection. */
 void h2_stream_cut(struct h2_stream *take_st);
-/* The end of the answer went out. true: the request did not end yet, nobody reads it. */
-bool h2_stream_is_cut(const struct h2_stream *st);
+void h2_stream_sent(struct h2_stream *st);         /* the end of the answer went out */
+bool h2_stream_is_cut(const struct h2_stream *st); /* the request did not end yet */

@@ -18,6 +18,7 @@
 #include "router/proxy_page.h"
 #include "router/proxy_relay.h"
 #include "router/proxy_route.h"
+#include "router/route_options.h"
 #include "router/router_conf.h"
 #include "router/tunnel.h"
 #include "router/upstream.h"
@@ -127,6 +128,7 @@ proxy_free(struct proxy *take_x)
 		buf_fini(&x->head);
 	if (x->answer.cap != 0)
 		buf_fini(&x->answer);
+	buf_fini(&x->trailers);
 	buf_clear(&x->head);
 	buf_clear(&x->names);
 	if (l->spare_n < SPARES) {
@@ -357,7 +359,7 @@ size_reads(struct proxy *x, const struct sock *to, size_t n)
 {
 	if (sock_pending(to))
 		x->read_max = LANE_READ;
-	else if (n == x->read_max && x->read_max < LANE_SCRATCH)
+	else if (n == x->read_max && x->read_max < LANE_SCRATCH && !x->client->is_stream)
 		x->read_max *= 2;
 }
 
@@ -463,6 +465,7 @@ settle_answer(struct proxy *x, const struct http_head *h)
 		x->up_idle_ms = UPSTREAM_IDLE_MS;
 	if (h->framing == HTTP_BODY_CHUNKED || h->framing == HTTP_BODY_UNTIL_CLOSE) {
 		x->down_chunked = x->minor == 1;
+		x->down_body.trailers = x->wants_trailers ? &x->trailers : NULL;
 		x->keep = x->keep && x->minor == 1;
 	}
 	x->keep = x->keep && !lane_of(x)->draining;
@@ -812,7 +815,9 @@ attempt(struct proxy *x)
 		upstream_pool_take(p);
 		x->pool = p;
 		note_choice(x, r, p);
-		x->up = upstream_open(p, x->fresh, must_live, on_up, x);
+		x->up = route_options_h2c(host_route_opts(r))
+		            ? upstream_open_h2c(p, on_up, x)
+		            : upstream_open(p, x->fresh, must_live, on_up, x);
 		if (x->up != NULL) {
 			proxy_touch(x);
 			(void)pump_up(x);
@@ -910,7 +915,7 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 		.id = { x->id, x->id_n },
 		.start_us = x->start_unix_us,
 		.upgrade = x->upgrade };
-	proxy_head_request(&x->head, c->view, h, &f);
+	x->wants_trailers = proxy_head_request(&x->head, c->view, h, &f) || c->is_stream;
 	end = memchr(x->head.p + x->method_n + 1, ' ', x->head.n - x->method_n - 1);
 	x->target_n = (uint32_t)(end - x->head.p - x->method_n - 1);
 	x->host_n = (uint32_t)key_n;

@@ -35,8 +35,9 @@ struct proxy {
 	struct filter *filter;      /* owned: of a route with options; NULL: none */
 	struct hold_link held;      /* it waits for its application */
 	struct host_endpoint *tried[PROXY_TRIES];
-	struct buf head;   /* the request's head as it goes out; kept until the end */
-	struct buf answer; /* a head of an answer that came in parts */
+	struct buf head;     /* the request's head as it goes out; kept until the end */
+	struct buf answer;   /* a head of an answer that came in parts */
+	struct buf trailers; /* of the answer */
 	struct http_body up_body, down_body;
 	size_t head_sent;
 	size_t answer_seen; /* bytes of answer that were scanned */
@@ -67,6 +68,7 @@ struct proxy {
 	bool is_found;     /* its route was looked up */
 	bool is_rewritten; /* the target is that of a route with a path, which was path */
 	bool upgrade;
+	bool wants_trailers;
 	bool tunnel;
 	bool up_fin, down_fin; /* tunnel: the end was passed on */
 	bool wants_json;

@@ -16,6 +16,7 @@ enum kind {
 	REQUEST_ID,
 	UPGRADE,
 	KEEP_ALIVE,
+	TE,
 };
 
 struct field {
@@ -30,7 +31,7 @@ struct field {
 	}
 /* By length; the first of each length is found by first_of. */
 static const struct field fields[] = {
-	FIELD("te", DROP),
+	FIELD("te", TE),
 	FIELD("host", HOST),
 	FIELD("trailer", DROP),
 	FIELD("upgrade", UPGRADE),
@@ -99,6 +100,12 @@ kind_of(struct str name)
 	for (size_t i = 0; i < name.n; i++)
 		dashed[i] = name.p[i] == '_' ? '-' : name.p[i];
 	return known_kind(dashed, name.n) == KEEP ? KEEP : DROP;
+}
+
+bool
+proxy_head_is_own(struct str name)
+{
+	return kind_of(name) != KEEP;
 }
 
 /* --- fields that Connection names --- */
@@ -222,6 +229,7 @@ add_framing(struct buf *out, const struct http_head *h)
 struct request_seen {
 	bool absolute; /* the target names the host: the Host field is made anew */
 	bool forwarded_for, forwarded;
+	bool trailers;
 	struct str upgrade;
 };
 
@@ -240,6 +248,9 @@ keep_in_request(enum kind k, struct str value, void *arg)
 		return false;
 	case FORWARDED:
 		seen->forwarded = true;
+		return false;
+	case TE:
+		seen->trailers |= has_token(value, STR("trailers"));
 		return false;
 	case UPGRADE: /* the first one, as proxy_head_may_upgrade sees it */
 		if (seen->upgrade.p == NULL)
@@ -321,7 +332,7 @@ add_forwarded(struct buf *out, const struct http_head *h, const struct proxy_hea
 	ADD(out, "\r\n");
 }
 
-void
+bool
 proxy_head_request(
     struct buf *out, const char *raw, const struct http_head *h, const struct proxy_head_facts *f)
 {
@@ -336,13 +347,17 @@ proxy_head_request(
 	}
 	copy_fields(out, raw, h, keep_in_request, &seen);
 	add_framing(out, h);
+	seen.trailers = seen.trailers && is_named(h, STR("te")); /* RFC 9110 10.1.4 */
 	if (f->upgrade) {
 		ADD(out, "Connection: upgrade\r\nUpgrade: ");
 		buf_addstr(out, seen.upgrade);
 		ADD(out, "\r\n");
+	} else if (seen.trailers) {
+		ADD(out, "Connection: TE\r\nTE: trailers\r\n");
 	}
 	add_forwarded(out, h, f, &seen);
 	ADD(out, "\r\n");
+	return seen.trailers;
 }
 
 bool

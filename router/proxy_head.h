@@ -21,8 +21,9 @@ struct proxy_head_facts {
 	bool upgrade; /* request: pass the Upgrade on; response: it is a 101 */
 };
 
-/* Appends the request as the instance gets it. raw: the bytes that h was parsed from. */
-void proxy_head_request(
+/* Appends the request as the instance gets it. raw: the bytes that h was parsed from. Returns
+ * whether the client takes trailers. */
+bool proxy_head_request(
     struct buf *out, const char *raw, const struct http_head *h, const struct proxy_head_facts *f);
 
 struct proxy_head_answer {
@@ -42,6 +43,8 @@ void proxy_head_response(
 /* Takes one from Max-Forwards of an OPTIONS, in place. false: none is left, who has it answers. */
 bool proxy_head_take_hop(const struct http_head *h);
 bool proxy_head_may_upgrade(const struct http_head *h);
+/* Whether a field belongs to one hop, frames a message, or is the router's to set. */
+bool proxy_head_is_own(struct str name);
 /* A request id from outside: 1..128 of letters, digits and ._- */
 bool proxy_head_id_is_valid(struct str id);
 /* Seconds that the instance keeps an idle connection ("Keep-Alive: timeout=5"); -1: it does not

@@ -1,8 +1,24 @@
 #include "router/proxy_relay.h"
 
 #include "lib/base/str.h"
+#include "router/proxy_trailers.h"
 
 static const char tail[] = "\r\n0\r\n\r\n";
+
+/* The last chunk, with the trailers that pass. */
+static void
+add_tail(struct proxy_relay *r, struct buf *trailers)
+{
+	size_t skip = r->data != 0 ? 0 : 2;
+
+	if (trailers == NULL || trailers->n <= 2) {
+		r->v[r->n++] = (struct iovec){ (char *)tail + skip, sizeof tail - 1 - skip };
+		return;
+	}
+	proxy_trailers_clean(trailers);
+	r->v[r->n++] = (struct iovec){ (char *)tail + skip, sizeof tail - 3 - skip };
+	r->v[r->n++] = (struct iovec){ trailers->p, trailers->n };
+}
 
 static size_t
 add_size_line(char *to, size_t v)
@@ -46,8 +62,7 @@ proxy_relay_fill(struct proxy_relay *r, struct http_body *b, const char *p, size
 	if (r->data != 0)
 		r->v[1] = (struct iovec){ r->size_line, add_size_line(r->size_line, r->data) };
 	if (r->result == HTTP_BODY_DONE)
-		r->v[r->n++] = r->data != 0 ? (struct iovec){ (char *)tail, sizeof tail - 1 }
-		                            : (struct iovec){ (char *)tail + 2, sizeof tail - 3 };
+		add_tail(r, b->trailers);
 	else if (r->data != 0)
 		r->v[r->n++] = (struct iovec){ (char *)tail, 2 };
 }

@@ -1,5 +1,5 @@
 /* router/proxy_relay.h: the next piece of a body, framed anew, as one vector to write. Chunks are
- * made anew and trailers left out, so that nothing but data passes. */
+ * made anew, and trailers left out but those that b->trailers asks for. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,7 +12,7 @@ enum { PROXY_RELAY_SLICES = 60 };
 
 struct proxy_relay {
 	struct iovec
-	    v[PROXY_RELAY_SLICES + 4]; /* v[0] is the caller's: a head in front, or empty */
+	    v[PROXY_RELAY_SLICES + 5]; /* v[0] is the caller's: a head in front, or empty */
 	int n;
 	size_t data; /* bytes of the body */
 	size_t used; /* bytes of the input */

@@ -33,6 +33,13 @@ const char *route_options_text(const struct route_options *o); /* the JSON, borr
  * route_options_unref. NULL is fine. */
 bool route_options_drop(struct map *all, struct route_options *o);
 
+/* Whether its instances speak HTTP/2 (h2c). NULL is fine. */
+static inline bool
+route_options_h2c(const struct route_options *o)
+{
+	return o != NULL && o->set.protocol == WIRE_ROUTING_H2C;
+}
+
 /* Any thread. */
 const struct route_options *route_options_ref(const struct route_options *o);
 void route_options_unref(const struct route_options *take_o); /* NULL is fine */

@@ -334,6 +334,13 @@ sock_flush(struct sock *s)
 	return 0;
 }
 
+bool
+sock_is_unsent(const struct sock *s)
+{
+	return sock_pending(s) ||
+	       (s->layer != NULL && s->layer->pending != NULL && s->layer->pending(s));
+}
+
 void
 sock_shut(struct sock *s)
 {

@@ -26,6 +26,7 @@ struct sock_layer {
 	ssize_t (*send)(struct sock *s, const struct iovec *v, int n); /* as sendmsg(2) */
 	void (*shut)(struct sock *s);                /* nothing more will be sent */
 	void (*drop)(struct sock *s, bool is_reset); /* it closes: frees s->over */
+	bool (*pending)(const struct sock *s); /* what was sent last is not out; NULL: it is */
 };
 
 struct sock {
@@ -79,5 +80,7 @@ sock_pending(const struct sock *s)
 {
 	return s->spill_n != 0;
 }
+/* The same, at the end: also of what the layer took, but has not passed on. */
+bool sock_is_unsent(const struct sock *s);
 /* Calls fn again in the next turn of the loop, so that others get theirs. */
 void sock_again(struct sock *s);

@@ -87,10 +87,13 @@ tunnel_pump(struct proxy *x)
 
 	client_conn_park(x->client);
 	down = up == STEP_BROKEN ? STEP_BROKEN : pump_down(x);
-	if (down == STEP_BROKEN || (x->up_fin && x->down_fin)) {
-		proxy_abort(
-		    x, x->status, down == STEP_BROKEN ? "A side of the tunnel broke." : NULL);
+	if (down == STEP_BROKEN) {
+		proxy_abort(x, x->status, "A side of the tunnel broke.");
 		return false;
 	}
-	return true;
+	if (!x->up_fin || !x->down_fin)
+		return true;
+	x->keep = x->up_keep = false;
+	proxy_finish(x);
+	return false;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/base/mem.h"
+#include "router/h2_client.h"
 #include "router/host_table.h"
 #include "router/router_conf.h"
 
@@ -175,34 +176,67 @@ on_deadline(struct lane_timer *t)
 	}
 }
 
-static struct upstream_conn *
-connect_new(struct upstream_pool *p)
+int
+upstream_connect(const struct upstream_pool *p)
 {
-	struct lane *l = p->lane;
 	struct sockaddr_storage to;
 	socklen_t n = host_endpoint_address(p->ep, &to);
 	int one = 1, fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	struct upstream_conn *u;
 
 	if (fd < 0)
-		return NULL;
+		return -1;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	if (connect(fd, (const struct sockaddr *)&to, n) < 0 && errno != EINPROGRESS) {
 		int sys = errno;
 
 		close(fd);
 		errno = sys;
-		return NULL;
+		return -1;
 	}
-	u = xcalloc(1, sizeof *u);
+	return fd;
+}
+
+static struct upstream_conn *
+new_conn(struct upstream_pool *p)
+{
+	struct lane *l = p->lane;
+	struct upstream_conn *u = xcalloc(1, sizeof *u);
+
 	u->pool = p;
 	u->timer.fn = on_deadline;
 	u->connecting = true;
-	sock_start(&u->sock, l, fd, true, on_sock);
-	sock_watch(&u->sock);
 	l->upstream_n++;
 	wheel_set(&l->wheel, &u->timer.timer, l->now_ms + l->conf->connect_timeout_s * 1000);
 	return u;
+}
+
+static struct upstream_conn *
+connect_new(struct upstream_pool *p)
+{
+	int fd = upstream_connect(p);
+	struct upstream_conn *u;
+
+	if (fd < 0)
+		return NULL;
+	u = new_conn(p);
+	sock_start(&u->sock, p->lane, fd, true, on_sock);
+	sock_watch(&u->sock);
+	return u;
+}
+
+struct upstream_conn *
+upstream_open_h2c(struct upstream_pool *p, upstream_fn *fn, void *owner)
+{
+	struct upstream_conn *u = new_conn(p);
+
+	u->fn = fn;
+	u->owner = owner;
+	if (h2_client_open(p, &u->sock, on_sock) == 0)
+		return u;
+	wheel_clear(&p->lane->wheel, &u->timer.timer);
+	p->lane->upstream_n--;
+	free(u);
+	return NULL;
 }
 
 /* Whether an idle connection can still be written to. */
@@ -252,8 +286,8 @@ upstream_keep(struct upstream_conn *take_u, int64_t idle_ms)
 
 	if (now < p->learned_until_ms && idle_ms > p->idle_limit_ms)
 		idle_ms = p->idle_limit_ms;
-	if (p->retired || u->sock.half_closed || sock_pending(&u->sock) || idle_ms <= 0 ||
-	    p->idle_n >= UPSTREAM_IDLE_MAX ||
+	if (u->sock.fd < 0 || p->retired || u->sock.half_closed || sock_pending(&u->sock) ||
+	    idle_ms <= 0 || p->idle_n >= UPSTREAM_IDLE_MAX ||
 	    p->lane->client_n + p->lane->upstream_n >= p->lane->fd_max) {
 		upstream_close(u);
 		return;
@@ -278,6 +312,7 @@ free_pool(struct upstream_pool *p)
 {
 	while (p->idle != NULL)
 		upstream_close(p->idle);
+	h2_client_close_all(p);
 	if (p->prev != NULL)
 		p->prev->next = p->next;
 	else

@@ -8,6 +8,7 @@
 #include "router/lane.h"
 #include "router/sock.h"
 
+struct h2_client;
 struct host_endpoint;
 struct host_route;
 struct host_use;
@@ -25,6 +26,7 @@ struct upstream_pool {
 	struct host_endpoint *ep;          /* borrowed: outlives the pool */
 	struct host_use *use;              /* borrowed: this lane's, of ep */
 	struct lane *lane;                 /* borrowed */
+	struct h2_client *h2;              /* owned: connections of HTTP/2 that take more */
 	struct upstream_conn *idle;
 	struct upstream_conn *idle_last;
 	uint32_t idle_n;
@@ -70,6 +72,10 @@ void upstream_pool_worked(struct upstream_pool *p);
  * closed by its peer. NULL: it cannot be made (errno). */
 struct upstream_conn *upstream_open(
     struct upstream_pool *p, bool fresh, bool must_live, upstream_fn *fn, void *owner);
+/* A stream on a connection of HTTP/2, as a connection of its own. */
+struct upstream_conn *upstream_open_h2c(struct upstream_pool *p, upstream_fn *fn, void *owner);
+/* A socket that is about to be connected to p's endpoint; the caller's. -1: errno. */
+int upstream_connect(const struct upstream_pool *p);
 /* Back to the pool, for idle_ms at most, or the time that the instance was seen to allow. */
 void upstream_keep(struct upstream_conn *take_u, int64_t idle_ms);
 void upstream_close(struct upstream_conn *take_u);

@@ -141,6 +141,8 @@ after_byte(struct http_body *b, char c)
 		b->line = 0;
 		return c == '\n' ? CHUNK_FIRST_DIGIT : CHUNK_BAD;
 	default:
+		if (b->trailers != NULL)
+			buf_addc(b->trailers, c);
 		return in_trailer(b->state, c);
 	}
 }

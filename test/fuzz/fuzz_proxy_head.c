@@ -26,7 +26,7 @@ check_request(const char *p, size_t n)
 	static const char *const once[] = { "x-forwarded-for", "x-forwarded-proto",
 		"x-forwarded-host", "x-forwarded-port", "x-client-ip", "x-request-id",
 		"x-request-start", "forwarded" };
-	static const char *const never[] = { "keep-alive", "te", "trailer", "proxy-connection",
+	static const char *const never[] = { "keep-alive", "trailer", "proxy-connection",
 		"proxy-authorization", "http2-settings", "x_forwarded_for", "x-client_ip",
 		"content_length", "transfer_encoding" };
 	AUTO_FINI(buf_fini) struct buf out = { 0 };
@@ -39,7 +39,7 @@ check_request(const char *p, size_t n)
 	if (http_head_request(p, n, 0, &h) != HTTP_HEAD_OK || str_eq(h.method, "CONNECT"))
 		return;
 	f.upgrade = proxy_head_may_upgrade(&h);
-	proxy_head_request(&out, p, &h, &f);
+	(void)proxy_head_request(&out, p, &h, &f);
 	r = http_head_request(out.p, out.n, 0, &again);
 	if (r == HTTP_HEAD_LARGE || (r == HTTP_HEAD_BAD && h.minor == 0 && h.host.n == 0))
 		return; /* ours came on top; HTTP/1.0 without a host has no route */

@@ -1,0 +1,10 @@
+/* router/h2_wire.h: what both ends of HTTP/2 do with a sock. */
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+#include <stdbool.h>
+
+struct sock;
+
+/* Sends what the session has to say, as far as there is room. false: it is broken, or the end. */
+bool h2_wire_flush(nghttp2_session *ng, struct sock *to);
