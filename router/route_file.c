@@ -185,15 +185,21 @@ put_lines(struct host_table *t, struct str text, struct line *l)
 	}
 }
 
+static int
+check_text(struct str text, struct line *l, struct err *e)
+{
+	if (text.n != 0 && memchr(text.p, '\0', text.n) != NULL)
+		return err_set(e, ERR_INVALID, NULL, "the file has NUL bytes: it is no table");
+	return check_lines(text, l, e);
+}
+
 int
 route_file_apply(struct host_table *t, const char *p, size_t n, struct err *e)
 {
 	AUTO_FINI(line_fini) struct line l = { 0 };
 	struct str text = { p, n };
 
-	if (memchr(p, '\0', n) != NULL)
-		return err_set(e, ERR_INVALID, NULL, "the file has NUL bytes: it is no table");
-	if (check_lines(text, &l, e) < 0)
+	if (check_text(text, &l, e) < 0)
 		return -1;
 	host_table_begin_sweep(t);
 	put_lines(t, text, &l);
@@ -202,13 +208,19 @@ route_file_apply(struct host_table *t, const char *p, size_t n, struct err *e)
 }
 
 int
-route_file_load(struct host_table *t, const char *path, struct err *e)
+route_file_add(struct host_table *t, const char *p, size_t n, struct err *e)
 {
-	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	AUTO_FINI(line_fini) struct line l = { 0 };
+	struct str text = { p, n };
 
-	if (file_read(path, FILE_MAX, &b, e) < 0)
+	if (check_text(text, &l, e) < 0)
 		return -1;
-	if (route_file_apply(t, b.n == 0 ? "" : b.p, b.n, e) < 0)
-		return err_wrap(e, "%s", path);
+	put_lines(t, text, &l);
 	return 0;
+}
+
+int
+route_file_read(const char *path, struct buf *out, struct err *e)
+{
+	return file_read(path, FILE_MAX, out, e);
 }

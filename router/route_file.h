@@ -5,10 +5,13 @@
 
 #include "lib/base/err.h"
 
+struct buf;
 struct host_table;
 
 /* Makes the table what the text says: routes that it does not name go. A malformed line is
  * ERR_INVALID with its number, and nothing was changed. */
 int route_file_apply(struct host_table *t, const char *p, size_t n, struct err *e) MUST_CHECK;
-/* Reads the file; blocks. */
-int route_file_load(struct host_table *t, const char *path, struct err *e) MUST_CHECK;
+/* The same of lines behind those that it has: no other route goes. */
+int route_file_add(struct host_table *t, const char *p, size_t n, struct err *e) MUST_CHECK;
+/* The file's bytes; blocks. */
+int route_file_read(const char *path, struct buf *out, struct err *e) MUST_CHECK;

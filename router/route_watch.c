@@ -262,7 +262,7 @@ route_watch_new(struct loop *l, struct worker *wk, const struct router_conf *con
 	w->conf = conf;
 	w->http = http_client_new(l);
 	if (conf->state_dir != NULL) {
-		w->saved = route_saved_new(wk, conf->state_dir, e);
+		w->saved = route_saved_new(l, wk, conf->state_dir, e);
 		if (w->saved == NULL) {
 			route_watch_free(w);
 			return NULL;

@@ -1,5 +1,4 @@
 /* router/router_main.c: pinion-router: start, wiring, stop. */
-#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -20,7 +19,7 @@
 #include "router/cert_table.h"
 #include "router/fleet.h"
 #include "router/host_table.h"
-#include "router/route_file.h"
+#include "router/route_static.h"
 #include "router/route_watch.h"
 #include "router/router_conf.h"
 #include "router/takeover.h"
@@ -38,7 +37,8 @@ struct router {
 	struct worker *worker;
 	struct access_log *access;
 	struct fleet *fleet;
-	struct route_watch *watch;
+	struct route_watch *watch; /* this one, or table */
+	struct route_static *table;
 	struct app_lines *lines; /* likewise */
 	struct traffic *traffic; /* NULL: nobody to tell */
 	struct wake *wake;       /* NULL: nothing is woken */
@@ -49,7 +49,6 @@ struct router {
 	struct loop_signal *signals[5];
 	struct loop_timer *deadline; /* of the drain */
 	struct loop_timer *rotation; /* of the keys of tickets; NULL: the broker makes them */
-	int64_t static_revision;     /* counts loads of the static table */
 	bool is_ready;               /* was told */
 	bool is_draining;
 };
@@ -218,16 +217,6 @@ on_fleet_change(void *arg)
 		route_watch_report(r->watch);
 }
 
-static int
-load_static(struct router *r, struct err *e)
-{
-	if (route_file_load(fleet_table(r->fleet), r->conf.routes, e) < 0)
-		return -1;
-	(void)malloc_trim(0); /* a large table leaves much behind */
-	fleet_publish(r->fleet, ++r->static_revision);
-	return 0;
-}
-
 static void
 on_hangup(void *arg)
 {
@@ -237,12 +226,8 @@ on_hangup(void *arg)
 	if (fleet_tls(r->fleet) != NULL &&
 	    tls_ctx_reload(fleet_tls(r->fleet), &r->conf.cert, &e) < 0)
 		log_warn("certificates_kept", LOG_ERR(&e));
-	if (r->conf.routes == NULL)
-		return;
-	if (load_static(r, &e) < 0)
-		log_warn("routes_kept", LOG_ERR(&e));
-	else
-		log_info("routes_read", LOG_INT("routes", host_table_count(fleet_table(r->fleet))));
+	if (r->table != NULL)
+		route_static_refresh(r->table);
 }
 
 static void
@@ -332,7 +317,8 @@ start(struct router *r, struct err *e)
 	if (r->fleet == NULL)
 		return -1;
 	if (r->conf.routes != NULL) {
-		if (load_static(r, e) < 0)
+		r->table = route_static_new(r->loop, r->worker, r->fleet, r->conf.routes, e);
+		if (r->table == NULL)
 			return -1;
 	} else {
 		r->watch = route_watch_new(r->loop, r->worker, &r->conf, e);
@@ -370,6 +356,7 @@ finish(struct router *r)
 	file_close(r->other);
 	free(r->name);
 	route_watch_free(r->watch);
+	route_static_free(r->table);
 	traffic_stop(r->traffic);
 	app_lines_stop(r->lines);
 	wake_stop(r->wake);

@@ -310,8 +310,41 @@ def a_static_table_is_read_again(w):
     assert "line 1" in r.text() and r.get("one.test").body == b"b"
 
 
+def a_static_table_is_watched(w):
+    a, b = w.instance("a"), w.instance("b")
+    r = w.static_router([("one.test", a), ("two.test", a)])
+    kept = r.connect()
+    answer = Answer(kept)
+
+    def is_kept():
+        kept.sendall(b"GET / HTTP/1.1\r\nHost: two.test\r\n\r\n")
+        return answer.read().body == b"a"
+
+    assert is_kept()
+    with open(w.path("routes"), "a") as f:  # lines at the end
+        f.write(f"three.test {b.address}:{b.port}\none.test {b.address}:{b.port}\n")
+    wait_for(lambda: r.get("three.test").body == b"b", "the new lines")
+    assert r.get("one.test").body == b"b"
+    with open(w.path("new"), "w") as f:  # another file in its place
+        f.write(f"two.test {a.address}:{a.port}\none.test {a.address}:{a.port}\n")
+    os.rename(w.path("new"), w.path("routes"))
+    wait_for(lambda: r.get("one.test").body == b"a", "the other file")
+    assert r.get("three.test").status == 404
+    # It grew, and something before the end changed as well.
+    text = open(w.path("routes")).read()
+    with open(w.path("routes"), "r+") as f:
+        f.write(text.replace("two.test", "six.test") + "#" * 5000 + "\n")
+    wait_for(lambda: r.get("six.test").body == b"a", "the change in the middle")
+    with open(w.path("routes"), "r+") as f:
+        f.write(text + "#" * 5000 + "\n" + f"four.test {b.address}:{b.port}\n")
+    wait_for(lambda: r.get("four.test").body == b"b", "the line at the end")
+    wait_for(lambda: r.get("two.test").body == b"a" and r.get("six.test").status == 404, "the change before it")
+    assert is_kept()
+
+
 run_tests([a_switch_of_instances_loses_no_request, a_change_is_in_force_at_once, running_requests_finish_on_the_old_instance,
            idle_connections_to_a_retired_instance_close, it_starts_from_the_saved_table_without_a_broker,
            without_any_table_it_asks_for_patience, a_reset_removes_what_it_does_not_name, a_foreign_cluster_is_refused, a_bad_route_does_not_stop_the_others,
            three_instances_share_fairly, sequential_requests_take_turns, slow_requests_spread_over_all_lanes, a_stuck_instance_is_left_out, a_dead_instance_costs_no_request,
-           stale_connections_cost_no_request, the_end_waits_for_running_requests, a_static_table_is_read_again])
+           stale_connections_cost_no_request, the_end_waits_for_running_requests, a_static_table_is_read_again,
+           a_static_table_is_watched])

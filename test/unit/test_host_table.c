@@ -1,7 +1,10 @@
 #include "router/host_table.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -319,6 +322,140 @@ test_paths(void **state)
 	host_table_free(t);
 }
 
+/* Lanes, as far as a table knows them: each looks up all the time, and says when it has ended a
+ * look. */
+struct reader {
+	pthread_t thread;
+	const struct host_root *root;
+	atomic_uint looks;
+	atomic_bool ends;
+	unsigned found;
+};
+
+static void *
+look_up(void *arg)
+{
+	struct reader *me = arg;
+
+	for (unsigned i = 0; !atomic_load(&me->ends); i++) {
+		char host[32];
+		const struct host_route *r;
+
+		(void)snprintf(host, sizeof host, "h%u.test", i % (4 * HOSTS));
+		r = host_find(me->root, host, strlen(host));
+		if (r != NULL && strcmp(host_route_host(r), host) != 0)
+			abort();
+		if (r != NULL && r->ep[0]->port != 0)
+			me->found++;
+		r = host_find(me->root, "always.test", 11);
+		if (r == NULL || r->n != 1) /* it is there at any time */
+			abort();
+		(void)host_endpoint_use(r->ep[0], 0);
+		atomic_fetch_add(&me->looks, 1);
+	}
+	return NULL;
+}
+
+/* All have ended what they were at. */
+static void
+wait_for_readers(struct reader *all, int n)
+{
+	for (int i = 0; i < n; i++) {
+		unsigned seen = atomic_load(&all[i].looks);
+
+		while (atomic_load(&all[i].looks) - seen < 2)
+			sched_yield();
+	}
+}
+
+static void
+it_changes_under_readers(void **state)
+{
+	struct host_table *t = host_table_new(LANES);
+	struct reader all[2] = { 0 };
+
+	(void)state;
+	srand(2);
+	put(t, "always.test", 0, 1);
+	for (int i = 0; i < 2; i++) {
+		all[i].root = i == 0 ? publish(t, NULL) : all[0].root;
+		assert_int_equal(pthread_create(&all[i].thread, NULL, look_up, &all[i]), 0);
+	}
+	for (int step = 0; step < 400; step++) {
+		struct host_publication *p;
+
+		for (int i = 0; i < 40; i++) {
+			int k = rand() % (4 * HOSTS);
+			char host[32];
+
+			(void)snprintf(host, sizeof host, "h%d.test", k);
+			/* it grows and shrinks, so that shards are split and become one */
+			if (step % 100 < 60)
+				put(t, host, rand() % 50, 1 + k % 3);
+			else
+				(void)host_table_delete(t, host);
+		}
+		if (step % 3 == 0) {
+			host_table_show(t);
+			continue;
+		}
+		p = host_table_publish(t);
+		wait_for_readers(all, 2);
+		if (p != NULL)
+			free_gone(p);
+		host_publication_free(p);
+	}
+	for (int i = 0; i < 2; i++) {
+		atomic_store(&all[i].ends, true);
+		pthread_join(all[i].thread, NULL);
+		assert_int_not_equal(all[i].found, 0);
+	}
+	host_table_free(t);
+}
+
+/* A table of many: no shard is large, all are found, and a walk sees each. */
+static void
+count_route(const struct host_route *r, void *arg)
+{
+	(void)r;
+	++*(size_t *)arg;
+}
+
+static void
+a_large_table_is_walked_in_small_steps(void **state)
+{
+	enum { MANY = 20000, SHARD = 64 };
+	struct host_table *t = host_table_new(1);
+	const struct host_root *root;
+	uint64_t at = HOST_ROOT_FIRST;
+	size_t n = 0;
+	char host[32];
+
+	(void)state;
+	for (int i = 0; i < MANY; i++) {
+		(void)snprintf(host, sizeof host, "h%d.test", i);
+		put(t, host, i % 1000, 1);
+	}
+	root = publish(t, NULL);
+	do {
+		size_t before = n;
+
+		at = host_table_step(t, at, count_route, &n);
+		assert_true(n - before <= SHARD);
+	} while (at != HOST_ROOT_FIRST);
+	assert_int_equal(n, MANY);
+	for (int i = 0; i < MANY; i++) {
+		(void)snprintf(host, sizeof host, "h%d.test", i);
+		assert_string_equal(found(root, host), host);
+		if (i % 100 != 0)
+			assert_true(host_table_delete(t, host));
+	}
+	root = publish(t, root);
+	assert_string_equal(found(root, "h19900.test"), "h19900.test");
+	assert_string_equal(found(root, "h19901.test"), "");
+	host_table_free(t);
+}
+
 int
 main(void)
 {
@@ -331,6 +468,8 @@ main(void)
 		cmocka_unit_test(bad_routes_are_refused),
 		cmocka_unit_test(an_empty_table_is_published_once),
 		cmocka_unit_test(it_is_a_map),
+		cmocka_unit_test(it_changes_under_readers),
+		cmocka_unit_test(a_large_table_is_walked_in_small_steps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

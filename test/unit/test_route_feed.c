@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -16,6 +17,7 @@
 #include "router/route_file.h"
 #include "router/route_options.h"
 #include "router/route_saved.h"
+#include "router/route_sum.h"
 
 #define RESET "{\"type\":\"reset\",\"cluster\":\"c\",\"epoch\":1}\n"
 #define PUT(host)                                                                                  \
@@ -153,38 +155,136 @@ bad_routes_are_skipped_by_name(void **state)
 	assert_int_equal(e.code, ERR_NONE);
 }
 
+/* Three revisions, each with its sum. */
 static void
-a_torn_log_is_read_up_to_its_last_sync(void **state)
+fill_log(struct buf *b)
 {
-	static const char whole[] =
-	    RESET PUT("a.test") SYNC(5) PUT("b.test") SYNC(6) DELETE("a.test") SYNC(7);
+	static const char *const parts[] = { RESET PUT("a.test") SYNC(5), PUT("b.test") SYNC(6),
+		DELETE("a.test") SYNC(7) };
+	uint64_t sum = ROUTE_SUM_START;
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		size_t from = b->n;
+
+		buf_adds(b, parts[i]);
+		route_saved_seal(b, &sum, from);
+	}
+}
+
+static void
+check_replay(const char *p, size_t n, size_t whole)
+{
+	AUTO_FINI(fixture_fini) struct fixture f;
+	struct err e = { 0 };
+	size_t used;
+
+	setup(&f);
+	used = route_saved_replay(&f.feed, p, n, &e);
+	assert_true(used <= n);
+	assert_int_equal(e.code, ERR_NONE);
+	switch (f.feed.revision) {
+	case 0:
+		assert_true(used == 0 && !has(&f, "a.test") && !has(&f, "b.test"));
+		break;
+	case 5:
+		assert_true(has(&f, "a.test") && !has(&f, "b.test"));
+		break;
+	case 6:
+		assert_true(has(&f, "a.test") && has(&f, "b.test"));
+		break;
+	default:
+		assert_int_equal(f.feed.revision, 7);
+		assert_true(!has(&f, "a.test") && has(&f, "b.test") && used == whole);
+	}
+}
+
+static void
+a_torn_log_is_read_up_to_its_last_sum(void **state)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
 
 	(void)state;
-	for (size_t n = 0; n <= sizeof whole - 1; n++) {
-		AUTO_FINI(fixture_fini) struct fixture f;
-		struct err e = { 0 };
-		size_t used;
-
-		setup(&f);
-		used = route_saved_replay(&f.feed, whole, n, &e);
-		assert_true(used <= n);
-		assert_int_equal(e.code, ERR_NONE);
-		switch (f.feed.revision) {
-		case 0:
-			assert_true(used == 0 && !has(&f, "a.test") && !has(&f, "b.test"));
-			break;
-		case 5:
-			assert_true(has(&f, "a.test") && !has(&f, "b.test"));
-			break;
-		case 6:
-			assert_true(has(&f, "a.test") && has(&f, "b.test"));
-			break;
-		default:
-			assert_int_equal(f.feed.revision, 7);
-			assert_true(
-			    !has(&f, "a.test") && has(&f, "b.test") && used == sizeof whole - 1);
-		}
+	fill_log(&b);
+	for (size_t n = 0; n <= b.n; n++)
+		check_replay(b.p, n, b.n);
+	for (size_t i = 0; i < b.n; i++) { /* a byte that is another */
+		b.p[i] ^= 0x11;
+		check_replay(b.p, b.n, 0);
+		b.p[i] ^= 0x11;
 	}
+}
+
+static bool
+file_has(const char *path, const char *text)
+{
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	struct err e = { 0 };
+
+	return file_read(path, 1 << 24, &b, &e) == 0 && strstr(b.p, text) != NULL;
+}
+
+static size_t
+file_size(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) < 0 ? 0 : (size_t)st.st_size;
+}
+
+/* Far more changes than routes: the file is made anew while they go on. */
+static void
+a_log_that_grows_is_packed(void **state)
+{
+	char dir[] = "/tmp/pinion-saved-XXXXXX";
+	AUTO_FINI(fixture_fini) struct fixture f, again;
+	struct loop *l = loop_new();
+	struct worker *w = worker_new(l, 1);
+	struct route_saved *s;
+	AUTO(free) char *path = NULL;
+	bool never = false;
+	size_t noted = 0;
+	struct err e = { 0 };
+
+	(void)state;
+	setup(&f);
+	setup(&again);
+	assert_non_null(mkdtemp(dir));
+	path = xasprintf("%s/routes.log", dir);
+	s = route_saved_new(l, w, dir, &e);
+	assert_non_null(s);
+	for (int i = 0; i < 4000; i++) {
+		AUTO(free)
+		char *put =
+		    xasprintf("{\"type\":\"put\",\"kind\":\"route\",\"key\":\"h%d.test\","
+		              "\"value\":{\"host\":\"h%d.test\",\"app_id\":\"1\",\"app\":\"a\","
+		              "\"domain\":\"d\",\"state\":\"live\",\"timeout_s\":%d}}\n",
+		        i % 200, i % 200, i);
+		AUTO(free) char *sync = xasprintf("{\"type\":\"sync\",\"revision\":%d}\n", i + 1);
+		const char *lines[] = { RESET, put };
+
+		for (size_t k = i == 0 ? 0 : 1; k < ARRAY_LEN(lines); k++) {
+			(void)line(&f, lines[k], &e);
+			route_saved_note(s, (struct str){ lines[k], strlen(lines[k]) - 1 }, k == 0);
+			noted += strlen(lines[k]);
+		}
+		(void)line(&f, sync, &e);
+		route_saved_sync(s, &f.feed);
+		if (i % 16 == 0)
+			(void)loop_run_until(l, &never, 1);
+	}
+	while (!file_has(path, "\"revision\":4000"))
+		(void)loop_run_until(l, &never, 5);
+	route_saved_free(s);
+	s = route_saved_new(l, w, dir, &e);
+	assert_int_equal(route_saved_load(s, &again.feed, &e), 0);
+	assert_int_equal(again.feed.revision, 4000);
+	assert_true(file_size(path) < noted);
+	assert_int_equal(host_table_count(again.table), 200);
+	assert_int_equal(host_table_get(again.table, "h199.test", 9)->timeout_s, 3999);
+	route_saved_free(s);
+	worker_free(w);
+	loop_free(l);
+	assert_int_equal(file_remove_tree(dir, &e), 0);
 }
 
 static bool
@@ -221,7 +321,7 @@ what_is_saved_is_read_back(void **state)
 	setup(&again);
 	assert_non_null(mkdtemp(dir));
 	path = xasprintf("%s/routes.log", dir);
-	s = route_saved_new(w, dir, &e);
+	s = route_saved_new(l, w, dir, &e);
 	assert_non_null(s);
 	assert_int_equal(route_saved_load(s, &f.feed, &e), 0);
 	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
@@ -231,7 +331,7 @@ what_is_saved_is_read_back(void **state)
 	(void)line(&f, SYNC(5), &e);
 	route_saved_sync(s, &f.feed);
 	route_saved_sync(s, &f.feed); /* nothing new */
-	while (!file_is_settled(path, 4))
+	while (!file_is_settled(path, 5))
 		(void)loop_run_until(l, &never, 5);
 	(void)loop_run_until(l, &never, 20);
 	(void)line(&f, DELETE("b.test"), &e);
@@ -239,11 +339,11 @@ what_is_saved_is_read_back(void **state)
 	    s, STR("{\"type\":\"delete\",\"kind\":\"route\",\"key\":\"b.test\"}"), false);
 	(void)line(&f, SYNC(6), &e);
 	route_saved_sync(s, &f.feed);
-	while (!file_is_settled(path, 6))
+	while (!file_is_settled(path, 8))
 		(void)loop_run_until(l, &never, 5);
 	route_saved_free(s);
 
-	s = route_saved_new(w, dir, &e);
+	s = route_saved_new(l, w, dir, &e);
 	assert_int_equal(route_saved_load(s, &again.feed, &e), 0);
 	assert_int_equal(again.feed.revision, 6);
 	assert_string_equal(again.feed.cluster, "c");
@@ -400,7 +500,8 @@ main(void)
 		cmocka_unit_test(an_interrupted_snapshot_removes_nothing),
 		cmocka_unit_test(foreign_feeds_are_refused),
 		cmocka_unit_test(bad_routes_are_skipped_by_name),
-		cmocka_unit_test(a_torn_log_is_read_up_to_its_last_sync),
+		cmocka_unit_test(a_torn_log_is_read_up_to_its_last_sum),
+		cmocka_unit_test(a_log_that_grows_is_packed),
 		cmocka_unit_test(what_is_saved_is_read_back),
 		cmocka_unit_test(static_tables),
 		cmocka_unit_test(a_static_table_is_read_again),
