@@ -1,12 +1,16 @@
 #include "router/client_conn.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "lib/base/mem.h"
 #include "router/h2_session.h"
 #include "router/listener.h"
+#include "router/origin.h"
 #include "router/proxy.h"
+#include "router/proxy_protocol.h"
 #include "router/router_conf.h"
 #include "router/tls_conn.h"
 
@@ -290,6 +294,45 @@ next_request(struct client_conn *c)
 	return true;
 }
 
+/* --- the PROXY protocol --- */
+
+/* Who it is, is known. false: c is gone. */
+static bool
+set_peer(struct client_conn *c, const struct peer *p)
+{
+	const struct entry *entry = c->entry;
+
+	c->hop = c->peer = *p;
+	c->is_trusted = origin_is_trusted(entry->origin, p);
+	if (entry->tls == NULL || tls_conn_start(&c->sock, entry->tls) == 0)
+		return true;
+	client_conn_close(c);
+	return false;
+}
+
+/* It is looked at until it is whole, then read: what follows is TLS's, or a request. */
+static void
+greet(struct client_conn *c)
+{
+	char *p = c->sock.lane->scratch;
+	ssize_t n = recv(c->sock.fd, p, PROXY_PROTOCOL_MAX, MSG_PEEK);
+	struct proxy_protocol in;
+	enum proxy_protocol_result r;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	r = n <= 0 ? PROXY_PROTOCOL_BAD : proxy_protocol_parse(p, (size_t)n, &in);
+	if (r == PROXY_PROTOCOL_MORE && !c->sock.half_closed)
+		return;
+	if (r != PROXY_PROTOCOL_OK || recv(c->sock.fd, p, in.size, 0) != (ssize_t)in.size) {
+		client_conn_close(c);
+		return;
+	}
+	set_state(c, CLIENT_IDLE);
+	c->sock.can_read = true;
+	(void)set_peer(c, in.has_client ? &in.client : &c->peer);
+}
+
 static void
 run(struct client_conn *c)
 {
@@ -302,6 +345,12 @@ run(struct client_conn *c)
 		if (c->state == CLIENT_FLUSH) {
 			flush_and_end(c);
 			break;
+		}
+		if (c->state == CLIENT_GREET) {
+			greet(c);
+			if (is_closed(c) || c->state == CLIENT_GREET)
+				break;
+			continue;
 		}
 		if (c->state == CLIENT_H2) {
 			if (!h2_session_ready(c->h2))
@@ -384,15 +433,15 @@ client_conn_start(struct lane *l, const struct entry *entry, int take_fd, const 
 
 	sock_start(&c->sock, l, take_fd, true, on_sock);
 	c->entry = entry;
-	if (entry->tls != NULL && tls_conn_start(&c->sock, entry->tls) < 0) {
-		sock_close(&c->sock);
-		free(c);
-		return;
-	}
-	c->peer = *peer;
 	c->may_be_h2 = true;
 	l->client_n++;
 	link_conn(l, c);
+	if (entry->greets && origin_must_greet(entry->origin, peer)) {
+		c->peer = *peer;
+		set_state(c, CLIENT_GREET);
+	} else if (!set_peer(c, peer)) {
+		return;
+	}
 	run(c);
 }
 
@@ -404,7 +453,8 @@ client_conn_start_stream(struct client_conn *c, const struct sock_layer *layer, 
 
 	sock_start_layer(&s->sock, l, layer, over, on_sock);
 	s->entry = c->entry;
-	s->peer = c->peer;
+	s->peer = s->hop = c->hop;
+	s->is_trusted = c->is_trusted;
 	s->is_stream = true;
 	link_conn(l, s);
 	sock_again(&s->sock);

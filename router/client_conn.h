@@ -27,6 +27,7 @@ enum client_state {
 	CLIENT_BUSY,   /* an exchange or a tunnel runs */
 	CLIENT_FLUSH,  /* the last answer goes out */
 	CLIENT_LINGER, /* it is out; the rest of the request is thrown away */
+	CLIENT_GREET,  /* the PROXY protocol comes first */
 	CLIENT_H2,     /* it speaks HTTP/2: its streams are connections of their own */
 };
 
@@ -52,7 +53,8 @@ struct client_conn {
 	size_t view_n;
 	uint32_t seen; /* bytes of a head that were scanned */
 	uint32_t lingered;
-	struct peer peer;
+	struct peer peer;  /* of the request under way */
+	struct peer hop;   /* of the connection: the same, unless it is that of a trusted proxy */
 	uint8_t state;     /* enum client_state */
 	bool view_is_kept; /* view lies in `in` */
 	bool running;      /* run is on the stack */
@@ -60,6 +62,7 @@ struct client_conn {
 	bool may_be_h2;    /* it has not spoken yet */
 	bool is_stream;    /* of the connection of another */
 	bool is_large;     /* and its head does not fit */
+	bool is_trusted;   /* hop tells who the client is */
 };
 
 /* Serves an accepted connection; takes fd. entry: borrowed, where it came in. */

@@ -15,6 +15,7 @@
 #include "router/host_table.h"
 #include "router/lane.h"
 #include "router/listener.h"
+#include "router/origin.h"
 #include "router/proxy.h"
 #include "router/router_conf.h"
 #include "router/takeover.h"
@@ -44,6 +45,7 @@ struct fleet {
 	struct entry entry[ENTRIES_MAX];
 	int entry_n;
 	struct tls_ctx *tls; /* owned; NULL: no HTTPS */
+	struct origin_rules origin;
 	bool is_handed_over; /* another process has the sockets */
 	int undrained;       /* lanes with clients */
 	int n;
@@ -344,6 +346,7 @@ fleet_free(struct fleet *take_f)
 	for (int i = 0; i < f->entry_n; i++)
 		free(f->entry[i].address);
 	tls_ctx_free(f->tls);
+	origin_rules_fini(&f->origin);
 	free(f);
 }
 DEFINE_AUTO(struct fleet *, fleet_free)
@@ -384,7 +387,8 @@ add_member(struct fleet *f, const struct router_conf *conf, int lanes, struct ac
 
 /* list: addresses with commas between them; NULL: none */
 static int
-add_entries(struct fleet *f, const char *proto, const char *list, struct err *e)
+add_entries(struct fleet *f, const struct router_conf *conf, const char *proto, const char *list,
+    struct err *e)
 {
 	for (struct str rest = str_of(list == NULL ? "" : list), word; rest.n > 0;) {
 		rest = str_cut(rest, ',', &word);
@@ -398,6 +402,8 @@ add_entries(struct fleet *f, const char *proto, const char *list, struct err *e)
 			.proto = proto,
 			.address = xstrndup(word.p, word.n),
 			.tls = strcmp(proto, "https") == 0 ? f->tls : NULL,
+			.origin = &f->origin,
+			.greets = origin_greets(conf, proto),
 		};
 	}
 	return 0;
@@ -436,8 +442,9 @@ fleet_new(struct loop *l, const struct router_conf *conf, int lanes, struct acce
 	if (conf->https != NULL &&
 	    (f->tls = tls_ctx_new(&conf->cert, conf->tls_profile, e)) == NULL)
 		return NULL;
-	if (add_entries(f, "http", conf->http, e) < 0 ||
-	    add_entries(f, "https", conf->https, e) < 0)
+	if (origin_rules_init(&f->origin, conf, e) < 0 ||
+	    add_entries(f, conf, "http", conf->http, e) < 0 ||
+	    add_entries(f, conf, "https", conf->https, e) < 0)
 		return NULL;
 	for (int i = 0; i < lanes; i++) {
 		if (add_member(f, conf, lanes, log, e) < 0)

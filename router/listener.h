@@ -8,6 +8,7 @@
 
 struct lane;
 struct listener;
+struct origin_rules;
 struct tls_ctx;
 
 /* One of the router's ports: what is so of all who come by it. */
@@ -15,7 +16,9 @@ struct entry {
 	const char *proto;   /* "http" or "https"; also the setting with the address */
 	char *address;       /* owned: "ADDR:PORT" or "[ADDR]:PORT" */
 	struct tls_ctx *tls; /* borrowed; NULL: without */
-	int port;            /* 0: not known yet */
+	const struct origin_rules *origin; /* borrowed */
+	bool greets;                       /* connections begin with the PROXY protocol */
+	int port;                          /* 0: not known yet */
 	char port_text[8];
 };
 

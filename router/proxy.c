@@ -15,6 +15,7 @@
 #include "router/host_table.h"
 #include "router/lane.h"
 #include "router/listener.h"
+#include "router/origin.h"
 #include "router/proxy_page.h"
 #include "router/proxy_relay.h"
 #include "router/proxy_route.h"
@@ -900,6 +901,7 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 	struct proxy *x = new_exchange(c);
 	struct lane *l = c->sock.lane;
 	struct proxy_head_facts f;
+	struct origin origin;
 	char key[HOST_NAME_MAX + 1], peer[PEER_TEXT];
 	size_t key_n = host_key(h->host.p, h->host.n, key);
 	const char *end;
@@ -908,13 +910,18 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 	                 h->length > l->conf->body_max;
 
 	note_request(x, h);
-	(void)peer_text(&c->peer, peer);
+	(void)peer_text(&c->hop, peer);
 	f = (struct proxy_head_facts){ .peer = peer,
 		.port = c->entry->port_text,
 		.proto = c->entry->proto,
 		.id = { x->id, x->id_n },
 		.start_us = x->start_unix_us,
 		.upgrade = x->upgrade };
+	if (c->is_trusted) {
+		origin_read(c->entry->origin, &c->hop, h, &origin);
+		c->peer = origin.client;
+		f.origin = &origin;
+	}
 	x->wants_trailers = proxy_head_request(&x->head, c->view, h, &f) || c->is_stream;
 	end = memchr(x->head.p + x->method_n + 1, ' ', x->head.n - x->method_n - 1);
 	x->target_n = (uint32_t)(end - x->head.p - x->method_n - 1);

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "lib/http/http_head.h"
+#include "router/origin.h"
 
 enum kind {
 	KEEP,
@@ -292,8 +293,9 @@ add_earlier(struct buf *out, const struct http_head *h, enum kind k)
 	}
 }
 
+/* The chain of proxies up to who sent the head. */
 static void
-add_forwarded(struct buf *out, const struct http_head *h, const struct proxy_head_facts *f,
+add_chain(struct buf *out, const struct http_head *h, const struct proxy_head_facts *f,
     const struct request_seen *seen)
 {
 	size_t peer_n = strlen(f->peer);
@@ -302,18 +304,14 @@ add_forwarded(struct buf *out, const struct http_head *h, const struct proxy_hea
 	ADD(out, "X-Forwarded-For: ");
 	if (seen->forwarded_for)
 		add_earlier(out, h, FORWARDED_FOR);
+	else if (f->origin != NULL)
+		origin_add_list(out, h);
 	buf_add(out, f->peer, peer_n);
-	ADD(out, "\r\nX-Client-IP: ");
-	buf_add(out, f->peer, peer_n);
-	ADD(out, "\r\nX-Forwarded-Proto: ");
-	buf_adds(out, f->proto);
-	ADD(out, "\r\nX-Forwarded-Host: ");
-	buf_addstr(out, h->host);
-	ADD(out, "\r\nX-Forwarded-Port: ");
-	buf_adds(out, f->port);
 	ADD(out, "\r\nForwarded: ");
 	if (seen->forwarded)
 		add_earlier(out, h, FORWARDED);
+	else if (f->origin != NULL)
+		origin_add_forwarded(out, h);
 	if (six)
 		ADD(out, "for=\"[");
 	else
@@ -325,6 +323,33 @@ add_forwarded(struct buf *out, const struct http_head *h, const struct proxy_hea
 	buf_addstr(out, h->host);
 	ADD(out, "\";proto=");
 	buf_adds(out, f->proto);
+}
+
+static void
+add_forwarded(struct buf *out, const struct http_head *h, const struct proxy_head_facts *f,
+    const struct request_seen *seen)
+{
+	const struct origin *o = f->origin;
+	char client[PEER_TEXT];
+
+	add_chain(out, h, f, seen);
+	ADD(out, "\r\nX-Client-IP: ");
+	if (o != NULL)
+		buf_add(out, client, peer_text(&o->client, client));
+	else
+		buf_adds(out, f->peer);
+	ADD(out, "\r\nX-Forwarded-Proto: ");
+	if (o != NULL && o->proto.n != 0)
+		buf_addstr(out, o->proto);
+	else
+		buf_adds(out, f->proto);
+	ADD(out, "\r\nX-Forwarded-Host: ");
+	buf_addstr(out, o != NULL && o->host.n != 0 ? o->host : h->host);
+	ADD(out, "\r\nX-Forwarded-Port: ");
+	if (o != NULL && o->port.n != 0)
+		buf_addstr(out, o->port);
+	else
+		buf_adds(out, f->port);
 	ADD(out, "\r\nX-Request-Start: t=");
 	add_decimal(out, f->start_us);
 	ADD(out, "\r\nX-Request-Id: ");

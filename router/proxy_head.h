@@ -9,12 +9,14 @@
 #include "lib/base/str.h"
 
 struct http_head;
+struct origin;
 
 enum { PROXY_ID_MAX = 128 };
 
 struct proxy_head_facts {
-	const char *peer; /* address of the client as text */
-	const char *port; /* that the client reached */
+	const struct origin *origin; /* what the peer, a trusted proxy, says; NULL: nothing */
+	const char *peer;            /* address of who sent it as text */
+	const char *port;            /* that the client reached */
 	const char *proto;
 	struct str id; /* of the request */
 	int64_t start_us;

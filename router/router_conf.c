@@ -20,6 +20,16 @@ static const struct conf_item items[] = {
 	    "files (*.pem); the first serves who names no host of another; read again on SIGHUP."),
 	CONF_STR(struct router_conf, tls_profile, "tls-profile", "intermediate",
 	    "modern: TLS 1.3 alone; intermediate: TLS 1.2, too."),
+	CONF_STR(struct router_conf, proxy_protocol, "proxy-protocol", NULL,
+	    "Ports where connections begin with the PROXY protocol (version 1 or 2) of a balancer: "
+	    "http, https or both with a comma. It tells who the client is."),
+	CONF_STR(struct router_conf, proxy_protocol_from, "proxy-protocol-from", NULL,
+	    "Networks, with commas between them, whose connections begin so; others do not. All "
+	    "unless it is given."),
+	CONF_STR(struct router_conf, trusted_proxies, "trusted-proxies", NULL,
+	    "Networks, with commas between them, of proxies whose X-Forwarded-For, -Proto, -Host, "
+	    "-Port or Forwarded is believed: the client is the last address in it that is not "
+	    "theirs."),
 	CONF_STR(struct router_conf, feed, "feed", NULL,
 	    "Where the broker sends routes: unix:/PATH or https://HOST:PORT."),
 	CONF_STR(struct router_conf, token_file, "token-file", NULL,
@@ -80,6 +90,9 @@ check(const struct router_conf *c, struct err *e)
 		    "HTTPS needs a certificate: give --cert FILE with it and its key, PEM");
 	if (strcmp(c->tls_profile, "modern") != 0 && strcmp(c->tls_profile, "intermediate") != 0)
 		return err_set(e, ERR_INVALID, "tls-profile", "must be modern or intermediate");
+	if (c->proxy_protocol_from != NULL && c->proxy_protocol == NULL)
+		return err_set(e, ERR_INVALID, "proxy-protocol",
+		    "on which ports? Give --proxy-protocol http,https with --proxy-protocol-from");
 	if (c->feed != NULL && c->routes != NULL)
 		return err_set(e, ERR_INVALID, "routes", "give either --feed or --routes");
 	if (c->feed == NULL && c->routes == NULL && c->state_dir == NULL)

@@ -10,11 +10,14 @@
 enum { ROUTER_THREADS_MAX = 64, ROUTER_THREADS_DEFAULT = 4 };
 
 struct router_conf {
-	char *http;           /* owned, as all: ADDRESS:PORT */
-	char *https;          /* NULL: none */
-	struct str_list cert; /* files or directories, PEM: certificate, chain, key */
-	char *tls_profile;    /* modern, intermediate */
-	char *feed;           /* "unix:/path" or "https://host:port" */
+	char *http;                /* owned, as all: ADDRESS:PORT */
+	char *https;               /* NULL: none */
+	struct str_list cert;      /* files or directories, PEM: certificate, chain, key */
+	char *tls_profile;         /* modern, intermediate */
+	char *proxy_protocol;      /* "http", "https" or both: ports that get it first */
+	char *proxy_protocol_from; /* networks that use it; NULL: all */
+	char *trusted_proxies;     /* networks whose X-Forwarded-… is believed */
+	char *feed;                /* "unix:/path" or "https://host:port" */
 	char *token_file;
 	char *wake_token_file;
 	int64_t traffic_ms; /* between two reports of traffic */

@@ -150,11 +150,11 @@ class Instance:
 
     def __init__(self, name, handler=None, address="127.0.0.1"):
         self.name, self.handler, self.requests, self.connections, self.open = name, handler, 0, 0, {}
-        self.s = socket.socket()
+        self.s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.s.bind((address, 0))
         self.s.listen(512)
-        self.address, self.port = self.s.getsockname()
+        self.address, self.port = self.s.getsockname()[:2]
         self.lock = threading.Lock()
         threading.Thread(target=self.accept, daemon=True).start()
 
