@@ -36,7 +36,7 @@ def free_port():
 
 def build(directory):
     for name in ("load", "upstream"):
-        subprocess.run(["cc", "-O2", "-o", directory / name, HERE / f"{name}.c", "-lssl", "-lcrypto", "-lm"], check=True)
+        subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", directory / name, HERE / f"{name}.c", "-lssl", "-lcrypto", "-lm"], check=True)
 
 
 class Echo:
