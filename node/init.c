@@ -38,7 +38,14 @@
 #include "node/init_plan.h"
 #include "node/init_report.h"
 
-enum { FLUSH_MS = 2000, FAILED_GRACE_MS = 5000, REPORT_MS = 1000, HELD_MS = 50, EXIT_USAGE = 64 };
+enum {
+	FLUSH_MS = 2000,
+	FAILED_GRACE_MS = 5000,
+	REPORT_MS = 1000,
+	HELD_MS = 50,
+	OUTPUT_TURNS = 8,
+	EXIT_USAGE = 64
+};
 
 struct init {
 	struct init_plan *plan;
@@ -199,6 +206,21 @@ is_held(const struct init *in)
 	       kill(-1, 0) == 0;
 }
 
+/* At most what one turn should take: signals have their turn too. */
+static void
+read_output(struct init *in, int turns)
+{
+	static char part[32 * 1024];
+
+	while (turns-- > 0) {
+		ssize_t n = read(in->out_fd[0], part, sizeof part);
+
+		if (n <= 0)
+			return;
+		init_log_write(in->log, part, (size_t)n);
+	}
+}
+
 static void
 start_ended(struct init *in, int status)
 {
@@ -207,6 +229,11 @@ start_ended(struct init *in, int status)
 	in->report.start_ended_ms = init_report_now_ms();
 	in->report.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 	in->report.exit_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	if (in->report.exit_code != 0 &&
+	    in->log != NULL) { /* who reads the report looks for its words */
+		read_output(in, OUTPUT_TURNS);
+		init_log_flush(in->log, FLUSH_MS);
+	}
 	if (in->report.exit_code != 0 && !is_held(in))
 		terminate(in, FAILED_GRACE_MS);
 	report(in);
@@ -247,21 +274,6 @@ on_signal(struct init *in)
 			stop(in);
 		else if (signo != SIGCHLD && in->start > 0)
 			(void)kill(in->start, signo);
-	}
-}
-
-/* At most what one turn should take: signals have their turn too. */
-static void
-read_output(struct init *in, int turns)
-{
-	static char part[32 * 1024];
-
-	while (turns-- > 0) {
-		ssize_t n = read(in->out_fd[0], part, sizeof part);
-
-		if (n <= 0)
-			return;
-		init_log_write(in->log, part, (size_t)n);
 	}
 }
 
@@ -308,7 +320,7 @@ loop(struct init *in)
 			return;
 		(void)poll(p, 2, !has_children && is_over && !in->is_idle ? HELD_MS : wait_ms(in));
 		if (p[1].revents != 0)
-			read_output(in, 8);
+			read_output(in, OUTPUT_TURNS);
 		if (p[0].revents != 0)
 			on_signal(in);
 		check_times(in);

@@ -206,6 +206,28 @@ output_and_exit_code_are_kept(void **state)
 	assert_int_equal(b.p[23], 'Z');
 }
 
+/* Who looks for the words of a start that failed looks as soon as it is told. */
+static void
+words_come_before_the_failure(void **state)
+{
+	struct world *w = *state;
+	AUTO_FINI(init_status_fini) struct init_status st = { 0 };
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+	struct err e = { 0 };
+
+	sh(&w->start, "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i + 1)); done; "
+	              "echo last words; exit 9");
+	start(w);
+	for (int i = 0; i < 5000000 && !st.start_ended; i++) {
+		init_status_fini(&st);
+		if (init_control_status(w->control, &st, &e) < 0)
+			st.start_ended = false; /* there is none yet */
+	}
+	read_log(w, "web.log", &b);
+	assert_non_null(strstr(b.p, "Z last words\n"));
+	assert_int_equal(finish(w), 9);
+}
+
 static void
 a_signal_is_told(void **state)
 {
@@ -476,6 +498,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(output_and_exit_code_are_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(words_come_before_the_failure, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_signal_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_missing_program_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(daemons_live_on, setup, teardown),
