@@ -27,7 +27,7 @@ backend b
     server s 127.0.0.1:{app}
 """
 NGINX = """
-daemon off; pid {dir}/nginx.pid; error_log {dir}/nginx.log crit; worker_processes 1;
+daemon off; master_process off; pid {dir}/nginx.pid; error_log {dir}/nginx.log crit; worker_processes 1;
 events {{ worker_connections 200; }}
 http {{
     access_log off; client_body_temp_path {dir}/b; proxy_temp_path {dir}/p;
