@@ -85,7 +85,8 @@ nothing() { test "$(state '[.gears, .instances, .layers | length] | add')" = 0; 
 check "nothing is left on the node" until_true nothing
 check "no gear counts" test "$(quota)" = 0
 check "no repository is left" until_true bash -c "! ls -d $WORLD/data/git/*.git 2>/dev/null | grep ."
-check "no route is left" until_true test "$(jq length "$WORLD/table")" = 0
+no_route() { test "$(jq length "$WORLD/table")" = 0; }
+check "no route is left" until_true no_route
 check "the domain can be deleted" api DELETE domain/it
 check "no sanitizer spoke" bash -c "! grep -E 'ERROR: AddressSanitizer|runtime error' up.log"
 done_testing

@@ -52,6 +52,8 @@ while True:
             m = json.loads(line)
             if m["type"] == "reset":
                 routes.clear()
+            elif m.get("kind", "route") != "route":
+                continue
             elif m["type"] == "put":
                 routes[m["key"]] = m["value"]
             elif m["type"] == "delete":
