@@ -104,6 +104,20 @@ api_domain(const struct cmd_line *l, struct err *e)
 }
 
 int
+api_app_list(
+    const struct cmd_line *l, const char *what, const struct output_column *columns, struct err *e)
+{
+	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
+	AUTO(free) char *app = api_app_path(l, cmd_arg(l, 0), e);
+	AUTO(free) char *path = app == NULL ? NULL : xasprintf("%s/%s", app, what);
+
+	if (path == NULL || api_call(l, "GET", path, NULL, &r, e) < 0)
+		return -1;
+	output_table(l, r.data, columns);
+	return 0;
+}
+
+int
 api_event(
     const struct cmd_line *l, const char *path, const char *body, const char *done, struct err *e)
 {

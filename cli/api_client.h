@@ -7,6 +7,8 @@
 #include "cli/cmd.h"
 #include "lib/codec/codec.h"
 
+struct output_column;
+
 /* What `pinion login` remembers, in $XDG_CONFIG_HOME/pinion/login.json (0600). PINION_URL and
  * PINION_TOKEN in the environment come first. */
 struct api_login {
@@ -51,6 +53,9 @@ int api_upload(const struct cmd_line *l, const char *path, int fd, struct api_re
  * DOMAIN/NAME, else --app, else the git remote of the directory one stands in. Caller owns; NULL:
  * the error says how to name it. */
 char *api_app_path(const struct cmd_line *l, const char *name, struct err *e);
+/* Shows what the application of the first argument has below its path: "aliases", "drains" ... */
+int api_app_list(const struct cmd_line *l, const char *what, const struct output_column *columns,
+    struct err *e) MUST_CHECK;
 /* Sends body to the events of path, an application or a cartridge; done: said then. */
 int api_event(const struct cmd_line *l, const char *path, const char *body, const char *done,
     struct err *e) MUST_CHECK;

@@ -19,16 +19,7 @@ static const struct output_column columns[] = {
 static int
 run_list(const struct cmd_line *l, struct err *e)
 {
-	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
-	AUTO(free) char *app = api_app_path(l, cmd_arg(l, 0), e);
-
-	if (app == NULL)
-		return -1;
-	AUTO(free) char *path = xasprintf("%s/drains", app);
-	if (api_call(l, "GET", path, NULL, &r, e) < 0)
-		return -1;
-	output_table(l, r.data, columns);
-	return 0;
+	return api_app_list(l, "drains", columns, e);
 }
 
 /* `drain add APP URL`, or inside a clone `drain add URL`. */
