@@ -20,7 +20,11 @@
 #include "node/tree_copy.h"
 #include "node/whiteout.h"
 
-enum { DEPTH_MAX = 128, DIR_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
+enum {
+	DEPTH_MAX = 128,
+	NAMES_MAX = 1000,
+	DIR_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
+};
 
 static const char removed_dir[] = "removed-storage";
 
@@ -310,6 +314,26 @@ open_removed(const struct gear *g, struct err *e)
 	return fd < 0 ? err_set(e, ERR_SYSTEM, NULL, "open ~/app-root/data/%s", removed_dir) : fd;
 }
 
+/* Moves a directory there, under a name that nothing has: whoever removes twice in a second, or has
+ * laid something there, keeps both. Leaves errno. */
+static int
+move_removed(int from, const char *name, int removed, const char *stem)
+{
+	long long now = (long long)time(NULL);
+
+	for (int i = 0; i < NAMES_MAX; i++) {
+		AUTO(free)
+		char *to = i == 0 ? xasprintf("%s.%lld", stem, now)
+		                  : xasprintf("%s.%lld.%d", stem, now, i);
+
+		if (renameat2(from, name, removed, to, RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -1;
+	}
+	return -1;
+}
+
 int
 gear_storage_retire(const struct gear *g, struct err *e)
 {
@@ -321,16 +345,14 @@ gear_storage_retire(const struct gear *g, struct err *e)
 	if (d == NULL)
 		return errno == ENOENT ? 0 : err_set(e, ERR_SYSTEM, NULL, "open %s", store);
 	while (rc == 0 && (de = readdir(d)) != NULL) {
-		AUTO(free) char *to = NULL;
 		AUTO(file_close) int removed = -1;
 
 		if (de->d_name[0] == '.' || is_named(g, de->d_name))
 			continue;
 		removed = open_removed(g, e);
-		to = xasprintf("%s.%lld", de->d_name, (long long)time(NULL));
 		if (removed < 0)
 			rc = -1;
-		else if (renameat(dirfd(d), de->d_name, removed, to) < 0)
+		else if (move_removed(dirfd(d), de->d_name, removed, de->d_name) < 0)
 			rc = err_set(e, ERR_SYSTEM, NULL, "move %s", de->d_name);
 		if (rc < 0)
 			break;
@@ -349,7 +371,6 @@ rescue_one(const struct gear *g, const struct wire_storage *s, const char *upper
 	AUTO(free) char *place = wire_storage_place(s);
 	AUTO(free) char *store = store_dir(g);
 	AUTO(free) char *path = file_join(store, name);
-	AUTO(free) char *to = xasprintf("%s.%lld", name, (long long)time(NULL));
 	char *last = strrchr(place, '/');
 	AUTO(file_close) int from = -1;
 	AUTO(file_close) int removed = -1;
@@ -363,9 +384,9 @@ rescue_one(const struct gear *g, const struct wire_storage *s, const char *upper
 	removed = open_removed(g, e);
 	if (removed < 0)
 		return -1;
-	if (renameat(from, last + 1, removed, to) < 0 && errno != ENOENT)
+	if (move_removed(from, last + 1, removed, name) < 0 && errno != ENOENT)
 		return err_set(e, ERR_SYSTEM, NULL, "move %s", place);
-	log_warn("storage_rescued", LOG_STR("gear", g->spec.uuid), LOG_STR("name", to));
+	log_warn("storage_rescued", LOG_STR("gear", g->spec.uuid), LOG_STR("name", name));
 	return 0;
 }
 

@@ -140,7 +140,8 @@ p storage remove wiki more >/dev/null 2>&1
 
 # --- the end ---
 git -C "$WORLD/wiki" reset -q --hard HEAD~1
-check "remove" p storage remove wiki pages
+for ((n = 0; n < 60; n++)); do mkdir -p "$gear/data/removed-storage/app-root%runtime%repo%pages.$(($(date +%s) + n))/kept"; done
+check "remove, whatever lies where its files go" p storage remove wiki pages
 check "the tree is git's again" test "$(page start)" = "newer in git"
 check "its files are the user's" eval 'ls "$WORLD"/data/node/gears/$uuid/data/removed-storage/*/sub/new >/dev/null'
 check "an unknown path" fails_with 4 "no persistent path" p storage remove wiki pages
