@@ -240,17 +240,17 @@ proxy_answer(struct proxy *x, struct proxy_page p)
 	client_conn_done(c, next);
 }
 
-static void
-fail_retry_after(struct proxy *x, int status, const char *why, int retry_after_s)
+void
+proxy_fail_later(struct proxy *x, int status, const char *why, int retry_after_s)
 {
 	proxy_answer(
 	    x, (struct proxy_page){ .status = status, .why = why, .retry_after_s = retry_after_s });
 }
 
-static void
-fail(struct proxy *x, int status, const char *why)
+void
+proxy_fail(struct proxy *x, int status, const char *why)
 {
-	fail_retry_after(x, status, why, 0);
+	proxy_fail_later(x, status, why, 0);
 }
 
 static void
@@ -318,7 +318,7 @@ lost(struct proxy *x)
 	if (can_retry && x->tries < PROXY_TRIES)
 		attempt(x);
 	else
-		fail(x, x->lost_status, x->lost_why);
+		proxy_fail(x, x->lost_status, x->lost_why);
 }
 
 /* --- request, to the instance --- */
@@ -377,7 +377,7 @@ send_body(struct proxy *x)
 	if (r.result == HTTP_BODY_BAD) {
 		x->keep = false;
 		if (x->head_sent == 0 || !x->has_answer)
-			fail(x, 400, http_body_why(&x->up_body));
+			proxy_fail(x, 400, http_body_why(&x->up_body));
 		else
 			proxy_abort(x, 400, http_body_why(&x->up_body));
 		return false;
@@ -539,7 +539,7 @@ take_heads(struct proxy *x, const char *p, size_t n)
 		if (r != HTTP_HEAD_OK || (h->status == 101 && !x->upgrade)) {
 			x->up_broken = true;
 			x->why = why_bad_answer(r, h);
-			fail(x, 502, "The application's answer is not valid HTTP.");
+			proxy_fail(x, 502, "The application's answer is not valid HTTP.");
 			return -1;
 		}
 		if (h->status == 101) {
@@ -655,7 +655,7 @@ answer_ended(struct proxy *x)
 	if (!x->has_byte) {
 		lost(x);
 	} else if (!x->has_answer) {
-		fail(
+		proxy_fail(
 		    x, 502, "The application closed the connection within the head of its answer.");
 	} else if (x->down_body.framing == HTTP_BODY_UNTIL_CLOSE && x->up->sock.eof) {
 		if (x->down_chunked && !write_client(x, &v, 1))
@@ -745,7 +745,7 @@ void
 proxy_timeout(struct proxy *x)
 {
 	if (x->held.group != NULL)
-		fail_retry_after(x, 503, "The application did not become ready in time.", 5);
+		proxy_fail_later(x, 503, "The application did not become ready in time.", 5);
 	else if (x->tunnel)
 		proxy_abort(x, x->status, "Nothing came through the tunnel for too long.");
 	else if (x->has_answer)
@@ -754,9 +754,9 @@ proxy_timeout(struct proxy *x)
 		        ? "The client did not take the answer in time."
 		        : "The rest of the application's answer did not arrive in time.");
 	else if (!x->up_done && x->up != NULL && !sock_pending(&x->up->sock))
-		fail(x, 408, "The rest of the request did not arrive in time.");
+		proxy_fail(x, 408, "The rest of the request did not arrive in time.");
 	else
-		fail(x, 504, "The application did not answer in time.");
+		proxy_fail(x, 504, "The application did not answer in time.");
 }
 
 /* --- start --- */
@@ -780,7 +780,7 @@ hold(struct proxy *x, const struct host_route *r)
 	if (hold_add(l->hold, &x->held, r, bytes))
 		client_conn_deadline(x->client, l->conf->hold_timeout_s * 1000);
 	else
-		fail_retry_after(
+		proxy_fail_later(
 		    x, 503, "Too many requests wait for the application to become ready.", 1);
 }
 
@@ -825,7 +825,7 @@ attempt(struct proxy *x)
 			return;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			fail_retry_after(x, 503, "The router has no connection to spare.", 1);
+			proxy_fail_later(x, 503, "The router has no connection to spare.", 1);
 			return;
 		}
 		upstream_pool_failed(p);
@@ -835,9 +835,9 @@ attempt(struct proxy *x)
 		x->tried[x->tries++] = p->ep;
 	}
 	if (x->lost_why != NULL)
-		fail(x, x->lost_status, x->lost_why);
+		proxy_fail(x, x->lost_status, x->lost_why);
 	else
-		fail(x, 502, not_accepted);
+		proxy_fail(x, 502, not_accepted);
 }
 
 static bool
@@ -934,7 +934,7 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 		                    .why = own,
 		                    .says_methods = true });
 	else if (too_large)
-		fail(x, 413, "The body of the request is larger than this router accepts.");
+		proxy_fail(x, 413, "The body of the request is larger than this router accepts.");
 	else
 		attempt(x);
 }

@@ -97,6 +97,9 @@ void proxy_finish(struct proxy *x);
 void proxy_abort(struct proxy *x, int status, const char *why);
 /* An answer of the router's own (its id, and what the client wants, are filled in). x is gone. */
 void proxy_answer(struct proxy *x, struct proxy_page p);
+/* Pages that say why a request failed; later: and when to try again. x is gone after either. */
+void proxy_fail(struct proxy *x, int status, const char *why);
+void proxy_fail_later(struct proxy *x, int status, const char *why, int retry_after_s);
 void proxy_touch(struct proxy *x); /* bytes moved: the deadline starts anew */
 /* Closes what it holds, writes the log line. NULL is fine. */
 void proxy_free(struct proxy *take_x);

@@ -11,19 +11,6 @@
 #include "router/proxy.h"
 #include "router/proxy_page.h"
 
-static void
-fail_retry_after(struct proxy *x, int status, const char *why, int retry_after_s)
-{
-	proxy_answer(
-	    x, (struct proxy_page){ .status = status, .why = why, .retry_after_s = retry_after_s });
-}
-
-static void
-fail(struct proxy *x, int status, const char *why)
-{
-	fail_retry_after(x, status, why, 0);
-}
-
 /* A route that answers by itself. */
 static void
 answer_here(struct proxy *x, const struct host_route *r)
@@ -33,13 +20,13 @@ answer_here(struct proxy *x, const struct host_route *r)
 		proxy_answer(x, (struct proxy_page){ .status = 200, .is_health = true });
 		break;
 	case WIRE_ROUTE_GONE:
-		fail(x, 410, "What was at this address is gone.");
+		proxy_fail(x, 410, "What was at this address is gone.");
 		break;
 	case WIRE_ROUTE_FORBIDDEN:
-		fail(x, 403, "This address is not to be seen.");
+		proxy_fail(x, 403, "This address is not to be seen.");
 		break;
 	case WIRE_ROUTE_NOTHING:
-		fail(x, 404, "There is nothing at this address.");
+		proxy_fail(x, 404, "There is nothing at this address.");
 		break;
 	default:
 		proxy_answer(x, (struct proxy_page){ .status = 302,
@@ -120,17 +107,17 @@ proxy_route_find(struct proxy *x)
 	if (r != NULL)
 		note_app(x, r);
 	if (root == NULL)
-		fail_retry_after(x, 503, "The router does not know its applications yet.", 1);
+		proxy_fail_later(x, 503, "The router does not know its applications yet.", 1);
 	else if (r == NULL)
-		fail(x, 404, "There is no application at this address.");
+		proxy_fail(x, 404, "There is no application at this address.");
 	else if (r->answer != WIRE_ROUTE_PROXY)
 		answer_here(x, r);
 	else if (r->state == WIRE_ROUTE_STOPPED)
-		fail(x, 503, "The application is stopped. Its owner can start it.");
+		proxy_fail(x, 503, "The application is stopped. Its owner can start it.");
 	else if (hold_waits(r))
 		return r;
 	else if (r->state == WIRE_ROUTE_EMPTY || r->n == 0)
-		fail_retry_after(x, 503, "The application has no running instance.", 5);
+		proxy_fail_later(x, 503, "The application has no running instance.", 5);
 	else
 		return r;
 	return NULL;

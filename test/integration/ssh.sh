@@ -395,35 +395,7 @@ check "and gets all of it" grep -qx 200000000 "$WORLD/slow"
 
 # --- over https ---
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=localhost" -addext "subjectAltName=DNS:localhost" -keyout "$WORLD/tls.key" -out "$WORLD/tls.pem" 2>/dev/null
-cat >"$WORLD/tls.py" <<'PY'
-import socket, ssl, sys, threading
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[1], sys.argv[2])
-server = socket.create_server(("127.0.0.1", 0))
-print(server.getsockname()[1], flush=True)
-def pump(a, b):
-    try:
-        while data := a.recv(65536):
-            b.sendall(data)
-    except OSError:
-        pass
-    for s in (a, b):
-        try:
-            s.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-def serve(raw):
-    try:
-        near = context.wrap_socket(raw, server_side=True)
-    except OSError:
-        return
-    far = socket.create_connection(("127.0.0.1", int(sys.argv[3])))
-    threading.Thread(target=pump, args=(near, far), daemon=True).start()
-    pump(far, near)
-while True:
-    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
-PY
-python3 "$WORLD/tls.py" "$WORLD/tls.pem" "$WORLD/tls.key" "${BROKER##*:}" >"$WORLD/tls.port" 2>/dev/null &
+/usr/bin/python3 "$PINION_SRCDIR/test/lib/tls_front.py" 0 "$WORLD/tls.pem" "$WORLD/tls.key" - "${BROKER#http://}" >"$WORLD/tls.port" 2>/dev/null &
 tls=$!
 check "a front with TLS" until_true test -s "$WORLD/tls.port"
 token=$(jq -r .token "$XDG_CONFIG_HOME/pinion/login.json")

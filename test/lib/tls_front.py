@@ -1,17 +1,19 @@
 #!/usr/bin/python3
-"""tls_front.py PORT CERT KEY CLIENT-CA SOCKET: what stands before a broker that nodes call over a
-network: takes TLS from clients that show a certificate of CLIENT-CA, and passes the bytes on."""
+"""tls_front.py PORT CERT KEY CLIENT-CA TARGET: what stands before a broker that is called over a network: takes
+TLS, from clients that show a certificate of CLIENT-CA unless that is "-", and passes the bytes on to TARGET, a
+Unix socket or HOST:PORT. Prints its port, which 0 leaves open."""
 import select
 import socket
 import ssl
 import sys
 import threading
 
-port, cert, key, ca, path = sys.argv[1:]
+port, cert, key, ca, target = sys.argv[1:]
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(cert, key)
-context.load_verify_locations(ca)
-context.verify_mode = ssl.CERT_REQUIRED
+if ca != "-":
+    context.load_verify_locations(ca)
+    context.verify_mode = ssl.CERT_REQUIRED
 WAIT = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -40,6 +42,15 @@ class Peer:
                 select.select([], [self.socket], [], 1)
 
 
+def dial():
+    if "/" not in target:
+        host, at = target.rsplit(":", 1)
+        return socket.create_connection((host, int(at)))
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(target)
+    return s
+
+
 def pump(read, write, both):
     try:
         while data := read():
@@ -56,8 +67,7 @@ def pump(read, write, both):
 def serve(raw):
     try:
         client = Peer(raw)
-        broker = socket.socket(socket.AF_UNIX)
-        broker.connect(path)
+        broker = dial()
     except OSError:
         raw.close()
         return
@@ -71,5 +81,6 @@ def serve(raw):
 
 
 listener = socket.create_server(("127.0.0.1", int(port)), backlog=64)
+print(listener.getsockname()[1], flush=True)
 while True:
     threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
