@@ -86,7 +86,7 @@ idler_traffic(struct idler *i, const struct wire_traffic *t)
 	for (size_t k = 0; k < t->apps.n; k++) {
 		struct use *u = map_get(i->uses, t->apps.v[k].id);
 
-		if (u != NULL)
+		if (u != NULL && t->apps.v[k].ago_ms >= 0)
 			used_at(i, u, now - t->apps.v[k].ago_ms);
 	}
 }

@@ -15,6 +15,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
 #include "lib/http/http_client.h"
+#include "lib/http/http_bearer.h"
 #include "lib/http/http_server.h"
 #include "lib/loop/loop.h"
 #include "lib/store/store.h"
@@ -158,10 +159,7 @@ node_link_token(const struct node_link *nl)
 bool
 node_link_admits(const char *token, struct http_req *r)
 {
-	const char *given = http_req_header(r, "Authorization");
-
-	if (given != NULL && str_has_prefix(given, "Bearer ") &&
-	    secret_equal(given + strlen("Bearer "), token))
+	if (http_bearer_is(r, token))
 		return true;
 	http_req_reply_text(r, 401, "The token of this endpoint is wrong or missing.\n");
 	return false;

@@ -19,9 +19,7 @@
 
 enum {
 	RING = 256 * 1024, /* a power of two */
-	LINE_MAX_BYTES = 4096,
-	PATH_MAX_BYTES = 2048,
-	GATHER_MS = 20, /* lines of this time are written together */
+	GATHER_MS = 20,    /* lines of this time are written together */
 };
 
 /* One writer (the lane), one reader (the log's thread). */
@@ -30,13 +28,13 @@ struct access_ring {
 	_Alignas(64) atomic_size_t head; /* written by the lane */
 	_Alignas(64) atomic_size_t tail; /* written by the log's thread */
 	atomic_uint_fast64_t lost;
-	int64_t second; /* the lane's: that time_text shows */
-	char time_text[32];
+	struct access_format_time time; /* the lane's */
 	char bytes[RING];
 };
 
 struct access_log {
 	char *path; /* owned; "-": standard output */
+	enum access_format format;
 	int fd;
 	int64_t max_bytes, bytes; /* of the file */
 	int wake_fd;              /* owned */
@@ -48,126 +46,7 @@ struct access_log {
 	struct access_ring *ring; /* owned: n of them */
 };
 
-/* --- lines, on the lane --- */
-
-struct line {
-	size_t n;
-	char p[LINE_MAX_BYTES];
-};
-
-static void
-add(struct line *l, const char *p, size_t n)
-{
-	size_t room = sizeof l->p - 1 - l->n; /* one byte stays for the line's end */
-
-	if (n > room)
-		n = room;
-	memcpy(l->p + l->n, p, n);
-	l->n += n;
-}
-
-#define ADD(l, literal) add(l, literal, sizeof(literal) - 1)
-
-static void
-add_number(struct line *l, int64_t v)
-{
-	char digits[24], *p = digits + sizeof digits;
-	uint64_t u = v < 0 ? 0 : (uint64_t)v;
-
-	do
-		*--p = (char)('0' + u % 10);
-	while ((u /= 10) != 0);
-	add(l, p, (size_t)(digits + sizeof digits - p));
-}
-
-static bool
-is_plain(char c)
-{
-	return (unsigned char)c > 0x20 && (unsigned char)c < 0x7f && c != '"' && c != '\\';
-}
-
-/* Text from outside: what could end a field or a line is written as \xNN. */
-static void
-add_text(struct line *l, struct str s, size_t max)
-{
-	size_t run = 0;
-
-	if (s.n == 0) {
-		ADD(l, "-");
-		return;
-	}
-	for (size_t i = 0; i < s.n && i < max; i++) {
-		char hex[5];
-
-		if (is_plain(s.p[i])) {
-			run++;
-			continue;
-		}
-		add(l, s.p + i - run, run);
-		run = 0;
-		(void)snprintf(hex, sizeof hex, "\\x%02x", (unsigned char)s.p[i]);
-		add(l, hex, 4);
-	}
-	add(l, s.p + (s.n < max ? s.n : max) - run, run);
-	if (s.n > max)
-		ADD(l, "...");
-}
-
-static void
-add_time(struct line *l, struct access_ring *r, int64_t unix_us)
-{
-	int64_t second = unix_us / 1000000;
-	int micro = (int)(unix_us % 1000000);
-	char fraction[8];
-
-	if (second != r->second) {
-		struct tm tm;
-		time_t t = (time_t)second;
-
-		gmtime_r(&t, &tm);
-		(void)strftime(r->time_text, sizeof r->time_text, "%Y-%m-%dT%H:%M:%S", &tm);
-		r->second = second;
-	}
-	add(l, r->time_text, strlen(r->time_text));
-	fraction[0] = '.';
-	for (int i = 6; i > 0; i--, micro /= 10)
-		fraction[i] = (char)('0' + micro % 10);
-	add(l, fraction, 7);
-	ADD(l, "Z");
-}
-
-static void
-format(struct line *l, struct access_ring *r, const struct access_line *a)
-{
-	l->n = 0;
-	add_time(l, r, a->unix_us);
-	ADD(l, " peer=");
-	add_text(l, a->peer, 64);
-	ADD(l, " host=");
-	add_text(l, a->host, 255);
-	ADD(l, " method=");
-	add_text(l, a->method, 32);
-	ADD(l, " path=");
-	add_text(l, a->path, PATH_MAX_BYTES / 4);
-	ADD(l, " status=");
-	add_number(l, a->status);
-	ADD(l, " bytes=");
-	add_number(l, a->bytes);
-	ADD(l, " us=");
-	add_number(l, a->took_us);
-	ADD(l, " app=");
-	add_text(l, a->app, 64);
-	ADD(l, " instance=");
-	add_text(l, a->instance, 80);
-	ADD(l, " id=");
-	add_text(l, a->id, 128);
-	if (a->reason.n != 0) { /* our own words */
-		ADD(l, " reason=\"");
-		add(l, a->reason.p, a->reason.n);
-		ADD(l, "\"");
-	}
-	l->p[l->n++] = '\n';
-}
+/* --- on the lane --- */
 
 static void
 wake(struct access_log *a)
@@ -184,10 +63,10 @@ access_log_put(struct access_ring *r, const struct access_line *line)
 {
 	size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
 	size_t tail = atomic_load_explicit(&r->tail, memory_order_acquire);
-	struct line l;
+	struct access_format_text l;
 	size_t at, first;
 
-	format(&l, r, line);
+	access_format_line(&l, r->log->format, &r->time, line);
 	if (RING - (head - tail) < l.n) {
 		atomic_fetch_add_explicit(&r->lost, 1, memory_order_relaxed);
 		return;
@@ -287,14 +166,22 @@ write_ring(struct access_log *a, struct access_ring *r)
 	return all;
 }
 
-static void
-tell_lost(struct access_log *a)
+uint64_t
+access_log_lost(const struct access_log *a)
 {
-	time_t now = time(NULL);
 	uint64_t lost = 0;
 
 	for (int i = 0; i < a->n; i++)
 		lost += atomic_load(&a->ring[i].lost);
+	return lost;
+}
+
+static void
+tell_lost(struct access_log *a)
+{
+	time_t now = time(NULL);
+	uint64_t lost = access_log_lost(a);
+
 	if (lost == a->lost || now == a->told_lost)
 		return;
 	log_warn("access_log_lost", LOG_INT("lines", lost - a->lost));
@@ -357,11 +244,13 @@ run(void *arg)
 }
 
 struct access_log *
-access_log_open(const char *path, int64_t max_bytes, int rings, struct err *e)
+access_log_open(
+    const char *path, enum access_format format, int64_t max_bytes, int rings, struct err *e)
 {
 	struct access_log *a = xcalloc(1, sizeof *a);
 
 	a->path = xstrdup(path);
+	a->format = format;
 	a->max_bytes = max_bytes;
 	a->fd = open_file(a);
 	if (a->fd < 0) {

@@ -6,26 +6,19 @@
 #include <stdint.h>
 
 #include "lib/base/err.h"
-#include "lib/base/str.h"
+#include "router/access_format.h"
 
 struct access_log;
 struct access_ring;
 
-struct access_line {
-	int64_t unix_us; /* of the request's first byte */
-	int64_t took_us;
-	int64_t bytes; /* of the body sent */
-	int status;
-	struct str peer, host, method, path, instance, app, id;
-	struct str reason; /* why it failed; empty: it did not */
-};
-
 /* path "-": standard output. max_bytes: then the file becomes PATH.1 and a new one is begun; 0:
  * never. */
-struct access_log *access_log_open(const char *path, int64_t max_bytes, int rings, struct err *e);
+struct access_log *access_log_open(
+    const char *path, enum access_format format, int64_t max_bytes, int rings, struct err *e);
 /* Writes what is left; the lanes have ended. */
 void access_log_close(struct access_log *take_a);
 void access_log_reopen(struct access_log *a);                     /* after rotation; any thread */
 struct access_ring *access_log_ring(struct access_log *a, int i); /* borrowed: a lane's own */
+uint64_t access_log_lost(const struct access_log *a);             /* lines; any thread */
 /* Never blocks: a line that finds no room is counted instead. */
 void access_log_put(struct access_ring *r, const struct access_line *line);

@@ -64,7 +64,7 @@ balance_pick(
 	size_t turn;
 
 	if (r->n == 1 && n == 0)
-		return upstream_pool_of(l, r, r->ep[0]);
+		return upstream_pool_of(l, r->ep[0]);
 	turn = next_turn(r);
 	for (size_t i = 0; i < r->n; i++)
 		total += count_active(r->ep[i]);
@@ -76,12 +76,12 @@ balance_pick(
 		if (was_tried(ep, tried, n))
 			continue;
 		if (!down && !is_busy(active, total, r->n))
-			return upstream_pool_of(l, r, ep);
+			return upstream_pool_of(l, ep);
 		if (best == NULL || (down == best_is_down ? active < best_active : best_is_down)) {
 			best = ep;
 			best_active = active;
 			best_is_down = down;
 		}
 	}
-	return best == NULL ? NULL : upstream_pool_of(l, r, best);
+	return best == NULL ? NULL : upstream_pool_of(l, best);
 }

@@ -12,6 +12,7 @@
 #include "router/proxy.h"
 #include "router/proxy_protocol.h"
 #include "router/router_conf.h"
+#include "router/stats.h"
 #include "router/tls_conn.h"
 
 enum { ROUNDS = 64 };
@@ -435,6 +436,7 @@ client_conn_start(struct lane *l, const struct entry *entry, int take_fd, const 
 	c->entry = entry;
 	c->may_be_h2 = true;
 	l->client_n++;
+	l->stats->all.connections++;
 	link_conn(l, c);
 	if (entry->greets && origin_must_greet(entry->origin, peer)) {
 		c->peer = *peer;

@@ -10,6 +10,9 @@
 #include "lib/base/secret.h"
 #include "router/basic_auth.h"
 #include "router/rate.h"
+#include "router/stats.h"
+
+enum { OFFSET_MS = 500 };
 
 struct lane_mail {
 	struct lane_mail *next;
@@ -32,10 +35,15 @@ lane_monotonic_us(void)
 	return clock_us(CLOCK_MONOTONIC);
 }
 
+/* The clock is looked at twice a second only. */
 int64_t
-lane_unix_us(void)
+lane_unix_us(struct lane *l, int64_t monotonic_us)
 {
-	return clock_us(CLOCK_REALTIME);
+	if (l->now_ms >= l->offset_until_ms) {
+		l->unix_offset_us = clock_us(CLOCK_REALTIME) - lane_monotonic_us();
+		l->offset_until_ms = l->now_ms + OFFSET_MS;
+	}
+	return monotonic_us + l->unix_offset_us;
 }
 
 uint64_t
@@ -48,6 +56,20 @@ lane_random(struct lane *l)
 	l->random[0] = ((a << 24) | (a >> 40)) ^ b ^ (b << 16);
 	l->random[1] = (b << 37) | (b >> 27);
 	return sum;
+}
+
+void
+lane_random_hex(struct lane *l, char *to, int digits)
+{
+	static const char hex[] = "0123456789abcdef";
+	uint64_t r = 0;
+
+	for (int i = 0; i < digits; i++) {
+		if (i % 16 == 0)
+			r = lane_random(l);
+		to[i] = hex[r & 15];
+		r >>= 4;
+	}
 }
 
 char *
@@ -199,6 +221,7 @@ lane_new(int index, const struct router_conf *conf, struct err *e)
 	l->index = index;
 	l->conf = conf;
 	l->mail_tail = &l->mail;
+	l->stats = stats_new();
 	pthread_mutex_init(&l->mail_lock, NULL);
 	l->scratch = xmalloc(LANE_SCRATCH);
 	secret_random(l->random, sizeof l->random);
@@ -256,6 +279,7 @@ lane_free(struct lane *take_l)
 	pthread_mutex_destroy(&l->mail_lock);
 	rate_free(l->rates);
 	basic_auth_free(l->auth);
+	stats_free(l->stats);
 	buf_fini(&l->frames);
 	free(l->frames_in);
 	buf_fini(&l->out);

@@ -27,6 +27,7 @@ struct lane_mail;
 struct proxy;
 struct rate;
 struct router_conf;
+struct stats;
 struct upstream_pool;
 
 enum {
@@ -63,6 +64,7 @@ struct lane {
 	struct hold *hold;           /* owned: requests that wait */
 	struct upstream_pool *pools; /* all of them */
 	struct app_lines_box *lines; /* borrowed; NULL: nobody to tell */
+	struct stats *stats;         /* owned */
 	struct access_ring *log;     /* borrowed; NULL: no access log */
 	char *scratch;               /* owned: LANE_SCRATCH bytes, valid within one callback */
 	struct buf frames;           /* of HTTP/2, to be sent */
@@ -71,6 +73,8 @@ struct lane {
 	struct buf sealed;           /* what a layer over a socket has to send */
 	struct http_head head;       /* the head being parsed */
 	int64_t now_ms;              /* monotonic; of this callback */
+	int64_t unix_offset_us;      /* from the monotonic clock to Unix time */
+	int64_t offset_until_ms;     /* it is looked at again then */
 	struct wheel wheel;
 	struct lane_grave *graves;
 	struct rate *rates;      /* owned; NULL: no route asked for one yet */
@@ -115,5 +119,6 @@ void lane_bury(struct lane *l, struct lane_grave *take_p);
 char *lane_frames(struct lane *l);
 
 uint64_t lane_random(struct lane *l);
+void lane_random_hex(struct lane *l, char *to, int digits);
 int64_t lane_monotonic_us(void);
-int64_t lane_unix_us(void);
+int64_t lane_unix_us(struct lane *l, int64_t monotonic_us); /* Unix time of a moment */

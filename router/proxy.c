@@ -6,8 +6,6 @@
 #include <string.h>
 
 #include "lib/base/mem.h"
-#include "router/access_log.h"
-#include "router/app_lines.h"
 #include "router/balance.h"
 #include "router/client_conn.h"
 #include "router/compress.h"
@@ -16,15 +14,18 @@
 #include "router/lane.h"
 #include "router/listener.h"
 #include "router/origin.h"
+#include "router/proxy_log.h"
 #include "router/proxy_page.h"
 #include "router/proxy_relay.h"
 #include "router/proxy_route.h"
 #include "router/route_options.h"
 #include "router/router_conf.h"
+#include "router/stats.h"
 #include "router/tunnel.h"
 #include "router/upstream.h"
 
 enum { ROUNDS = 16, SPARES = 256, SPARE_HEAD_MAX = 4096, CLIENT_GONE = 499 };
+enum { ID_DIGITS = 32, TRACE_LEN = ID_DIGITS + 1 + 16 };
 
 static const char not_accepted[] = "The application does not accept connections.";
 
@@ -79,38 +80,6 @@ let_go(struct proxy *x, bool keep)
 		upstream_pool_release(p);
 }
 
-static void
-log_line(struct proxy *x)
-{
-	struct lane *l = lane_of(x);
-	const char *host = x->names.n == 0 ? "" : x->names.p, *app = "", *instance = "";
-	char peer[PEER_TEXT];
-	struct access_line line = {
-		.unix_us = x->start_unix_us,
-		.took_us = lane_monotonic_us() - x->start_us,
-		.bytes = x->bytes,
-		.status = x->status,
-		.peer = { peer, peer_text(&x->client->peer, peer) },
-		.method = { x->head.p, x->method_n },
-		.path = { x->head.p + x->method_n + 1, x->target_n },
-		.id = { x->id, x->id_n },
-	};
-
-	if (x->names.n > x->host_n + 1) {
-		app = host + x->host_n + 1;
-		instance = app + strlen(app) + 1;
-	}
-	if (x->why != NULL)
-		line.reason = str_of(x->why);
-	line.host = str_of(host);
-	line.app = str_of(app);
-	line.instance = str_of(instance);
-	if (l->log != NULL)
-		access_log_put(l->log, &line);
-	if (l->lines != NULL)
-		app_lines_put(l->lines, x->app_id, &line);
-}
-
 void
 proxy_free(struct proxy *take_x)
 {
@@ -120,10 +89,9 @@ proxy_free(struct proxy *take_x)
 	if (x == NULL)
 		return;
 	l = lane_of(x);
+	proxy_log_end(x);
 	hold_remove(l->hold, &x->held);
 	let_go(x, false);
-	if (l->log != NULL || l->lines != NULL)
-		log_line(x);
 	filter_free(x->filter);
 	if (x->head.cap > SPARE_HEAD_MAX)
 		buf_fini(&x->head);
@@ -256,16 +224,21 @@ proxy_fail(struct proxy *x, int status, const char *why)
 static void
 make_id(struct lane *l, struct proxy *x)
 {
-	static const char hex[] = "0123456789abcdef";
-	uint64_t r = 0;
+	x->id_n = ID_DIGITS;
+	lane_random_hex(l, x->id, ID_DIGITS);
+}
 
-	for (int i = 0; i < 32; i++) {
-		if (i % 16 == 0)
-			r = lane_random(l);
-		x->id[i] = hex[r & 15];
-		r >>= 4;
-	}
-	x->id_n = 32;
+/* An id of our own names the trace, too. */
+static struct str
+make_trace(struct lane *l, const struct proxy *x, char to[TRACE_LEN])
+{
+	if (x->has_own_id)
+		memcpy(to, x->id, ID_DIGITS);
+	else
+		lane_random_hex(l, to, ID_DIGITS);
+	to[ID_DIGITS] = '-';
+	lane_random_hex(l, to + ID_DIGITS + 1, TRACE_LEN - ID_DIGITS - 1);
+	return (struct str){ to, TRACE_LEN };
 }
 
 void
@@ -277,7 +250,7 @@ proxy_refuse(struct client_conn *c, int status, const char *why)
 	make_id(c->sock.lane, x);
 	p.id = (struct str){ x->id, x->id_n };
 	x->start_us = lane_monotonic_us();
-	x->start_unix_us = lane_unix_us();
+	x->start_unix_us = lane_unix_us(c->sock.lane, x->start_us);
 	x->status = status;
 	x->why = why;
 	x->minor = 1;
@@ -296,6 +269,7 @@ lost(struct proxy *x)
 	bool can_retry =
 	    !x->has_byte && (x->head_sent == 0 || (x->is_idempotent && x->body_in == 0));
 
+	proxy_log_failed_try(x);
 	if (refused)
 		upstream_pool_failed(x->pool);
 	if (stale && !x->fresh) {
@@ -348,9 +322,14 @@ send_head(struct proxy *x)
 
 	if (n < 0)
 		return write_failed(x);
-	if (n > 0)
+	if (n > 0) {
+		if (u->connecting)
+			proxy_log_connected(x);
 		upstream_connected(u);
+	}
 	x->head_sent += (size_t)n;
+	if (x->head_sent == x->head.n)
+		x->sent_us = lane_monotonic_us();
 	return true;
 }
 
@@ -391,6 +370,8 @@ send_body(struct proxy *x)
 			x->filter->body_seen -= (int64_t)r.data;
 		return write_failed(x);
 	}
+	if (x->sent_us == 0)
+		x->sent_us = lane_monotonic_us();
 	x->head_sent = x->head.n;
 	x->body_in += (int64_t)r.used;
 	client_conn_consume(c, r.used);
@@ -615,6 +596,8 @@ take_answer(struct proxy *x, const char *p, size_t n)
 	ssize_t used;
 	bool ok;
 
+	if (!x->has_byte)
+		x->first_us = lane_monotonic_us();
 	x->has_byte = true;
 	if (x->has_answer) {
 		buf_clear(&l->out);
@@ -777,17 +760,22 @@ hold(struct proxy *x, const struct host_route *r)
 	size_t bytes = sizeof *x + x->head.cap + x->client->view_n;
 
 	x->tries = 0; /* those that were tried are gone */
-	if (hold_add(l->hold, &x->held, r, bytes))
+	if (hold_add(l->hold, &x->held, r, bytes)) {
+		proxy_log_mark(x);
 		client_conn_deadline(x->client, l->conf->hold_timeout_s * 1000);
-	else
+	} else {
 		proxy_fail_later(
 		    x, 503, "Too many requests wait for the application to become ready.", 1);
+	}
 }
 
 void
 proxy_unhold(struct hold_link *k)
 {
-	attempt(CONTAINER_OF(k, struct proxy, held));
+	struct proxy *x = CONTAINER_OF(k, struct proxy, held);
+
+	proxy_log_released(x);
+	attempt(x);
 }
 
 /* Picks an instance and sends the head, until it works or nothing is left. */
@@ -816,10 +804,13 @@ attempt(struct proxy *x)
 		upstream_pool_take(p);
 		x->pool = p;
 		note_choice(x, r, p);
+		stats_take(x, p);
 		x->up = route_options_h2c(host_route_opts(r))
 		            ? upstream_open_h2c(p, on_up, x)
 		            : upstream_open(p, x->fresh, must_live, on_up, x);
 		if (x->up != NULL) {
+			if (x->up->connecting)
+				proxy_log_mark(x);
 			proxy_touch(x);
 			(void)pump_up(x);
 			return;
@@ -854,7 +845,7 @@ note_request(struct proxy *x, const struct http_head *h)
 	struct str id = http_head_get(h, "x-request-id");
 
 	x->start_us = lane_monotonic_us();
-	x->start_unix_us = lane_unix_us();
+	x->start_unix_us = lane_unix_us(l, x->start_us);
 	x->minor = (uint8_t)h->minor;
 	x->client_closes = !h->keep_alive;
 	x->keep = h->keep_alive && !l->draining;
@@ -871,6 +862,7 @@ note_request(struct proxy *x, const struct http_head *h)
 		memcpy(x->id, id.p, id.n);
 		x->id_n = (uint8_t)id.n;
 	} else {
+		x->has_own_id = true;
 		make_id(l, x);
 	}
 }
@@ -902,7 +894,7 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 	struct lane *l = c->sock.lane;
 	struct proxy_head_facts f;
 	struct origin origin;
-	char key[HOST_NAME_MAX + 1], peer[PEER_TEXT];
+	char key[HOST_NAME_MAX + 1], peer[PEER_TEXT], trace[TRACE_LEN];
 	size_t key_n = host_key(h->host.p, h->host.n, key);
 	const char *end;
 	const char *own = own_answer(h);
@@ -915,6 +907,7 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 		.port = c->entry->port_text,
 		.proto = c->entry->proto,
 		.id = { x->id, x->id_n },
+		.trace = make_trace(l, x, trace),
 		.start_us = x->start_unix_us,
 		.upgrade = x->upgrade };
 	if (c->is_trusted) {

@@ -17,6 +17,7 @@ struct filter;
 struct host_endpoint;
 struct lane;
 struct proxy_page;
+struct stats_app;
 struct upstream_conn;
 struct upstream_pool;
 
@@ -34,6 +35,7 @@ struct proxy {
 	struct upstream_pool *pool; /* taken; NULL: none */
 	struct filter *filter;      /* owned: of a route with options; NULL: none */
 	struct hold_link held;      /* it waits for its application */
+	struct stats_app *app;      /* borrowed: counts it; NULL: it had no instance yet */
 	struct host_endpoint *tried[PROXY_TRIES];
 	struct buf head;     /* the request's head as it goes out; kept until the end */
 	struct buf answer;   /* a head of an answer that came in parts */
@@ -44,6 +46,10 @@ struct proxy {
 	int64_t bytes;      /* of the body that went to the client */
 	int64_t body_in;    /* of the body as it came from it: such a request is sent once */
 	int64_t start_us, start_unix_us;
+	int64_t sent_us, first_us; /* the head was sent, the first byte of an answer came; 0: not */
+	int64_t mark_us;           /* the wait or connect under way began; 0: none is */
+	int64_t queue_us, connect_us; /* of those that ended */
+	int64_t retry_us;             /* of tries that failed */
 	int64_t timeout_ms;
 	uint32_t method_n, target_n; /* at the start of head */
 	uint32_t read_max;
@@ -73,8 +79,9 @@ struct proxy {
 	bool up_fin, down_fin; /* tunnel: the end was passed on */
 	bool wants_json;
 	bool is_head;
-	bool fresh;     /* an idle connection failed: make a new one */
-	bool up_broken; /* it takes no more; an answer may still lie there */
+	bool has_own_id; /* the client sent none */
+	bool fresh;      /* an idle connection failed: make a new one */
+	bool up_broken;  /* it takes no more; an answer may still lie there */
 	int64_t up_idle_ms;
 	char app_id[32]; /* "" : not known */
 	char id[PROXY_ID_MAX];

@@ -15,6 +15,8 @@ enum kind {
 	FORWARDED_FOR,
 	FORWARDED,
 	REQUEST_ID,
+	TRACEPARENT,
+	TRACESTATE,
 	UPGRADE,
 	KEEP_ALIVE,
 	TE,
@@ -40,7 +42,9 @@ static const struct field fields[] = {
 	FIELD("forwarded", FORWARDED),
 	FIELD("connection", CONNECTION),
 	FIELD("keep-alive", KEEP_ALIVE),
+	FIELD("tracestate", TRACESTATE),
 	FIELD("x-client-ip", DROP),
+	FIELD("traceparent", TRACEPARENT),
 	FIELD("x-request-id", REQUEST_ID),
 	FIELD("content-length", LENGTH),
 	FIELD("http2-settings", DROP),
@@ -54,7 +58,7 @@ static const struct field fields[] = {
 	FIELD("proxy-authenticate", DROP),
 	FIELD("proxy-authorization", DROP),
 };
-enum { NAME_MAX_KNOWN = 19 };
+enum { NAME_MAX_KNOWN = 19, TRACEPARENT_LEN = 55, TRACE_MAX = 256 };
 
 /* 1 + index of the first field of that length */
 static const uint8_t first_of[NAME_MAX_KNOWN + 2] = {
@@ -64,14 +68,14 @@ static const uint8_t first_of[NAME_MAX_KNOWN + 2] = {
 	[8] = 5,
 	[9] = 6,
 	[10] = 7,
-	[11] = 9,
-	[12] = 10,
-	[14] = 11,
-	[15] = 13,
-	[16] = 15,
-	[17] = 18,
-	[18] = 20,
-	[19] = 21,
+	[11] = 10,
+	[12] = 12,
+	[14] = 13,
+	[15] = 15,
+	[16] = 17,
+	[17] = 20,
+	[18] = 22,
+	[19] = 23,
 };
 
 static enum kind
@@ -231,6 +235,7 @@ struct request_seen {
 	bool absolute; /* the target names the host: the Host field is made anew */
 	bool forwarded_for, forwarded;
 	bool trailers;
+	bool is_traced; /* its traceparent is passed on */
 	struct str upgrade;
 };
 
@@ -253,6 +258,9 @@ keep_in_request(enum kind k, struct str value, void *arg)
 	case TE:
 		seen->trailers |= has_token(value, STR("trailers"));
 		return false;
+	case TRACEPARENT:
+	case TRACESTATE:
+		return seen->is_traced;
 	case UPGRADE: /* the first one, as proxy_head_may_upgrade sees it */
 		if (seen->upgrade.p == NULL)
 			seen->upgrade = value;
@@ -361,7 +369,8 @@ bool
 proxy_head_request(
     struct buf *out, const char *raw, const struct http_head *h, const struct proxy_head_facts *f)
 {
-	struct request_seen seen = { .absolute = *h->target.p != '/' && *h->target.p != '*' };
+	struct request_seen seen = { .absolute = *h->target.p != '/' && *h->target.p != '*',
+		.is_traced = proxy_head_is_traced(h) };
 
 	buf_reserve(out, h->size + 512);
 	add_request_line(out, h, seen.absolute);
@@ -381,6 +390,11 @@ proxy_head_request(
 		ADD(out, "Connection: TE\r\nTE: trailers\r\n");
 	}
 	add_forwarded(out, h, f, &seen);
+	if (!seen.is_traced) {
+		ADD(out, "Traceparent: 00-");
+		buf_addstr(out, f->trace);
+		ADD(out, "-01\r\n");
+	}
 	ADD(out, "\r\n");
 	return seen.trailers;
 }
@@ -436,6 +450,50 @@ proxy_head_id_is_valid(struct str id)
 	return true;
 }
 
+/* n lower-case hexadecimal digits, not all zero. */
+static bool
+is_hex(const char *p, size_t n, bool may_be_zero)
+{
+	bool is_zero = true;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!((p[i] >= '0' && p[i] <= '9') || (p[i] >= 'a' && p[i] <= 'f')))
+			return false;
+		is_zero = is_zero && p[i] == '0';
+	}
+	return may_be_zero || !is_zero;
+}
+
+/* VERSION-TRACE-PARENT-FLAGS; a later version may go on behind a further dash. */
+static bool
+is_traceparent(struct str v)
+{
+	const char *p = v.p;
+
+	return v.n >= TRACEPARENT_LEN && p[2] == '-' && p[35] == '-' && p[52] == '-' &&
+	       is_hex(p, 2, true) && memcmp(p, "ff", 2) != 0 && is_hex(p + 3, 32, false) &&
+	       is_hex(p + 36, 16, false) && is_hex(p + 53, 2, true) &&
+	       (v.n == TRACEPARENT_LEN ||
+	           (memcmp(p, "00", 2) != 0 && p[TRACEPARENT_LEN] == '-' && v.n <= TRACE_MAX));
+}
+
+bool
+proxy_head_is_traced(const struct http_head *h)
+{
+	const struct str *found = NULL;
+
+	for (size_t i = 0; i < h->n; i++) {
+		struct str name = h->headers[i].name;
+
+		if (name.n != 11 || known_kind(name.p, name.n) != TRACEPARENT)
+			continue;
+		if (found != NULL)
+			return false;
+		found = &h->headers[i].value;
+	}
+	return found != NULL && is_traceparent(*found);
+}
+
 /* --- responses --- */
 
 struct response_seen {
@@ -456,6 +514,9 @@ keep_in_response(enum kind k, struct str value, void *arg)
 	case HOST:
 	case FORWARDED:
 	case FORWARDED_FOR:
+		return true;
+	case TRACEPARENT:
+	case TRACESTATE:
 		return true;
 	case REQUEST_ID:
 		return seen->is_interim;

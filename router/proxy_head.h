@@ -18,7 +18,8 @@ struct proxy_head_facts {
 	const char *peer;            /* address of who sent it as text */
 	const char *port;            /* that the client reached */
 	const char *proto;
-	struct str id; /* of the request */
+	struct str id;    /* of the request */
+	struct str trace; /* "TRACE-PARENT" in hex, for a request without a valid traceparent */
 	int64_t start_us;
 	bool upgrade; /* request: pass the Upgrade on; response: it is a 101 */
 };
@@ -49,6 +50,9 @@ bool proxy_head_may_upgrade(const struct http_head *h);
 bool proxy_head_is_own(struct str name);
 /* A request id from outside: 1..128 of letters, digits and ._- */
 bool proxy_head_id_is_valid(struct str id);
+/* Whether the request carries one valid traceparent (W3C Trace Context): it is passed on, with its
+ * tracestate; otherwise both are made anew. */
+bool proxy_head_is_traced(const struct http_head *h);
 /* Seconds that the instance keeps an idle connection ("Keep-Alive: timeout=5"); -1: it does not
  * say. */
 int64_t proxy_head_keep_alive_s(const struct http_head *h);

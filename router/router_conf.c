@@ -36,7 +36,7 @@ static const struct conf_item items[] = {
 	    "File with the token for the broker."),
 	CONF_STR(struct router_conf, wake_token_file, "wake-token-file", NULL,
 	    "File with the token with which nodes are asked to wake applications."),
-	CONF_INT(struct router_conf, traffic_ms, "traffic-interval", 10, 60000, "5000",
+	CONF_INT(struct router_conf, traffic_ms, "traffic-interval", 10, 60000, "1000",
 	    "Milliseconds between two reports of which applications had requests."),
 	CONF_STR(struct router_conf, id, "id", "router", "Name of this router to the broker."),
 	CONF_STR(struct router_conf, state_dir, "state-dir", NULL,
@@ -49,8 +49,17 @@ static const struct conf_item items[] = {
 	    "SIGHUP."),
 	CONF_STR(struct router_conf, access_log, "access-log", NULL,
 	    "File for a line a request, - for standard output; opened again on SIGUSR1."),
+	CONF_STR(struct router_conf, access_log_format, "access-log-format", "text",
+	    "text (key=value), json, or combined as web servers write it."),
 	CONF_INT(struct router_conf, access_log_max_mb, "access-log-max", 0, 1000000, "64",
 	    "Megabytes of the access log, then it becomes FILE.1 and a new one begins; 0: any."),
+	CONF_STR(struct router_conf, metrics, "metrics", NULL,
+	    "Where metrics are served at /metrics: unix:/PATH or ADDRESS:PORT."),
+	CONF_STR(struct router_conf, metrics_token_file, "metrics-token-file", NULL,
+	    "File with the token that who asks for metrics must show (Authorization: Bearer)."),
+	CONF_INT(struct router_conf, metrics_apps, "metrics-apps", 0, 100000, "1000",
+	    "Applications with metrics of their own: those with the most requests; the others are "
+	    "counted together."),
 	CONF_STR(struct router_conf, log_level, "log-level", "info", "debug, info, warn or error."),
 	CONF_BOOL(struct router_conf, log_json, "log-json", "false", "Log lines as JSON."),
 	CONF_INT(struct router_conf, threads, "threads", 0, ROUTER_THREADS_MAX, "0",
@@ -93,6 +102,9 @@ check(const struct router_conf *c, struct err *e)
 	if (c->proxy_protocol_from != NULL && c->proxy_protocol == NULL)
 		return err_set(e, ERR_INVALID, "proxy-protocol",
 		    "on which ports? Give --proxy-protocol http,https with --proxy-protocol-from");
+	if (c->metrics != NULL && c->metrics_token_file == NULL)
+		return err_set(e, ERR_INVALID, "metrics-token-file",
+		    "metrics are shown to who has a token only: give a file with one");
 	if (c->feed != NULL && c->routes != NULL)
 		return err_set(e, ERR_INVALID, "routes", "give either --feed or --routes");
 	if (c->feed == NULL && c->routes == NULL && c->state_dir == NULL)

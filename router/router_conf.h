@@ -25,6 +25,9 @@ struct router_conf {
 	char *state_dir;
 	char *routes; /* static table */
 	char *access_log;
+	char *access_log_format;
+	char *metrics, *metrics_token_file; /* NULL: not served */
+	int64_t metrics_apps;
 	int64_t access_log_max_mb;
 	char *log_level;
 	bool log_json;

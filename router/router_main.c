@@ -19,6 +19,7 @@
 #include "router/cert_table.h"
 #include "router/fleet.h"
 #include "router/host_table.h"
+#include "router/metrics.h"
 #include "router/route_static.h"
 #include "router/route_watch.h"
 #include "router/router_conf.h"
@@ -40,7 +41,8 @@ struct router {
 	struct route_watch *watch; /* this one, or table */
 	struct route_static *table;
 	struct app_lines *lines; /* likewise */
-	struct traffic *traffic; /* NULL: nobody to tell */
+	struct traffic *traffic;
+	struct metrics *metrics; /* NULL: not served */
 	struct wake *wake;       /* NULL: nothing is woken */
 	struct takeover_sockets inherited;
 	struct takeover *takeover; /* NULL: nobody can take over */
@@ -298,12 +300,15 @@ static int
 start(struct router *r, struct err *e)
 {
 	int lanes = count_threads(&r->conf);
+	enum access_format format;
 
 	r->loop = loop_new();
 	r->worker = worker_new(r->loop, 1);
+	if (access_format_parse(r->conf.access_log_format, &format, e) < 0)
+		return -1;
 	if (r->conf.access_log != NULL) {
 		r->access = access_log_open(
-		    r->conf.access_log, r->conf.access_log_max_mb * 1000000, lanes, e);
+		    r->conf.access_log, format, r->conf.access_log_max_mb * 1000000, lanes, e);
 		if (r->access == NULL)
 			return -1;
 	}
@@ -329,8 +334,10 @@ start(struct router *r, struct err *e)
 	if (r->conf.feed != NULL &&
 	    (r->lines = app_lines_new(r->loop, r->fleet, &r->conf, e)) == NULL)
 		return -1;
-	if (r->conf.feed != NULL &&
-	    (r->traffic = traffic_new(r->loop, r->fleet, &r->conf, e)) == NULL)
+	if ((r->traffic = traffic_new(r->loop, r->fleet, &r->conf, e)) == NULL)
+		return -1;
+	if (r->conf.metrics != NULL && (r->metrics = metrics_new(r->loop, r->fleet, r->traffic,
+	                                    r->access, &r->conf, e)) == NULL)
 		return -1;
 	if (r->conf.wake_token_file != NULL &&
 	    (r->wake = wake_new(r->loop, r->fleet, &r->conf, e)) == NULL)
@@ -357,10 +364,12 @@ finish(struct router *r)
 	free(r->name);
 	route_watch_free(r->watch);
 	route_static_free(r->table);
+	metrics_stop(r->metrics);
 	traffic_stop(r->traffic);
 	app_lines_stop(r->lines);
 	wake_stop(r->wake);
 	fleet_free(r->fleet);
+	metrics_free(r->metrics);
 	traffic_free(r->traffic);
 	app_lines_free(r->lines);
 	wake_free(r->wake);

@@ -11,12 +11,15 @@
 #include "lib/base/mem.h"
 #include "router/lane.h"
 #include "router/sock.h"
+#include "router/stats.h"
 #include "router/tls_ctx.h"
 
 enum { SMALL = 4096 };
 
 struct tls_conn {
-	SSL *ssl;       /* owned */
+	SSL *ssl;         /* owned */
+	int64_t start_us; /* of the handshake; 0: it is over */
+	int64_t took_us;
 	bool was_short; /* the socket had less than was asked for: it is empty */
 };
 
@@ -96,6 +99,20 @@ failure(struct tls_conn *t, int rc)
 	return -1;
 }
 
+/* The handshake may just have ended. */
+static void
+note_handshake(struct sock *s, struct tls_conn *t)
+{
+	struct stats *stats = s->lane->stats;
+
+	if (!SSL_is_init_finished(t->ssl))
+		return;
+	t->took_us = lane_monotonic_us() - t->start_us;
+	t->start_us = 0;
+	stats->all.handshakes++;
+	stats_time(&stats->all.tls, t->took_us);
+}
+
 static ssize_t
 tls_recv(struct sock *s, void *p, size_t n, bool *out_more)
 {
@@ -110,6 +127,8 @@ tls_recv(struct sock *s, void *p, size_t n, bool *out_more)
 		if (rc > 0)
 			all += got;
 	} while (rc > 0 && all < n && (SSL_has_pending(t->ssl) || !t->was_short));
+	if (t->start_us != 0)
+		note_handshake(s, t);
 	if (all == 0)
 		return failure(t, rc);
 	*out_more = rc > 0 && (SSL_has_pending(t->ssl) || !t->was_short);
@@ -167,6 +186,7 @@ tls_drop(struct sock *s, bool is_reset)
 	struct tls_conn *t = s->over;
 
 	(void)is_reset;
+	s->lane->stats->all.handshake_failures += t->start_us != 0;
 	SSL_free(t->ssl);
 	free(t);
 	ERR_clear_error();
@@ -193,10 +213,24 @@ tls_conn_start(struct sock *s, struct tls_ctx *ctx)
 	}
 	t = xcalloc(1, sizeof *t);
 	t->ssl = ssl;
+	t->start_us = lane_monotonic_us();
 	BIO_set_data(b, s);
 	BIO_set_init(b, 1);
 	SSL_set_bio(ssl, b, b);
 	SSL_set_accept_state(ssl);
 	sock_lay(s, &tls_layer, t);
 	return 0;
+}
+
+int64_t
+tls_conn_take_us(struct sock *s)
+{
+	struct tls_conn *t = s->over;
+	int64_t us;
+
+	if (s->layer != &tls_layer)
+		return 0;
+	us = t->took_us;
+	t->took_us = 0;
+	return us;
 }

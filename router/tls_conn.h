@@ -3,6 +3,8 @@
  * that one write carries all of it. */
 #pragma once
 
+#include <stdint.h>
+
 struct bio_method_st;
 struct sock;
 struct tls_ctx;
@@ -11,3 +13,5 @@ struct tls_ctx;
 struct bio_method_st *tls_conn_method(void);
 /* Lays TLS over s, as its server. -1: out of memory; s is as before. */
 int tls_conn_start(struct sock *s, struct tls_ctx *ctx);
+/* What the handshake took: told once, then, and without TLS, 0. */
+int64_t tls_conn_take_us(struct sock *s);

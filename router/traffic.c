@@ -4,24 +4,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/base/log.h"
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/loop/loop.h"
 #include "lib/wire/wire_route.h"
 #include "router/feed_post.h"
 #include "router/fleet.h"
-#include "router/host_table.h"
 #include "router/lane.h"
 #include "router/router_conf.h"
-#include "router/upstream.h"
 
-enum { APPS_MAX = 100000 };
+enum { FORGET_MS = 3600 * 1000, SWEEP_MS = 60 * 1000 };
 
 /* What one lane found; written there, read by the control thread once all have answered. */
 struct share {
-	struct wire_traffic_app_list apps;
-	int64_t since_ms; /* the lane's clock at the look before */
+	struct stats_app *apps; /* owned copies */
+};
+
+/* What one application had. */
+struct had {
+	struct traffic_app total;
+	struct had *next; /* in traffic->untold */
+	bool is_untold, is_host;
+	uint32_t look;            /* the last that found it */
+	int64_t seen_ms, used_ms; /* used: see stats_app; 0: never */
+	/* since the last report */
+	uint64_t requests, errors, us, bytes;
+	uint32_t took[WIRE_TOOK_PLACES];
+	char id[];
 };
 
 struct traffic {
@@ -30,9 +39,12 @@ struct traffic {
 	const struct router_conf *conf; /* borrowed */
 	struct feed_post post;
 	struct loop_timer *timer;
-	struct map *apps; /* id → int64_t: when it last had a request; not told yet */
-	int64_t revision; /* of the look under way, then of what is in apps */
-	atomic_int left;  /* lanes that have not answered */
+	struct map *apps;   /* id → struct had, owned */
+	struct had *untold; /* those with something since the last report */
+	int64_t sweep_ms;   /* the next one */
+	uint32_t look;      /* counts them */
+	int64_t revision;   /* of the look under way, then of what is in apps */
+	atomic_int left;    /* lanes that have not answered */
 	bool is_looking;
 	int lanes;
 	struct share share[];
@@ -41,15 +53,15 @@ struct traffic {
 /* --- in a lane --- */
 
 static void
-add_app(struct share *s, const struct upstream_pool *p, int64_t now_ms)
+copy_app(const struct stats_app *a, void *arg)
 {
-	struct wire_traffic_app *a;
+	struct share *s = arg;
+	size_t n = sizeof *a + strlen(a->id) + a->name_n + 2;
+	struct stats_app *copy = xmalloc(n);
 
-	if (p->app[0] == '\0' || s->apps.n >= APPS_MAX)
-		return;
-	a = codec_list_add(&wire_traffic_app_codec, &s->apps);
-	a->id = xstrdup(p->app);
-	a->ago_ms = p->active > 0 ? 0 : now_ms - p->used_ms;
+	memcpy(copy, a, n);
+	copy->next = s->apps;
+	s->apps = copy;
 }
 
 static void on_looked(void *arg);
@@ -58,13 +70,8 @@ static void
 look(struct lane *l, void *arg)
 {
 	struct traffic *t = arg;
-	struct share *s = &t->share[l->index];
 
-	for (const struct upstream_pool *p = l->pools; p != NULL; p = p->next) {
-		if (p->active > 0 || p->used_ms >= s->since_ms)
-			add_app(s, p, l->now_ms);
-	}
-	s->since_ms = l->now_ms;
+	stats_look(l->stats, copy_app, &t->share[l->index]);
 	if (atomic_fetch_sub(&t->left, 1) == 1)
 		loop_post(t->loop, on_looked, t);
 }
@@ -72,39 +79,86 @@ look(struct lane *l, void *arg)
 /* --- control thread --- */
 
 static void
-free_time(void *p)
+had_free(void *p)
 {
-	free(p);
+	struct had *h = p;
+
+	free(h->total.name);
+	free(h);
 }
 
-/* Keeps the newest. */
-static void
-note(struct traffic *t, const char *app, int64_t at_ms)
+static struct had *
+had_of(struct traffic *t, const struct stats_app *a)
 {
-	int64_t *have = map_get(t->apps, app);
+	struct had *h = map_get(t->apps, a->id);
+	size_t n = strlen(a->id) + 1;
 
-	if (have == NULL) {
-		have = xcalloc(1, sizeof *have);
-		map_set(t->apps, app, have);
+	if (h == NULL) {
+		h = xcalloc(1, sizeof *h + n);
+		memcpy(h->id, a->id, n);
+		h->total.id = h->id;
+		h->is_host = a->is_host;
+		map_set(t->apps, h->id, h);
 	}
-	if (at_ms > *have)
-		*have = at_ms;
+	if (h->total.name == NULL || (a->name_n != 0 && strcmp(h->total.name, a->id + n) != 0))
+		mem_set_str(&h->total.name, a->id + n);
+	return h;
 }
 
-struct filling {
-	struct wire_traffic *out;
-	int64_t now_ms;
-};
+static void
+merge(struct traffic *t, const struct stats_app *a, int64_t now_ms)
+{
+	struct had *h = had_of(t, a);
+
+	for (int i = 0; i < STATS_CLASSES; i++) {
+		h->total.requests[i] += a->requests[i];
+		h->total.all += a->requests[i];
+		h->requests += a->requests[i];
+	}
+	h->errors += a->requests[5];
+	h->us += a->us;
+	h->bytes += a->bytes;
+	h->total.us += a->us;
+	h->total.bytes += a->bytes;
+	h->total.retries += a->retries;
+	h->total.active = a->active + (h->look == t->look ? h->total.active : 0);
+	h->look = t->look;
+	for (int i = 0; i < WIRE_TOOK_PLACES; i++)
+		h->took[i] += a->took[i];
+	if (a->used_ms > h->used_ms)
+		h->used_ms = a->used_ms;
+	h->seen_ms = now_ms;
+	if (h->is_untold)
+		return;
+	h->is_untold = true;
+	h->next = t->untold;
+	t->untold = h;
+}
 
 static void
-fill(const char *key, void *value, void *arg)
+take_share(struct traffic *t, struct share *s, int64_t now_ms)
 {
-	struct filling *f = arg;
-	struct wire_traffic_app *a = codec_list_add(&wire_traffic_app_codec, &f->out->apps);
-	const int64_t *at_ms = value;
+	while (s->apps != NULL) {
+		struct stats_app *a = s->apps;
 
-	a->id = xstrdup(key);
-	a->ago_ms = f->now_ms > *at_ms ? f->now_ms - *at_ms : 0;
+		s->apps = a->next;
+		if (now_ms != 0)
+			merge(t, a, now_ms);
+		free(a);
+	}
+}
+
+static void
+forget_told(struct traffic *t)
+{
+	while (t->untold != NULL) {
+		struct had *h = t->untold;
+
+		t->untold = h->next;
+		h->is_untold = false;
+		h->requests = h->errors = h->us = h->bytes = 0;
+		memset(h->took, 0, sizeof h->took);
+	}
 }
 
 static void
@@ -114,10 +168,32 @@ on_told(struct http_call *c, int status, struct str body, const struct err *e, v
 
 	(void)c;
 	(void)body;
-	if (!feed_post_ended(&t->post, status, e))
-		return; /* with the next one */
-	map_free(t->apps);
-	t->apps = map_new(free_time);
+	if (feed_post_ended(&t->post, status, e))
+		forget_told(t); /* else with the next one */
+}
+
+static void
+add_app(struct wire_traffic *out, const struct had *h, int64_t now_ms, uint32_t look)
+{
+	struct wire_traffic_app *a = codec_list_add(&wire_traffic_app_codec, &out->apps);
+	int64_t active = h->look == look ? (int64_t)h->total.active : 0;
+	struct buf took = { 0 };
+
+	wire_took_add_text(&took, h->took);
+	*a = (struct wire_traffic_app){
+		.id = xstrdup(h->id),
+		.ago_ms = h->used_ms == 0       ? -1
+		          : now_ms > h->used_ms ? now_ms - h->used_ms
+		                                : 0,
+		.active = active,
+		.requests = (int64_t)h->requests,
+		.errors = (int64_t)h->errors,
+		.us = (int64_t)h->us,
+		.bytes = (int64_t)h->bytes,
+		.took = took.n == 0 ? (buf_fini(&took), NULL) : buf_steal(&took),
+	};
+	if (active > 0)
+		a->ago_ms = 0;
 }
 
 static void
@@ -125,12 +201,34 @@ tell(struct traffic *t)
 {
 	AUTO_FINI(wire_traffic_fini)
 	struct wire_traffic out = { .router = xstrdup(t->conf->id), .revision = t->revision };
-	struct filling f = { &out, loop_now_ms() };
 	AUTO(free) char *json = NULL;
 
-	map_each(t->apps, fill, &f);
+	for (const struct had *h = t->untold; h != NULL; h = h->next) {
+		if (!h->is_host)
+			add_app(&out, h, loop_now_ms(), t->look);
+	}
 	json = codec_to_json(&wire_traffic_codec, &out);
 	feed_post_send(&t->post, json, on_told, t);
+}
+
+static void
+collect_old(const char *key, void *value, void *arg)
+{
+	struct traffic *t = arg;
+	const struct had *h = value;
+
+	if (!h->is_untold && t->sweep_ms - h->seen_ms > FORGET_MS)
+		(void)map_remove(t->apps, key);
+}
+
+static void
+sweep(struct traffic *t, int64_t now_ms)
+{
+	if (now_ms < t->sweep_ms)
+		return;
+	t->sweep_ms = now_ms;
+	map_each(t->apps, collect_old, t);
+	t->sweep_ms = now_ms + SWEEP_MS;
 }
 
 static void
@@ -140,17 +238,13 @@ on_looked(void *arg)
 	int64_t now = loop_now_ms();
 
 	t->is_looking = false;
-	for (int i = 0; i < t->lanes; i++) {
-		struct wire_traffic_app_list *l = &t->share[i].apps;
-
-		for (size_t k = 0; k < l->n; k++) {
-			note(t, l->v[k].id, now - l->v[k].ago_ms);
-			wire_traffic_app_fini(&l->v[k]);
-		}
-		l->n = 0;
-	}
-	if (t->post.call == NULL)
+	for (int i = 0; i < t->lanes; i++)
+		take_share(t, &t->share[i], now);
+	if (t->conf->feed == NULL)
+		forget_told(t);
+	else if (t->post.call == NULL)
 		tell(t);
+	sweep(t, now);
 }
 
 static void
@@ -161,9 +255,35 @@ on_time(void *arg)
 	if (t->is_looking || t->post.call != NULL)
 		return;
 	t->is_looking = true;
+	t->look++;
 	t->revision = fleet_applied(t->fleet);
 	atomic_store(&t->left, t->lanes);
 	fleet_each_lane(t->fleet, look, t);
+}
+
+struct visit {
+	const struct traffic *t;
+	traffic_visit_fn *fn;
+	void *arg;
+};
+
+static void
+visit_one(const char *key, void *value, void *arg)
+{
+	const struct visit *v = arg;
+	const struct had *h = value;
+	struct traffic_app a = h->total;
+
+	(void)key;
+	if (h->look != v->t->look)
+		a.active = 0;
+	v->fn(&a, v->arg);
+}
+
+void
+traffic_each(const struct traffic *t, traffic_visit_fn *fn, void *arg)
+{
+	map_each(t->apps, visit_one, &(struct visit){ t, fn, arg });
 }
 
 DEFINE_AUTO(struct traffic *, traffic_free)
@@ -179,8 +299,9 @@ traffic_new(struct loop *l, struct fleet *f, const struct router_conf *conf, str
 	t->fleet = f;
 	t->conf = conf;
 	t->lanes = lanes;
-	t->apps = map_new(free_time);
-	if (feed_post_init(&t->post, l, conf, "/internal/router/traffic", e) < 0)
+	t->apps = map_new(had_free);
+	if (conf->feed != NULL &&
+	    feed_post_init(&t->post, l, conf, "/internal/router/traffic", e) < 0)
 		return NULL;
 	t->timer = loop_timer_start(l, conf->traffic_ms, true, on_time, t);
 	return STEAL(t);
@@ -204,11 +325,8 @@ traffic_free(struct traffic *take_t)
 		return;
 	traffic_stop(t);
 	feed_post_fini(&t->post);
-	for (int i = 0; i < t->lanes; i++) {
-		for (size_t k = 0; k < t->share[i].apps.n; k++)
-			wire_traffic_app_fini(&t->share[i].apps.v[k]);
-		free(t->share[i].apps.v);
-	}
+	for (int i = 0; i < t->lanes; i++)
+		take_share(t, &t->share[i], 0);
 	map_free(t->apps);
 	free(t);
 }

@@ -12,13 +12,14 @@
 #include "router/h2_client.h"
 #include "router/host_table.h"
 #include "router/router_conf.h"
+#include "router/stats.h"
 
 enum { DOWN_DOUBLINGS = 5, IDLE_MARGIN_MS = 300 /* more than the wheel's ticks */ };
 
 static void free_pool(struct upstream_pool *p);
 
 static struct upstream_pool *
-pool_new(struct lane *l, const struct host_route *r, struct host_endpoint *ep)
+pool_new(struct lane *l, struct host_endpoint *ep)
 {
 	const char *name = host_endpoint_id(ep);
 	char text[HOST_ENDPOINT_TEXT];
@@ -31,7 +32,6 @@ pool_new(struct lane *l, const struct host_route *r, struct host_endpoint *ep)
 	p = xcalloc(1, sizeof *p + n + 1);
 	memcpy(p->name, name, n);
 	p->name_n = (uint32_t)n;
-	(void)snprintf(p->app, sizeof p->app, "%s", host_route_app_id(r));
 	p->ep = ep;
 	p->use = host_endpoint_use(ep, l->index);
 	p->lane = l;
@@ -44,11 +44,11 @@ pool_new(struct lane *l, const struct host_route *r, struct host_endpoint *ep)
 }
 
 struct upstream_pool *
-upstream_pool_of(struct lane *l, const struct host_route *r, struct host_endpoint *ep)
+upstream_pool_of(struct lane *l, struct host_endpoint *ep)
 {
 	const struct host_use *u = host_endpoint_used(ep, l->index);
 
-	return u != NULL && u->pool != NULL ? u->pool : pool_new(l, r, ep);
+	return u != NULL && u->pool != NULL ? u->pool : pool_new(l, ep);
 }
 
 static void
@@ -61,7 +61,6 @@ void
 upstream_pool_take(struct upstream_pool *p)
 {
 	p->active++;
-	p->used_ms = p->lane->now_ms;
 	tell_active(p);
 }
 
@@ -72,7 +71,6 @@ upstream_pool_release(struct upstream_pool *p)
 	struct lane *l = p->lane;
 
 	p->active--;
-	p->used_ms = l->now_ms;
 	tell_active(p);
 	if (p->active != 0 || !p->retired)
 		return;
@@ -86,6 +84,7 @@ upstream_pool_failed(struct upstream_pool *p)
 	uint32_t doublings = p->failures < DOWN_DOUBLINGS ? p->failures : DOWN_DOUBLINGS;
 
 	p->failures++;
+	p->lane->stats->all.connect_failures++;
 	p->down_until_ms = p->lane->now_ms + ((int64_t)UPSTREAM_DOWN_MS << doublings);
 }
 
@@ -185,6 +184,7 @@ upstream_connect(const struct upstream_pool *p)
 
 	if (fd < 0)
 		return -1;
+	p->lane->stats->all.connects++;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	if (connect(fd, (const struct sockaddr *)&to, n) < 0 && errno != EINPROGRESS) {
 		int sys = errno;

@@ -10,8 +10,8 @@
 
 struct h2_client;
 struct host_endpoint;
-struct host_route;
 struct host_use;
+struct stats_app;
 struct upstream_conn;
 
 enum {
@@ -31,15 +31,15 @@ struct upstream_pool {
 	struct upstream_conn *idle_last;
 	uint32_t idle_n;
 	uint32_t active;          /* exchanges and tunnels that use it */
-	int64_t used_ms;          /* when the last exchange began or ended; 0: never */
 	int64_t down_until_ms;    /* it refused: others are tried first */
 	int64_t learned_until_ms; /* idle_limit_ms holds until then */
 	int64_t idle_limit_ms;    /* it was seen to close idle connections of that age */
 	uint32_t failures;
-	bool retired;    /* off every route: gone when the last exchange ends */
-	char app[32];    /* id of the application of the route that led here first */
-	uint32_t name_n; /* bytes of name */
-	char name[];     /* the instance's id, or its address:port */
+	uint32_t stats_generation; /* of the lane's: then stats is the application's */
+	struct stats_app *stats;   /* borrowed */
+	bool retired;              /* off every route: gone when the last exchange ends */
+	uint32_t name_n;           /* bytes of name */
+	char name[];               /* the instance's id, or its address:port */
 };
 
 /* Something happened to the connection of an exchange. */
@@ -59,9 +59,8 @@ struct upstream_conn {
 	bool timed_out;  /* the connection was not made in time */
 };
 
-/* The pool of ep in this lane, made when needed: r led to it. */
-struct upstream_pool *upstream_pool_of(
-    struct lane *l, const struct host_route *r, struct host_endpoint *ep);
+/* The pool of ep in this lane, made when needed. */
+struct upstream_pool *upstream_pool_of(struct lane *l, struct host_endpoint *ep);
 /* Counts an exchange on the pool; every take has its release. */
 void upstream_pool_take(struct upstream_pool *p);
 void upstream_pool_release(struct upstream_pool *p);

@@ -1,6 +1,7 @@
 #include "lib/wire/wire_route.h"
 
 #include "lib/wire/wire_routing.h"
+#include "lib/wire/wire_took.h"
 
 enum {
 	ID_MAX = 64,
@@ -76,7 +77,13 @@ DEFINE_CODEC(wire_woken, struct wire_woken, woken_fields)
 
 static const struct codec_field traffic_app_fields[] = {
 	CODEC_STR(struct wire_traffic_app, id, ID_MAX, CODEC_REQUIRED),
-	CODEC_INT(struct wire_traffic_app, ago_ms, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_traffic_app, ago_ms, -1, INT64_MAX, 0),
+	CODEC_INT(struct wire_traffic_app, active, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_traffic_app, requests, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_traffic_app, errors, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_traffic_app, us, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_traffic_app, bytes, 0, INT64_MAX, 0),
+	CODEC_STR(struct wire_traffic_app, took, WIRE_TOOK_TEXT_MAX, 0),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_traffic_app, struct wire_traffic_app, traffic_app_fields)

@@ -70,14 +70,21 @@ DECLARE_CODEC(wire_woken, struct wire_woken)
 /* An application that had requests. */
 struct wire_traffic_app {
 	char *id;
-	int64_t ago_ms; /* since the last one ended; 0: some are under way */
+	int64_t ago_ms;   /* since one last got or left an instance; 0: some are under way; -1: none
+	                     did, the router answered by itself */
+	int64_t active;   /* under way now */
+	int64_t requests; /* that ended since the last report, as the next ones */
+	int64_t errors;   /* with 5xx */
+	int64_t us;       /* of all together */
+	int64_t bytes;    /* of bodies, both ways */
+	char *took;       /* how many took how long: "PLACE:COUNT …", see lib/wire/wire_took */
 };
 DECLARE_CODEC(wire_traffic_app, struct wire_traffic_app)
 struct wire_traffic_app_list {
 	struct wire_traffic_app *v;
 	size_t n;
 };
-/* POST /internal/router/traffic, every few seconds: those with requests since the last one. */
+/* POST /internal/router/traffic, every second: those with requests since the last one. */
 struct wire_traffic {
 	char *router;
 	int64_t

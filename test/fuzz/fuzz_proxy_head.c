@@ -30,9 +30,12 @@ check_request(const char *p, size_t n)
 		"proxy-authorization", "http2-settings", "x_forwarded_for", "x-client_ip",
 		"content_length", "transfer_encoding" };
 	AUTO_FINI(buf_fini) struct buf out = { 0 };
-	struct proxy_head_facts f = {
-		.peer = "192.0.2.1", .port = "80", .proto = "http", .id = STR("id"), .start_us = 1
-	};
+	struct proxy_head_facts f = { .peer = "192.0.2.1",
+		.port = "80",
+		.proto = "http",
+		.id = STR("id"),
+		.trace = STR("0123456789abcdef0123456789abcdef-0123456789abcdef"),
+		.start_us = 1 };
 	struct http_head h, again;
 	enum http_head_result r;
 

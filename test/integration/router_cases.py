@@ -5,7 +5,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from router_world import *
 
 CASES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "router")
-ADDED = ["x-forwarded-for", "x-client-ip", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded",
+ADDED = ["x-forwarded-for", "x-client-ip", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded", "traceparent",
          "x-request-start", "x-request-id"]
 STEPS = ["send:", "app gets:", "app sends:", "app closes", "app sees end", "client gets:", "client closes", "client ends",
          "client sees end", "client gets bytes:", "app sees fin", "client sees fin", "client sees reset", "nothing reaches the app"]

@@ -220,7 +220,7 @@ class Broker:
 
     def __init__(self, path, token="secret", cluster="c1", epoch=1, revision=10):
         self.path, self.token, self.cluster, self.epoch = path, token, cluster, epoch
-        self.routes, self.others, self.log, self.revision, self.reports, self.asked = {}, {}, [], revision, [], []
+        self.routes, self.others, self.log, self.revision, self.reports, self.traffic, self.asked = {}, {}, [], revision, [], [], []
         self.cond, self.server, self.running, self.starts = threading.Condition(), None, False, 0
 
     def start(self):
@@ -239,6 +239,9 @@ class Broker:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if self.headers["authorization"] != "Bearer " + broker.token:
                     return self.send_error(401)
+                if self.path == "/internal/router/traffic":
+                    with broker.cond:
+                        broker.traffic.append(json.loads(body))
                 if self.path == "/internal/router/report":
                     with broker.cond:
                         broker.reports.append(json.loads(body))
