@@ -30,7 +30,7 @@ enum {
 	QUEUE_MAX = 1024 * 1024,
 	FILES_KEPT = 64,
 	ROOM_KEPT_KB = 4096, /* of the gear's disk, for what runs meanwhile */
-	DUMP_S = 3600, /* of a database */
+	DUMP_S = 3600,       /* of a database */
 };
 
 enum kind { KIND_SAVE, KIND_RESTORE, KIND_READY, KIND_COMMIT, KIND_DISCARD };

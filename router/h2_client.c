@@ -29,6 +29,7 @@ struct h2_call {
 	struct buf head;          /* the request's, while it is not whole */
 	struct buf out;           /* of its body, not sent yet */
 	struct buf fields;        /* of a head of the answer that is coming */
+	struct buf trailers;      /* of the request */
 	struct buf in;            /* the answer as text, not read yet */
 	struct http_body body;    /* of the request */
 	size_t out_off, in_off;
@@ -135,10 +136,7 @@ on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name, size
 		return 0;
 	}
 	c->has_length |= str_eq(key, "content-length");
-	buf_addstr(&c->fields, key);
-	buf_adds(&c->fields, ": ");
-	buf_addstr(&c->fields, v);
-	buf_adds(&c->fields, "\r\n");
+	h2_head_add_line(&c->fields, key, v);
 	return 0;
 }
 
@@ -247,6 +245,8 @@ on_out(nghttp2_session *ng, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
 		c->out_off = 0;
 		if (c->out_end)
 			*flags |= NGHTTP2_DATA_FLAG_EOF;
+		if (c->out_end && h2_wire_trailers(ng, id, &c->trailers))
+			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
 		if (c->is_full)
 			wake(c);
 		c->is_full = false;
@@ -271,6 +271,7 @@ take_head(struct h2_call *c, const char *p, size_t n)
 		return -1;
 	c->is_head = str_eq(h.method, "HEAD");
 	http_body_init(&c->body, &h);
+	c->body.trailers = &c->trailers;
 	c->out_end =
 	    h.framing == HTTP_BODY_NONE || (h.framing == HTTP_BODY_LENGTH && h.length == 0);
 	k = h2_head_call(&h, &text, nv);
@@ -405,6 +406,7 @@ call_drop(struct sock *s, bool is_reset)
 	}
 	buf_fini(&c->head);
 	buf_fini(&c->out);
+	buf_fini(&c->trailers);
 	buf_fini(&c->fields);
 	buf_fini(&c->in);
 	free(c);

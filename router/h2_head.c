@@ -40,6 +40,15 @@ add_pseudo(struct h2_head *h, struct str name, struct str value)
 }
 
 void
+h2_head_add_line(struct buf *out, struct str name, struct str value)
+{
+	buf_addstr(out, name);
+	ADD(out, ": ");
+	buf_addstr(out, value);
+	ADD(out, "\r\n");
+}
+
+void
 h2_head_add(struct h2_head *h, struct str name, struct str value)
 {
 	size_t all = h->text.n + h->path.n + h->cookies.n + name.n + value.n + 4;
@@ -66,10 +75,7 @@ h2_head_add(struct h2_head *h, struct str name, struct str value)
 		ADD(&h->text, "connection: te\r\n");
 	if (h->text.n == 0)
 		buf_reserve(&h->text, TEXT_AT_ONCE);
-	buf_addstr(&h->text, name);
-	ADD(&h->text, ": ");
-	buf_addstr(&h->text, value);
-	ADD(&h->text, "\r\n");
+	h2_head_add_line(&h->text, name, value);
 }
 
 bool

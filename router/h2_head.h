@@ -32,6 +32,8 @@ bool h2_head_is_chunked(const struct h2_head *h, bool has_body);
 /* Appends the request as HTTP/1.1, which the parser of that looks at again. key: of a WebSocket. */
 void h2_head_request(const struct h2_head *h, bool has_body, const char *key, struct buf *out);
 
+/* A field as a line of HTTP/1.1. */
+void h2_head_add_line(struct buf *out, struct str name, struct str value);
 /* The request h as fields, as below. */
 size_t h2_head_call(const struct http_head *h, struct buf *text, nghttp2_nv *out);
 /* The fields of a trailer section (lines, then an empty one). */

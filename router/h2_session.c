@@ -80,12 +80,12 @@ on_begin(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 	struct h2_session *s = arg;
 	struct h2_stream *st;
 
+	s->head_fields = 0;
 	if (f->hd.type != NGHTTP2_HEADERS || f->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;
 	st = h2_stream_new(s, &s->streams, f->hd.stream_id);
 	s->stream_n++;
 	s->head_ms = s->conn->sock.lane->now_ms;
-	s->head_fields = 0;
 	(void)nghttp2_session_set_stream_user_data(ng, f->hd.stream_id, st);
 	if ((f->hd.flags & NGHTTP2_FLAG_PRIORITY) != 0 &&
 	    f->headers.pri_spec.stream_id == f->hd.stream_id) /* RFC 7540 5.3.1 */

@@ -14,6 +14,7 @@
 #include "router/client_conn.h"
 #include "router/h2_head.h"
 #include "router/h2_session.h"
+#include "router/h2_wire.h"
 #include "router/proxy.h"
 
 enum {
@@ -32,6 +33,7 @@ struct h2_stream {
 	struct buf out;             /* of the answer's body, not sent yet */
 	struct buf head;            /* an answer's head that came in parts */
 	struct buf trailers;        /* of the answer */
+	struct buf in_trailers;     /* of the request, as lines */
 	struct http_body body;      /* of the answer */
 	size_t in_off, in_head;     /* read; of the head not read */
 	size_t out_off;
@@ -39,7 +41,7 @@ struct h2_stream {
 	bool is_head, asks_upgrade;
 	bool is_chunked; /* the request's body goes in chunks */
 	bool in_end;     /* the request is all here */
-	bool has_last;   /* and its last chunk was read */
+	bool has_last;   /* and its last chunk was read, with its trailers */
 	bool has_answer, is_tunnel;
 	bool out_end;     /* the answer is all here */
 	bool out_sent;    /* and went out with its end */
@@ -73,6 +75,7 @@ free_stream(struct h2_stream *st)
 	buf_fini(&st->out);
 	buf_fini(&st->head);
 	buf_fini(&st->trailers);
+	buf_fini(&st->in_trailers);
 	free(st);
 }
 
@@ -125,11 +128,20 @@ h2_stream_is_cut(const struct h2_stream *st)
 
 /* --- the request --- */
 
+/* As much of a trailer as is enough to be refused. */
+static struct str
+cut(struct str s)
+{
+	return s.n <= HTTP_BODY_TRAILERS_MAX ? s : (struct str){ s.p, HTTP_BODY_TRAILERS_MAX };
+}
+
 void
 h2_stream_field(struct h2_stream *st, struct str name, struct str value)
 {
-	if (st->request != NULL) /* trailers of a request go nowhere */
+	if (st->request != NULL)
 		h2_head_add(st->request, name, value);
+	else if (st->is_chunked && st->in_trailers.n <= HTTP_BODY_TRAILERS_MAX)
+		h2_head_add_line(&st->in_trailers, cut(name), cut(value));
 }
 
 void
@@ -204,6 +216,23 @@ read_body(struct h2_stream *st, char *p, size_t n)
 	return k;
 }
 
+/* The last chunk, with the trailers. */
+static size_t
+read_last(struct h2_stream *st, char *p, size_t n)
+{
+	size_t k = st->in_trailers.n;
+
+	if (n < k + 5)
+		return 0;
+	memcpy(p, "0\r\n", 3);
+	if (k != 0)
+		memcpy(p + 3, st->in_trailers.p, k);
+	memcpy(p + 3 + k, "\r\n", 2);
+	buf_fini(&st->in_trailers);
+	st->has_last = true;
+	return k + 5;
+}
+
 static ssize_t
 stream_recv(struct sock *s, void *p, size_t n, bool *out_more)
 {
@@ -221,11 +250,8 @@ stream_recv(struct sock *s, void *p, size_t n, bool *out_more)
 	k += read_body(st, to + k, n - k);
 	*out_more = st->in_off < st->in.n;
 	forget_read(&st->in, &st->in_off);
-	if (st->in_end && st->is_chunked && !st->has_last && !*out_more && n - k >= 5) {
-		memcpy(to + k, "0\r\n\r\n", 5);
-		k += 5;
-		st->has_last = true;
-	}
+	if (st->in_end && st->is_chunked && !st->has_last && !*out_more)
+		k += read_last(st, to + k, n - k);
 	if (k != 0)
 		return (ssize_t)k;
 	if (st->in_end && (st->is_tunnel || st->out_sent))
@@ -236,20 +262,6 @@ stream_recv(struct sock *s, void *p, size_t n, bool *out_more)
 
 /* --- the answer --- */
 
-/* Behind the data. false: there is none after all. */
-static bool
-send_trailers(struct h2_stream *st)
-{
-	nghttp2_nv nv[H2_HEAD_FIELDS_MAX];
-	struct buf text = { 0 };
-	size_t n = h2_head_trailers(&st->trailers, &text, nv);
-	bool done =
-	    n != 0 && nghttp2_submit_trailer(h2_session_ng(st->session), st->id, nv, n) == 0;
-
-	buf_fini(&text);
-	return done;
-}
-
 static ssize_t
 on_out(nghttp2_session *ng, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
     nghttp2_data_source *source, void *arg)
@@ -257,8 +269,6 @@ on_out(nghttp2_session *ng, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
 	struct h2_stream *st = source->ptr;
 	size_t left = st->out.n - st->out_off;
 
-	(void)ng;
-	(void)id;
 	(void)arg;
 	if (left == 0 && !st->out_end) {
 		st->is_deferred = true;
@@ -273,7 +283,7 @@ on_out(nghttp2_session *ng, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
 	if (st->out_off == st->out.n) {
 		if (st->out_end)
 			*flags |= NGHTTP2_DATA_FLAG_EOF;
-		if (st->out_end && st->trailers.n > 2 && send_trailers(st))
+		if (st->out_end && h2_wire_trailers(ng, id, &st->trailers))
 			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
 		if (st->is_full)
 			wake_conn(st);

@@ -1,6 +1,7 @@
 #include "router/h2_wire.h"
 
 #include "lib/base/buf.h"
+#include "router/h2_head.h"
 #include "router/lane.h"
 #include "router/sock.h"
 
@@ -28,4 +29,20 @@ h2_wire_flush(nghttp2_session *ng, struct sock *to)
 			return false;
 	}
 	return nghttp2_session_want_read(ng) || nghttp2_session_want_write(ng) || sock_pending(to);
+}
+
+bool
+h2_wire_trailers(nghttp2_session *ng, int32_t id, const struct buf *section)
+{
+	nghttp2_nv nv[H2_HEAD_FIELDS_MAX];
+	struct buf text = { 0 };
+	bool done;
+	size_t n;
+
+	if (section->n <= 2)
+		return false;
+	n = h2_head_trailers(section, &text, nv);
+	done = n != 0 && nghttp2_submit_trailer(ng, id, nv, n) == 0;
+	buf_fini(&text);
+	return done;
 }

@@ -98,6 +98,8 @@ proxy_free(struct proxy *take_x)
 	if (x->answer.cap != 0)
 		buf_fini(&x->answer);
 	buf_fini(&x->trailers);
+	if (x->up_chunked)
+		buf_fini(&x->asked_trailers);
 	buf_clear(&x->head);
 	buf_clear(&x->names);
 	if (l->spare_n < SPARES) {
@@ -366,6 +368,7 @@ send_body(struct proxy *x)
 	r.v[0] = (struct iovec){ x->head.p + x->head_sent, x->head.n - x->head_sent };
 	if (sock_write(to, r.v, r.n) < 0) {
 		x->up_body = before;
+		buf_clear(&x->asked_trailers); /* who is asked again gets them anew */
 		if (x->filter != NULL)
 			x->filter->body_seen -= (int64_t)r.data;
 		return write_failed(x);
@@ -858,6 +861,7 @@ note_request(struct proxy *x, const struct http_head *h)
 	    h->framing == HTTP_BODY_NONE || (h->framing == HTTP_BODY_LENGTH && h->length == 0);
 	x->method_n = (uint32_t)h->method.n;
 	http_body_init(&x->up_body, h);
+	x->up_body.trailers = &x->asked_trailers;
 	if (proxy_head_id_is_valid(id)) {
 		memcpy(x->id, id.p, id.n);
 		x->id_n = (uint8_t)id.n;

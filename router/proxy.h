@@ -37,9 +37,10 @@ struct proxy {
 	struct hold_link held;      /* it waits for its application */
 	struct stats_app *app;      /* borrowed: counts it; NULL: it had no instance yet */
 	struct host_endpoint *tried[PROXY_TRIES];
-	struct buf head;     /* the request's head as it goes out; kept until the end */
-	struct buf answer;   /* a head of an answer that came in parts */
-	struct buf trailers; /* of the answer */
+	struct buf head;           /* the request's head as it goes out; kept until the end */
+	struct buf answer;         /* a head of an answer that came in parts */
+	struct buf trailers;       /* of the answer */
+	struct buf asked_trailers; /* of the request */
 	struct http_body up_body, down_body;
 	size_t head_sent;
 	size_t answer_seen; /* bytes of answer that were scanned */

@@ -1,5 +1,5 @@
 /* router/proxy_relay.h: the next piece of a body, framed anew, as one vector to write. Chunks are
- * made anew, and trailers left out but those that b->trailers asks for. */
+ * made anew; of trailers those pass that b->trailers asks for, if they may (proxy_trailers). */
 #pragma once
 
 #include <stdbool.h>

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { CHUNK_LINE_MAX = 1024, TRAILERS_MAX = 8192 };
+enum { CHUNK_LINE_MAX = 1024 };
 
 /* States of the chunk parser: what the next byte belongs to. */
 enum {
@@ -119,7 +119,7 @@ in_trailer(int state, char c)
 static int
 after_byte(struct http_body *b, char c)
 {
-	size_t max = b->state >= TRAILER_START ? TRAILERS_MAX : CHUNK_LINE_MAX;
+	size_t max = b->state >= TRAILER_START ? HTTP_BODY_TRAILERS_MAX : CHUNK_LINE_MAX;
 
 	if (++b->line > max)
 		return CHUNK_BAD;

@@ -7,6 +7,8 @@
 #include "lib/base/buf.h"
 #include "lib/http/http_head.h"
 
+enum { HTTP_BODY_TRAILERS_MAX = 8192 };
+
 struct http_body {
 	enum http_framing framing;
 	int64_t left;         /* bytes of the body or of the chunk */

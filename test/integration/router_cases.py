@@ -7,7 +7,7 @@ from router_world import *
 CASES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "router")
 ADDED = ["x-forwarded-for", "x-client-ip", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded", "traceparent",
          "x-request-start", "x-request-id"]
-STEPS = ["send:", "app gets:", "app sends:", "app closes", "app sees end", "client gets:", "client closes", "client ends",
+STEPS = ["send:", "app gets:", "app gets bytes:", "app sends:", "app closes", "app sees end", "client gets:", "client closes", "client ends",
          "client sees end", "client gets bytes:", "app sees fin", "client sees fin", "client sees reset", "nothing reaches the app"]
 WAIT = 10
 
@@ -149,6 +149,8 @@ class Case:
             self.client.s.sendall(wire(lines))
         elif what == "app gets:":
             self.app_gets(lines)
+        elif what == "app gets bytes:":
+            self.app.body(wire(lines))
         elif what == "app sends:":
             self.app.s.sendall(wire(lines))
         elif what == "app closes":

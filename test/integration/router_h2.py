@@ -30,11 +30,13 @@ def body_of(c, head, rest):
             rest = more(rest)
         n, rest = rest.split(b"\r\n", 1)
         n = int(n, 16)
+        if n == 0:
+            while not rest.startswith(b"\r\n") and b"\r\n\r\n" not in rest:
+                rest = more(rest)
+            return out + rest[:-2]  # trailers, as lines
         while len(rest) < n + 2:
             rest = more(rest)
         out, rest = out + rest[:n], rest[n + 2:]
-        if n == 0:
-            return out
 
 
 def echo(i, c, head, rest):
@@ -88,6 +90,14 @@ def start(w, *args, handler=echo, **more):
     return w.static_router([("a.test", i)], *args, threads=1, **more), i
 
 
+def trailers(p, fields, *more):
+    sid = p.start("POST", "/", *more, end=False)
+    p.data(sid, b"abc")
+    for i in range(0, len(block := p.enc.encode(fields, huffman=False)), 16384):
+        p.frame(CONTINUATION if i else HEADERS, (END_HEADERS if i + 16384 >= len(block) else 0) | (0 if i else END_STREAM), sid, block[i:i + 16384])
+    return p.wait(sid)
+
+
 def requests(w):
     pem = make_certificate(w.path("pem"), "a.test")
     r, i = start(w, "--https", "127.0.0.1:0", "--cert", pem)
@@ -116,11 +126,12 @@ def requests(w):
             sid = p.start("POST", "/", ("expect", "100-continue"), ("content-length", "3"), end=False)
             p.data(sid, b"abc", end=True)
             assert p.wait(sid).body.endswith(b"\r\n\r\nabc")
-            sid = p.start("POST", "/", end=False)  # trailers of a request go nowhere
-            p.data(sid, b"abc")
-            p.headers(sid, [("x-trailer", "1")])
-            a = p.wait(sid)
-            assert a.body.endswith(b"\r\n\r\nabc") and b"x-trailer" not in a.body.lower(), a.body
+            a = trailers(p, [("x-trailer", "1"), ("host", "b.test"), ("authorization", "Basic YTpi"), ("x-two", "")])
+            assert a.body.endswith(b"\r\n\r\nabcx-trailer: 1\r\nx-two: \r\n"), a.body
+            assert trailers(p, [("x", "y")], ("content-length", "3")).body.endswith(b"\r\n\r\nabc")  # no place for them in HTTP/1.1
+            for large in [("x", "y" * 9000)], [("x" * 9000, "y")], [("x%d" % n, "y" * 1000) for n in range(9)]:
+                assert trailers(p, large).status == 400
+            assert len(trailers(p, [("x%d" % n, "y" * 1000) for n in range(8)]).body) > 8000
             assert p.get("OPTIONS", "*").body.startswith(b"OPTIONS * HTTP/1.1\r\n")
 
 
