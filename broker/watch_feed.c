@@ -41,6 +41,7 @@ static const struct feed_kind router_kinds[] = {
 	{ STORE_PREFIX_ROUTE, "route", false },
 	{ STORE_PREFIX_CERT, "cert", false },
 	{ STORE_PREFIX_TICKETS, "tickets", false },
+	{ STORE_PREFIX_CHALLENGE, "challenge", false },
 	{ NULL, NULL, false },
 };
 

@@ -10,6 +10,7 @@
 #include "lib/base/mem.h"
 #include "lib/loop/loop.h"
 #include "router/access_log.h"
+#include "router/challenge_table.h"
 #include "router/client_conn.h"
 #include "router/hold.h"
 #include "router/host_table.h"
@@ -44,7 +45,8 @@ struct fleet {
 	bool is_stale; /* more was changed while a publication was under way */
 	struct entry entry[ENTRIES_MAX];
 	int entry_n;
-	struct tls_ctx *tls; /* owned; NULL: no HTTPS */
+	struct tls_ctx *tls;                /* owned; NULL: no HTTPS */
+	struct challenge_table *challenges; /* owned */
 	struct origin_rules origin;
 	bool is_handed_over; /* another process has the sockets */
 	int undrained;       /* lanes with clients */
@@ -346,6 +348,7 @@ fleet_free(struct fleet *take_f)
 	for (int i = 0; i < f->entry_n; i++)
 		free(f->entry[i].address);
 	tls_ctx_free(f->tls);
+	challenge_table_free(f->challenges);
 	origin_rules_fini(&f->origin);
 	free(f);
 }
@@ -377,6 +380,7 @@ add_member(struct fleet *f, const struct router_conf *conf, int lanes, struct ac
 	m->lane = l;
 	f->n++;
 	l->fleet = f;
+	l->challenges = f->challenges;
 	l->hold = hold_new(l, conf, lanes, proxy_unhold);
 	l->fd_max = file_max() / lanes;
 	l->client_max = l->fd_max / 2; /* each may need one to an instance */
@@ -439,6 +443,7 @@ fleet_new(struct loop *l, const struct router_conf *conf, int lanes, struct acce
 	f->on_change = on_change;
 	f->arg = arg;
 	f->table = host_table_new(lanes);
+	f->challenges = challenge_table_new();
 	if (conf->https != NULL &&
 	    (f->tls = tls_ctx_new(&conf->cert, conf->tls_profile, e)) == NULL)
 		return NULL;
@@ -455,6 +460,12 @@ fleet_new(struct loop *l, const struct router_conf *conf, int lanes, struct acce
 			return NULL;
 	}
 	return STEAL(f);
+}
+
+struct challenge_table *
+fleet_challenges(struct fleet *f)
+{
+	return f->challenges;
 }
 
 struct tls_ctx *

@@ -10,6 +10,7 @@
 #include "router/listener.h"
 
 struct access_log;
+struct challenge_table;
 struct fleet;
 struct host_route;
 struct host_table;
@@ -30,8 +31,9 @@ struct fleet *fleet_new(struct loop *l, const struct router_conf *conf, int lane
 int fleet_start(struct fleet *f, struct err *e) MUST_CHECK;
 /* The first one's of proto "http" or "https"; 0: there is none. */
 int fleet_port(const struct fleet *f, const char *proto);
-struct tls_ctx *fleet_tls(struct fleet *f);      /* borrowed; NULL: no https */
-struct host_table *fleet_table(struct fleet *f); /* borrowed; change it, then publish */
+struct tls_ctx *fleet_tls(struct fleet *f);                /* borrowed; NULL: no https */
+struct challenge_table *fleet_challenges(struct fleet *f); /* borrowed; in force at once */
+struct host_table *fleet_table(struct fleet *f);           /* borrowed; change it, then publish */
 /* Makes all changes so far take effect, as revision. Never blocks; what comes while one is under
  * way goes together. */
 void fleet_publish(struct fleet *f, int64_t revision);

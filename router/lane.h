@@ -13,6 +13,7 @@
 
 struct access_ring;
 struct basic_auth;
+struct challenge_table;
 struct app_lines_box;
 struct client_conn;
 struct event;
@@ -50,10 +51,11 @@ struct lane_timer {
 };
 
 struct lane {
-	struct event_base *base;        /* owned */
-	const struct router_conf *conf; /* borrowed */
-	const struct host_root *root;   /* borrowed: the table in force; NULL: none yet */
-	struct fleet *fleet;            /* borrowed: all lanes */
+	struct event_base *base;            /* owned */
+	const struct router_conf *conf;     /* borrowed */
+	const struct host_root *root;       /* borrowed: the table in force; NULL: none yet */
+	struct fleet *fleet;                /* borrowed: all lanes */
+	struct challenge_table *challenges; /* borrowed */
 	void (*on_gone)(
 	    struct lane *l, struct host_endpoint *ep); /* a retired one has no users here */
 	void (*on_drained)(struct lane *l);            /* the last client left; called once */

@@ -70,8 +70,8 @@ proxy_page_add(struct buf *out, const struct proxy_page *p)
 {
 	AUTO_FINI(buf_fini) struct buf body = { 0 };
 
-	if (p->is_health)
-		buf_adds(&body, "1\n");
+	if (p->text != NULL)
+		buf_adds(&body, p->text);
 	else if (p->wants_json)
 		add_json(&body, p);
 	else if (p->html != NULL)
@@ -82,7 +82,7 @@ proxy_page_add(struct buf *out, const struct proxy_page *p)
 	    "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: "
 	    "no-store\r\n",
 	    p->status, http_reason(p->status),
-	    p->is_health    ? "text/plain"
+	    p->text != NULL ? "text/plain"
 	    : p->wants_json ? "application/json"
 	                    : "text/html; charset=utf-8",
 	    body.n);

@@ -18,7 +18,7 @@ struct proxy_page {
 	int minor;            /* of the client's HTTP */
 	int retry_after_s;    /* 0: not said */
 	const char *location; /* of a redirect; NULL: none */
-	bool is_health;       /* no page: "1" */
+	const char *text;     /* no page: this alone, as text/plain; NULL: a page */
 	bool says_methods;    /* which ones there are */
 	const char *html;     /* a page of the owner's, with {request_id}, {status}; NULL: ours */
 	const char *fields;   /* more lines of the head; NULL: none */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "router/challenge_table.h"
 #include "router/client_conn.h"
 #include "router/filter.h"
 #include "router/hold.h"
@@ -17,7 +18,7 @@ answer_here(struct proxy *x, const struct host_route *r)
 {
 	switch (r->answer) {
 	case WIRE_ROUTE_HEALTH:
-		proxy_answer(x, (struct proxy_page){ .status = 200, .is_health = true });
+		proxy_answer(x, (struct proxy_page){ .status = 200, .text = "1\n" });
 		break;
 	case WIRE_ROUTE_GONE:
 		proxy_fail(x, 410, "What was at this address is gone.");
@@ -89,12 +90,30 @@ is_elsewhere(const struct proxy *x)
 	return x->filter != NULL && x->filter->via != NULL;
 }
 
+/* An authority looks whether the host is ours: that is no matter of the application, nor of what
+ * its owner set. Other tokens than those awaited are the application's. */
+static bool
+answers_challenge(struct proxy *x)
+{
+	struct str method = { x->head.p, x->method_n };
+	char answer[WIRE_CHALLENGE_ANSWER_MAX + 1];
+
+	if ((!str_eq(method, "GET") && !str_eq(method, "HEAD")) ||
+	    !challenge_table_find(x->client->sock.lane->challenges, x->names.p,
+	        x->head.p + x->method_n + 1, x->target_n, answer))
+		return false;
+	proxy_answer(x, (struct proxy_page){ .status = 200, .text = answer });
+	return true;
+}
+
 const struct host_route *
 proxy_route_find(struct proxy *x)
 {
 	const struct host_root *root = x->client->sock.lane->root;
 	const struct host_route *r = root == NULL ? NULL : host_find(root, x->names.p, x->host_n);
 
+	if (x->head.p[x->method_n + 2] == '.' && answers_challenge(x))
+		return NULL;
 	if (r != NULL && r->rare != NULL && r->rare->opts != NULL && !x->is_found &&
 	    !filter_request(x, r))
 		return NULL;

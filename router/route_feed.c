@@ -4,10 +4,12 @@
 #include <string.h>
 
 #include "lib/base/mem.h"
+#include "lib/wire/wire_acme.h"
 #include "lib/wire/wire_cert.h"
 #include "lib/wire/wire_feed.h"
 #include "lib/wire/wire_route.h"
 #include "router/cert_table.h"
+#include "router/challenge_table.h"
 #include "router/host_table.h"
 
 void
@@ -101,11 +103,37 @@ take_cert(struct route_feed *f, const struct wire_feed *w, struct err *e)
 	return ROUTE_FEED_CHANGE;
 }
 
+/* In force at once, too. */
+static enum route_feed_step
+take_challenge(struct route_feed *f, const struct wire_feed *w, struct err *e)
+{
+	AUTO_FINI(wire_challenge_fini) struct wire_challenge c = { 0 };
+	const char *value = w->value == NULL ? "" : w->value;
+
+	if (f->challenges == NULL || w->key == NULL)
+		return ROUTE_FEED_SKIPPED;
+	if (w->type == WIRE_FEED_DELETE)
+		return challenge_table_delete(f->challenges, w->key) ? ROUTE_FEED_CHANGE
+		                                                     : ROUTE_FEED_SKIPPED;
+	if (codec_decode(&wire_challenge_codec, value, strlen(value), &c, CODEC_IGNORE, e) < 0 ||
+	    challenge_table_put(f->challenges, w->key, &c, e) < 0) {
+		(void)err_wrap(e, "challenge %s", w->key);
+		return ROUTE_FEED_SKIPPED;
+	}
+	return ROUTE_FEED_CHANGE;
+}
+
+static bool
+is_of(const struct wire_feed *w, const char *kind)
+{
+	return (w->type == WIRE_FEED_PUT || w->type == WIRE_FEED_DELETE) && w->kind != NULL &&
+	       strcmp(w->kind, kind) == 0;
+}
+
 static bool
 is_of_tls(const struct wire_feed *w)
 {
-	return (w->type == WIRE_FEED_PUT || w->type == WIRE_FEED_DELETE) && w->kind != NULL &&
-	       (strcmp(w->kind, "cert") == 0 || strcmp(w->kind, "tickets") == 0);
+	return is_of(w, "cert") || is_of(w, "tickets");
 }
 
 static enum route_feed_step
@@ -115,11 +143,15 @@ take(struct route_feed *f, const struct wire_feed *w, struct err *e)
 
 	if (is_of_tls(w))
 		return take_cert(f, w, e);
+	if (is_of(w, "challenge"))
+		return take_challenge(f, w, e);
 	switch (w->type) {
 	case WIRE_FEED_RESET:
 		host_table_begin_sweep(f->table);
 		if (f->certs != NULL)
 			cert_table_begin_sweep(f->certs);
+		if (f->challenges != NULL)
+			challenge_table_clear(f->challenges);
 		f->in_snapshot = true;
 		return ROUTE_FEED_RESET;
 	case WIRE_FEED_SYNC:

@@ -9,13 +9,15 @@
 #include "lib/base/str.h"
 
 struct cert_table;
+struct challenge_table;
 struct host_table;
 
 /* Zero-initialise; what is known of the cluster survives reconnections. */
 struct route_feed {
-	struct host_table *table; /* borrowed */
-	struct cert_table *certs; /* borrowed; NULL: no https */
-	char *cluster;            /* owned; NULL: none known */
+	struct host_table *table;           /* borrowed */
+	struct cert_table *certs;           /* borrowed; NULL: no https */
+	struct challenge_table *challenges; /* borrowed; NULL: none are answered */
+	char *cluster;                      /* owned; NULL: none known */
 	int64_t epoch;
 	int64_t revision; /* of the last sync; 0: none */
 	bool in_snapshot; /* from a reset to its sync */

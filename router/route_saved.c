@@ -19,6 +19,7 @@
 #include "lib/wire/wire_feed.h"
 #include "lib/wire/wire_route.h"
 #include "router/cert_table.h"
+#include "router/challenge_table.h"
 #include "router/host_table.h"
 #include "router/route_feed.h"
 #include "router/route_sum.h"
@@ -382,6 +383,20 @@ add_tickets(const struct cert_table *certs, struct buf *out)
 	secret_free(line.value);
 }
 
+static void
+add_challenge(const char *key, const struct wire_challenge *c, void *arg)
+{
+	AUTO(free) char *value = codec_to_json(&wire_challenge_codec, c);
+	struct wire_feed line = {
+		.type = WIRE_FEED_PUT,
+		.kind = (char *)(uintptr_t) "challenge",
+		.key = (char *)(uintptr_t)key,
+		.value = value,
+	};
+
+	add_line(arg, &line);
+}
+
 /* What is in out goes to the new file. */
 static void
 write_piece(struct route_saved *s, const char *becomes)
@@ -411,6 +426,8 @@ begin_packing(struct route_saved *s, const struct route_feed *f)
 		cert_table_each(f->certs, add_cert, &s->packing->out);
 		add_tickets(f->certs, &s->packing->out);
 	}
+	if (f->challenges != NULL)
+		challenge_table_each(f->challenges, add_challenge, &s->packing->out);
 	post_turn(s);
 }
 

@@ -186,6 +186,7 @@ route_watch_load(struct route_watch *w, struct fleet *f, struct err *e)
 {
 	w->fleet = f;
 	w->feed.table = fleet_table(f);
+	w->feed.challenges = fleet_challenges(f);
 	w->feed.certs = fleet_tls(f) == NULL ? NULL : tls_ctx_certs(fleet_tls(f));
 	if (w->saved != NULL && route_saved_load(w->saved, &w->feed, e) < 0)
 		return -1;

@@ -153,6 +153,18 @@ store_key_cert(const char *host)
 }
 
 char *
+store_key_acme(const char *host)
+{
+	return xasprintf("/acme/%s", host);
+}
+
+char *
+store_key_challenge(const char *host, const char *token)
+{
+	return xasprintf("/challenge/%s/%s", host, token);
+}
+
+char *
 store_key_tickets(void)
 {
 	return xstrdup("/ticket-keys/all");

@@ -27,6 +27,8 @@ char *store_key_restore(const char *app_id);                       /* /restore/I
 char *store_key_profile(const char *name);                         /* /profile/NAME */
 char *store_key_addresses(const char *first);                      /* /addresses/100.64.16.0 */
 char *store_key_cert(const char *host);                            /* /cert/HOST */
+char *store_key_acme(const char *host);                            /* /acme/HOST */
+char *store_key_challenge(const char *host, const char *token);    /* /challenge/HOST/TOKEN */
 char *store_key_tickets(void);                                     /* /ticket-keys/all */
 
 /* Prefixes of the above, "/app/" … */
@@ -52,4 +54,6 @@ char *store_key_tickets(void);                                     /* /ticket-ke
 #define STORE_PREFIX_SSH_KEY "/key/"
 #define STORE_PREFIX_ADDRESSES "/addresses/"
 #define STORE_PREFIX_CERT "/cert/"
+#define STORE_PREFIX_ACME "/acme/"
+#define STORE_PREFIX_CHALLENGE "/challenge/"
 #define STORE_PREFIX_TICKETS "/ticket-keys/"

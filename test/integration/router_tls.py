@@ -180,6 +180,39 @@ def challenges_by_alpn(w):
             pass
 
 
+def challenges_by_http(w):
+    """What an authority asks is answered whatever the owner set; all else goes to the application."""
+    def challenge(host, token, **more):
+        return {"host": host, "token": token, "answer": token + ".key", **more}
+
+    b, path = w.broker(), "/.well-known/acme-challenge/"
+    b.put("a.test", w.instance("a"))
+    b.change([{**route("b.test", w.instance("b")), "options": json.dumps({"maintenance": True})}])
+    for host, token in (("a.test", "T-_1"), ("b.test", "T2"), ("no.test", "T3")):
+        b.set("challenge", f"{host}/{token}", challenge(host, token))
+    for key, value in (("a.test/other", challenge("a.test", "T9")), ("a.test/x y", challenge("a.test", "x y")),
+                       ("a.test/T8", challenge("a.test", "T8", answer="a\r\nb"))):
+        b.set("challenge", key, value)
+    r = w.fed_router(b, "--https", "127.0.0.1:0")
+    b.wait_applied(b.revision)
+    for host, token in (("a.test", "T-_1"), ("A.test:80", "T-_1"), ("b.test", "T2"), ("no.test", "T3")):
+        a = r.get(host, path + token)
+        assert a.status == 200 and a.body == (token + ".key").encode() and a.headers["content-type"] == "text/plain", (host, a.body)
+    for target in ("other", "T9", "T8", "T2", "", "T-_1/", "T-_1?", "x%20y", "T" * 2000):
+        assert r.get("a.test", path + target).body == b"a", target
+    assert r.get("a.test", path + "T-_1", method="POST").body == b"a"
+    assert r.get("b.test", path + "T-_1").status == 503
+    with dial(r, "a.test") as t:
+        t.sendall(f"GET {path}T-_1 HTTP/1.1\r\nHost: a.test\r\n\r\n".encode())
+        assert Answer(t).read().body == b"T-_1.key"
+    b.wait_applied(b.set("challenge", "a.test/T-_1", None))
+    assert r.get("a.test", path + "T-_1").body == b"a"
+    b.stop()
+    r.stop()
+    r = w.fed_router(b, "--https", "127.0.0.1:0")
+    assert r.get("b.test", path + "T2").body == b"T2.key", "it knows them without a broker"
+
+
 def profiles(w):
     make_certificate(w.path("first.pem"), "first.test")
     args = ("--https", "127.0.0.1:0", "--cert", w.path("first.pem"))
@@ -195,4 +228,4 @@ def profiles(w):
     assert dial(r, "a.test", version=ssl.TLSVersion.TLSv1_2).version() == "TLSv1.2"
 
 
-run_tests([files_by_name, bad_files, certificates_of_the_feed, tickets_are_shared, staples, challenges_by_alpn, profiles])
+run_tests([files_by_name, bad_files, certificates_of_the_feed, tickets_are_shared, staples, challenges_by_alpn, challenges_by_http, profiles])
