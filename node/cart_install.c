@@ -546,14 +546,24 @@ on_out(const char *p, size_t n, void *arg)
 		buf_drop(&i->out, i->out.n - OUTPUT_MAX / 2);
 }
 
+/* What an upgrade does not say anew stays as `install` said it. */
 static void
 keep_said(struct install_job *j, const struct cart_message *m)
 {
+	const struct gear_cart *before = gear_cart_find(&j->gear, j->now.name);
+
 	str_list_copy(&j->now.messages, &m->lines);
 	codec_copy(&wire_asks_codec, &j->now.asks, &m->asks);
 	for (size_t k = 0; k < m->properties.n; k++)
 		codec_copy(&wire_var_codec, codec_list_add(&wire_var_codec, &j->now.properties),
 		    &m->properties.v[k]);
+	for (size_t k = 0; j->is_upgrade && k < before->properties.n; k++) {
+		const struct wire_var *v = &before->properties.v[k];
+
+		if (wire_env_get(&m->properties, v->name) == NULL)
+			codec_copy(&wire_var_codec,
+			    codec_list_add(&wire_var_codec, &j->now.properties), v);
+	}
 }
 
 static void

@@ -279,6 +279,8 @@ static void
 begin_failing(struct instance *i)
 {
 	stop_waiting(i);
+	if (i->step == STEP_RUN && loop_now_ms() - i->ready_ms > STABLE_MS)
+		i->backoff_ms = 0;
 	i->is_failing = true;
 	i->is_releasing = false;
 	i->step = STEP_FAIL;
@@ -531,8 +533,6 @@ start(struct instance *i)
 {
 	int64_t s = i->spec.start_timeout_s > 0 ? i->spec.start_timeout_s : START_S;
 
-	if (i->ready_ms != 0 && loop_now_ms() - i->ready_ms > STABLE_MS)
-		i->backoff_ms = 0;
 	i->step = STEP_PREPARE;
 	/* Nobody waits for a worker: one that cannot start is started again, like one that ends. */
 	i->was_ready = i->was_ready || i->spec.kind == WIRE_INSTANCE_WORKER;

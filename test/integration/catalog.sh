@@ -371,6 +371,8 @@ check "both are there, one is active" sh -c \
 BOOT=$(word BOOT)
 check "upgrade in place" p admin cartridge upgrade it/app
 check "without a restart, for the release says it is compatible" sees BOOT "$BOOT"
+check "what its install told is still told" sh -c \
+	'"$0"/pinion cartridge show app elsewhere-far-1.0 | grep -q "word *hello-far"' "$PINION_BUILDDIR"
 check "the application has the new release" sh -c \
 	'"$0/pinion" admin cartridge upgrade it/app | grep "Nothing"' "$PINION_BUILDDIR"
 cart "$WORLD/www/src/far" far 0.0.3 elsewhere
