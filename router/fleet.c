@@ -18,6 +18,7 @@
 #include "router/listener.h"
 #include "router/origin.h"
 #include "router/proxy.h"
+#include "router/proxy_try.h"
 #include "router/router_conf.h"
 #include "router/takeover.h"
 #include "router/tls_ctx.h"

@@ -1,24 +1,20 @@
 #include "router/proxy.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/mem.h"
-#include "router/balance.h"
 #include "router/client_conn.h"
 #include "router/compress.h"
 #include "router/filter.h"
-#include "router/host_table.h"
 #include "router/lane.h"
 #include "router/listener.h"
 #include "router/origin.h"
 #include "router/proxy_log.h"
 #include "router/proxy_page.h"
 #include "router/proxy_relay.h"
-#include "router/proxy_route.h"
-#include "router/route_options.h"
+#include "router/proxy_try.h"
 #include "router/router_conf.h"
 #include "router/stats.h"
 #include "router/tunnel.h"
@@ -26,11 +22,6 @@
 
 enum { ROUNDS = 16, SPARES = 256, SPARE_HEAD_MAX = 4096, CLIENT_GONE = 499 };
 enum { ID_DIGITS = 32, TRACE_LEN = ID_DIGITS + 1 + 16 };
-
-static const char not_accepted[] = "The application does not accept connections.";
-
-static void on_up(struct upstream_conn *u, void *owner);
-static void attempt(struct proxy *x);
 
 static struct lane *
 lane_of(const struct proxy *x)
@@ -66,8 +57,8 @@ new_exchange(struct client_conn *c)
 	return x;
 }
 
-static void
-let_go(struct proxy *x, bool keep)
+void
+proxy_let_go(struct proxy *x, bool keep)
 {
 	struct upstream_conn *u = STEAL(x->up);
 	struct upstream_pool *p = STEAL(x->pool);
@@ -91,7 +82,7 @@ proxy_free(struct proxy *take_x)
 	l = lane_of(x);
 	proxy_log_end(x);
 	hold_remove(l->hold, &x->held);
-	let_go(x, false);
+	proxy_let_go(x, false);
 	filter_free(x->filter);
 	if (x->head.cap > SPARE_HEAD_MAX)
 		buf_fini(&x->head);
@@ -157,7 +148,7 @@ proxy_finish(struct proxy *x)
 	struct client_conn *c = x->client;
 	enum client_next next = next_of(x);
 
-	let_go(x, x->up_keep && x->up_done && !x->up_broken);
+	proxy_let_go(x, x->up_keep && x->up_done && !x->up_broken);
 	client_conn_done(c, next);
 }
 
@@ -166,7 +157,7 @@ proxy_abort(struct proxy *x, int status, const char *why)
 {
 	x->status = status;
 	x->why = why;
-	let_go(x, false);
+	proxy_let_go(x, false);
 	client_conn_close(x->client);
 }
 
@@ -200,7 +191,7 @@ proxy_answer(struct proxy *x, struct proxy_page p)
 	}
 	if (x->filter != NULL)
 		filter_page(x, &p);
-	let_go(x, false);
+	proxy_let_go(x, false);
 	x->status = p.status;
 	if (x->why == NULL && p.status >= 400)
 		x->why = p.why;
@@ -261,42 +252,6 @@ proxy_refuse(struct client_conn *c, int status, const char *why)
 	write_page(c, &p);
 }
 
-/* --- the instance fails --- */
-
-static void
-lost(struct proxy *x)
-{
-	struct upstream_conn *u = x->up;
-	bool refused = u->connecting, stale = u->reused, late = u->timed_out;
-	bool can_retry =
-	    !x->has_byte && (x->head_sent == 0 || (x->is_idempotent && x->body_in == 0));
-
-	proxy_log_failed_try(x);
-	if (refused)
-		upstream_pool_failed(x->pool);
-	if (stale && !x->fresh) {
-		x->fresh = true;
-	} else if (x->tries < PROXY_TRIES) {
-		x->tried[x->tries++] = x->pool->ep;
-		x->fresh = false;
-	}
-	let_go(x, false);
-	x->head_sent = 0;
-	x->up_broken = false;
-	x->answer_seen = 0;
-	buf_clear(&x->answer);
-	x->lost_status = late ? 504 : 502;
-	if (late)
-		x->lost_why = "The application did not accept a connection in time.";
-	else
-		x->lost_why = refused ? not_accepted
-		                      : "The application closed the connection without an answer.";
-	if (can_retry && x->tries < PROXY_TRIES)
-		attempt(x);
-	else
-		proxy_fail(x, x->lost_status, x->lost_why);
-}
-
 /* --- request, to the instance --- */
 
 /* The connection takes no more. false: x is gone. */
@@ -304,7 +259,7 @@ static bool
 write_failed(struct proxy *x)
 {
 	if (x->head_sent == 0 || x->up->connecting) {
-		lost(x);
+		proxy_lost(x);
 		return false;
 	}
 	/* It may have answered before it closed. */
@@ -421,8 +376,8 @@ pump_up_some(struct proxy *x)
 	return true;
 }
 
-static bool
-pump_up(struct proxy *x)
+bool
+proxy_send(struct proxy *x)
 {
 	struct client_conn *c = x->client;
 	bool lives;
@@ -639,7 +594,7 @@ answer_ended(struct proxy *x)
 	struct iovec v = { last, sizeof last - 1 };
 
 	if (!x->has_byte) {
-		lost(x);
+		proxy_lost(x);
 	} else if (!x->has_answer) {
 		proxy_fail(
 		    x, 502, "The application closed the connection within the head of its answer.");
@@ -705,16 +660,16 @@ pump_down(struct proxy *x)
 	return true;
 }
 
-static void
-on_up(struct upstream_conn *u, void *owner)
+void
+proxy_on_up(struct upstream_conn *u, void *owner)
 {
 	struct proxy *x = owner;
 
 	if (u->timed_out)
-		lost(x);
+		proxy_lost(x);
 	else if (x->tunnel)
 		(void)tunnel_pump(x);
-	else if (pump_up(x))
+	else if (proxy_send(x))
 		(void)pump_down(x);
 }
 
@@ -723,7 +678,7 @@ proxy_client_ready(struct proxy *x)
 {
 	if (x->tunnel)
 		(void)tunnel_pump(x);
-	else if (pump_up(x))
+	else if (proxy_send(x))
 		(void)pump_down(x);
 }
 
@@ -746,93 +701,6 @@ proxy_timeout(struct proxy *x)
 }
 
 /* --- start --- */
-
-static void
-note_choice(struct proxy *x, const struct host_route *r, const struct upstream_pool *p)
-{
-	buf_truncate(&x->names, x->host_n + 1);
-	buf_add(&x->names, host_route_app(r), strlen(host_route_app(r)) + 1);
-	buf_add(&x->names, p->name, p->name_n + 1u);
-}
-
-/* Waits until the table says that the application takes requests again. */
-static void
-hold(struct proxy *x, const struct host_route *r)
-{
-	struct lane *l = lane_of(x);
-	size_t bytes = sizeof *x + x->head.cap + x->client->view_n;
-
-	x->tries = 0; /* those that were tried are gone */
-	if (hold_add(l->hold, &x->held, r, bytes)) {
-		proxy_log_mark(x);
-		client_conn_deadline(x->client, l->conf->hold_timeout_s * 1000);
-	} else {
-		proxy_fail_later(
-		    x, 503, "Too many requests wait for the application to become ready.", 1);
-	}
-}
-
-void
-proxy_unhold(struct hold_link *k)
-{
-	struct proxy *x = CONTAINER_OF(k, struct proxy, held);
-
-	proxy_log_released(x);
-	attempt(x);
-}
-
-/* Picks an instance and sends the head, until it works or nothing is left. */
-static void
-attempt(struct proxy *x)
-{
-	struct lane *l = lane_of(x);
-	const struct host_route *r = proxy_route_find(x);
-	struct upstream_pool *p;
-
-	if (r == NULL)
-		return;
-	if (r->rare != NULL && r->rare->sleep != 0 && l->on_sleep != NULL)
-		l->on_sleep(l, r);
-	if (hold_waits(r)) {
-		hold(x, r);
-		return;
-	}
-	if (r->host_n > x->host_n && host_route_host(r)[x->host_n] == '/')
-		proxy_route_rewrite(x, r);
-	x->timeout_ms =
-	    (r->timeout_s != 0 ? (int64_t)r->timeout_s : l->conf->request_timeout_s) * 1000;
-	while ((p = balance_pick(l, r, x->tried, x->tries)) != NULL) {
-		bool must_live = !x->is_idempotent || !x->up_done;
-
-		upstream_pool_take(p);
-		x->pool = p;
-		note_choice(x, r, p);
-		stats_take(x, p);
-		x->up = route_options_h2c(host_route_opts(r))
-		            ? upstream_open_h2c(p, on_up, x)
-		            : upstream_open(p, x->fresh, must_live, on_up, x);
-		if (x->up != NULL) {
-			if (x->up->connecting)
-				proxy_log_mark(x);
-			proxy_touch(x);
-			(void)pump_up(x);
-			return;
-		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			proxy_fail_later(x, 503, "The router has no connection to spare.", 1);
-			return;
-		}
-		upstream_pool_failed(p);
-		let_go(x, false);
-		if (x->tries == PROXY_TRIES)
-			break;
-		x->tried[x->tries++] = p->ep;
-	}
-	if (x->lost_why != NULL)
-		proxy_fail(x, x->lost_status, x->lost_why);
-	else
-		proxy_fail(x, 502, not_accepted);
-}
 
 static bool
 is_idempotent(struct str m)
@@ -933,5 +801,5 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 	else if (too_large)
 		proxy_fail(x, 413, "The body of the request is larger than this router accepts.");
 	else
-		attempt(x);
+		proxy_try(x);
 }

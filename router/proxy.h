@@ -97,8 +97,6 @@ void proxy_client_ready(struct proxy *x);
 void proxy_timeout(struct proxy *x);
 /* Answers a request that has no exchange (a malformed one). */
 void proxy_refuse(struct client_conn *c, int status, const char *why);
-/* The application of a held exchange may take it now: for hold_new. */
-void proxy_unhold(struct hold_link *k);
 /* Ends the exchange after a whole answer; breaks it off, why: a sentence for the log. x is gone
  * after either. */
 void proxy_finish(struct proxy *x);
@@ -108,6 +106,12 @@ void proxy_answer(struct proxy *x, struct proxy_page p);
 /* Pages that say why a request failed; later: and when to try again. x is gone after either. */
 void proxy_fail(struct proxy *x, int status, const char *why);
 void proxy_fail_later(struct proxy *x, int status, const char *why, int retry_after_s);
+/* Gives back the connection (keep: to be used again) and the instance. */
+void proxy_let_go(struct proxy *x, bool keep);
+/* Sends what there is of the request. false: x is gone. */
+bool proxy_send(struct proxy *x);
+/* Of the connection to the instance: an upstream_fn. */
+void proxy_on_up(struct upstream_conn *u, void *owner);
 void proxy_touch(struct proxy *x); /* bytes moved: the deadline starts anew */
 /* Closes what it holds, writes the log line. NULL is fine. */
 void proxy_free(struct proxy *take_x);

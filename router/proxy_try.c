@@ -1,0 +1,146 @@
+#include "router/proxy_try.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "router/balance.h"
+#include "router/client_conn.h"
+#include "router/host_table.h"
+#include "router/lane.h"
+#include "router/proxy.h"
+#include "router/proxy_log.h"
+#include "router/proxy_route.h"
+#include "router/route_options.h"
+#include "router/router_conf.h"
+#include "router/stats.h"
+#include "router/upstream.h"
+
+static const char not_accepted[] = "The application does not accept connections.";
+
+static struct lane *
+lane_of(const struct proxy *x)
+{
+	return x->client->sock.lane;
+}
+
+static void
+note_choice(struct proxy *x, const struct host_route *r, const struct upstream_pool *p)
+{
+	buf_truncate(&x->names, x->host_n + 1);
+	buf_add(&x->names, host_route_app(r), strlen(host_route_app(r)) + 1);
+	buf_add(&x->names, p->name, p->name_n + 1u);
+}
+
+/* Waits until the table says that the application takes requests again. */
+static void
+hold(struct proxy *x, const struct host_route *r)
+{
+	struct lane *l = lane_of(x);
+	size_t bytes = sizeof *x + x->head.cap + x->client->view_n;
+
+	x->tries = 0; /* those that were tried are gone */
+	if (hold_add(l->hold, &x->held, r, bytes)) {
+		proxy_log_mark(x);
+		client_conn_deadline(x->client, l->conf->hold_timeout_s * 1000);
+	} else {
+		proxy_fail_later(
+		    x, 503, "Too many requests wait for the application to become ready.", 1);
+	}
+}
+
+void
+proxy_unhold(struct hold_link *k)
+{
+	struct proxy *x = CONTAINER_OF(k, struct proxy, held);
+
+	proxy_log_released(x);
+	proxy_try(x);
+}
+
+/* Picks an instance and sends the head, until it works or nothing is left. */
+void
+proxy_try(struct proxy *x)
+{
+	struct lane *l = lane_of(x);
+	const struct host_route *r = proxy_route_find(x);
+	struct upstream_pool *p;
+
+	if (r == NULL)
+		return;
+	if (r->rare != NULL && r->rare->sleep != 0 && l->on_sleep != NULL)
+		l->on_sleep(l, r);
+	if (hold_waits(r)) {
+		hold(x, r);
+		return;
+	}
+	if (r->host_n > x->host_n && host_route_host(r)[x->host_n] == '/')
+		proxy_route_rewrite(x, r);
+	x->timeout_ms =
+	    (r->timeout_s != 0 ? (int64_t)r->timeout_s : l->conf->request_timeout_s) * 1000;
+	while ((p = balance_pick(l, r, x->tried, x->tries)) != NULL) {
+		bool must_live = !x->is_idempotent || !x->up_done;
+
+		upstream_pool_take(p);
+		x->pool = p;
+		note_choice(x, r, p);
+		stats_take(x, p);
+		x->up = route_options_h2c(host_route_opts(r))
+		            ? upstream_open_h2c(p, proxy_on_up, x)
+		            : upstream_open(p, x->fresh, must_live, proxy_on_up, x);
+		if (x->up != NULL) {
+			if (x->up->connecting)
+				proxy_log_mark(x);
+			proxy_touch(x);
+			(void)proxy_send(x);
+			return;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			proxy_fail_later(x, 503, "The router has no connection to spare.", 1);
+			return;
+		}
+		upstream_pool_failed(p);
+		proxy_let_go(x, false);
+		if (x->tries == PROXY_TRIES)
+			break;
+		x->tried[x->tries++] = p->ep;
+	}
+	if (x->lost_why != NULL)
+		proxy_fail(x, x->lost_status, x->lost_why);
+	else
+		proxy_fail(x, 502, not_accepted);
+}
+
+void
+proxy_lost(struct proxy *x)
+{
+	struct upstream_conn *u = x->up;
+	bool refused = u->connecting, stale = u->reused, late = u->timed_out;
+	bool can_retry =
+	    !x->has_byte && (x->head_sent == 0 || (x->is_idempotent && x->body_in == 0));
+
+	proxy_log_failed_try(x);
+	if (refused)
+		upstream_pool_failed(x->pool);
+	if (stale && !x->fresh) {
+		x->fresh = true;
+	} else if (x->tries < PROXY_TRIES) {
+		x->tried[x->tries++] = x->pool->ep;
+		x->fresh = false;
+	}
+	proxy_let_go(x, false);
+	x->head_sent = 0;
+	x->up_broken = false;
+	x->answer_seen = 0;
+	buf_clear(&x->answer);
+	x->lost_status = late ? 504 : 502;
+	if (late)
+		x->lost_why = "The application did not accept a connection in time.";
+	else
+		x->lost_why = refused ? not_accepted
+		                      : "The application closed the connection without an answer.";
+	if (can_retry && x->tries < PROXY_TRIES)
+		proxy_try(x);
+	else
+		proxy_fail(x, x->lost_status, x->lost_why);
+}

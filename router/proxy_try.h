@@ -1,0 +1,13 @@
+/* router/proxy_try.h: an instance for an exchange: the choice, a connection, another try, or a wait
+ * until the application serves. */
+#pragma once
+
+struct hold_link;
+struct proxy;
+
+/* Picks an instance and sends the head, until it works or nothing is left. x may be gone. */
+void proxy_try(struct proxy *x);
+/* The connection failed before an answer: another try, if that is safe, or the end. */
+void proxy_lost(struct proxy *x);
+/* The application of a held exchange may take it now: for hold_new. */
+void proxy_unhold(struct hold_link *k);
