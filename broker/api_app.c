@@ -121,9 +121,9 @@ api_app_show(struct api_call *c)
 
 struct settings {
 	char *app_id; /* owned */
-	bool has_auto, has_keep, has_scale;
+	bool has_auto, has_keep, has_scale, has_canary;
 	bool auto_deploy, scalable;
-	int64_t keep;
+	int64_t keep, canary_percent;
 	char *branch; /* owned or NULL */
 	char *type;   /* owned or NULL */
 	bool has_rollout, hands_over;
@@ -162,6 +162,8 @@ settings_apply(struct wire_app *a, void *arg, struct err *e)
 		a->scalable = s->scalable;
 	if (s->has_keep)
 		a->keep_deployments = s->keep;
+	if (s->has_canary)
+		a->canary_percent = s->canary_percent;
 	if (s->branch != NULL) {
 		mem_set_str(&a->deployment_branch, s->branch);
 		a->branch_by_user = true;
@@ -203,9 +205,11 @@ settings_read(const struct api_call *c, struct settings *s, struct err *e)
 	s->has_auto = api_param_has(c->params, "auto_deploy");
 	s->has_keep = api_param_has(c->params, "keep_deployments");
 	s->has_scale = api_param_has(c->params, "scale");
+	s->has_canary = api_param_has(c->params, "canary_percent");
 	if (api_param_bool(c->params, "scale", &s->scalable, e) < 0 ||
 	    api_param_bool(c->params, "auto_deploy", &s->auto_deploy, e) < 0 ||
 	    api_param_int(c->params, "keep_deployments", 1, KEEP_MAX, &s->keep, e) < 0 ||
+	    api_param_int(c->params, "canary_percent", 0, 100, &s->canary_percent, e) < 0 ||
 	    api_param_str(c->params, "deployment_branch", BRANCH_MAX, &branch, e) < 0 ||
 	    api_param_str(c->params, "deployment_type", BRANCH_MAX, &type, e) < 0 ||
 	    api_param_str(c->params, "rollout", BRANCH_MAX, &rollout, e) < 0)
@@ -228,10 +232,12 @@ settings_read(const struct api_call *c, struct settings *s, struct err *e)
 		        c->params, idle_names[i], -1, WIRE_APP_IDLE_S_MAX, &s->idle[i].s, e) < 0)
 			return -1;
 	}
-	if (!any && !s->has_auto && !s->has_keep && !s->has_scale && branch == NULL && type == NULL)
+	if (!any && !s->has_auto && !s->has_keep && !s->has_scale && !s->has_canary &&
+	    branch == NULL && type == NULL)
 		return err_set(e, ERR_INVALID, NULL,
 		    "No changes were given: send auto_deploy, deployment_branch, keep_deployments, "
-		    "deployment_type, rollout, idle_freeze, idle_reclaim or idle_stop.");
+		    "deployment_type, canary_percent, rollout, idle_freeze, idle_reclaim or "
+		    "idle_stop.");
 	s->branch = xstrdup_null(branch);
 	s->type = xstrdup_null(type);
 	return 0;

@@ -1,4 +1,5 @@
 /* Deployments: list, show, deploy a ref or an archive. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,7 +56,7 @@ api_deployment_list(struct api_call *c)
 	api_json_arr(api_data(c, "deployments"), NULL);
 	for (const char *k = omap_seek(by_time, "", false, &value); k != NULL;
 	     k = omap_seek(by_time, k, true, &value))
-		api_view_deployment(c, &c->json, NULL, value);
+		api_view_deployment(c, &c->json, NULL, &a, value);
 	api_json_end_arr(&c->json);
 	omap_free(by_time);
 	api_send(c, 200);
@@ -87,7 +88,7 @@ api_deployment_show(struct api_call *c)
 		    a.name);
 		return;
 	}
-	api_view_deployment(c, api_data(c, "deployment"), NULL, &d);
+	api_view_deployment(c, api_data(c, "deployment"), NULL, &a, &d);
 	api_send(c, 200);
 }
 
@@ -122,18 +123,26 @@ built(const char *deployment_id, const struct err *e, void *arg)
 {
 	struct api_call *c = arg;
 	const struct deploy *s = c->state;
+	AUTO_FINI(wire_app_fini) struct wire_app a = { 0 };
 	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
+	struct err gone = { 0 };
 
 	if (e != NULL) {
 		api_load_fail_rollout(c, e);
 		return;
 	}
-	if (load_deployment(c, s->app_id, deployment_id, &d) < 0) {
+	if (record_app_by_id(c->b->store, s->app_id, &a, NULL, &gone) < 0 ||
+	    load_deployment(c, s->app_id, deployment_id, &d) < 0) {
 		api_fail(c, 404, 1, NULL, "Deployment '%.80s' is no longer there.", deployment_id);
 		return;
 	}
-	api_message(c, "result", 0, NULL, "Deployment %s is active.", d.id);
-	api_view_deployment(c, api_data(c, "deployment"), NULL, &d);
+	if (str_same(d.id, a.status.canary))
+		api_message(c, "result", 0, NULL,
+		    "Deployment %s is a canary: it gets %" PRId64 " %% of the clients.", d.id,
+		    a.spec.canary_percent);
+	else
+		api_message(c, "result", 0, NULL, "Deployment %s is active.", d.id);
+	api_view_deployment(c, api_data(c, "deployment"), NULL, &a, &d);
 	api_send(c, 201);
 }
 

@@ -1,4 +1,5 @@
 /* Events: start, stop, restart, scale, activate. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "broker/api_action.h"
@@ -20,6 +21,7 @@
 
 enum {
 	WORD_MAX = 64,
+	CANARY_PERCENT = 10,
 	EXIT_GEARS = 104,
 	EXIT_GONE = 112,
 	EXIT_EVENT = 126,
@@ -120,6 +122,9 @@ do_idle(struct wire_app *a, void *arg, struct err *e)
 	if (!a->spec.running || a->status.deployment == NULL || *a->status.deployment == '\0')
 		return err_set(e, ERR_CONFLICT, "event",
 		    "The application does not run: only one that runs can be put to sleep.");
+	if (ev->level == WIRE_SLEEP_STOPPED && a->spec.canary != NULL)
+		return err_set(e, ERR_CONFLICT, "level",
+		    "There is a canary: promote or abort it first, or give frozen or reclaimed.");
 	a->spec.sleep_order = idler_order(a);
 	a->spec.sleep = ev->level;
 	return 0;
@@ -188,30 +193,88 @@ activate_id(struct api_call *c, const struct wire_app *a, const char *id)
 	    c);
 }
 
-static void
-activate(struct api_call *c, const struct wire_app *a)
+/* The parameter, NULL without one. false: the call has ended. */
+static bool
+read_deployment(struct api_call *c, const struct wire_app *a, const char **out)
 {
 	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
 	const char *id = NULL;
 	struct err e = { 0 };
 
+	*out = NULL;
 	if (api_param_str(c->params, "deployment_id", WORD_MAX, &id, &e) < 0) {
 		api_fail_err(c, &e, EXIT_EVENT);
-		return;
+		return false;
 	}
-	if (id == NULL || *id == '\0') {
-		api_fail(c, 422, EXIT_EVENT, "deployment_id",
-		    "The event 'activate' needs the parameter 'deployment_id'.");
-		return;
-	}
+	if (id == NULL || *id == '\0')
+		return true;
 	if (!str_is_hex(id, strlen(id)) || record_get(c->b->store, store_key_deployment(a->id, id),
 	                                       &wire_deployment_codec, &d, NULL, &e) < 0) {
 		api_fail(c, 404, 1, "deployment_id",
 		    "Deployment '%.64s' not found in application '%s'. List them: GET deployments.",
 		    id, a->name);
+		return false;
+	}
+	*out = id;
+	return true;
+}
+
+static void
+activate(struct api_call *c, const struct wire_app *a)
+{
+	const char *id;
+
+	if (!read_deployment(c, a, &id))
+		return;
+	if (id == NULL)
+		api_fail(c, 422, EXIT_EVENT, "deployment_id",
+		    "The event 'activate' needs the parameter 'deployment_id'.");
+	else
+		activate_id(c, a, id);
+}
+
+/* A deployment beside the one that serves; for percent of the clients, which can be changed. */
+static void
+canary(struct api_call *c, const struct wire_app *a)
+{
+	int64_t percent = a->spec.canary != NULL   ? a->spec.canary_percent
+	                  : a->canary_percent != 0 ? a->canary_percent
+	                                           : CANARY_PERCENT;
+	struct event *ev;
+	const char *id;
+	struct err e = { 0 };
+
+	if (!read_deployment(c, a, &id))
+		return;
+	if (api_param_int(c->params, "percent", 0, 100, &percent, &e) < 0) {
+		api_fail_err(c, &e, EXIT_EVENT);
 		return;
 	}
-	activate_id(c, a, id);
+	if (id == NULL && a->spec.canary == NULL) {
+		api_fail(c, 422, EXIT_EVENT, "deployment_id",
+		    "There is no canary: 'deployment_id' says which deployment is to be one.");
+		return;
+	}
+	ev = event_new(c, a);
+	ev->text = xasprintf("The canary, deployment %s, gets %" PRId64 " %% of the clients.",
+	    id != NULL ? id : a->spec.canary, percent);
+	app_state_set(c->b, a->id,
+	    &(struct app_state_order){
+	        .word = APP_STATE_CANARY, .deployment = id, .percent = percent },
+	    event_stored, c);
+}
+
+static void
+promote(struct api_call *c, const struct wire_app *a)
+{
+	order(c, a, &(struct app_state_order){ .word = APP_STATE_PROMOTE },
+	    "serves all clients with what was its canary");
+}
+
+static void
+abort_canary(struct api_call *c, const struct wire_app *a)
+{
+	order(c, a, &(struct app_state_order){ .word = APP_STATE_ABORT }, "has no canary any more");
 }
 
 struct previous {
@@ -523,6 +586,9 @@ static const struct event_row rows[] = {
 	{ "idle", ACCESS_SCALE, false, idle },
 	{ "unidle", ACCESS_SCALE, false, unidle },
 	{ "activate", ACCESS_EDIT, false, activate },
+	{ "canary", ACCESS_EDIT, false, canary },
+	{ "promote", ACCESS_EDIT, false, promote },
+	{ "abort", ACCESS_EDIT, false, abort_canary },
 	{ "add-alias", ACCESS_EDIT, false, api_alias_event_add },
 	{ "remove-alias", ACCESS_EDIT, false, api_alias_event_remove },
 	{ "rollback", ACCESS_EDIT, false, rollback },
@@ -557,7 +623,8 @@ find_row(struct api_call *c, bool of_cart)
 	    word == NULL ? "The parameter 'event' is required" : "Invalid event '",
 	    word == NULL ? "" : word, word == NULL ? "" : "'",
 	    of_cart ? ""
-	            : ", force-stop, idle, unidle, activate, rollback, add-alias, remove-alias");
+	            : ", force-stop, idle, unidle, activate, rollback, canary, promote, abort, "
+	              "add-alias, remove-alias");
 	return NULL;
 }
 

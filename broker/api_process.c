@@ -65,6 +65,10 @@ write_one(const char *key, int64_t rev, void *rec, void *arg)
 	                                 : wire_instance_state_names[st.state].name);
 	api_json_str(j, "command", r->spec.start.command);
 	api_json_str(j, "deployment_id", r->spec.deployment_id);
+	if (r->spec.kind == WIRE_INSTANCE_WEB)
+		api_json_int(j, "share", app_share(l->a, r->spec.deployment_id));
+	else
+		api_json_null(j, "share");
 	add_ms(j, "started_at", st.started_ms);
 	api_json_int(j, "restarts", st.restarts);
 	api_json_str(j, "last_crash", st.crash);

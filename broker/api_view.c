@@ -5,6 +5,7 @@
 
 #include "broker/api_call.h"
 #include "broker/api_link.h"
+#include "broker/app.h"
 #include "broker/broker.h"
 #include "broker/record.h"
 #include "lib/base/mem.h"
@@ -355,8 +356,8 @@ api_view_var(const struct api_call *c, struct api_json *j, const char *key,
 }
 
 void
-api_view_deployment(
-    const struct api_call *c, struct api_json *j, const char *key, const struct wire_deployment *d)
+api_view_deployment(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_app *a, const struct wire_deployment *d)
 {
 	AUTO(free)
 	char *short_sha =
@@ -375,6 +376,7 @@ api_view_deployment(
 	api_json_bool(j, "force_clean_build", d->force_clean_build);
 	api_json_bool(j, "disable_auto_scaling", d->disable_auto_scaling);
 	api_json_bool(j, "is_template", d->is_template);
+	api_json_int(j, "share", app_share(a, d->id));
 	api_json_arr(j, "activations");
 	for (size_t i = 0; i < d->activations.n; i++)
 		api_json_time(j, NULL, d->activations.v[i].at_ms / 1000);

@@ -42,8 +42,8 @@ void api_view_app_cart(const struct api_call *c, struct api_json *j, const char 
     const struct wire_app *a, const struct wire_gear_cart *g);
 void api_view_var(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_app *a, const struct wire_var *v);
-void api_view_deployment(
-    const struct api_call *c, struct api_json *j, const char *key, const struct wire_deployment *d);
+void api_view_deployment(const struct api_call *c, struct api_json *j, const char *key,
+    const struct wire_app *a, const struct wire_deployment *d);
 
 /* "application/ID", or in old versions "domain/D/application/A". Caller owns. */
 char *api_view_app_base(const struct api_call *c, const struct wire_app *a);

@@ -45,6 +45,14 @@ static const struct api_link_param ev_activate[] = {
 	{ "deployment_id", "string", "The deployment ID to activate the application", NULL, NULL },
 	END_PARAMS,
 };
+static const struct api_link_param ev_canary[] = EVENT("canary");
+static const struct api_link_param ev_promote[] = EVENT("promote");
+static const struct api_link_param ev_abort[] = EVENT("abort");
+static const struct api_link_param canary_optional[] = {
+	{ "deployment_id", "string", "The deployment; without it the canary there is", NULL, NULL },
+	{ "percent", "integer", "Of the clients get it", NULL, "10" },
+	END_PARAMS,
+};
 static const struct api_link_param scale_optional[] = {
 	{ "by", "integer", "The number of gears to scale by", NULL, "1" },
 	{ "to", "integer", "The number of gears to scale to", NULL, NULL },
@@ -79,6 +87,8 @@ static const struct api_link_param update_optional[] = {
 	{ "deployment_branch", "string", "The branch that is deployed", NULL, "\"master\"" },
 	{ "keep_deployments", "integer", "The number of deployments to keep", NULL, "10" },
 	{ "deployment_type", "string", "git or binary", "[\"git\",\"binary\"]", "\"git\"" },
+	{ "canary_percent", "integer", "Of the clients get what is deployed, until it is promoted",
+	    NULL, "0" },
 	END_PARAMS,
 };
 static const struct api_link_param add_cart_required[] = {
@@ -162,6 +172,9 @@ static const struct api_link app_links[] = {
 	    "/environment-variables", NULL, NULL, 0, 0 },
 	{ "DEPLOY", "Deploy the application", "POST", "/deployments", NULL, deploy_optional, 0, 0 },
 	EV("ACTIVATE", "Activate a specific deployment of the application", ev_activate, NULL),
+	EV("CANARY", "Serve a deployment to some of the clients", ev_canary, canary_optional),
+	EV("PROMOTE", "Serve the canary to all clients", ev_promote, NULL),
+	EV("ABORT", "Serve the canary to nobody any more", ev_abort, NULL),
 	{ "LIST_DEPLOYMENTS", "List all deployments", "GET", "/deployments", NULL, NULL, 0, 0 },
 	{ "LOGS", "Read the application's output", "GET", "/logs", NULL, log_optional, 0, 0 },
 	{ "EVENTS", "Read what happened", "GET", "/events", NULL, event_optional, 0, 0 },
@@ -345,6 +358,22 @@ write_scaling(const struct api_call *c, struct api_json *j, const struct wire_ap
 		api_json_null(j, "auto_scaling");
 }
 
+static void
+write_canary(struct api_json *j, const struct wire_app *a)
+{
+	api_json_int(j, "canary_percent", a->canary_percent);
+	if (a->spec.canary == NULL) {
+		api_json_null(j, "canary");
+		return;
+	}
+	api_json_obj(j, "canary");
+	api_json_str(j, "deployment_id", a->spec.canary);
+	api_json_int(j, "percent", a->spec.canary_percent);
+	api_json_str(
+	    j, "state", str_same(a->spec.canary, a->status.canary) ? "serving" : "starting");
+	api_json_end_obj(j);
+}
+
 void
 api_view_app(const struct api_call *c, struct api_json *j, const char *key,
     const struct wire_app *a, bool cartridges)
@@ -385,6 +414,7 @@ api_view_app(const struct api_call *c, struct api_json *j, const char *key,
 	api_json_str(j, "deployment_id",
 	    a->status.deployment == NULL || *a->status.deployment == '\0' ? NULL
 	                                                                  : a->status.deployment);
+	write_canary(j, a);
 	if (c->minor >= 4)
 		api_view_app_members(c, j, "members", a);
 	if (cartridges)

@@ -774,3 +774,15 @@ app_recover(struct broker *b, app_done_fn *done, void *arg)
 	record_each(b->store, STORE_PREFIX_APP, &wire_app_codec, find_unfinished, &r->ids);
 	loop_post(b->loop, recover_next, r);
 }
+
+int64_t
+app_share(const struct wire_app *a, const char *deployment)
+{
+	int64_t percent = a->status.canary == NULL ? 0 : a->spec.canary_percent;
+
+	if (deployment == NULL || *deployment == '\0' || !a->spec.running)
+		return 0;
+	if (str_same(deployment, a->status.canary))
+		return percent;
+	return str_same(deployment, a->status.deployment) ? 100 - percent : 0;
+}

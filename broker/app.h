@@ -46,6 +46,9 @@ struct app_new {
 /* out_id: id of the application to be (caller owns); NULL on an early error, which done tells. */
 char *app_create(struct broker *b, const struct app_new *n, app_done_fn *done, void *arg);
 
+/* The share of the clients that a deployment gets, in percent. */
+int64_t app_share(const struct wire_app *a, const char *deployment);
+
 /* What one call changes. Called on a fresh copy of the record for each try; -1 refuses. */
 typedef int app_change_fn(struct wire_app *a, void *arg, struct err *e);
 /* Changes the record alone. change_arg must live until done. */

@@ -211,6 +211,36 @@ fill_deployment(const struct build_record *r, struct wire_deployment *d)
 	d->health_path = xstrdup_null(r->result.health_path);
 }
 
+/* What is deployed while there is a canary takes its place: a push never gives all clients what its
+ * owner shows to some of them. The template is nobody's to be kept, and with restored data only the
+ * code that goes with them runs. */
+static bool
+is_canary(const struct broker *b, const struct build_record *r, const struct wire_app *app)
+{
+	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
+	struct err e = { 0 };
+
+	return (app->spec.canary != NULL || app->canary_percent > 0) && !r->is_cold &&
+	       !app->spec.replace && str_same(app->spec.deployment, app->status.deployment) &&
+	       record_get(b->store, store_key_deployment(app->id, app->spec.deployment),
+	           &wire_deployment_codec, &d, NULL, &e) == 0 &&
+	       !d.is_template;
+}
+
+static void
+want(const struct broker *b, const struct build_record *r, struct wire_app *app)
+{
+	app->spec.running = true;
+	if (!is_canary(b, r, app)) {
+		mem_set_str(&app->spec.deployment, r->deployment_id);
+		mem_set_str(&app->spec.canary, NULL);
+		return;
+	}
+	if (app->spec.canary == NULL)
+		app->spec.canary_percent = app->canary_percent;
+	mem_set_str(&app->spec.canary, r->deployment_id);
+}
+
 int
 build_record_want(
     struct broker *b, const struct build_record *r, struct store_txn *t, struct err *e)
@@ -226,8 +256,7 @@ build_record_want(
 	record_put_cas(t, store_key_deployment(r->app_id, d.id), 0, &wire_deployment_codec, &d);
 	put_build(t, r, "rolling", "");
 	keep_plan_put(b, t, v, &d, NULL);
-	mem_set_str(&app.spec.deployment, d.id);
-	app.spec.running = true;
+	want(b, r, &app);
 	record_put_cas(t, store_key_app(app.domain, app.name), rev, &wire_app_codec, &app);
 	return 0;
 }
@@ -259,8 +288,8 @@ build_record_fail(struct broker *b, const struct build_record *r, const char *wh
 	put_build(t, r, "failed", why);
 	if (record_get(b->store, store_key_deployment(r->app_id, r->deployment_id),
 	        &wire_deployment_codec, &d, &rev, &e) == 0 &&
-	    d.activations.n == 0 &&
-	    (app.spec.deployment == NULL || strcmp(app.spec.deployment, d.id) != 0)) {
+	    d.activations.n == 0 && d.canary_ms == 0 && !str_same(app.spec.deployment, d.id) &&
+	    !str_same(app.spec.canary, d.id)) {
 		AUTO_FINI(str_list_fini) struct str_list without = { 0 };
 
 		str_list_add(&without, d.id);
@@ -279,7 +308,7 @@ build_record_is_active(const struct broker *b, const struct build_record *r)
 
 	return record_get(b->store, store_key_deployment(r->app_id, r->deployment_id),
 	           &wire_deployment_codec, &d, NULL, &e) == 0 &&
-	       d.activations.n > 0;
+	       (d.activations.n > 0 || d.canary_ms > 0);
 }
 
 /* --- after a start --- */
@@ -335,13 +364,17 @@ undo_one(const char *key, int64_t rev, void *rec, void *arg)
 	log_info("build_interrupted", LOG_STR("app", b->app_id), LOG_STR("build", b->id));
 	if (record_get(u->x->b->store, store_key_deployment(b->app_id, b->deployment_id),
 	        &wire_deployment_codec, &d, &d_rev, &e) < 0 ||
-	    d.activations.n > 0)
+	    d.activations.n > 0 || d.canary_ms > 0)
 		return true;
 	str_list_add(&u->without, d.id);
 	record_delete_cas(u->t, store_key_deployment(b->app_id, d.id), d_rev);
 	if (u->app->spec.deployment != NULL && strcmp(u->app->spec.deployment, d.id) == 0) {
 		mem_set_str(&u->app->spec.deployment,
 		    u->app->status.deployment == NULL ? "" : u->app->status.deployment);
+		u->is_app_changed = true;
+	}
+	if (str_same(u->app->spec.canary, d.id)) {
+		mem_set_str(&u->app->spec.canary, u->app->status.canary);
 		u->is_app_changed = true;
 	}
 	return store_txn_count(u->t) < 60;

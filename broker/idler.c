@@ -236,6 +236,8 @@ level_of(const struct idler *i, const struct wire_app *a, int64_t idle_ms, int64
 		else if (left < *next_ms)
 			*next_ms = left;
 	}
+	if (level == WIRE_SLEEP_STOPPED && a->spec.canary != NULL)
+		level = WIRE_SLEEP_RECLAIMED; /* the route keeps who gets which deployment */
 	/* Memory is taken and programs are stopped only of what is frozen first. */
 	return steps[0].s == 0 ? WIRE_SLEEP_AWAKE : level;
 }

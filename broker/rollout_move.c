@@ -16,7 +16,7 @@
 #include "lib/store/store_key.h"
 
 enum {
-	ON_ROUTE_MAX = 256,
+	ON_ROUTE_MAX = 512,
 	TRIES_MS = 15 * 1000, /* so long it may fail and be tried again */
 	AWAY_MS = 60 * 1000,  /* so long may the other node be away */
 	LOOK_MS = 5 * 1000,

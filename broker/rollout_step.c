@@ -150,33 +150,51 @@ rollout_step_has_web(const struct wire_gear *g)
 	return wire_gear_web(&g->cartridges) != NULL;
 }
 
-static bool
-is_live(const struct app_view_instance *i)
+bool
+rollout_step_is_live(const struct app_view_instance *i)
 {
 	return !i->rec.retired && i->rec.spec.want != WIRE_WANT_GONE;
 }
 
 static bool
-is_target(const struct rollout_step *st, const struct app_view_instance *i)
+is_target(const struct rollout_step *st, const struct app_view_instance *i, const char *deployment)
 {
 	const struct wire_app_spec *s = &st->app.spec;
 
-	return is_live(i) && strcmp(i->rec.spec.deployment_id, s->deployment) == 0 &&
+	return rollout_step_is_live(i) && strcmp(i->rec.spec.deployment_id, deployment) == 0 &&
 	       i->rec.restart_gen == s->restart_gen && i->rec.env_rev == s->env_rev &&
 	       i->rec.cart_rev >= s->cart_roll;
 }
 
-static const struct app_view_instance *
-target_of(const struct rollout_step *st, const struct app_view_gear *g)
+const struct app_view_instance *
+rollout_step_target(
+    const struct rollout_step *st, const struct app_view_gear *g, const char *deployment)
 {
 	for (size_t k = st->v->instances_n; k > 0; k--) {
 		const struct app_view_instance *i = st->v->instances[k - 1];
 
 		if (rollout_step_is_web(i) && strcmp(i->rec.spec.gear, g->gear.uuid) == 0 &&
-		    is_target(st, i))
+		    is_target(st, i, deployment))
 			return i;
 	}
 	return NULL;
+}
+
+static const struct app_view_instance *
+target_of(const struct rollout_step *st, const struct app_view_gear *g)
+{
+	return rollout_step_target(st, g, st->app.spec.deployment);
+}
+
+void
+rollout_set_add(struct rollout_set *s, const struct app_view_instance *i)
+{
+	for (size_t k = 0; k < s->n; k++) {
+		if (s->v[k] == i)
+			return;
+	}
+	if (s->n < ARRAY_LEN(s->v))
+		s->v[s->n++] = i;
 }
 
 /* Is something else wanted than what the route serves? */
@@ -283,15 +301,9 @@ create_instance(struct rollout_step *st, const struct app_view_gear *g,
 	    LOG_STR("deployment", d->id));
 }
 
-/* The gears that are to run it: the first spec.gears of those with the web cartridge that are not
- * going. */
-struct gears {
-	const struct app_view_gear *v[256];
-	size_t n;
-};
-
+/* The first spec.gears of those with the web cartridge that are not going. */
 static void
-pick_gears(const struct rollout_step *st, struct gears *out)
+pick_gears(const struct rollout_step *st, struct rollout_gears *out)
 {
 	out->n = 0;
 	for (size_t i = 0; i < st->v->gears_n && out->n < ARRAY_LEN(out->v) &&
@@ -305,17 +317,17 @@ pick_gears(const struct rollout_step *st, struct gears *out)
 
 /* Instances that are neither wanted nor on the way out: off the route they can go at once. */
 static void
-sweep(struct rollout_step *st, const struct app_view_instance *const *keep, size_t n)
+sweep(struct rollout_step *st, const struct rollout_set *kept)
 {
 	AUTO_FINI(wire_route_fini) struct wire_route route = { 0 };
 	bool has_route = route_plan_get(st->b, &st->app, &route);
 
 	for (size_t k = 0; k < st->v->instances_n && rollout_step_has_room(st); k++) {
 		const struct app_view_instance *i = st->v->instances[k];
-		bool is_kept = !is_live(i) || !rollout_step_is_web(i);
+		bool is_kept = !rollout_step_is_live(i) || !rollout_step_is_web(i);
 
-		for (size_t j = 0; j < n && !is_kept; j++)
-			is_kept = keep[j] == i;
+		for (size_t j = 0; j < kept->n && !is_kept; j++)
+			is_kept = kept->v[j] == i;
 		if (is_kept)
 			continue;
 		if (has_route && route_plan_has(&route, i->rec.spec.id))
@@ -325,8 +337,9 @@ sweep(struct rollout_step *st, const struct app_view_instance *const *keep, size
 	}
 }
 
-static bool
-is_late(const struct rollout_step *st, const struct app_view_instance *i, int64_t *left)
+bool
+rollout_step_is_late(
+    const struct rollout_step *st, const struct app_view_instance *i, int64_t *left)
 {
 	int64_t from =
 	    i->rec.created_ms > i->rec.changed_ms ? i->rec.created_ms : i->rec.changed_ms;
@@ -352,10 +365,10 @@ clear_for_replace(struct rollout_step *st)
 	for (size_t k = 0; k < st->v->instances_n; k++) {
 		const struct app_view_instance *i = st->v->instances[k];
 
-		if (!rollout_step_is_web(i) || is_target(st, i))
+		if (!rollout_step_is_web(i) || is_target(st, i, st->app.spec.deployment))
 			continue;
 		is_waiting = true;
-		if (is_live(i))
+		if (rollout_step_is_live(i))
 			rollout_step_retire(st, i);
 	}
 	if (is_waiting &&
@@ -373,8 +386,17 @@ is_start_held(struct rollout_step *st)
 	return service_holds_start(st) || connect_holds_start(st);
 }
 
+void
+rollout_step_create(struct rollout_step *st, const struct app_view_gear *g,
+    const struct wire_deployment *d, bool runs_release)
+{
+	if (!is_start_held(st))
+		create_instance(st, g, d, runs_release);
+}
+
 static void
-plan_roll(struct rollout_step *st, const struct gears *gears, const struct wire_deployment *d)
+plan_roll(
+    struct rollout_step *st, const struct rollout_gears *gears, const struct wire_deployment *d)
 {
 	const struct app_view_instance *ready[ARRAY_LEN(gears->v)];
 	bool is_new = !str_same(st->app.spec.deployment, st->app.status.deployment);
@@ -402,7 +424,7 @@ plan_roll(struct rollout_step *st, const struct gears *gears, const struct wire_
 			    i->status.hot_failure != NULL ? i->status.hot_failure
 			                                  : i->status.reason);
 			return;
-		} else if (is_late(st, i, &left)) {
+		} else if (rollout_step_is_late(st, i, &left)) {
 			rollout_give_up(st, i, "the node does not answer");
 			return;
 		} else {
@@ -416,7 +438,7 @@ plan_roll(struct rollout_step *st, const struct gears *gears, const struct wire_
 }
 
 static bool
-must_clear(const struct rollout_step *st, const struct gears *gears)
+must_clear(const struct rollout_step *st, const struct rollout_gears *gears)
 {
 	for (size_t k = 0; k < gears->n; k++) {
 		if (target_of(st, gears->v[k]) == NULL)
@@ -439,18 +461,19 @@ steady_route(const struct rollout_step *st, size_t ready)
 	for (size_t k = 0; k < st->v->instances_n; k++) {
 		const struct app_view_instance *i = st->v->instances[k];
 
-		is_failed = is_failed || (is_target(st, i) && app_view_is(i, WIRE_INSTANCE_FAILED));
+		is_failed = is_failed || (is_target(st, i, st->app.spec.deployment) &&
+		                             app_view_is(i, WIRE_INSTANCE_FAILED));
 	}
 	return is_parked && !is_failed ? WIRE_ROUTE_PARKED : WIRE_ROUTE_EMPTY;
 }
 
 /* What serves is what is wanted: number of gears, instances that gave up, changed addresses. */
 static void
-plan_steady(struct rollout_step *st, const struct gears *gears, const struct wire_deployment *d)
+plan_steady(
+    struct rollout_step *st, const struct rollout_gears *gears, const struct wire_deployment *d)
 {
-	const struct app_view_instance *kept[ARRAY_LEN(gears->v)] = { 0 };
-	const struct app_view_instance *ready[ARRAY_LEN(gears->v)];
-	size_t n = 0, ready_n = 0;
+	struct rollout_set kept = { 0 }, ready = { 0 };
+	bool is_whole;
 	int64_t age;
 
 	if (st->app.spec.replace && must_clear(st, gears) && clear_for_replace(st))
@@ -460,12 +483,12 @@ plan_steady(struct rollout_step *st, const struct gears *gears, const struct wir
 		const struct app_view_instance *i = target_of(st, gears->v[k]);
 
 		if (i == NULL) {
-			if (!is_start_held(st))
-				create_instance(st, gears->v[k], d, false);
+			rollout_step_create(st, gears->v[k], d, false);
 			continue;
 		}
 		age = st->now_ms - i->rec.created_ms;
-		if (app_view_is(i, WIRE_INSTANCE_FAILED) && n > 0 && k == n && age < SILENCE_MS) {
+		if (app_view_is(i, WIRE_INSTANCE_FAILED) && kept.n > 0 && k == kept.n &&
+		    age < SILENCE_MS) {
 			rollout_give_up(st, i, i->status.reason); /* a gear more did not start */
 			return;
 		}
@@ -473,19 +496,23 @@ plan_steady(struct rollout_step *st, const struct gears *gears, const struct wir
 			continue; /* swept; the next step makes another */
 		if (app_view_is(i, WIRE_INSTANCE_FAILED))
 			rollout_step_again(st, REPLACE_MS - age);
-		kept[n++] = i;
+		rollout_set_add(&kept, i);
 		if (app_view_is(i, WIRE_INSTANCE_READY))
-			ready[ready_n++] = i;
+			rollout_set_add(&ready, i);
 	}
-	sweep(st, kept, n);
+	is_whole = gears->n > 0 && ready.n == gears->n;
+	is_whole = rollout_canary_plan(st, gears, &kept, &ready) && is_whole;
+	if (st->failure != NULL)
+		return;
+	sweep(st, &kept);
 	worker_plan(st);
 	if (route_plan_put(
-	        st->b, rollout_step_txn(st), &st->app, steady_route(st, ready_n), ready, ready_n))
+	        st->b, rollout_step_txn(st), &st->app, steady_route(st, ready.n), ready.v, ready.n))
 		st->waits_for_router = true;
 	set_phase(st, "idle");
 	if (store_txn_count(st->t) == 0 && !st->is_app_changed)
 		store_txn_free(STEAL(st->t));
-	st->is_settled = st->t == NULL && ready_n == gears->n && gears->n > 0;
+	st->is_settled = st->t == NULL && is_whole;
 }
 
 /* A restore works on the data: nothing else may, and requests wait. */
@@ -495,7 +522,7 @@ plan_held(struct rollout_step *st)
 	for (size_t k = 0; k < st->v->instances_n; k++) {
 		const struct app_view_instance *i = st->v->instances[k];
 
-		if (i->rec.spec.kind != WIRE_INSTANCE_SERVICE && is_live(i))
+		if (i->rec.spec.kind != WIRE_INSTANCE_SERVICE && rollout_step_is_live(i))
 			rollout_step_retire(st, i);
 	}
 	if (route_plan_put(st->b, rollout_step_txn(st), &st->app, WIRE_ROUTE_PARKED, NULL, 0))
@@ -509,7 +536,7 @@ static void
 plan_running(struct rollout_step *st)
 {
 	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
-	struct gears gears;
+	struct rollout_gears gears;
 	struct err e = { 0 };
 
 	if (record_get(st->b->store, store_key_deployment(st->app.id, st->app.spec.deployment),
@@ -549,6 +576,7 @@ kill_all(struct rollout_step *st)
 static void
 plan_idle(struct rollout_step *st, bool is_stopped)
 {
+	static const struct rollout_set none;
 	bool is_busy = false;
 
 	rollout_cart_done(st);
@@ -556,7 +584,8 @@ plan_idle(struct rollout_step *st, bool is_stopped)
 	    st->app.spec.restart_gen != st->app.status.restart_gen ||
 	    st->app.spec.env_rev != st->app.status.env_rev)
 		rollout_switch(st, NULL, 0); /* becomes the one to start; runs nothing */
-	sweep(st, NULL, 0);
+	rollout_canary_idle(st);
+	sweep(st, &none);
 	worker_plan(st);
 	if (is_stopped && st->app.spec.is_killed && kill_all(st))
 		return;

@@ -42,6 +42,19 @@ struct rollout_step {
 	struct str_list messages; /* with failure: lines of cartridges, CLIENT_ERROR and others */
 };
 
+/* The gears that are to run the web cartridge. */
+struct rollout_gears {
+	const struct app_view_gear *v[256];
+	size_t n;
+};
+
+/* Instances of them: of a deployment, and of a canary. */
+struct rollout_set {
+	const struct app_view_instance *v[512];
+	size_t n;
+};
+void rollout_set_add(struct rollout_set *s, const struct app_view_instance *i); /* once */
+
 /* Loads the application; false: it has no record. */
 bool rollout_step_load(
     struct rollout_step *st, struct broker *b, struct app_view *v, const char *app_id);
@@ -56,6 +69,16 @@ void rollout_step_fini(struct rollout_step *st);
 bool rollout_step_was_stopped(const struct wire_app *a);
 /* Services and workers have rules of their own. */
 bool rollout_step_is_web(const struct app_view_instance *i);
+bool rollout_step_is_live(const struct app_view_instance *i); /* nor retired, nor to go */
+/* The gear's instance of the deployment, as new as it must be; NULL: none. */
+const struct app_view_instance *rollout_step_target(
+    const struct rollout_step *st, const struct app_view_gear *g, const char *deployment);
+/* Should it have been ready by now? *left: ms until then. */
+bool rollout_step_is_late(
+    const struct rollout_step *st, const struct app_view_instance *i, int64_t *left);
+/* Unless services are to start first. */
+void rollout_step_create(struct rollout_step *st, const struct app_view_gear *g,
+    const struct wire_deployment *d, bool runs_release);
 bool rollout_step_has_web(const struct wire_gear *g);        /* the web cartridge is in it */
 struct store_txn *rollout_step_txn(struct rollout_step *st); /* made when first asked for */
 bool rollout_step_has_room(const struct rollout_step *st);
@@ -77,6 +100,19 @@ bool rollout_hot_tell(
 /* Was it told, and the deployment does not serve yet? */
 bool rollout_hot_is_told(const struct wire_app *a, const struct app_view_instance *i);
 
+/* rollout_canary.c: a deployment beside the one that serves, for a share of the clients. */
+/* Is it of that, or of the one which it follows? */
+bool rollout_canary_has(const struct wire_app *a, const struct app_view_instance *i);
+bool rollout_canary_is_settled(const struct wire_app *a);
+/* For a steady application: adds to those that stay, and to those that serve. false: not all of it
+ * is as wanted; with st->failure it was given up. */
+bool rollout_canary_plan(struct rollout_step *st, const struct rollout_gears *gears,
+    struct rollout_set *kept, struct rollout_set *serving);
+/* The same as they are. */
+void rollout_canary_add(
+    const struct rollout_step *st, struct rollout_set *kept, struct rollout_set *serving);
+void rollout_canary_idle(struct rollout_step *st); /* nothing runs */
+
 /* rollout_cart.c: a change of cartridges is not yet made by all gears, or was given up. */
 bool rollout_cart_waits(struct rollout_step *st);
 /* It is made, and rolled where that was needed. */
@@ -91,6 +127,12 @@ void rollout_remove_gears(struct rollout_step *st);     /* beyond spec.gears, an
 void rollout_remove_app(struct rollout_step *st);
 /* rollout_switch.c: the transaction that makes a deployment the one that serves. */
 void rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v, size_t n);
+/* The build whose result the deployment is has done its work: its ref moves. */
+void rollout_settle_build(struct rollout_step *st, const char *deployment);
+/* A deployment that never served, and its build. */
+void rollout_drop(struct rollout_step *st, const char *id, const char *why);
+/* st->failure and what goes with it. bad may be NULL. */
+void rollout_fail(struct rollout_step *st, const struct app_view_instance *bad, const char *why);
 /* Gives up what was wanted and is not reached: spec goes back to what serves. */
 void rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, const char *why);
 /* The gears learn the branch that deploys. */

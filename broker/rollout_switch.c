@@ -183,26 +183,51 @@ add_hot_notes(struct rollout_step *st)
 }
 
 void
-rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v, size_t n)
+rollout_settle_build(struct rollout_step *st, const char *deployment)
 {
-	struct wire_app *a = &st->app;
 	struct find_build build = { 0 };
-	bool is_hot = false;
 
-	fault_point("rollout_switch");
-	if (!str_same(a->spec.deployment, a->status.deployment))
-		activate(st);
-	if (rolling_build(st, a->spec.deployment, &build)) {
+	if (rolling_build(st, deployment, &build)) {
 		if (build.out.moves_ref)
 			move_ref(st, &build.out);
 		put_build(st, &build, "done", "");
 	}
 	wire_build_fini(&build.out);
+}
+
+/* What is not on the new route ends, but for a canary that has not begun yet. */
+static void
+retire_others(struct rollout_step *st, const struct rollout_set *kept)
+{
+	for (size_t k = 0; k < st->v->instances_n; k++) {
+		const struct app_view_instance *i = st->v->instances[k];
+		bool is_kept = !rollout_step_is_web(i);
+
+		for (size_t j = 0; j < kept->n && !is_kept; j++)
+			is_kept = kept->v[j] == i;
+		if (!is_kept)
+			rollout_step_retire(st, i);
+	}
+}
+
+void
+rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v, size_t n)
+{
+	struct wire_app *a = &st->app;
+	struct rollout_set kept = { 0 }, serving = { 0 };
+	bool is_hot = false;
+
+	fault_point("rollout_switch");
+	if (!str_same(a->spec.deployment, a->status.deployment))
+		activate(st);
+	rollout_settle_build(st, a->spec.deployment);
 	tell_switch(st, n);
 	for (size_t k = 0; k < n && !is_hot; k++)
 		is_hot = rollout_hot_is_told(a, v[k]);
 	mem_set_str(&a->status.deployment, a->spec.deployment);
 	mem_set_str(&a->status.failure, "");
+	if (a->spec.canary == NULL)
+		mem_set_str(&a->status.canary, NULL);
 	mem_set_str(&a->status.phase, n > 0 ? "idle" : a->spec.running ? "idle" : "stopping");
 	a->status.restart_gen = a->spec.restart_gen;
 	a->status.env_rev = a->spec.env_rev;
@@ -212,26 +237,20 @@ rollout_switch(struct rollout_step *st, const struct app_view_instance *const *v
 		(void)route_plan_put(st->b, rollout_step_txn(st), a, WIRE_ROUTE_STOPPED, NULL, 0);
 		return;
 	}
-	(void)route_plan_put(st->b, rollout_step_txn(st), a, WIRE_ROUTE_LIVE, v, n);
-	for (size_t k = 0; k < st->v->instances_n; k++) {
-		bool is_new = false;
-
-		if (!rollout_step_is_web(st->v->instances[k]))
-			continue;
-		for (size_t j = 0; j < n; j++)
-			is_new = is_new || v[j] == st->v->instances[k];
-		if (!is_new)
-			rollout_step_retire(st, st->v->instances[k]);
-		else
-			add_notes(st, st->v->instances[k]);
+	for (size_t k = 0; k < n; k++) {
+		rollout_set_add(&kept, v[k]);
+		rollout_set_add(&serving, v[k]);
+		add_notes(st, v[k]);
 	}
+	rollout_canary_add(st, &kept, &serving);
+	(void)route_plan_put(st->b, rollout_step_txn(st), a, WIRE_ROUTE_LIVE, serving.v, serving.n);
+	retire_others(st, &kept);
 	if (is_hot)
 		add_hot_notes(st);
 }
 
-/* A deployment that never served, and its build. */
-static void
-drop_deployment(struct rollout_step *st, const char *id, const char *why)
+void
+rollout_drop(struct rollout_step *st, const char *id, const char *why)
 {
 	AUTO_FINI(wire_deployment_fini) struct wire_deployment d = { 0 };
 	AUTO_FINI(str_list_fini) struct str_list without = { 0 };
@@ -244,7 +263,7 @@ drop_deployment(struct rollout_step *st, const char *id, const char *why)
 	wire_build_fini(&build.out);
 	if (record_get(st->b->store, store_key_deployment(st->app.id, id), &wire_deployment_codec,
 	        &d, &rev, &e) < 0 ||
-	    d.activations.n > 0)
+	    d.activations.n > 0 || d.canary_ms > 0)
 		return;
 	str_list_add(&without, id);
 	record_delete_cas(rollout_step_txn(st), store_key_deployment(st->app.id, id), rev);
@@ -261,6 +280,15 @@ failure_text(const struct app_view_instance *bad, const char *why)
 	    strcmp(bad->rec.spec.gear, bad->rec.spec.app_id) != 0)
 		buf_addf(&text, " (gear %s)", bad->rec.spec.gear);
 	return buf_steal(&text);
+}
+
+void
+rollout_fail(struct rollout_step *st, const struct app_view_instance *bad, const char *why)
+{
+	free(st->failure);
+	st->failure = failure_text(bad, why);
+	if (bad != NULL)
+		str_list_copy(&st->tail, &bad->status.log_tail);
 }
 
 void
@@ -287,10 +315,7 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 		app_cart_put_back(st->b, rollout_step_txn(st), a);
 	else
 		app_put_back_vars(st->b, rollout_step_txn(st), a);
-	free(st->failure);
-	st->failure = failure_text(bad, why);
-	if (bad != NULL)
-		str_list_copy(&st->tail, &bad->status.log_tail);
+	rollout_fail(st, bad, why);
 	log_warn("rollout_failed", LOG_STR("app", a->name), LOG_STR("domain", a->domain),
 	    LOG_STR("deployment", a->spec.deployment), LOG_STR("reason", st->failure));
 	event_log_put(rollout_step_txn(st), st->b->store, a->id,
@@ -304,7 +329,7 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 		              (is_cart_rolled && i->rec.cart_rev >= cart_roll) || was_stopped ||
 		              app_view_is(i, WIRE_INSTANCE_FAILED);
 
-		if (!rollout_step_is_web(i))
+		if (!rollout_step_is_web(i) || rollout_canary_has(a, i))
 			continue;
 		if (!was_stopped && rollout_hot_is_told(a, i)) {
 			was_hot = true; /* it serves, with half of each: until another one does */
@@ -317,7 +342,7 @@ rollout_give_up(struct rollout_step *st, const struct app_view_instance *bad, co
 			gears++;
 	}
 	if (!str_same(a->spec.deployment, a->status.deployment))
-		drop_deployment(st, a->spec.deployment, st->failure);
+		rollout_drop(st, a->spec.deployment, st->failure);
 	if (is_scale && !was_stopped && gears > 0)
 		a->spec.gears = gears;
 	if (was_stopped)
@@ -370,8 +395,9 @@ prune_visit(const char *key, int64_t rev, void *rec, void *arg)
 	(void)rev;
 	if (p->n >= ARRAY_LEN(p->when))
 		return false;
-	p->when[p->n++] =
-	    d->activations.n == 0 ? INT64_MAX : d->activations.v[d->activations.n - 1].at_ms;
+	p->when[p->n++] = d->activations.n > 0 ? d->activations.v[d->activations.n - 1].at_ms
+	                  : d->canary_ms > 0   ? d->canary_ms
+	                                       : INT64_MAX;
 	str_list_add(&p->ids, d->id);
 	return true;
 }
@@ -393,7 +419,9 @@ rollout_prune(struct rollout_step *st)
 
 		for (size_t i = 0; i < p->n; i++) {
 			bool is_used = str_same(p->ids.v[i], st->app.status.deployment) ||
-			               str_same(p->ids.v[i], st->app.spec.deployment);
+			               str_same(p->ids.v[i], st->app.spec.deployment) ||
+			               str_same(p->ids.v[i], st->app.status.canary) ||
+			               str_same(p->ids.v[i], st->app.spec.canary);
 
 			if (!is_used && p->when[i] < INT64_MAX &&
 			    (oldest == p->n || p->when[i] < p->when[oldest]))

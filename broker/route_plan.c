@@ -107,6 +107,47 @@ carts_of(const struct broker *b, const struct wire_app *a, const struct app_view
 }
 
 static bool
+is_canary(const struct wire_app *a, const struct app_view_instance *i)
+{
+	return a->status.canary != NULL && str_same(a->status.canary, i->rec.spec.deployment_id);
+}
+
+static void
+add_endpoint(struct wire_route *r, const struct app_view_instance *i, bool canary)
+{
+	struct wire_endpoint *ep = codec_list_add(&wire_endpoint_codec, &r->endpoints);
+
+	ep->id = xstrdup(i->rec.spec.id);
+	ep->address = xstrdup_null(i->status.address);
+	ep->port = i->status.port;
+	ep->canary = canary;
+}
+
+/* Who gets no client is not on the route, and if there is only one of the two, it gets all. */
+static void
+add_endpoints(const struct wire_app *a, struct wire_route *r,
+    const struct app_view_instance *const *v, size_t n)
+{
+	int64_t percent = a->spec.canary_percent;
+	size_t canaries = 0;
+	bool has_canary, has_main;
+
+	for (size_t i = 0; i < n; i++)
+		canaries += is_canary(a, v[i]);
+	has_canary = canaries > 0 && percent > 0;
+	has_main = canaries < n && (percent < 100 || !has_canary);
+	for (size_t i = 0; has_main && i < n; i++) {
+		if (!is_canary(a, v[i]))
+			add_endpoint(r, v[i], false);
+	}
+	for (size_t i = 0; has_canary && i < n; i++) {
+		if (is_canary(a, v[i]))
+			add_endpoint(r, v[i], has_main);
+	}
+	r->canary_percent = has_main && has_canary ? percent : 0;
+}
+
+static bool
 put(const struct broker *b, struct store_txn *t, const struct wire_app *a, struct wire_route *r,
     const struct app_view_instance *const *v, size_t n)
 {
@@ -119,13 +160,7 @@ put(const struct broker *b, struct store_txn *t, const struct wire_app *a, struc
 	r->domain = xstrdup(a->domain);
 	r->timeout_s = a->request_timeout_s;
 	r->options = xstrdup_null(a->routing);
-	for (size_t i = 0; i < n; i++) {
-		struct wire_endpoint *ep = codec_list_add(&wire_endpoint_codec, &r->endpoints);
-
-		ep->id = xstrdup(v[i]->rec.spec.id);
-		ep->address = xstrdup_null(v[i]->status.address);
-		ep->port = v[i]->status.port;
-	}
+	add_endpoints(a, r, v, n);
 	route_paths_list(b, carts_of(b, a, v, n), &a->cartridges, &paths);
 	for (size_t i = 0; i < paths.n; i++)
 		str_list_add(&r->paths, paths.v[i].path);

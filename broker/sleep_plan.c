@@ -18,7 +18,7 @@
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
 
-enum { SERVING_MAX = 256 };
+enum { SERVING_MAX = 512 };
 
 /* Nothing else is wanted of it than what it does. */
 static bool
@@ -28,7 +28,7 @@ is_steady(const struct wire_app *a)
 	       *a->spec.deployment != '\0' && str_same(a->spec.deployment, a->status.deployment) &&
 	       a->spec.restart_gen == a->status.restart_gen &&
 	       a->spec.env_rev == a->status.env_rev && !app_cart_is_pending(a) &&
-	       str_same(a->status.phase, "idle");
+	       rollout_canary_is_settled(a) && str_same(a->status.phase, "idle");
 }
 
 static bool

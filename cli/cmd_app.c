@@ -25,6 +25,8 @@ static const struct output_column app_columns[] = {
 	{ "Disk quota", "quota" },
 	{ "Notice", "notice" },
 	{ "Deployment", "deployment_id" },
+	{ "Canary", "canary.deployment_id" },
+	{ "Canary's clients %", "canary.percent" },
 	{ "Gears", "gear_count" },
 	{ "Auto scaling", "auto_scaling" },
 	{ "Gear size", "gear_profile" },

@@ -45,7 +45,7 @@ run_configure(const struct cmd_line *l, struct err *e)
 {
 	AUTO_FINI(api_reply_fini) struct api_reply r = { 0 };
 	AUTO_FINI(buf_fini) struct buf body = { 0 };
-	int64_t keep;
+	int64_t keep, percent;
 
 	if (add_switch(l, "auto-deploy", "auto_deploy", &body, e) < 0)
 		return -1;
@@ -58,6 +58,12 @@ run_configure(const struct cmd_line *l, struct err *e)
 			return -1;
 		add_member(&body, "keep_deployments");
 		buf_addf(&body, "%" PRId64, keep);
+	}
+	if (cmd_has(l, "canary")) {
+		if (str_to_i64(str_of(cmd_option(l, "canary")), 0, 100, "canary", &percent, e) < 0)
+			return -1;
+		add_member(&body, "canary_percent");
+		buf_addf(&body, "%" PRId64, percent);
 	}
 	if (body.n == 0)
 		return err_set(e, ERR_INVALID, NULL,
@@ -81,6 +87,9 @@ static const struct cmd_option configure_options[] = {
 	    "overlap: the new instance serves before the old one stops; replace: it starts when "
 	    "the "
 	    "old one has stopped, requests wait" },
+	{ "canary", 0, "N",
+	    "what is pushed serves N percent of the clients until it is promoted; 0: all, at "
+	    "once" },
 	CMD_APP_OPTIONS,
 	{ NULL, 0, NULL, NULL },
 };

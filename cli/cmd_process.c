@@ -17,6 +17,7 @@ run_ps(const struct cmd_line *l, struct err *e)
 		{ "RESTARTS", "restarts" },
 		{ "LAST CRASH", "last_crash" },
 		{ "DEPLOYMENT", "deployment_id" },
+		{ "CLIENTS %", "share" },
 		{ "INSTANCE", "instance" },
 		{ NULL, NULL },
 	};

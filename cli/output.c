@@ -44,6 +44,13 @@ text_of(const struct codec_value *v)
 static char *
 cell_of(const struct codec_value *row, const char *member)
 {
+	const char *dot = strchr(member, '.');
+
+	if (dot != NULL) {
+		AUTO(free) char *outer = xstrndup(member, (size_t)(dot - member));
+
+		return cell_of(codec_get(row, outer), dot + 1);
+	}
 	size_t n = strcspn(member, "[=");
 	AUTO(free) char *name = xstrndup(member, n);
 	const struct codec_value *v = codec_get(row, name);

@@ -7,6 +7,7 @@
 #include "lib/codec/codec.h"
 
 /* A column of a table: a member of each object: "NAME"; "NAME[-1]", the last element of an array;
+ * "NAME.NAME", of an object in it;
  * "NAME=TEXT", "*" where the member is TEXT and else nothing. */
 struct output_column {
 	const char *title;

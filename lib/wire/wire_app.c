@@ -63,6 +63,8 @@ static const struct codec_field spec_fields[] = {
 	CODEC_BOOL(struct wire_app_spec, is_killed, CODEC_OMIT_NULL),
 	CODEC_ENUM(struct wire_app_spec, sleep, wire_sleep_names, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_app_spec, sleep_order, 0, INT64_MAX, CODEC_OMIT_NULL),
+	CODEC_STR(struct wire_app_spec, canary, ID_MAX, CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_app_spec, canary_percent, 0, 100, CODEC_OMIT_NULL),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_app_spec, struct wire_app_spec, spec_fields)
@@ -75,6 +77,7 @@ static const struct codec_field status_fields[] = {
 	CODEC_INT(struct wire_app_status, cart_rev, 0, INT64_MAX, 0),
 	CODEC_INT(struct wire_app_status, cart_roll, 0, INT64_MAX, 0),
 	CODEC_STR(struct wire_app_status, failure, REASON_MAX, 0),
+	CODEC_STR(struct wire_app_status, canary, ID_MAX, CODEC_OMIT_NULL),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_app_status, struct wire_app_status, status_fields)
@@ -120,6 +123,7 @@ static const struct codec_field app_fields[] = {
 	CODEC_BOOL(struct wire_app, branch_by_user, 0),
 	CODEC_BOOL(struct wire_app, auto_deploy, 0),
 	CODEC_INT(struct wire_app, keep_deployments, 0, 1000, 0),
+	CODEC_INT(struct wire_app, canary_percent, 0, 100, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_app, deployment_type, 16, 0),
 	CODEC_STR(struct wire_app, health_path, PATH_LEN_MAX, 0),
 	CODEC_RAW(struct wire_app, routing, WIRE_ROUTING_MAX, CODEC_OMIT_NULL | CODEC_SECRET),
@@ -180,6 +184,7 @@ static const struct codec_field deployment_fields[] = {
 	    struct wire_deployment, processes, &wire_var_codec, PROCESSES_MAX, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_deployment, health_path, PATH_LEN_MAX, 0),
 	CODEC_LIST(struct wire_deployment, activations, &wire_activation_codec, ACTIVATIONS_MAX, 0),
+	CODEC_INT(struct wire_deployment, canary_ms, 0, INT64_MAX, CODEC_OMIT_NULL),
 	CODEC_EXTRA(struct wire_deployment, extra),
 	CODEC_END,
 };

@@ -25,6 +25,8 @@ struct wire_app_spec {
 	bool is_killed;      /* with running false: its processes are killed, not asked */
 	int sleep;           /* enum wire_sleep: written by the idler and its commands */
 	int64_t sleep_order; /* of the last order to sleep: Unix time in ms, and rises */
+	char *canary;        /* id of the deployment that runs beside the one above; NULL: none */
+	int64_t canary_percent; /* of the clients get it */
 };
 DECLARE_CODEC(wire_app_spec, struct wire_app_spec)
 
@@ -37,6 +39,7 @@ struct wire_app_status {
 	int64_t cart_rev;
 	int64_t cart_roll;
 	char *failure; /* of the last rollout; "" = it went well */
+	char *canary;  /* whose instances the route has for canary_percent; NULL: none */
 };
 DECLARE_CODEC(wire_app_status, struct wire_app_status)
 
@@ -122,6 +125,8 @@ struct wire_app { /* key: store_key_app(domain, name) */
 	bool branch_by_user; /* set by the user; else the first pushed main or master decides */
 	bool auto_deploy;
 	int64_t keep_deployments;
+	int64_t
+	    canary_percent;    /* of the clients get what is pushed, until it is promoted; 0: all */
 	char *deployment_type; /* git, binary */
 	char *health_path;
 	char *routing; /* a wire_routing, as JSON; NULL: nothing is set */
@@ -187,6 +192,7 @@ struct wire_deployment { /* key: store_key_deployment(app id, id) */
 	struct wire_var_list processes; /* of the Procfile beside web and release: type → command */
 	char *health_path;
 	struct wire_activation_list activations;
+	int64_t canary_ms; /* when it last became a canary, Unix time in ms; 0: never */
 	char *extra;
 };
 DECLARE_CODEC(wire_deployment, struct wire_deployment)

@@ -40,6 +40,7 @@ static const struct codec_field endpoint_fields[] = {
 	CODEC_STR(struct wire_endpoint, address, 64, CODEC_REQUIRED),
 	CODEC_INT(struct wire_endpoint, port, 1, 65535, CODEC_REQUIRED),
 	CODEC_INT(struct wire_endpoint, weight, 0, 10000, CODEC_OMIT_NULL),
+	CODEC_BOOL(struct wire_endpoint, canary, CODEC_OMIT_NULL),
 	CODEC_END,
 };
 DEFINE_CODEC(wire_endpoint, struct wire_endpoint, endpoint_fields)
@@ -51,6 +52,7 @@ static const struct codec_field route_fields[] = {
 	CODEC_STR(struct wire_route, domain, 16, 0),
 	CODEC_ENUM(struct wire_route, state, wire_route_state_names, CODEC_REQUIRED),
 	CODEC_LIST(struct wire_route, endpoints, &wire_endpoint_codec, ENDPOINTS_MAX, 0),
+	CODEC_INT(struct wire_route, canary_percent, 0, 100, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_route, timeout_s, 0, SECONDS_MAX, 0),
 	CODEC_STRS(struct wire_route, paths, PATHS_MAX, CODEC_OMIT_NULL),
 	CODEC_ENUM(struct wire_route, answer, wire_route_answer_names, 0),

@@ -8,6 +8,7 @@ struct wire_endpoint {
 	char *address;
 	int64_t port;
 	int64_t weight; /* its share among those of the route; 0: as any other */
+	bool canary;    /* of the deployment that is tried; these come last */
 };
 DECLARE_CODEC(wire_endpoint, struct wire_endpoint)
 struct wire_endpoint_list {
@@ -43,7 +44,8 @@ struct wire_route {
 	char *domain;
 	int state;
 	struct wire_endpoint_list endpoints;
-	int64_t timeout_s; /* of a request; 0 = the router's default */
+	int64_t canary_percent; /* of the clients get an endpoint with canary */
+	int64_t timeout_s;      /* of a request; 0 = the router's default */
 	struct str_list
 	    paths;     /* of a host: "/a/path", longest first: those with a route of their own */
 	int answer;    /* enum wire_route_answer */

@@ -68,6 +68,71 @@ check "ten deployments are kept" until_true is 10 count
 digests() { state '[.layers[]][0].digests | length'; }
 check "and the layers of ten" until_true is 10 digests
 
+# --- a canary: a deployment beside the one that serves
+shares() { route app | jq -c '[.canary_percent // 0, ([.endpoints[] | select(.canary)] | length), (.endpoints | length)]'; }
+canary_of() { api GET "$A/app" | jq -r "$1"; }
+push() { echo "$1" >app/two; git -C app commit -qam "$1"; git -C app push -q 2>"$WORLD/push.log"; }
+served() { api GET "$A/app/deployments" | jq -c '[.data[] | select(.share > 0) | .share] | sort'; }
+check "each push becomes a canary from now on" api PUT "$A/app" canary_percent=10
+d1=$(deployment_of app)
+check "a push" push first
+check "says that it is one" grep -q "is a canary: it gets 10 % of the clients" "$WORLD/push.log"
+check "the branch is where it was pushed" is "$(git -C app rev-parse HEAD)" bash -c "git ls-remote $GIT_URL/app.git master | cut -f1"
+check "both are on the route" is '[10,1,2]' shares
+check "what served serves" is "$d1" deployment_of app
+check "the application tells" is "10 serving" canary_of '.data.canary | "\(.percent) \(.state)"'
+check "so does the list" is "[10,90]" served
+d2=$(canary_of .data.canary.deployment_id)
+check "restart: of both" event app restart
+check "they are on the route" is '[10,1,2]' shares
+check "the old ones go" until_true is 2 live_instances
+check "scale up: both in each gear" event app scale-up to=3
+check "six endpoints" until_true is '[10,3,6]' shares
+check "scale down" event app scale-down to=1
+check "two endpoints" until_true is '[10,1,2]' shares
+check "and instances" until_true is 2 live_instances
+old=$(endpoint_ids app)
+check "another share" event app canary percent=40
+check "is in the route at once" is '[40,1,2]' shares
+check "with the same instances" test "$(endpoint_ids app)" = "$old"
+check "none: it runs and serves nobody" event app canary percent=0
+check "off the route" is '[0,0,1]' shares
+check "it runs on" is 2 live_instances
+check "all: the other runs on" event app canary percent=100
+check "one endpoint, another one" is '[0,0,1]' shares
+check "both run" is 2 live_instances
+check "all of the clients get it" is "[100]" served
+check "it is not stopped to sleep" bash -c "$(declare -f api); WORLD=$WORLD URL=$URL; ! api POST $A/app/events event=idle level=stopped"
+event app canary percent=20
+check "a push takes the place of the canary" push second
+check "and says so" grep -q "takes the place of the canary $d2" "$WORLD/push.log"
+check "with its share" is '[20,1,2]' shares
+check "the one before goes" until_true is 2 live_instances
+d3=$(canary_of .data.canary.deployment_id)
+before=$(endpoint_ids app)
+check "promote" event app promote
+check "it is what serves" is "$d3" deployment_of app
+check "nothing was started for it" is "true" jq -n --argjson a "$before" --argjson b "$(endpoint_ids app)" '($b - $a) == []'
+check "alone" is '[0,0,1]' shares
+check "the old one goes" until_true is 1 live_instances
+check "an earlier deployment as canary" event app canary deployment_id="$d2" percent=50
+check "on the route" is '[50,1,2]' shares
+check "stop" event app stop
+check "start" event app start
+check "both serve again" until_true is '[50,1,2]' shares
+check "what serves is no canary" bash -c "$(declare -f api); WORLD=$WORLD URL=$URL; ! api POST $A/app/events event=canary deployment_id=$d3"
+check "abort" event app abort
+check "the other serves" is "$d3" deployment_of app
+check "alone again" is '[0,0,1]' shares
+check "the canary's instance goes" until_true is 1 live_instances
+check "rollback is to what served all" bash -c "$(declare -f api); WORLD=$WORLD URL=$URL; api POST $A/app/events event=rollback >/dev/null"
+check "not to a canary" is "$d1" deployment_of app
+check "there is none to abort" bash -c "$(declare -f api); WORLD=$WORLD URL=$URL; ! api POST $A/app/events event=abort"
+check "a rollback ends a canary" event app canary deployment_id="$d2"
+check "at once" event app activate deployment_id="$d3"
+check "nothing of it is left" is '[0,0,1] null' bash -c "$(declare -f shares route canary_of api); WORLD=$WORLD URL=$URL A=$A; echo \$(shares) \$(canary_of .data.canary)"
+check "no canaries any more" api PUT "$A/app" canary_percent=0
+
 echo release >app/Procfile; printf 'release: migrate\nweb: x\n' >app/Procfile; git -C app add -A; git -C app commit -qm rel; git -C app push -q 2>/dev/null
 released() { node_log -s '[.[] | select(.event=="instance" and .release != "") | .id] | unique | length'; }
 check "the release command runs in one instance" is 1 released
