@@ -144,7 +144,7 @@ const struct cmd cmd_route_table[] = {
 	    "error_pages_for_app; paths ([{\"path\",\"app\",\"strips\"}]); weights\n"
 	    "([{\"app\",\"weight\"}]); compress; https (allow, redirect, require, off), hsts_s,\n"
 	    "hsts_subdomains, hsts_preload; sticky_cookie, sticky_s; concurrency, queue, queue_s;\n"
-	    "retry_percent; hedge_ms; protocol (http1, h2c).",
+	    "slow_start_s; retry_percent; hedge_ms; protocol (http1, h2c).",
 	    cmd_app_options, run_set, false },
 	{ "route unset", "[APP] NAME[,NAME]...", 0, 2,
 	    "set options back to what they were at first", unset_options, run_unset, false },

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
@@ -23,6 +24,15 @@ struct host_endpoint_set {
 	uint64_t seed;
 	int lanes;
 };
+
+static uint32_t
+now_ds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t); /* as lanes have it */
+	return (uint32_t)(t.tv_sec * 10 + t.tv_nsec / 100000000);
+}
 
 /* What names an endpoint. */
 struct name {
@@ -246,6 +256,7 @@ host_endpoint_ref(struct host_endpoint_set *s, const struct wire_endpoint *w)
 	id_n = strlen(m.id) + 1;
 	ep = xcalloc(1, sizeof *ep + m.address_n + id_n);
 	ep->refs = 1;
+	ep->born_ds = now_ds();
 	ep->port = m.port;
 	ep->address_n = m.address_n;
 	ep->lanes = (uint8_t)s->lanes;

@@ -39,7 +39,8 @@ struct host_endpoint {
 		struct host_endpoint *next; /* in its bucket */
 		struct host_gone *gone;     /* once retired */
 	};
-	uint32_t refs; /* control thread: routes that name it */
+	uint32_t refs;    /* control thread: routes that name it */
+	uint32_t born_ds; /* monotonic: since when some route does, in tenths of a second */
 	in_port_t port;
 	uint8_t address_n; /* 4 or 16 */
 	uint8_t lanes;
@@ -53,6 +54,13 @@ char *host_endpoint_text(const struct host_endpoint *ep, char out[HOST_ENDPOINT_
 /* Whether w is this one. */
 bool host_endpoint_is(const struct host_endpoint *ep, const struct wire_endpoint *w);
 int host_endpoint_check(const struct wire_endpoint *w, struct err *e) MUST_CHECK;
+
+/* How long it has been routed. now_ms: monotonic. */
+static inline int64_t
+host_endpoint_age_ms(const struct host_endpoint *ep, int64_t now_ms)
+{
+	return (int64_t)((uint32_t)(now_ms / 100) - ep->born_ds) * 100;
+}
 
 /* What lane has of it, made when needed. In a lane. */
 struct host_use *host_endpoint_use(struct host_endpoint *ep, int lane);

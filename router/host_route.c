@@ -188,8 +188,7 @@ timeout_of(const struct wire_route *w)
 }
 
 struct host_route *
-host_route_new(
-    const struct wire_route *w, struct host_endpoint_set *s, struct map *options, uint32_t turn)
+host_route_new(const struct wire_route *w, struct host_endpoint_set *s, struct map *options)
 {
 	const char *text[] = { w->host, text_of(w->app_id), text_of(w->app), text_of(w->domain) };
 	size_t size = w->endpoints.n * sizeof(struct host_endpoint *);
@@ -210,7 +209,6 @@ host_route_new(
 	r->state = (uint8_t)w->state;
 	r->answer = (uint8_t)w->answer;
 	r->rare = has_rare(w) ? rare_new(w, options) : NULL;
-	atomic_init(&r->turn, turn);
 	return r;
 }
 

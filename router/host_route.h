@@ -1,4 +1,4 @@
-/* router/host_route.h: a route as lanes read it: immutable but for its counters. What few routes
+/* router/host_route.h: a route as lanes read it: immutable. What few routes
  * have lies apart. */
 #pragma once
 
@@ -32,7 +32,6 @@ struct host_rare {
 
 struct host_route {
 	struct host_rare *rare; /* owned; NULL: nothing. See host_route_rare */
-	atomic_uint turn;       /* counts picks of all lanes, where there is a choice */
 	uint32_t timeout_s;     /* 0: the default */
 	uint16_t host_n;
 	uint16_t n;
@@ -78,7 +77,7 @@ void host_route_to_wire(const struct host_route *r, struct wire_route *out);
 int host_route_check(const struct wire_route *w, struct err *e) MUST_CHECK;
 /* w was checked. Its endpoints have a reference each, and so has what is set, of options. */
 struct host_route *host_route_new(
-    const struct wire_route *w, struct host_endpoint_set *s, struct map *options, uint32_t turn);
+    const struct wire_route *w, struct host_endpoint_set *s, struct map *options);
 /* Whether it is as w says. */
 bool host_route_is(const struct host_route *r, const struct wire_route *w);
 void host_route_free(struct host_route *take_r); /* endpoints and options are not touched */

@@ -22,8 +22,7 @@ struct host_table {
 	struct map *options; /* see route_options_all */
 	bool has_changed;    /* since the last publication */
 	size_t n;
-	uint32_t changes; /* routes made: their first turns differ */
-	uint8_t mark;     /* of the sweep under way, or the last one */
+	uint8_t mark; /* of the sweep under way, or the last one */
 };
 
 static void
@@ -119,7 +118,7 @@ host_table_put(struct host_table *t, const struct wire_route *w, struct err *e)
 		r->mark = t->mark; /* lanes do not look at it */
 		return 0;
 	}
-	r = host_route_new(w, t->endpoints, t->options, t->changes++);
+	r = host_route_new(w, t->endpoints, t->options);
 	r->mark = t->mark;
 	t->has_changed = true;
 	r = host_root_put(t->root, r);

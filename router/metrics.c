@@ -139,6 +139,8 @@ add_connections(struct metrics *m, struct buf *b, const struct copy *c)
 	    (uint64_t)c->upstreams);
 	add_one(b, "upstream_failures_total", "counter",
 	    "Connections that instances refused or did not take in time.", s->connect_failures);
+	add_one(b, "ejections_total", "counter", "Instances left alone for a while: they fail.",
+	    s->ejections);
 	add_head(b, "tls_handshakes_total", "counter", "Handshakes of TLS with clients.");
 	buf_addf(b,
 	    "pinion_router_tls_handshakes_total{result=\"ok\"} %" PRIu64 "\n"

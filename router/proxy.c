@@ -191,6 +191,8 @@ proxy_answer(struct proxy *x, struct proxy_page p)
 	}
 	if (x->filter != NULL)
 		filter_page(x, &p);
+	if (x->pool != NULL && (p.status == 502 || p.status == 504))
+		proxy_try_failed(x);
 	proxy_let_go(x, false);
 	x->status = p.status;
 	if (x->why == NULL && p.status >= 400)
@@ -413,6 +415,8 @@ settle_answer(struct proxy *x, const struct http_head *h)
 	    h->framing == HTTP_BODY_NONE || (h->framing == HTTP_BODY_LENGTH && h->length == 0);
 	x->status = h->status;
 	x->has_answer = true;
+	if (h->status >= 500 || outlier_is_marked(&x->pool->health))
+		proxy_try_answered(x, h->status);
 	if (x->filter != NULL)
 		filter_answer(x, h);
 }

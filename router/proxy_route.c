@@ -107,6 +107,19 @@ answers_challenge(struct proxy *x)
 }
 
 const struct host_route *
+proxy_route_peek(struct proxy *x)
+{
+	const struct host_root *root = x->client->sock.lane->root;
+	const struct host_route *r = root == NULL ? NULL : host_find(root, x->names.p, x->host_n);
+
+	if (x->filter != NULL && r != NULL)
+		r = filter_route(x, root, r);
+	if (r != NULL && r->rare != NULL && !hold_waits(r) && !is_elsewhere(x))
+		r = find_below(x, root, r);
+	return r;
+}
+
+const struct host_route *
 proxy_route_find(struct proxy *x)
 {
 	const struct host_root *root = x->client->sock.lane->root;

@@ -122,6 +122,8 @@ proxy_lost(struct proxy *x)
 	proxy_log_failed_try(x);
 	if (refused)
 		upstream_pool_failed(x->pool);
+	else if (!stale || x->fresh)
+		balance_failed(x->pool, proxy_route_peek(x));
 	if (stale && !x->fresh) {
 		x->fresh = true;
 	} else if (x->tries < PROXY_TRIES) {
@@ -143,4 +145,16 @@ proxy_lost(struct proxy *x)
 		proxy_try(x);
 	else
 		proxy_fail(x, x->lost_status, x->lost_why);
+}
+
+void
+proxy_try_failed(struct proxy *x)
+{
+	balance_failed(x->pool, proxy_route_peek(x));
+}
+
+void
+proxy_try_answered(struct proxy *x, int status)
+{
+	balance_answered(x->pool, proxy_route_peek(x), status);
 }

@@ -9,5 +9,9 @@ struct proxy;
 void proxy_try(struct proxy *x);
 /* The connection failed before an answer: another try, if that is safe, or the end. */
 void proxy_lost(struct proxy *x);
+/* The instance, which x still has, broke its answer off or is late; or it answered with
+ * 5xx, or after failures. */
+void proxy_try_failed(struct proxy *x);
+void proxy_try_answered(struct proxy *x, int status);
 /* The application of a held exchange may take it now: for hold_new. */
 void proxy_unhold(struct hold_link *k);

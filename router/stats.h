@@ -30,6 +30,7 @@ struct stats_all {
 	uint64_t bytes_in, bytes_out; /* of bodies and tunnels */
 	uint64_t connections;         /* of clients */
 	uint64_t connects, connect_failures;
+	uint64_t ejections; /* of instances that fail */
 	uint64_t handshakes, handshake_failures;
 	/* Where the time of requests went; tls: of handshakes. */
 	struct stats_times total, router, queue, connect, app, tls;

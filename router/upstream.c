@@ -14,7 +14,7 @@
 #include "router/router_conf.h"
 #include "router/stats.h"
 
-enum { DOWN_DOUBLINGS = 5, IDLE_MARGIN_MS = 300 /* more than the wheel's ticks */ };
+enum { IDLE_MARGIN_MS = 300 /* more than the wheel's ticks */ };
 
 static void free_pool(struct upstream_pool *p);
 
@@ -61,6 +61,7 @@ void
 upstream_pool_take(struct upstream_pool *p)
 {
 	p->active++;
+	p->requests++;
 	tell_active(p);
 }
 
@@ -81,18 +82,8 @@ upstream_pool_release(struct upstream_pool *p)
 void
 upstream_pool_failed(struct upstream_pool *p)
 {
-	uint32_t doublings = p->failures < DOWN_DOUBLINGS ? p->failures : DOWN_DOUBLINGS;
-
-	p->failures++;
 	p->lane->stats->all.connect_failures++;
-	p->down_until_ms = p->lane->now_ms + ((int64_t)UPSTREAM_DOWN_MS << doublings);
-}
-
-void
-upstream_pool_worked(struct upstream_pool *p)
-{
-	p->failures = 0;
-	p->down_until_ms = 0;
+	outlier_refused(&p->health, p->lane->now_ms);
 }
 
 static void
@@ -274,7 +265,7 @@ upstream_connected(struct upstream_conn *u)
 		return;
 	u->connecting = false;
 	wheel_clear(&u->sock.lane->wheel, &u->timer.timer);
-	upstream_pool_worked(u->pool);
+	outlier_connected(&u->pool->health, u->sock.lane->now_ms);
 }
 
 void

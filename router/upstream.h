@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "router/lane.h"
+#include "router/outlier.h"
 #include "router/sock.h"
 
 struct h2_client;
@@ -18,7 +19,6 @@ enum {
 	UPSTREAM_IDLE_MS = 60000, /* unless the instance names a shorter time */
 	UPSTREAM_IDLE_MAX = 256,  /* kept for each instance and lane */
 	UPSTREAM_LEARNED_MS = 10000,
-	UPSTREAM_DOWN_MS = 250, /* after a refused connection; doubles up to 32 times */
 };
 
 struct upstream_pool {
@@ -31,10 +31,10 @@ struct upstream_pool {
 	struct upstream_conn *idle_last;
 	uint32_t idle_n;
 	uint32_t active;          /* exchanges and tunnels that use it */
-	int64_t down_until_ms;    /* it refused: others are tried first */
 	int64_t learned_until_ms; /* idle_limit_ms holds until then */
 	int64_t idle_limit_ms;    /* it was seen to close idle connections of that age */
-	uint32_t failures;
+	uint32_t requests;        /* that ever took it */
+	struct outlier health;
 	uint32_t stats_generation; /* of the lane's: then stats is the application's */
 	struct stats_app *stats;   /* borrowed */
 	bool retired;              /* off every route: gone when the last exchange ends */
@@ -65,7 +65,6 @@ struct upstream_pool *upstream_pool_of(struct lane *l, struct host_endpoint *ep)
 void upstream_pool_take(struct upstream_pool *p);
 void upstream_pool_release(struct upstream_pool *p);
 void upstream_pool_failed(struct upstream_pool *p); /* refused or timed out */
-void upstream_pool_worked(struct upstream_pool *p);
 
 /* An idle connection (unless fresh), else a new one. must_live: looks that the idle one was not
  * closed by its peer. NULL: it cannot be made (errno). */

@@ -123,6 +123,7 @@ static const struct codec_field routing_fields[] = {
 	CODEC_LIST(struct wire_routing, redirects, &wire_routing_redirect_codec,
 	    WIRE_ROUTING_REDIRECTS_MAX, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct wire_routing, compress, CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_routing, slow_start_s, 0, 3600, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_routing, concurrency, 0, QUEUE_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_routing, queue, 0, QUEUE_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_routing, queue_s, 0, 300, CODEC_OMIT_NULL),

@@ -129,6 +129,7 @@ struct wire_routing {
 	struct wire_routing_header_list headers;
 	struct wire_routing_redirect_list redirects;
 	bool compress;
+	int64_t slow_start_s;  /* until a new instance has its whole share; 0: at once */
 	int64_t concurrency;   /* requests of an instance at once; 0: any */
 	int64_t queue;         /* that wait when all instances have so many */
 	int64_t queue_s;       /* so long; 0: the router's */

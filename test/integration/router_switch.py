@@ -184,11 +184,12 @@ def three_instances_share_fairly(w):
         assert 30 <= share <= 37, (i.name, share)
 
 
-def sequential_requests_take_turns(w):
+def sequential_requests_go_to_all(w):
     three = [w.instance(n) for n in "abc"]
     r = w.static_router([("shop.test", *three)], threads=1)
-    got = [r.get("shop.test").body for _ in range(30)]
-    assert sorted(got) == [b"a"] * 10 + [b"b"] * 10 + [b"c"] * 10, got
+    for _ in range(300):
+        assert r.get("shop.test").status == 200
+    assert all(50 <= i.requests <= 150 for i in three), [i.requests for i in three]
 
 
 def slow_requests_spread_over_all_lanes(w):
@@ -345,6 +346,6 @@ def a_static_table_is_watched(w):
 run_tests([a_switch_of_instances_loses_no_request, a_change_is_in_force_at_once, running_requests_finish_on_the_old_instance,
            idle_connections_to_a_retired_instance_close, it_starts_from_the_saved_table_without_a_broker,
            without_any_table_it_asks_for_patience, a_reset_removes_what_it_does_not_name, a_foreign_cluster_is_refused, a_bad_route_does_not_stop_the_others,
-           three_instances_share_fairly, sequential_requests_take_turns, slow_requests_spread_over_all_lanes, a_stuck_instance_is_left_out, a_dead_instance_costs_no_request,
+           three_instances_share_fairly, sequential_requests_go_to_all, slow_requests_spread_over_all_lanes, a_stuck_instance_is_left_out, a_dead_instance_costs_no_request,
            stale_connections_cost_no_request, the_end_waits_for_running_requests, a_static_table_is_read_again,
            a_static_table_is_watched])
