@@ -239,6 +239,14 @@ unloaded() { # TEXT: a restore says so, and PostgreSQL is as it was
 		until_true eval '[[ $(get copy /) == "sql: a b c kept; redis: a b c" ]]' && test -z "$(ls -d "$WORLD/data/node/gears/$copy"/svc/postgresql/data.*)" || { cat "$WORLD/said"; get copy /; return 1; }
 }
 check "start it again" eval 'p cartridge start redis -a copy && until_true both copy "a b c kept"'
+for name in postgresql redis; do # their next release has to start over their data
+	cp -r "$PINION_SRCDIR/cartridges/$name" "$WORLD/"
+	sed -i 's/^Cartridge-Version: .*/Cartridge-Version: 0.9.0/' "$WORLD/$name/metadata/manifest.yml"
+	p admin cartridge import "$WORLD/$name" >/dev/null
+done
+WAS=$(get copy /)
+check "both are upgraded" test "$(p admin cartridge upgrade it/copy | grep -c 0.9.0)" = 2
+check "with their data" until_true eval '[[ $(get copy /) == "$WAS" ]]'
 check "bad SQL" eval 'doctored "INSERT INTO nowhere VALUES (1);" && unloaded "nowhere"'
 cut_short() { local d; d=$(echo "$WORLD"/doc/*/app-root/data/postgresql_dump_snapshot.gz) && truncate -s -20 "$d" && tar -C "$WORLD/doc" -czf "$WORLD/doctored.tar.gz" .; }
 check "a dump that is cut short" eval 'cut_short && unloaded "gzip"'
