@@ -143,6 +143,7 @@ void api_log_app(struct api_call *c);
 
 /* api_admin.c */
 void api_admin_status(struct api_call *c);
+void api_traffic_show(struct api_call *c);
 void api_admin_users(struct api_call *c);
 void api_admin_user_update(struct api_call *c);
 void api_admin_user_create(struct api_call *c);

@@ -39,6 +39,7 @@ static const struct api_route routes[] = {
 	{ "PUT", "users/:login", API_SCOPE_ADMIN, api_admin_user_update },
 	{ "DELETE", "user|users/:login", API_SCOPE_ADMIN, api_admin_user_delete },
 	{ "GET", "status", API_SCOPE_ADMIN, api_admin_status },
+	{ "GET", "traffic", API_SCOPE_ADMIN, api_traffic_show },
 	{ "GET", "gear_profiles", API_SCOPE_ADMIN, api_profile_list },
 	{ "PUT", "gear_profiles/:name", API_SCOPE_ADMIN, api_profile_set },
 	{ "DELETE", "gear_profiles/:name", API_SCOPE_ADMIN, api_profile_remove },

@@ -8,6 +8,7 @@
 #include "lib/base/str.h"
 
 struct api_call;
+struct app_traffic;
 struct auth;
 struct blob_store;
 struct backups;
@@ -100,6 +101,7 @@ struct broker {
 	struct router_lines *router_lines;
 	struct idler *idler; /* NULL: not yet, or no more */
 	struct router_link *routers;
+	struct app_traffic *traffic;
 	struct push_set *pushes;
 	struct push_http *git;
 	struct push_ssh_set *ssh_pushes;

@@ -8,6 +8,7 @@
 
 #include "broker/api.h"
 #include "broker/app.h"
+#include "broker/app_traffic.h"
 #include "broker/auth.h"
 #include "broker/blob.h"
 #include "broker/broker.h"
@@ -286,6 +287,7 @@ open_parts(struct broker *b, struct err *e)
 	b->rollout = rollout_new(b);
 	b->restores = restore_runs_new(b);
 	b->idler = idler_new(b);
+	b->traffic = app_traffic_new();
 	b->router_lines = router_lines_new(b);
 	b->drains = drains_new(b);
 	b->tls_keys = tls_keys_start(b);
@@ -315,6 +317,7 @@ close_parts(struct daemon *d)
 	b->drains = NULL;
 	idler_free(b->idler);
 	b->idler = NULL;
+	app_traffic_free(STEAL(b->traffic));
 	rollout_free(b->rollout);
 	api_end(b);
 	restore_runs_free(b->restores);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/app_traffic.h"
 #include "broker/broker.h"
 #include "broker/idler.h"
 #include "broker/node_link.h"
@@ -163,8 +164,10 @@ on_traffic(struct http_req *r, struct str body, const struct err *e, void *arg)
 		http_req_reply_text(r, 400, "%s: %s\n", bad.field, bad.text);
 		return;
 	}
-	router_get(rl, in.router)->traffic_rev = in.revision;
+	if (!in.more)
+		router_get(rl, in.router)->traffic_rev = in.revision;
 	idler_traffic(rl->b->idler, &in);
+	app_traffic_add(rl->b->traffic, &in, loop_now_ms());
 	http_req_reply(r, 200, NULL, "{}", 2);
 	changed(rl);
 }

@@ -31,6 +31,7 @@ main(int argc, char **argv)
 		cmd_idle_table,
 		cmd_event_table,
 		cmd_admin_table,
+		cmd_top_table,
 		cmd_up_table,
 		NULL,
 	};

@@ -75,4 +75,5 @@ extern const struct cmd cmd_process_table[];
 extern const struct cmd cmd_snapshot_table[];
 extern const struct cmd cmd_backup_table[];
 extern const struct cmd cmd_profile_table[];
+extern const struct cmd cmd_top_table[];
 extern const struct cmd cmd_up_table[];

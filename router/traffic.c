@@ -13,7 +13,11 @@
 #include "router/lane.h"
 #include "router/router_conf.h"
 
-enum { FORGET_MS = 3600 * 1000, SWEEP_MS = 60 * 1000 };
+enum {
+	FORGET_MS = 3600 * 1000,
+	SWEEP_MS = 60 * 1000,
+	REPORT_APPS_MAX = 2000, /* more go in parts, which the broker takes in turn */
+};
 
 /* What one lane found; written there, read by the control thread once all have answered. */
 struct share {
@@ -44,6 +48,9 @@ struct traffic {
 	int64_t sweep_ms;   /* the next one */
 	uint32_t look;      /* counts them */
 	int64_t revision;   /* of the look under way, then of what is in apps */
+	int64_t look_ms;    /* when the last was */
+	int64_t told_ms;    /* when the last was that the broker knows all of */
+	size_t sent;        /* applications in the call under way */
 	atomic_int left;    /* lanes that have not answered */
 	bool is_looking;
 	int lanes;
@@ -148,10 +155,11 @@ take_share(struct traffic *t, struct share *s, int64_t now_ms)
 	}
 }
 
+/* The first n of those that are to be told are. */
 static void
-forget_told(struct traffic *t)
+forget_told(struct traffic *t, size_t n)
 {
-	while (t->untold != NULL) {
+	for (; t->untold != NULL && n > 0; n--) {
 		struct had *h = t->untold;
 
 		t->untold = h->next;
@@ -159,17 +167,6 @@ forget_told(struct traffic *t)
 		h->requests = h->errors = h->us = h->bytes = 0;
 		memset(h->took, 0, sizeof h->took);
 	}
-}
-
-static void
-on_told(struct http_call *c, int status, struct str body, const struct err *e, void *arg)
-{
-	struct traffic *t = arg;
-
-	(void)c;
-	(void)body;
-	if (feed_post_ended(&t->post, status, e))
-		forget_told(t); /* else with the next one */
 }
 
 static void
@@ -196,19 +193,43 @@ add_app(struct wire_traffic *out, const struct had *h, int64_t now_ms, uint32_t 
 		a->ago_ms = 0;
 }
 
+static void on_told(
+    struct http_call *c, int status, struct str body, const struct err *e, void *arg);
+
 static void
 tell(struct traffic *t)
 {
 	AUTO_FINI(wire_traffic_fini)
-	struct wire_traffic out = { .router = xstrdup(t->conf->id), .revision = t->revision };
+	struct wire_traffic out = { .router = xstrdup(t->conf->id),
+		.revision = t->revision,
+		.look = t->look,
+		.ms = t->look_ms - t->told_ms };
 	AUTO(free) char *json = NULL;
+	const struct had *h = t->untold;
 
-	for (const struct had *h = t->untold; h != NULL; h = h->next) {
+	for (t->sent = 0; h != NULL && t->sent < REPORT_APPS_MAX; h = h->next, t->sent++) {
 		if (!h->is_host)
 			add_app(&out, h, loop_now_ms(), t->look);
 	}
+	out.more = h != NULL;
 	json = codec_to_json(&wire_traffic_codec, &out);
 	feed_post_send(&t->post, json, on_told, t);
+}
+
+static void
+on_told(struct http_call *c, int status, struct str body, const struct err *e, void *arg)
+{
+	struct traffic *t = arg;
+
+	(void)c;
+	(void)body;
+	if (!feed_post_ended(&t->post, status, e))
+		return; /* with the next one */
+	forget_told(t, t->sent);
+	if (t->untold != NULL)
+		tell(t);
+	else
+		t->told_ms = t->look_ms;
 }
 
 static void
@@ -238,10 +259,11 @@ on_looked(void *arg)
 	int64_t now = loop_now_ms();
 
 	t->is_looking = false;
+	t->look_ms = now;
 	for (int i = 0; i < t->lanes; i++)
 		take_share(t, &t->share[i], now);
 	if (t->conf->feed == NULL)
-		forget_told(t);
+		forget_told(t, SIZE_MAX);
 	else if (t->post.call == NULL)
 		tell(t);
 	sweep(t, now);
@@ -300,6 +322,7 @@ traffic_new(struct loop *l, struct fleet *f, const struct router_conf *conf, str
 	t->conf = conf;
 	t->lanes = lanes;
 	t->apps = map_new(had_free);
+	t->told_ms = loop_now_ms();
 	if (conf->feed != NULL &&
 	    feed_post_init(&t->post, l, conf, "/internal/router/traffic", e) < 0)
 		return NULL;

@@ -93,6 +93,9 @@ DEFINE_CODEC(wire_traffic_app, struct wire_traffic_app, traffic_app_fields)
 static const struct codec_field traffic_fields[] = {
 	CODEC_STR(struct wire_traffic, router, ID_MAX, CODEC_REQUIRED),
 	CODEC_INT(struct wire_traffic, revision, 0, INT64_MAX, 0),
+	CODEC_INT(struct wire_traffic, look, 0, INT64_MAX, 0),
+	CODEC_BOOL(struct wire_traffic, more, 0),
+	CODEC_INT(struct wire_traffic, ms, 0, INT64_MAX, 0),
 	CODEC_LIST(struct wire_traffic, apps, &wire_traffic_app_codec, TRAFFIC_MAX, 0),
 	CODEC_END,
 };

@@ -91,6 +91,9 @@ struct wire_traffic {
 	char *router;
 	int64_t
 	    revision; /* all requests by tables older than this are in it, or were told before */
+	int64_t look; /* the same number: parts of one report */
+	bool more;    /* another part follows; revision is not for this one */
+	int64_t ms;   /* since the last report */
 	struct wire_traffic_app_list apps;
 };
 DECLARE_CODEC(wire_traffic, struct wire_traffic)

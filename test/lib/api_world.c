@@ -9,6 +9,7 @@
 
 #include "broker/account.h"
 #include "broker/api.h"
+#include "broker/app_traffic.h"
 #include "broker/auth.h"
 #include "broker/catalog.h"
 #include "broker/record.h"
@@ -96,6 +97,7 @@ init(struct api_world *w)
 	assert_true(catalog_count(w->b.catalog) > 0);
 	catalog_watch(w->b.catalog, w->b.store);
 	w->b.rollout = rollout_new(&w->b);
+	w->b.traffic = app_traffic_new();
 	w->b.client = http_client_new(w->b.loop);
 	w->b.auth = auth_new(&w->b);
 	w->server = http_server_new(w->b.loop, NULL, on_request, &w->b);
@@ -117,6 +119,7 @@ fini(struct api_world *w)
 	http_client_free(w->b.client);
 	auth_free(w->b.auth);
 	rollout_free(w->b.rollout);
+	app_traffic_free(w->b.traffic);
 	catalog_free(w->b.catalog);
 	free(w->root);
 	store_fixture_fini(&w->store);
