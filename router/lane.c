@@ -2,6 +2,7 @@
 
 #include <event2/event.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,17 +59,25 @@ lane_random(struct lane *l)
 	return sum;
 }
 
+/* The eight digits of v, in some order, all at once. */
+static uint64_t
+hex_of(uint32_t v)
+{
+	const uint64_t ones = 0x0101010101010101;
+	uint64_t digits = (v & 0x0f0f0f0f) | (uint64_t)(v >> 4 & 0x0f0f0f0f) << 32;
+	uint64_t letters = (digits + 6 * ones) >> 4 & ones; /* 1 where it is more than 9 */
+
+	return digits + '0' * ones + letters * ('a' - '0' - 10);
+}
+
 void
 lane_random_hex(struct lane *l, char *to, int digits)
 {
-	static const char hex[] = "0123456789abcdef";
-	uint64_t r = 0;
+	for (int i = 0; i < digits; i += 16) {
+		uint64_t r = lane_random(l);
+		uint64_t text[] = { hex_of((uint32_t)r), hex_of((uint32_t)(r >> 32)) };
 
-	for (int i = 0; i < digits; i++) {
-		if (i % 16 == 0)
-			r = lane_random(l);
-		to[i] = hex[r & 15];
-		r >>= 4;
+		memcpy(to + i, text, sizeof text);
 	}
 }
 

@@ -121,6 +121,7 @@ void lane_bury(struct lane *l, struct lane_grave *take_p);
 char *lane_frames(struct lane *l);
 
 uint64_t lane_random(struct lane *l);
+/* digits: a multiple of 16. */
 void lane_random_hex(struct lane *l, char *to, int digits);
 int64_t lane_monotonic_us(void);
 int64_t lane_unix_us(struct lane *l, int64_t monotonic_us); /* Unix time of a moment */
