@@ -483,3 +483,18 @@ client_conn_drain(struct lane *l, bool idle_too)
 		}
 	}
 }
+
+void
+client_conn_cut(struct lane *l, const struct upstream_pool *p)
+{
+	struct client_conn *next;
+
+	for (struct client_conn *c = l->clients; c != NULL; c = next) {
+		next = c->next;
+		if (c->x == NULL || c->x->pool != p)
+			continue;
+		proxy_cut(c->x);
+		if (next != NULL && is_closed(next)) /* it was on the same connection */
+			next = l->clients;
+	}
+}

@@ -14,6 +14,7 @@
 struct entry;
 struct h2_session;
 struct proxy;
+struct upstream_pool;
 
 enum {
 	CLIENT_LINGER_MS = 2 * 1000,
@@ -82,6 +83,8 @@ void client_conn_park(struct client_conn *c);
 void client_conn_done(struct client_conn *c, enum client_next next);
 /* The next deadline. */
 void client_conn_deadline(struct client_conn *c, int64_t ms);
+/* Breaks off the exchanges that p has. */
+void client_conn_cut(struct lane *l, const struct upstream_pool *p);
 /* Each connection of the lane ends with its next answer; idle_too: those between two requests now.
  */
 void client_conn_drain(struct lane *l, bool idle_too);

@@ -119,6 +119,8 @@ add_requests(struct buf *b, const struct stats_all *s)
 	    &s->app);
 	add_times(b, "tls_handshake_duration_seconds", "Of handshakes with clients.", &s->tls);
 	add_one(b, "retries_total", "counter", "Tries of requests that failed.", s->retries);
+	add_one(b, "retries_denied_total", "counter",
+	    "Requests that failed because too many were tried again.", s->over_budget);
 	add_one(
 	    b, "tunnels_total", "counter", "WebSockets and other upgrades that ended.", s->tunnels);
 	add_one(b, "received_bytes_total", "counter", "Bodies from clients.", s->bytes_in);

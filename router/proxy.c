@@ -678,6 +678,18 @@ proxy_on_up(struct upstream_conn *u, void *owner)
 }
 
 void
+proxy_cut(struct proxy *x)
+{
+	if (x->has_answer && x->minor == 0) /* an end would be the end of the answer */
+		sock_reset(&x->client->sock);
+	if (x->has_answer)
+		proxy_abort(
+		    x, x->status, "The instance was taken away, and the time to end was over.");
+	else
+		proxy_fail_later(x, 503, "The instance was taken away before it had answered.", 1);
+}
+
+void
 proxy_client_ready(struct proxy *x)
 {
 	if (x->tunnel)

@@ -101,6 +101,8 @@ void proxy_refuse(struct client_conn *c, int status, const char *why);
  * after either. */
 void proxy_finish(struct proxy *x);
 void proxy_abort(struct proxy *x, int status, const char *why);
+/* The instance goes away, and had its time to end it. x is gone. */
+void proxy_cut(struct proxy *x);
 /* An answer of the router's own (its id, and what the client wants, are filled in). x is gone. */
 void proxy_answer(struct proxy *x, struct proxy_page p);
 /* Pages that say why a request failed; later: and when to try again. x is gone after either. */

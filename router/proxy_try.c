@@ -18,6 +18,9 @@
 
 static const char not_accepted[] = "The application does not accept connections.";
 
+static const char over_budget[] = "The application fails, and too many requests were tried again "
+                                  "already.";
+
 static struct lane *
 lane_of(const struct proxy *x)
 {
@@ -58,6 +61,28 @@ proxy_unhold(struct hold_link *k)
 	proxy_try(x);
 }
 
+/* Counts the requests of all its instances; the budget is at the first one's. */
+static bool
+may_try_again(struct lane *l, const struct host_route *r)
+{
+	const struct route_options *o = host_route_opts(r);
+	int64_t percent = o == NULL ? 0 : o->set.retry_percent, requests = 0;
+
+	for (size_t i = 0; i < r->n; i++) {
+		const struct host_use *u = host_endpoint_used(r->ep[i], l->index);
+
+		if (u == NULL || u->pool == NULL)
+			continue;
+		requests += u->pool->requests - u->pool->budgeted;
+		u->pool->budgeted = u->pool->requests;
+	}
+	if (retry_budget_take(&upstream_pool_of(l, r->ep[0])->budget, requests,
+	        percent == 0 ? RETRY_BUDGET_PERCENT : percent, l->now_ms))
+		return true;
+	l->stats->all.over_budget++;
+	return false;
+}
+
 /* Picks an instance and sends the head, until it works or nothing is left. */
 void
 proxy_try(struct proxy *x)
@@ -81,6 +106,11 @@ proxy_try(struct proxy *x)
 	while ((p = balance_pick(l, r, x->tried, x->tries)) != NULL) {
 		bool must_live = !x->is_idempotent || !x->up_done;
 
+		if (x->tries != 0 && !may_try_again(l, r)) {
+			proxy_fail_later(
+			    x, x->lost_status == 0 ? 502 : x->lost_status, over_budget, 1);
+			return;
+		}
 		upstream_pool_take(p);
 		x->pool = p;
 		note_choice(x, r, p);

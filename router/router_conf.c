@@ -80,6 +80,9 @@ static const struct conf_item items[] = {
 	CONF_INT(struct router_conf, drain_s, "drain", 0, 86400, "10",
 	    "Seconds that running requests, and WebSockets, get to finish at the end, or when "
 	    "another router takes over."),
+	CONF_INT(struct router_conf, drain_instance_s, "drain-instance", 0, 86400, "300",
+	    "Seconds that requests, and WebSockets, get to finish at an instance that is off every "
+	    "route; 0: any time."),
 	CONF_INT(struct router_conf, hold_timeout_s, "hold-timeout", 1, 300, "30",
 	    "Seconds that a request waits for an application that is handed over."),
 	CONF_INT(struct router_conf, hold_max, "hold-max", 1, 1000000, "8192",

@@ -30,7 +30,8 @@ struct stats_all {
 	uint64_t bytes_in, bytes_out; /* of bodies and tunnels */
 	uint64_t connections;         /* of clients */
 	uint64_t connects, connect_failures;
-	uint64_t ejections; /* of instances that fail */
+	uint64_t ejections;   /* of instances that fail */
+	uint64_t over_budget; /* requests that were not tried again: too many were */
 	uint64_t handshakes, handshake_failures;
 	/* Where the time of requests went; tls: of handshakes. */
 	struct stats_times total, router, queue, connect, app, tls;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/base/mem.h"
+#include "router/client_conn.h"
 #include "router/h2_client.h"
 #include "router/host_table.h"
 #include "router/router_conf.h"
@@ -17,6 +18,15 @@
 enum { IDLE_MARGIN_MS = 300 /* more than the wheel's ticks */ };
 
 static void free_pool(struct upstream_pool *p);
+
+/* They had their time. The pool is gone with the last one. */
+static void
+on_drain_end(struct lane_timer *t)
+{
+	struct upstream_pool *p = CONTAINER_OF(t, struct upstream_pool, end);
+
+	client_conn_cut(p->lane, p);
+}
 
 static struct upstream_pool *
 pool_new(struct lane *l, struct host_endpoint *ep)
@@ -40,6 +50,8 @@ pool_new(struct lane *l, struct host_endpoint *ep)
 		p->next->prev = p;
 	l->pools = p;
 	p->use->pool = p;
+	p->end.fn = on_drain_end;
+	retry_budget_init(&p->budget, l->now_ms);
 	return p;
 }
 
@@ -304,6 +316,7 @@ free_pool(struct upstream_pool *p)
 	while (p->idle != NULL)
 		upstream_close(p->idle);
 	h2_client_close_all(p);
+	wheel_clear(&p->lane->wheel, &p->end.timer);
 	if (p->prev != NULL)
 		p->prev->next = p->next;
 	else
@@ -332,8 +345,12 @@ upstream_retire(struct lane *l, struct host_endpoint *ep)
 	p->retired = true;
 	while (p->idle != NULL)
 		upstream_close(p->idle);
-	if (p->active != 0)
+	if (p->active != 0) {
+		if (l->conf->drain_instance_s != 0)
+			wheel_set(
+			    &l->wheel, &p->end.timer, l->now_ms + l->conf->drain_instance_s * 1000);
 		return false;
+	}
 	free_pool(p);
 	return true;
 }

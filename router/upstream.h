@@ -7,6 +7,7 @@
 
 #include "router/lane.h"
 #include "router/outlier.h"
+#include "router/retry_budget.h"
 #include "router/sock.h"
 
 struct h2_client;
@@ -34,12 +35,15 @@ struct upstream_pool {
 	int64_t learned_until_ms; /* idle_limit_ms holds until then */
 	int64_t idle_limit_ms;    /* it was seen to close idle connections of that age */
 	uint32_t requests;        /* that ever took it */
+	uint32_t budgeted;        /* of them: that count in a budget already */
 	struct outlier health;
-	uint32_t stats_generation; /* of the lane's: then stats is the application's */
-	struct stats_app *stats;   /* borrowed */
-	bool retired;              /* off every route: gone when the last exchange ends */
-	uint32_t name_n;           /* bytes of name */
-	char name[];               /* the instance's id, or its address:port */
+	struct retry_budget budget; /* of routes that have its instance first */
+	struct lane_timer end;      /* of the exchanges, once it is retired */
+	uint32_t stats_generation;  /* of the lane's: then stats is the application's */
+	struct stats_app *stats;    /* borrowed */
+	bool retired;               /* off every route: gone when the last exchange ends */
+	uint32_t name_n;            /* bytes of name */
+	char name[];                /* the instance's id, or its address:port */
 };
 
 /* Something happened to the connection of an exchange. */
@@ -80,8 +84,9 @@ void upstream_close(struct upstream_conn *take_u);
 /* The connection is established. */
 void upstream_connected(struct upstream_conn *u);
 
-/* ep left the table: its idle connections close now. true: nothing of it is left in this lane, else
- * lane->on_gone tells when the last exchange ended. */
+/* ep left the table: its idle connections close now, and exchanges have conf->drain_instance_s to
+ * end. true: nothing of it is left in this lane, else lane->on_gone tells when the last one ended.
+ */
 bool upstream_retire(struct lane *l, struct host_endpoint *ep);
 /* At the end, when no client is left. */
 void upstream_free_all(struct lane *l);

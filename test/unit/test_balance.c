@@ -11,6 +11,7 @@
 #include "lib/base/mem.h"
 #include "router/host_table.h"
 #include "router/lane.h"
+#include "router/retry_budget.h"
 #include "router/route_options.h"
 #include "router/router_conf.h"
 #include "router/upstream.h"
@@ -343,6 +344,43 @@ what_was_tried_is_not_tried_again(void **state)
 	end(&w);
 }
 
+static int
+take_all(struct retry_budget *b, int64_t requests, int64_t now)
+{
+	int n = 0;
+
+	for (; retry_budget_take(b, requests, RETRY_BUDGET_PERCENT, now); n++)
+		requests = 0;
+	return n;
+}
+
+static void
+tries_are_a_share_of_the_requests(void **state)
+{
+	struct retry_budget b;
+	int64_t now = 5000;
+	int n = 0;
+
+	(void)state;
+	retry_budget_init(&b, now);
+	assert_int_equal(take_all(&b, 0, now), 30); /* for who has no traffic */
+	assert_int_equal(take_all(&b, 1000, now), 200);
+	assert_int_equal(take_all(&b, 0, now), 0);
+	now += 1000;
+	assert_int_equal(take_all(&b, 0, now), RETRY_BUDGET_MIN);
+	/* Of those of a long time only the last ten seconds count, and all fades. */
+	now += 10 * RETRY_BUDGET_MS;
+	assert_int_equal(take_all(&b, 10000, now), 230);
+	assert_true(retry_budget_take(&b, 1000000, RETRY_BUDGET_PERCENT, now));
+	now += 5 * RETRY_BUDGET_MS;
+	assert_int_equal(take_all(&b, 0, now), 30);
+	for (int i = 0; i < 1000; i++) { /* all fail, 100 requests a second */
+		now += 10;
+		n += retry_budget_take(&b, 1, RETRY_BUDGET_PERCENT, now);
+	}
+	assert_in_range(n, 200, 231);
+}
+
 int
 main(void)
 {
@@ -356,6 +394,7 @@ main(void)
 		cmocka_unit_test(half_of_them_stay),
 		cmocka_unit_test(errors_count_beside_the_others),
 		cmocka_unit_test(what_was_tried_is_not_tried_again),
+		cmocka_unit_test(tries_are_a_share_of_the_requests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

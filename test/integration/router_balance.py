@@ -1,0 +1,125 @@
+#!/usr/bin/python3
+"""Instances that fail, refuse, or go: what of it clients see, and who gets the requests."""
+import os, socket, sys, time
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from router_world import *
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def closes(i, c, head, rest):
+    return False
+
+
+def says(data):
+    def handler(i, c, head, rest):
+        c.sendall(data)
+        return True
+    return handler
+
+
+def log_of(w):
+    return open(w.path("access.log"), errors="replace").read()
+
+
+def one_of_three_fails(kind):
+    def test(w):
+        bad = w.instance("bad", None if kind == "refuses" else closes)
+        if kind == "refuses":
+            bad.stop()
+        r = w.static_router([("shop.test", w.instance("a"), bad, w.instance("b"))])
+        load = Load(r, "shop.test", workers=6)
+        wait_for(lambda: load.count >= 1500, "1500 requests", 60)
+        load.stop()
+        assert not load.bad, load.bad[:5]
+        assert bad.requests <= 60, bad.requests
+        return f"{load.count} requests, {bad.requests} of them at the bad one"
+    return (f"one of three {kind}: no client sees it", test)
+
+
+def errors_eject_the_one_that_has_them(w):
+    bad = w.instance("bad", says(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"))
+    r = w.static_router([("shop.test", w.instance("a"), bad, w.instance("b"))], threads=1)
+    for _ in range(300):
+        r.get("shop.test")
+    assert bad.requests <= 40, bad.requests
+    n = w.instance("n", says(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"))
+    w.write_routes([("shop.test", n)])
+    wait_for(lambda: r.get("shop.test").body == b"" and n.requests > 0, "the new table")
+    assert all(r.get("shop.test").status == 500 for _ in range(30)), "an only one is never ejected"
+
+
+def tries_are_budgeted(w):
+    four = [w.instance(n, closes) for n in "abcd"]
+    r = w.static_router([("shop.test", *four)], "--access-log", w.path("access.log"), threads=1)
+    start = time.monotonic()
+    for _ in range(60):
+        assert r.get("shop.test").status == 502
+    tries = sum(i.requests for i in four)
+    most = 60 + 30 + 60 * 0.2 * 2 + 3 * (time.monotonic() - start) + 4
+    assert 80 <= tries <= most, (tries, most)
+    wait_for(lambda: "too many requests were tried again" in log_of(w), "the reason")
+    # Another route has its own.
+    w.write_routes([("shop.test", *four), ("other.test", w.instance("x", closes), w.instance("y"))])
+    wait_for(lambda: r.get("other.test").status != 404, "the new table")
+    assert all(r.get("other.test").status == 200 for _ in range(20))
+
+
+WEBSOCKET = b"HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
+
+
+def long_ones(i, c, head, rest):
+    c.sendall(WEBSOCKET if b"/ws" in head else b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"
+              if b"/long" in head else b"")
+    while c.recv(65536):
+        pass
+    return False
+
+
+def open_long(r, path):
+    s = r.connect()
+    upgrade = "Upgrade: websocket\r\nConnection: upgrade\r\n" if path == "/ws" else ""
+    s.sendall(f"GET {path} HTTP/1.1\r\nHost: shop.test\r\n{upgrade}\r\n".encode())
+    if path != "/mute":
+        assert s.recv(65536).startswith(b"HTTP/1.1 "), path
+    return s
+
+
+def ended(s):
+    data = b""
+    while True:
+        got = s.recv(65536)
+        if not got:
+            return data
+        data += got
+
+
+def who_is_off_every_route_has_its_time(w):
+    b = w.broker()
+    old, new = w.instance("old", long_ones), w.instance("new")
+    b.put("shop.test", old)
+    b.put("alias.test", old)
+    r = w.fed_router(b, "--drain-instance", "1", "--access-log", w.path("access.log"))
+    wait_for(lambda: r.get("none.test").status == 404, "the table")
+    socks = [open_long(r, p) for p in ("/ws", "/long", "/mute")]
+    wait_for(lambda: old.requests == 3, "the requests")
+    b.wait_applied(b.put("shop.test", new))  # alias.test has it still
+    assert r.get("shop.test").body == b"new"
+    time.sleep(1.5)  # longer than it would have
+    socks[0].sendall(b"x")
+    assert len(old.open) == 3, old.open
+    began = time.monotonic()
+    b.change(deletes=["alias.test"])
+    b.wait_report(lambda x: x["draining"] == ["old"], "the one that drains")
+    assert ended(socks[0]) == b"", "the tunnel"
+    assert ended(socks[1]) in (b"", b"2\r\nok\r\n"), "the answer"
+    assert Answer(socks[2]).read().status == 503
+    assert time.monotonic() - began >= 0.8
+    b.wait_report(lambda x: x["draining"] == [], "its end")
+    wait_for(lambda: not old.open, "its connections")
+    text = wait_for(lambda: log_of(w).count("reason=\"The instance was taken away") == 3 and log_of(w), "the reasons")
+    assert "path=/mute " in text
+
+
+run_tests([one_of_three_fails("refuses"), one_of_three_fails("closes"), errors_eject_the_one_that_has_them, tries_are_budgeted,
+           who_is_off_every_route_has_its_time])
