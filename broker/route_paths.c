@@ -53,13 +53,39 @@ has_path(const struct route_path_list *l, const char *path)
 static int
 answer_of(const struct wire_cart_mapping *m)
 {
+	bool is_to_https = m->tohttps || m->ssl_to_gear;
+
 	return m->gone        ? WIRE_ROUTE_GONE
 	       : m->forbidden ? WIRE_ROUTE_FORBIDDEN
 	       : m->noproxy   ? WIRE_ROUTE_NOTHING
 	       : m->health    ? WIRE_ROUTE_HEALTH
 	       : m->redirect  ? WIRE_ROUTE_REDIRECT
 	       : m->file      ? WIRE_ROUTE_NOTHING
+	       : is_to_https  ? WIRE_ROUTE_TO_HTTPS
 	                      : WIRE_ROUTE_PROXY;
+}
+
+/* `tohttps` is said first: then the gear itself is spoken to by http. */
+static bool
+is_tls(const struct wire_cart_mapping *m)
+{
+	return answer_of(m) == WIRE_ROUTE_TO_HTTPS && !m->tohttps;
+}
+
+/* Whatever else is said of it, the address itself leads to the application. */
+static void
+note_root(struct route_path_list *l, const struct wire_cart_endpoint *ep)
+{
+	for (size_t i = 0; i < ep->mappings.n; i++) {
+		const struct wire_cart_mapping *m = &ep->mappings.v[i];
+
+		if (m->frontend[0] != '\0')
+			continue;
+		l->root_tls = is_tls(m);
+		l->root_answer =
+		    answer_of(m) == WIRE_ROUTE_TO_HTTPS ? WIRE_ROUTE_TO_HTTPS : WIRE_ROUTE_PROXY;
+		return;
+	}
 }
 
 static void
@@ -74,6 +100,7 @@ add(struct route_path_list *l, const struct gear_port *p, const struct wire_cart
 	l->v[l->n++] = (struct route_path){ .path = STEAL(path),
 		.backend = backend == NULL ? xstrdup("") : STEAL(backend),
 		.answer = answer_of(m),
+		.tls = is_tls(m),
 		.port = p->is_front ? 0 : p->public_port };
 }
 
@@ -98,6 +125,8 @@ route_paths_list(const struct broker *b, const struct wire_gear_cart_list *carts
 
 		if (carts->v[p->cart].is_service)
 			continue;
+		if (p->is_front)
+			note_root(out, p->ep);
 		for (size_t k = 0; k < p->ep->mappings.n; k++)
 			add(out, p, &p->ep->mappings.v[k]);
 	}

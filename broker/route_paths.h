@@ -2,6 +2,7 @@
  * framework's first: Mappings of the cartridges' manifests. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/wire/wire_gear.h"
@@ -13,11 +14,14 @@ struct route_path {
 	char *path;    /* "/admin" */
 	char *backend; /* "": what is below the path alone */
 	int answer;    /* enum wire_route_answer */
+	bool tls;      /* the instances speak it there */
 	int64_t port;  /* on an instance's address; 0: that of the application itself */
 };
 struct route_path_list {
 	struct route_path *v; /* owned; longest path first */
 	size_t n;
+	int root_answer; /* the same of the address itself: proxy or to_https */
+	bool root_tls;
 };
 
 /* carts: of a web gear, in its order; known: the application's, whose manifests they have. out:

@@ -49,6 +49,7 @@ put_path(const struct broker *b, struct store_txn *t, const struct wire_route *r
 	free(below.host);
 	below.host = xasprintf("%s%s", r->host, p->path);
 	below.answer = p->answer;
+	below.tls = p->tls;
 	below.backend = xstrdup(p->backend);
 	for (size_t i = 0; i < below.endpoints.n && p->port != 0; i++)
 		below.endpoints.v[i].port = p->port;
@@ -162,6 +163,8 @@ put(const struct broker *b, struct store_txn *t, const struct wire_app *a, struc
 	r->options = xstrdup_null(a->routing);
 	add_endpoints(a, r, v, n);
 	route_paths_list(b, carts_of(b, a, v, n), &a->cartridges, &paths);
+	r->answer = paths.root_answer;
+	r->tls = paths.root_tls;
 	for (size_t i = 0; i < paths.n; i++)
 		str_list_add(&r->paths, paths.v[i].path);
 	has_changed = put_host(b, t, r, &paths);

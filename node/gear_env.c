@@ -86,6 +86,16 @@ add_number(struct wire_var_list *l, const char *short_name, const char *name, in
 	add_var(l, whole, text);
 }
 
+static bool
+is_reached_by_tls(const struct wire_cart_endpoint *ep)
+{
+	for (size_t i = 0; i < ep->mappings.n; i++) {
+		if (ep->mappings.v[i].ssl_to_gear)
+			return true;
+	}
+	return false;
+}
+
 /* Public ports are for the application's other gears: only a scalable one has some. */
 static void
 add_endpoints(const struct gear_env *in, struct wire_var_list *out)
@@ -108,6 +118,8 @@ add_endpoints(const struct gear_env *in, struct wire_var_list *out)
 		if (p->ep->public_port_name != NULL &&
 		    (in->gear->is_scalable || p->ep->is_ssl_to_gear))
 			add_number(out, word, p->ep->public_port_name, p->public_port);
+		if (is_reached_by_tls(p->ep) && wire_env_get(out, "SSL_TO_GEAR") == NULL)
+			add_var(out, "SSL_TO_GEAR", "1");
 	}
 }
 

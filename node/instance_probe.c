@@ -26,7 +26,7 @@ enum {
 	PROBE_MAX_MS = 50,
 	PROBE_SLOW_MS = 250, /* after SLOW_AFTER_MS */
 	SLOW_AFTER_MS = 5000,
-	OTHER_PORT_MS = 400, /* how long $PORT may still come up when another listens */
+	OTHER_PORT_MS = 400, /* how long the right port may still come up when another listens */
 	CONNECT_MS = 500,
 	SCRIPT_MS = 3000,     /* a script may run on for so long once the port is open */
 	LOOKS_SKIPPED = 4,    /* in a row, while no socket comes or goes */
@@ -44,7 +44,8 @@ struct probe_job {
 	pid_t pid;
 	int forward_port; /* in: what is set; out: what is set now */
 	char forward_loopback[46];
-	bool is_strict; /* only $PORT will do, yet; of a service: its script must have ended */
+	bool is_strict; /* only the port that it should have will do, yet; of a service: its script
+	                   must have ended */
 	bool is_service;
 	bool takes_word;     /* a service's script that ended well is enough, after a while */
 	bool waits;          /* until the start script has ended */
@@ -143,15 +144,24 @@ leave_out_addons(const struct probe_job *j, struct listeners *l)
 	l->n = n;
 }
 
+static int
+wanted_port(const struct probe_job *j)
+{
+	return j->service_port != 0 ? j->service_port : NET_PORT;
+}
+
 /* Where the application listens: where its cartridge says, else anywhere. */
 static const struct listener_addr *
 pick(const struct probe_job *j, const struct listeners *l)
 {
+	const struct listener_addr *a;
+
 	for (size_t k = 0; k < l->n && j->service_port != 0; k++) {
 		if (l->v[k].port == j->service_port && strcmp(l->v[k].address, j->service_ip) == 0)
 			return &l->v[k];
 	}
-	return listeners_pick(l, NET_PORT);
+	a = listeners_pick(l, wanted_port(j));
+	return a == NULL || a->port == wanted_port(j) ? a : listeners_pick(l, NET_PORT);
 }
 
 /* To list the sockets costs the more, the more gears the machine has; their number is told at once.
@@ -196,7 +206,7 @@ run_probe(void *job)
 		return;
 	}
 	j->skipped = -1;
-	if (a->port != NET_PORT && j->is_strict) {
+	if (a->port != wanted_port(j) && j->is_strict) {
 		j->has_other = true;
 		return;
 	}

@@ -414,6 +414,19 @@ add_entries(struct fleet *f, const struct router_conf *conf, const char *proto, 
 	return 0;
 }
 
+static void
+point_to_https(struct fleet *f)
+{
+	const struct entry *https = NULL;
+
+	for (int i = f->entry_n; i-- > 0;) {
+		if (f->entry[i].tls != NULL)
+			https = &f->entry[i];
+	}
+	for (int i = 0; i < f->entry_n; i++)
+		f->entry[i].https = https;
+}
+
 /* One for each lane, and all that were passed on: who waits in their queues is served. */
 static int
 open_sockets(
@@ -452,6 +465,7 @@ fleet_new(struct loop *l, const struct router_conf *conf, int lanes, struct acce
 	    add_entries(f, conf, "http", conf->http, e) < 0 ||
 	    add_entries(f, conf, "https", conf->https, e) < 0)
 		return NULL;
+	point_to_https(f);
 	for (int i = 0; i < lanes; i++) {
 		if (add_member(f, conf, lanes, log, e) < 0)
 			return NULL;

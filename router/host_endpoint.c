@@ -39,6 +39,7 @@ struct name {
 	unsigned char address[ADDRESS_MAX];
 	uint8_t address_n;
 	in_port_t port;
+	bool is_tls;
 	const char *id;
 };
 
@@ -63,12 +64,13 @@ parse_four(const char *p, unsigned char out[4])
 }
 
 static int
-parse_name(const struct wire_endpoint *w, struct name *out, struct err *e)
+parse_name(const struct wire_endpoint *w, bool is_tls, struct name *out, struct err *e)
 {
 	if (w->port < 1 || w->port > 65535)
 		return err_set(
 		    e, ERR_INVALID, "port", "must be 1..65535, is %lld", (long long)w->port);
 	out->port = htons((uint16_t)w->port);
+	out->is_tls = is_tls;
 	out->id = w->id == NULL ? "" : w->id;
 	if (w->address != NULL && parse_four(w->address, out->address))
 		out->address_n = 4;
@@ -83,9 +85,10 @@ parse_name(const struct wire_endpoint *w, struct name *out, struct err *e)
 static struct name
 name_of(const struct host_endpoint *ep)
 {
-	struct name m = {
-		.address_n = ep->address_n, .port = ep->port, .id = host_endpoint_id(ep)
-	};
+	struct name m = { .address_n = ep->address_n,
+		.port = ep->port,
+		.is_tls = ep->is_tls,
+		.id = host_endpoint_id(ep) };
 
 	memcpy(m.address, ep->data, ep->address_n);
 	return m;
@@ -94,7 +97,7 @@ name_of(const struct host_endpoint *ep)
 static bool
 is_named(const struct host_endpoint *ep, const struct name *m)
 {
-	return ep->port == m->port && ep->address_n == m->address_n &&
+	return ep->port == m->port && ep->address_n == m->address_n && ep->is_tls == m->is_tls &&
 	       memcmp(ep->data, m->address, m->address_n) == 0 &&
 	       strcmp(host_endpoint_id(ep), m->id) == 0;
 }
@@ -104,16 +107,16 @@ host_endpoint_check(const struct wire_endpoint *w, struct err *e)
 {
 	struct name unused;
 
-	return parse_name(w, &unused, e);
+	return parse_name(w, false, &unused, e);
 }
 
 bool
-host_endpoint_is(const struct host_endpoint *ep, const struct wire_endpoint *w)
+host_endpoint_is(const struct host_endpoint *ep, const struct wire_endpoint *w, bool is_tls)
 {
 	struct name m;
 	struct err e = { 0 };
 
-	return parse_name(w, &m, &e) == 0 && is_named(ep, &m);
+	return parse_name(w, is_tls, &m, &e) == 0 && is_named(ep, &m);
 }
 
 const char *
@@ -239,14 +242,14 @@ seek(const struct host_endpoint_set *s, const struct name *m)
 }
 
 struct host_endpoint *
-host_endpoint_ref(struct host_endpoint_set *s, const struct wire_endpoint *w)
+host_endpoint_ref(struct host_endpoint_set *s, const struct wire_endpoint *w, bool is_tls)
 {
 	struct host_endpoint *ep, **at;
 	struct name m;
 	struct err e = { 0 };
 	size_t id_n;
 
-	if (parse_name(w, &m, &e) < 0)
+	if (parse_name(w, is_tls, &m, &e) < 0)
 		abort(); /* was checked before */
 	at = seek(s, &m);
 	if (*at != NULL) {
@@ -258,7 +261,8 @@ host_endpoint_ref(struct host_endpoint_set *s, const struct wire_endpoint *w)
 	ep->refs = 1;
 	ep->born_ds = now_ds();
 	ep->port = m.port;
-	ep->address_n = m.address_n;
+	ep->address_n = m.address_n == 4 ? 4 : 16;
+	ep->is_tls = is_tls;
 	ep->lanes = (uint8_t)s->lanes;
 	memcpy(ep->data, m.address, m.address_n);
 	memcpy(ep->data + m.address_n, m.id, id_n);

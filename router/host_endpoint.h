@@ -42,7 +42,8 @@ struct host_endpoint {
 	uint32_t refs;    /* control thread: routes that name it */
 	uint32_t born_ds; /* monotonic: since when some route does, in tenths of a second */
 	in_port_t port;
-	uint8_t address_n; /* 4 or 16 */
+	uint8_t address_n : 7; /* 4 or 16 */
+	bool is_tls : 1;       /* it speaks TLS */
 	uint8_t lanes;
 	char data[]; /* the address, then the instance's id: "" in a static table */
 };
@@ -51,8 +52,8 @@ const char *host_endpoint_id(const struct host_endpoint *ep);
 socklen_t host_endpoint_address(const struct host_endpoint *ep, struct sockaddr_storage *out);
 /* "address:port"; returns out. */
 char *host_endpoint_text(const struct host_endpoint *ep, char out[HOST_ENDPOINT_TEXT]);
-/* Whether w is this one. */
-bool host_endpoint_is(const struct host_endpoint *ep, const struct wire_endpoint *w);
+/* Whether w, with or without TLS, is this one. */
+bool host_endpoint_is(const struct host_endpoint *ep, const struct wire_endpoint *w, bool is_tls);
 int host_endpoint_check(const struct wire_endpoint *w, struct err *e) MUST_CHECK;
 
 /* How long it has been routed. now_ms: monotonic. */
@@ -78,7 +79,8 @@ struct host_endpoint_set;
 struct host_endpoint_set *host_endpoint_set_new(int lanes);
 void host_endpoint_set_free(struct host_endpoint_set *take_s); /* with those in it */
 /* w was checked. Counts a reference. */
-struct host_endpoint *host_endpoint_ref(struct host_endpoint_set *s, const struct wire_endpoint *w);
+struct host_endpoint *host_endpoint_ref(
+    struct host_endpoint_set *s, const struct wire_endpoint *w, bool is_tls);
 /* NULL: others name it; else it was retired and is the caller's. */
 struct host_gone *host_endpoint_unref(struct host_endpoint_set *s, struct host_endpoint *ep);
 /* Whether the same instance at the same address is in the set. */

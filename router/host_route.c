@@ -64,6 +64,7 @@ host_route_to_wire(const struct host_route *r, struct wire_route *out)
 		.timeout_s = r->timeout_s,
 		.answer = r->answer,
 		.backend = rare->backend[0] == '\0' ? NULL : xstrdup(rare->backend),
+		.tls = rare->tls,
 		.sleep = rare->sleep,
 	};
 	add_words(&out->paths, rare->paths);
@@ -154,7 +155,7 @@ static bool
 has_rare(const struct wire_route *w)
 {
 	return w->sleep != 0 || w->wake.n != 0 || w->paths.n != 0 || *text_of(w->backend) != '\0' ||
-	       has_options(w) || has_weights(w);
+	       w->tls || has_options(w) || has_weights(w);
 }
 
 static struct host_rare *
@@ -173,6 +174,7 @@ rare_new(const struct wire_route *w, struct map *options)
 		weights[i] = (uint16_t)w->endpoints.v[i].weight;
 	x->weights = weighed == 0 ? NULL : weights;
 	x->opts = route_options_get(options, w->app_id, w->options);
+	x->tls = w->tls;
 	x->sleep = w->sleep;
 	x->wake = store_text(&at, wake);
 	x->paths = store_text(&at, paths);
@@ -199,7 +201,7 @@ host_route_new(const struct wire_route *w, struct host_endpoint_set *s, struct m
 		size += strlen(text[i]) + 1;
 	r = xcalloc(1, sizeof *r + size);
 	for (; r->n < w->endpoints.n; r->n++)
-		r->ep[r->n] = host_endpoint_ref(s, &w->endpoints.v[r->n]);
+		r->ep[r->n] = host_endpoint_ref(s, &w->endpoints.v[r->n], w->tls);
 	at = (char *)(r->ep + r->n);
 	for (size_t i = 0; i < ARRAY_LEN(text); i++)
 		(void)store_text(&at, text[i]);
@@ -225,8 +227,8 @@ rare_is(const struct host_rare *x, const struct wire_route *w)
 		if (x->weights[i] != (uint16_t)w->endpoints.v[i].weight)
 			return false;
 	}
-	return x->sleep == w->sleep && strcmp(x->wake, wake) == 0 && strcmp(x->paths, paths) == 0 &&
-	       strcmp(x->backend, text_of(w->backend)) == 0;
+	return x->tls == w->tls && x->sleep == w->sleep && strcmp(x->wake, wake) == 0 &&
+	       strcmp(x->paths, paths) == 0 && strcmp(x->backend, text_of(w->backend)) == 0;
 }
 
 bool
@@ -240,7 +242,7 @@ host_route_is(const struct host_route *r, const struct wire_route *w)
 	    strcmp(host_route_domain(r), text_of(w->domain)) != 0)
 		return false;
 	for (size_t i = 0; i < r->n; i++) {
-		if (!host_endpoint_is(r->ep[i], &w->endpoints.v[i]))
+		if (!host_endpoint_is(r->ep[i], &w->endpoints.v[i], w->tls))
 			return false;
 	}
 	return r->rare == NULL || rare_is(r->rare, w);

@@ -27,6 +27,7 @@ struct host_rare {
 	const char *wake;           /* where to wake it: URLs, a space between two */
 	const char *paths;   /* those with routes of their own, longest first, a space after each */
 	const char *backend; /* what takes the path's place; of one with a path */
+	bool tls;            /* its instances speak it */
 	atomic_bool is_woken; /* asleep: a request has asked for its wake already */
 };
 

@@ -12,6 +12,7 @@
 #include "router/basic_auth.h"
 #include "router/rate.h"
 #include "router/stats.h"
+#include "router/tls_out.h"
 
 enum { OFFSET_MS = 500 };
 
@@ -288,6 +289,7 @@ lane_free(struct lane *take_l)
 	pthread_mutex_destroy(&l->mail_lock);
 	rate_free(l->rates);
 	basic_auth_free(l->auth);
+	tls_out_free(l->tls);
 	stats_free(l->stats);
 	buf_fini(&l->frames);
 	free(l->frames_in);

@@ -29,6 +29,7 @@ struct proxy;
 struct rate;
 struct router_conf;
 struct stats;
+struct tls_out;
 struct upstream_pool;
 
 enum {
@@ -81,6 +82,7 @@ struct lane {
 	struct lane_grave *graves;
 	struct rate *rates;      /* owned; NULL: no route asked for one yet */
 	struct basic_auth *auth; /* likewise */
+	struct tls_out *tls;     /* owned; NULL: no instance spoke it yet */
 	int compressors;         /* at work */
 	struct proxy *spare;     /* owned: exchanges to use again */
 	int spare_n;

@@ -13,9 +13,10 @@ struct tls_ctx;
 
 /* One of the router's ports: what is so of all who come by it. */
 struct entry {
-	const char *proto;   /* "http" or "https"; also the setting with the address */
-	char *address;       /* owned: "ADDR:PORT" or "[ADDR]:PORT" */
-	struct tls_ctx *tls; /* borrowed; NULL: without */
+	const char *proto;         /* "http" or "https"; also the setting with the address */
+	char *address;             /* owned: "ADDR:PORT" or "[ADDR]:PORT" */
+	struct tls_ctx *tls;       /* borrowed; NULL: without */
+	const struct entry *https; /* borrowed: the first of the router; NULL: it has none */
 	const struct origin_rules *origin; /* borrowed */
 	bool greets;                       /* connections begin with the PROXY protocol */
 	int port;                          /* 0: not known yet */

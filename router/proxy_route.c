@@ -11,9 +11,25 @@
 #include "router/lane.h"
 #include "router/proxy.h"
 #include "router/proxy_page.h"
+#include "router/to_https.h"
 
-/* A route that answers by itself. */
-static void
+/* Another application serves it. */
+static bool
+is_elsewhere(const struct proxy *x)
+{
+	return x->filter != NULL && x->filter->via != NULL;
+}
+
+/* Not for good, as v2: the next version of a cartridge may have another mapping. */
+static bool
+must_go_to_https(const struct proxy *x)
+{
+	return !x->is_rewritten && !to_https_came(x) && to_https_is_there(x) &&
+	       !to_https_is_challenge(x);
+}
+
+/* A route that answers by itself. false: it does not, this time. */
+static bool
 answer_here(struct proxy *x, const struct host_route *r)
 {
 	switch (r->answer) {
@@ -29,12 +45,18 @@ answer_here(struct proxy *x, const struct host_route *r)
 	case WIRE_ROUTE_NOTHING:
 		proxy_fail(x, 404, "There is nothing at this address.");
 		break;
+	case WIRE_ROUTE_TO_HTTPS:
+		if (is_elsewhere(x) || !must_go_to_https(x))
+			return false;
+		to_https_send(x, 302);
+		break;
 	default:
 		proxy_answer(x, (struct proxy_page){ .status = 302,
 		                    .why = "What you look for is at another address.",
 		                    .location = host_route_rare(r)->backend });
 		break;
 	}
+	return true;
 }
 
 void
@@ -81,13 +103,6 @@ note_app(struct proxy *x, const struct host_route *r)
 
 	memcpy(x->app_id, host_route_app_id(r), n);
 	x->app_id[n] = '\0';
-}
-
-/* Another application serves it. */
-static bool
-is_elsewhere(const struct proxy *x)
-{
-	return x->filter != NULL && x->filter->via != NULL;
 }
 
 /* An authority looks whether the host is ours: that is no matter of the application, nor of what
@@ -142,8 +157,8 @@ proxy_route_find(struct proxy *x)
 		proxy_fail_later(x, 503, "The router does not know its applications yet.", 1);
 	else if (r == NULL)
 		proxy_fail(x, 404, "There is no application at this address.");
-	else if (r->answer != WIRE_ROUTE_PROXY)
-		answer_here(x, r);
+	else if (r->answer != WIRE_ROUTE_PROXY && answer_here(x, r))
+		return NULL;
 	else if (r->state == WIRE_ROUTE_STOPPED)
 		proxy_fail(x, 503, "The application is stopped. Its owner can start it.");
 	else if (hold_waits(r))

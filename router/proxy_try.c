@@ -14,6 +14,7 @@
 #include "router/route_options.h"
 #include "router/router_conf.h"
 #include "router/stats.h"
+#include "router/tls_conn.h"
 #include "router/upstream.h"
 
 static const char not_accepted[] = "The application does not accept connections.";
@@ -115,9 +116,9 @@ proxy_try(struct proxy *x)
 		x->pool = p;
 		note_choice(x, r, p);
 		stats_take(x, p);
-		x->up = route_options_h2c(host_route_opts(r))
+		x->up = route_options_h2c(host_route_opts(r)) && !p->ep->is_tls
 		            ? upstream_open_h2c(p, proxy_on_up, x)
-		            : upstream_open(p, x->fresh, must_live, proxy_on_up, x);
+		            : upstream_open(p, x->names.p, x->fresh, must_live, proxy_on_up, x);
 		if (x->up != NULL) {
 			if (x->up->connecting)
 				proxy_log_mark(x);
@@ -146,6 +147,7 @@ proxy_lost(struct proxy *x)
 {
 	struct upstream_conn *u = x->up;
 	bool refused = u->connecting, stale = u->reused, late = u->timed_out;
+	const char *tls_why = tls_conn_why(&u->sock);
 	bool can_retry =
 	    !x->has_byte && (x->head_sent == 0 || (x->is_idempotent && x->body_in == 0));
 
@@ -168,9 +170,10 @@ proxy_lost(struct proxy *x)
 	x->lost_status = late ? 504 : 502;
 	if (late)
 		x->lost_why = "The application did not accept a connection in time.";
+	else if (refused)
+		x->lost_why = tls_why != NULL ? tls_why : not_accepted;
 	else
-		x->lost_why = refused ? not_accepted
-		                      : "The application closed the connection without an answer.";
+		x->lost_why = "The application closed the connection without an answer.";
 	if (can_retry && x->tries < PROXY_TRIES)
 		proxy_try(x);
 	else

@@ -44,11 +44,32 @@ next_word(struct str *line)
 	return w;
 }
 
-/* Makes "address:port" two strings. */
-static int
-parse_endpoint(char *w, struct wire_endpoint *out, struct err *e)
+static struct wire_endpoint *
+add_endpoint(struct line *l)
 {
-	char *colon = strrchr(w, ':');
+	struct wire_endpoint_list *to = &l->route.endpoints;
+
+	if (to->n == l->cap) {
+		l->cap = l->cap == 0 ? 4 : l->cap * 2;
+		to->v = xreallocarray(to->v, l->cap, sizeof *to->v);
+	}
+	return &to->v[to->n++];
+}
+
+/* Makes "address:port" two strings. Before it may stand https://, of all or none of a line. */
+static int
+parse_endpoint(char *w, struct line *l, struct err *e)
+{
+	bool is_first = l->route.endpoints.n == 0, is_tls = str_has_prefix(w, "https://");
+	struct wire_endpoint *out = add_endpoint(l);
+	char *colon;
+
+	if (!is_first && l->route.tls != is_tls)
+		return err_set(
+		    e, ERR_INVALID, "endpoint", "https:// must stand before all of a line or none");
+	l->route.tls = is_tls;
+	w += is_tls ? strlen("https://") : 0;
+	colon = strrchr(w, ':');
 
 	if (colon == NULL)
 		return err_set(e, ERR_INVALID, "endpoint", "must be ADDRESS:PORT, is \"%.80s\"", w);
@@ -91,18 +112,6 @@ take_options(struct line *l, struct err *e)
 	return 0;
 }
 
-static struct wire_endpoint *
-add_endpoint(struct line *l)
-{
-	struct wire_endpoint_list *to = &l->route.endpoints;
-
-	if (to->n == l->cap) {
-		l->cap = l->cap == 0 ? 4 : l->cap * 2;
-		to->v = xreallocarray(to->v, l->cap, sizeof *to->v);
-	}
-	return &to->v[to->n++];
-}
-
 static int
 parse_line(struct str text, struct line *l, struct err *e)
 {
@@ -120,6 +129,7 @@ parse_line(struct str text, struct line *l, struct err *e)
 	free(STEAL(l->route.options));
 	buf_clear(&l->set);
 	l->route.endpoints.n = 0;
+	l->route.tls = false;
 	for (p += host_n + 1;;) {
 		p += strspn(p, " \t");
 		if (*p == '\0')
@@ -130,7 +140,7 @@ parse_line(struct str text, struct line *l, struct err *e)
 			*p++ = '\0';
 		if (strchr(w.p, '=') != NULL)
 			add_option(&l->set, str_of(w.p));
-		else if (parse_endpoint((char *)(uintptr_t)w.p, add_endpoint(l), e) < 0)
+		else if (parse_endpoint((char *)(uintptr_t)w.p, l, e) < 0)
 			return -1;
 	}
 	if (l->set.n != 0 && take_options(l, e) < 0)

@@ -286,7 +286,7 @@ sock_try(struct sock *s, const struct iovec *v, int n)
 	rc = s->layer->seal(s, v, n);
 	if (put_sealed(s) < 0 || rc < 0)
 		return -1;
-	return (ssize_t)count_bytes(v, n);
+	return rc == 0 ? (ssize_t)count_bytes(v, n) : 0;
 }
 
 int
@@ -299,6 +299,8 @@ sock_write(struct sock *s, const struct iovec *v, int n)
 		return -1;
 	if ((s->spill_n == 0 || seals) && (done = sock_try(s, v, n)) < 0)
 		return -1;
+	if (seals && done == 0)
+		return count_bytes(v, n) == 0 ? 0 : -1;
 	keep_rest(s, v, n, (size_t)done);
 	return 0;
 }

@@ -22,7 +22,8 @@ typedef void sock_fn(struct sock *s);
 struct sock_layer {
 	/* As recv(2): -1 with EAGAIN when there is nothing now. *out_more: more may lie there. */
 	ssize_t (*recv)(struct sock *s, void *p, size_t n, bool *out_more);
-	int (*seal)(struct sock *s, const struct iovec *v, int n);     /* -1: broken */
+	/* 0: all of it; 1: nothing yet, ask again when something happens; -1: broken. */
+	int (*seal)(struct sock *s, const struct iovec *v, int n);
 	ssize_t (*send)(struct sock *s, const struct iovec *v, int n); /* as sendmsg(2) */
 	void (*shut)(struct sock *s);                /* nothing more will be sent */
 	void (*drop)(struct sock *s, bool is_reset); /* it closes: frees s->over */
@@ -69,9 +70,10 @@ ssize_t sock_read(struct sock *s, void *p, size_t n);
  * bytes, and the event that told of both is gone. */
 ssize_t sock_read_on(struct sock *s, void *p, size_t n);
 /* One writev. Returns the bytes taken (all of them where a layer seals: some may be kept), 0 when
- * there is no room, -1 when it is broken. */
+ * there is no room or TLS still shakes hands, -1 when it is broken. */
 ssize_t sock_try(struct sock *s, const struct iovec *v, int n);
-/* Writes; keeps what the peer does not take. 0, or -1 when it is broken. */
+/* Writes; keeps what the peer does not take. 0, or -1 when it is broken. Not before sock_try has
+ * taken something where a layer seals: what is kept there is sealed. */
 int sock_write(struct sock *s, const struct iovec *v, int n);
 /* Writes what was kept. 0, or -1 when it is broken. */
 int sock_flush(struct sock *s);

@@ -20,7 +20,10 @@ struct tls_conn {
 	SSL *ssl;         /* owned */
 	int64_t start_us; /* of the handshake; 0: it is over */
 	int64_t took_us;
-	bool was_short; /* the socket had less than was asked for: it is empty */
+	const char *why; /* of a client: the handshake failed; NULL: it did not */
+	bool was_short;  /* the socket had less than was asked for: it is empty */
+	bool is_made;    /* of a client: the handshake is over */
+	char host[];     /* of a client: what it asked for */
 };
 
 /* --- what OpenSSL reads and writes --- */
@@ -114,7 +117,7 @@ note_handshake(struct sock *s, struct tls_conn *t)
 }
 
 static ssize_t
-tls_recv(struct sock *s, void *p, size_t n, bool *out_more)
+read_some(struct sock *s, void *p, size_t n, bool *out_more)
 {
 	struct tls_conn *t = s->over;
 	size_t all = 0, got;
@@ -127,12 +130,23 @@ tls_recv(struct sock *s, void *p, size_t n, bool *out_more)
 		if (rc > 0)
 			all += got;
 	} while (rc > 0 && all < n && (SSL_has_pending(t->ssl) || !t->was_short));
-	if (t->start_us != 0)
-		note_handshake(s, t);
 	if (all == 0)
 		return failure(t, rc);
 	*out_more = rc > 0 && (SSL_has_pending(t->ssl) || !t->was_short);
 	return (ssize_t)all;
+}
+
+static ssize_t
+tls_recv(struct sock *s, void *p, size_t n, bool *out_more)
+{
+	struct tls_conn *t = s->over;
+	ssize_t got = read_some(s, p, n, out_more);
+	int sys = errno;
+
+	if (t->start_us != 0)
+		note_handshake(s, t);
+	errno = sys;
+	return got;
 }
 
 static int
@@ -181,15 +195,21 @@ tls_shut(struct sock *s)
 }
 
 static void
+free_conn(struct tls_conn *t)
+{
+	SSL_free(t->ssl);
+	free(t);
+	ERR_clear_error();
+}
+
+static void
 tls_drop(struct sock *s, bool is_reset)
 {
 	struct tls_conn *t = s->over;
 
 	(void)is_reset;
 	s->lane->stats->all.handshake_failures += t->start_us != 0;
-	SSL_free(t->ssl);
-	free(t);
-	ERR_clear_error();
+	free_conn(t);
 }
 
 static const struct sock_layer tls_layer = {
@@ -198,6 +218,20 @@ static const struct sock_layer tls_layer = {
 	.shut = tls_shut,
 	.drop = tls_drop,
 };
+
+static struct tls_conn *
+new_conn(struct sock *s, SSL *take_ssl, BIO *take_bio, const char *host)
+{
+	size_t n = strlen(host) + 1;
+	struct tls_conn *t = xcalloc(1, sizeof *t + n);
+
+	t->ssl = take_ssl;
+	memcpy(t->host, host, n);
+	BIO_set_data(take_bio, s);
+	BIO_set_init(take_bio, 1);
+	SSL_set_bio(take_ssl, take_bio, take_bio);
+	return t;
+}
 
 int
 tls_conn_start(struct sock *s, struct tls_ctx *ctx)
@@ -211,12 +245,8 @@ tls_conn_start(struct sock *s, struct tls_ctx *ctx)
 		ERR_clear_error();
 		return -1;
 	}
-	t = xcalloc(1, sizeof *t);
-	t->ssl = ssl;
+	t = new_conn(s, ssl, b, "");
 	t->start_us = lane_monotonic_us();
-	BIO_set_data(b, s);
-	BIO_set_init(b, 1);
-	SSL_set_bio(ssl, b, b);
 	SSL_set_accept_state(ssl);
 	sock_lay(s, &tls_layer, t);
 	return 0;
@@ -233,4 +263,126 @@ tls_conn_take_us(struct sock *s)
 	us = t->took_us;
 	t->took_us = 0;
 	return us;
+}
+
+/* --- to an instance --- */
+
+/* A sentence for the log. errno: of the socket, if that failed. */
+static const char *
+why_not(const struct tls_conn *t, int rc)
+{
+	switch (SSL_get_error(t->ssl, rc)) {
+	case SSL_ERROR_ZERO_RETURN:
+		return "The application closed the connection within the TLS handshake.";
+	case SSL_ERROR_SYSCALL:
+		return errno == ECONNRESET || errno == EPIPE
+		           ? "The application broke the connection off within the TLS handshake."
+		           : NULL;
+	default:
+		break;
+	}
+	switch (ERR_GET_REASON(ERR_peek_error())) {
+	case SSL_R_WRONG_VERSION_NUMBER:
+	case SSL_R_HTTP_REQUEST:
+	case SSL_R_PACKET_LENGTH_TOO_LONG:
+		return "The application does not speak TLS, though its cartridge says so.";
+	case SSL_R_UNSUPPORTED_PROTOCOL:
+	case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+		return "The application speaks no TLS that is 1.2 or newer.";
+	default:
+		return "The TLS handshake with the application failed.";
+	}
+}
+
+/* 0: it is over; 1: not yet; -1: it failed. */
+static int
+shake(struct tls_conn *t)
+{
+	int rc;
+
+	ERR_clear_error();
+	errno = 0;
+	rc = SSL_do_handshake(t->ssl);
+	if (rc == 1) {
+		t->is_made = true;
+		return 0;
+	}
+	if (SSL_get_error(t->ssl, rc) == SSL_ERROR_WANT_READ)
+		return 1;
+	t->why = why_not(t, rc);
+	ERR_clear_error();
+	return -1;
+}
+
+/* Who has a request to send drives the handshake; who reads must not, since nobody would send then.
+ */
+static ssize_t
+client_recv(struct sock *s, void *p, size_t n, bool *out_more)
+{
+	const struct tls_conn *t = s->over;
+
+	if (t->is_made)
+		return read_some(s, p, n, out_more);
+	errno = EAGAIN;
+	return -1;
+}
+
+static int
+client_seal(struct sock *s, const struct iovec *v, int n)
+{
+	struct tls_conn *t = s->over;
+	int rc = t->is_made ? 0 : shake(t);
+
+	return rc != 0 ? rc : tls_seal(s, v, n);
+}
+
+static void
+client_shut(struct sock *s)
+{
+	const struct tls_conn *t = s->over;
+
+	if (t->is_made)
+		tls_shut(s);
+}
+
+static void
+client_drop(struct sock *s, bool is_reset)
+{
+	struct tls_conn *t = s->over;
+
+	(void)is_reset;
+	if (t->is_made) /* else OpenSSL takes its session for spoiled */
+		SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN);
+	free_conn(t);
+}
+
+static const struct sock_layer client_layer = {
+	.recv = client_recv,
+	.seal = client_seal,
+	.shut = client_shut,
+	.drop = client_drop,
+};
+
+void
+tls_conn_start_client(
+    struct sock *s, struct ssl_st *take_ssl, struct bio_st *take_bio, const char *host)
+{
+	SSL_set_connect_state(take_ssl);
+	sock_lay(s, &client_layer, new_conn(s, take_ssl, take_bio, host));
+}
+
+const char *
+tls_conn_why(const struct sock *s)
+{
+	const struct tls_conn *t = s->over;
+
+	return s->layer == &client_layer ? t->why : NULL;
+}
+
+bool
+tls_conn_may_serve(const struct sock *s, const char *host)
+{
+	const struct tls_conn *t = s->over;
+
+	return s->layer == &client_layer && strcmp(t->host, host) == 0 && !SSL_has_pending(t->ssl);
 }

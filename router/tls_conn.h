@@ -1,17 +1,28 @@
-/* router/tls_conn.h: TLS over a client's socket (RFC 8446, RFC 5246): the layer between sock and
- * the kernel. OpenSSL reads the socket itself; what it has to send is gathered in lane->sealed, so
- * that one write carries all of it. */
+/* router/tls_conn.h: TLS over a socket (RFC 8446, RFC 5246), of a client or to an instance: the
+ * layer between sock and the kernel. OpenSSL reads the socket itself; what it has to send is
+ * gathered in lane->sealed, so that one write carries all of it. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct bio_method_st;
+struct bio_st;
 struct sock;
+struct ssl_st;
 struct tls_ctx;
 
 /* How OpenSSL reads and writes a sock; the caller's. NULL: out of memory. */
 struct bio_method_st *tls_conn_method(void);
 /* Lays TLS over s, as its server. -1: out of memory; s is as before. */
 int tls_conn_start(struct sock *s, struct tls_ctx *ctx);
+/* As a client that asks for host. Nothing is taken before the handshake has ended, which whoever
+ * writes drives on. */
+void tls_conn_start_client(
+    struct sock *s, struct ssl_st *take_ssl, struct bio_st *take_bio, const char *host);
+/* Why that did not end well: a sentence; NULL: it did, or the socket failed, or it is none. */
+const char *tls_conn_why(const struct sock *s);
+/* Whether such a connection, idle, may take a request for host. */
+bool tls_conn_may_serve(const struct sock *s, const char *host);
 /* What the handshake took: told once, then, and without TLS, 0. */
 int64_t tls_conn_take_us(struct sock *s);

@@ -14,6 +14,8 @@
 #include "router/host_table.h"
 #include "router/router_conf.h"
 #include "router/stats.h"
+#include "router/tls_conn.h"
+#include "router/tls_out.h"
 
 enum { IDLE_MARGIN_MS = 300 /* more than the wheel's ticks */ };
 
@@ -131,6 +133,8 @@ upstream_close(struct upstream_conn *take_u)
 	if (is_idle(u))
 		unlink_idle(u);
 	wheel_clear(&u->sock.lane->wheel, &u->timer.timer);
+	if (u->pool->ep->is_tls)
+		sock_shut(&u->sock); /* says that it ends */
 	sock_close(&u->sock);
 	u->sock.lane->upstream_n--;
 	lane_bury(u->sock.lane, &u->grave);
@@ -213,8 +217,32 @@ new_conn(struct upstream_pool *p)
 	return u;
 }
 
+/* One that was never anybody's. */
+static void
+free_new(struct upstream_conn *u)
+{
+	struct lane *l = u->pool->lane;
+
+	wheel_clear(&l->wheel, &u->timer.timer);
+	l->upstream_n--;
+	free(u);
+}
+
+/* The client of the handshake, over u's socket. -1: errno. */
+static int
+start_tls(struct upstream_conn *u, const char *host)
+{
+	struct lane *l = u->pool->lane;
+
+	if (l->tls == NULL && (l->tls = tls_out_new()) == NULL) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return tls_out_start(l->tls, &u->sock, host, &u->pool->session);
+}
+
 static struct upstream_conn *
-connect_new(struct upstream_pool *p)
+connect_new(struct upstream_pool *p, const char *host)
 {
 	int fd = upstream_connect(p);
 	struct upstream_conn *u;
@@ -223,6 +251,12 @@ connect_new(struct upstream_pool *p)
 		return NULL;
 	u = new_conn(p);
 	sock_start(&u->sock, p->lane, fd, true, on_sock);
+	if (p->ep->is_tls && start_tls(u, host) < 0) {
+		sock_close(&u->sock);
+		free_new(u);
+		errno = ENOMEM;
+		return NULL;
+	}
 	sock_watch(&u->sock);
 	return u;
 }
@@ -236,9 +270,7 @@ upstream_open_h2c(struct upstream_pool *p, upstream_fn *fn, void *owner)
 	u->owner = owner;
 	if (h2_client_open(p, &u->sock, on_sock) == 0)
 		return u;
-	wheel_clear(&p->lane->wheel, &u->timer.timer);
-	p->lane->upstream_n--;
-	free(u);
+	free_new(u);
 	return NULL;
 }
 
@@ -252,18 +284,30 @@ is_alive(struct upstream_conn *u)
 	       (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
+/* TLS keeps to the host that it asked for: servers refuse others (RFC 9110 7.4). */
+static struct upstream_conn *
+find_idle(const struct upstream_pool *p, const char *host)
+{
+	struct upstream_conn *u = p->idle;
+
+	while (p->ep->is_tls && u != NULL && !tls_conn_may_serve(&u->sock, host))
+		u = u->next;
+	return u;
+}
+
 struct upstream_conn *
-upstream_open(struct upstream_pool *p, bool fresh, bool must_live, upstream_fn *fn, void *owner)
+upstream_open(struct upstream_pool *p, const char *host, bool fresh, bool must_live,
+    upstream_fn *fn, void *owner)
 {
 	struct upstream_conn *u = NULL;
 
-	while (!fresh && (u = p->idle) != NULL && must_live && !is_alive(u))
+	while (!fresh && (u = find_idle(p, host)) != NULL && must_live && !is_alive(u))
 		upstream_close(u);
 	if (fresh)
 		u = NULL;
 	if (u != NULL)
 		unlink_idle(u);
-	else if ((u = connect_new(p)) == NULL)
+	else if ((u = connect_new(p, host)) == NULL)
 		return NULL;
 	u->fn = fn;
 	u->owner = owner;
@@ -324,6 +368,7 @@ free_pool(struct upstream_pool *p)
 	if (p->next != NULL)
 		p->next->prev = p->prev;
 	p->use->pool = NULL;
+	tls_out_forget(&p->session);
 	free(p);
 }
 

@@ -13,6 +13,7 @@
 struct h2_client;
 struct host_endpoint;
 struct host_use;
+struct ssl_session_st;
 struct stats_app;
 struct upstream_conn;
 
@@ -28,6 +29,7 @@ struct upstream_pool {
 	struct host_use *use;              /* borrowed: this lane's, of ep */
 	struct lane *lane;                 /* borrowed */
 	struct h2_client *h2;              /* owned: connections of HTTP/2 that take more */
+	struct ssl_session_st *session;    /* owned: of TLS, the last one; NULL: none */
 	struct upstream_conn *idle;
 	struct upstream_conn *idle_last;
 	uint32_t idle_n;
@@ -71,9 +73,10 @@ void upstream_pool_release(struct upstream_pool *p);
 void upstream_pool_failed(struct upstream_pool *p); /* refused or timed out */
 
 /* An idle connection (unless fresh), else a new one. must_live: looks that the idle one was not
- * closed by its peer. NULL: it cannot be made (errno). */
-struct upstream_conn *upstream_open(
-    struct upstream_pool *p, bool fresh, bool must_live, upstream_fn *fn, void *owner);
+ * closed by its peer. host: that of the request; TLS asks for it, and keeps to it. NULL: it cannot
+ * be made (errno). */
+struct upstream_conn *upstream_open(struct upstream_pool *p, const char *host, bool fresh,
+    bool must_live, upstream_fn *fn, void *owner);
 /* A stream on a connection of HTTP/2, as a connection of its own. */
 struct upstream_conn *upstream_open_h2c(struct upstream_pool *p, upstream_fn *fn, void *owner);
 /* A socket that is about to be connected to p's endpoint; the caller's. -1: errno. */

@@ -276,6 +276,16 @@ read_variable(const struct codec_value *o, const char *key, char **out, struct e
 	return 0;
 }
 
+/* What speaks https alone is spoken to by https. */
+static void
+imply_ssl_to_gear(struct wire_cart_endpoint *p)
+{
+	if (!str_list_has(&p->protocols, "https") || str_list_has(&p->protocols, "http"))
+		return;
+	for (size_t i = 0; i < p->mappings.n; i++)
+		p->mappings.v[i].ssl_to_gear = true;
+}
+
 static int
 read_endpoint(const struct codec_value *o, struct wire_cart_endpoint *p, struct err *e)
 {
@@ -308,7 +318,10 @@ read_endpoint(const struct codec_value *o, struct wire_cart_endpoint *p, struct 
 	if (read_bool(codec_get(options, "primary"), "primary", &p->is_primary, e) < 0 ||
 	    read_bool(codec_get(options, "ssl_to_gear"), "ssl_to_gear", &p->is_ssl_to_gear, e) < 0)
 		return err_field(e, "Options");
-	return read_mappings(mappings, all_web(&p->protocols), &p->mappings, e);
+	if (read_mappings(mappings, all_web(&p->protocols), &p->mappings, e) < 0)
+		return -1;
+	imply_ssl_to_gear(p);
+	return 0;
 }
 
 static int

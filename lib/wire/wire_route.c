@@ -32,6 +32,7 @@ const struct codec_name wire_route_answer_names[] = {
 	{ "forbidden", WIRE_ROUTE_FORBIDDEN },
 	{ "redirect", WIRE_ROUTE_REDIRECT },
 	{ "nothing", WIRE_ROUTE_NOTHING },
+	{ "to_https", WIRE_ROUTE_TO_HTTPS },
 	{ NULL, 0 },
 };
 
@@ -57,6 +58,7 @@ static const struct codec_field route_fields[] = {
 	CODEC_STRS(struct wire_route, paths, PATHS_MAX, CODEC_OMIT_NULL),
 	CODEC_ENUM(struct wire_route, answer, wire_route_answer_names, 0),
 	CODEC_STR(struct wire_route, backend, HOST_MAX, CODEC_OMIT_NULL),
+	CODEC_BOOL(struct wire_route, tls, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_route, sleep, 0, INT64_MAX, CODEC_OMIT_NULL),
 	CODEC_RAW(struct wire_route, options, WIRE_ROUTING_MAX, CODEC_OMIT_NULL),
 	CODEC_STRS(struct wire_route, wake, WAKE_MAX, CODEC_OMIT_NULL),

@@ -32,8 +32,9 @@ enum wire_route_answer {
 	WIRE_ROUTE_FORBIDDEN,
 	WIRE_ROUTE_REDIRECT, /* to backend */
 	WIRE_ROUTE_NOTHING,  /* is kept from the application: 404 */
+	WIRE_ROUTE_TO_HTTPS, /* proxy; what came by http is sent to https first */
 };
-extern const struct codec_name wire_route_answer_names[]; /* proxy, …, nothing */
+extern const struct codec_name wire_route_answer_names[]; /* proxy, …, to_https */
 
 /* kind "route"; key = host, or host/path for a path of it. */
 struct wire_route {
@@ -50,6 +51,7 @@ struct wire_route {
 	    paths;     /* of a host: "/a/path", longest first: those with a route of their own */
 	int answer;    /* enum wire_route_answer */
 	char *backend; /* what takes the path's place on the way to the application */
+	bool tls;      /* its instances speak TLS */
 	int64_t sleep; /* 0: awake; else the order with which it was put to sleep: a request
 	                  wakes it, see wake */
 	char *options; /* a wire_routing, as JSON; NULL: nothing is set */

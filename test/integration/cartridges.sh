@@ -35,6 +35,21 @@ result() { tail -n 1 "$WORLD/act.json" | jq -e "$1" || { cat "$WORLD/act.json"; 
 instance_of() { p ps "$1" --json | jq -r '.instances[0].instance'; }
 in_env() { grep -qxF "$2" "$(data_of "$1")/env.start" || { cat "$(data_of "$1")/env.start"; return 1; }; }
 
+tls_port=$(jq -r .https_url "$WORLD/ready")
+tls_port=${tls_port##*:}
+# by_https APP PATH: body through the router.
+by_https() {
+	curl -sS -k -m 20 --resolve "$1-it.$DOMAIN:$tls_port:127.0.0.1" "https://$1-it.$DOMAIN:$tls_port$2"
+}
+# sent_to_https APP PATH: redirected, to the usual port or, who came by another one, to the router's.
+sent_to_https() {
+	local to
+	to=$(get "$1" "$2" -o /dev/null -w '%{http_code} %{redirect_url}')
+	[[ $to == "302 https://$1-it.$DOMAIN$2" ]] || { echo "$to"; return 1; }
+	to=$(curl -sS -m 20 -H "Host: $1-it.$DOMAIN:8080" -o /dev/null -w '%{http_code} %{redirect_url}' "${ROUTER%/}$2")
+	[[ $to == "302 https://$1-it.$DOMAIN:$tls_port$2" ]] || { echo "$to"; return 1; }
+}
+
 # --- tracer: the whole life ---
 check "an application of a cartridge that leaves a line for each call" p app create traced tracer
 check "the calls of its creation, in order" has_calls traced \
@@ -56,7 +71,9 @@ check "gone" test "$(status_of traced /gone/for/ever)" = 410
 check "forbidden" test "$(status_of traced /forbidden)" = 403
 check "kept from the application" test "$(status_of traced /kept/x)" = 404
 check "a file of the node's" test "$(status_of traced /robots.txt)" = 404
-check "tohttps is proxied by a router without https" serves traced /safe/x "first /safely/x"
+check "tohttps: plain http is sent there" sent_to_https traced /safe/x?y
+check "and https is proxied" test "first /safely/x?y" = "$(by_https traced /safe/x?y)"
+check "a challenge for a certificate stays" test "$(status_of traced /safe/.well-known/acme-challenge/x)" = 302 -a "$(status_of traced /.well-known/acme-challenge/x)" = 200
 check "redirected" grep -qi '^location: /elsewhere' <(get traced /moved -D - -o /dev/null)
 check "environment: the gear's" in_env traced "OPENSHIFT_APP_NAME=traced"
 check "environment: how the platform starts its own is not theirs" fails_with 1 "" in_env traced "PINION_FOREGROUND=1"
@@ -213,6 +230,21 @@ check "tells 127" result '.result.exit_code == 127'
 check "stop by killall, start, in one call" act held '{"cart":"holder","action":"restart"}'
 check "ends at once" result '.result.ok'
 check "the daemon lives on" until_true serves held / "holder's page"
+
+# --- sealer: TLS up to the gear ---
+check "an application of a cartridge that speaks TLS" p app create sealed sealer
+check "plain http is sent to https" sent_to_https sealed /x
+check "which reaches the instance by TLS, with the host's name" until_true eval '[[ $(by_https sealed /x) == "8443 TLSv1.3 sealed-it.$DOMAIN /x 1 https" ]]'
+check "a path, where https is all that the endpoint speaks" test "8444 TLSv1.3 sealed-it.$DOMAIN /inner/y 1 https" = "$(by_https sealed /implied/y)"
+check "one beside it is plain" serves sealed /open/z "8080 plain None /open/z 1 http"
+check "of two options the first counts" test "8080 plain None /both 1 https" = "$(by_https sealed /both)"
+check "health needs no https" serves sealed /health 1
+check "after a stop" p app stop sealed
+check "and a start" p app start sealed
+check "it is TLS still" until_true eval '[[ $(by_https sealed /) == "8443 TLSv1.3"* ]]'
+check "asleep, its instances ended" p idle sealed --level stopped
+check "and awake by the next request" eval '[[ $(by_https sealed /w) == "8443 TLSv1.3"*" /w "* ]]'
+check "delete it" p app delete sealed --yes
 
 # --- apached: Apache as on v2's machines, configured for 2.2 ---
 if command -v apache2 >/dev/null; then

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Certificates of the router: by host, by file and by feed, replaced under open connections; session
-tickets that routers share; stapled OCSP responses; profiles."""
-import base64, os, ssl, subprocess, sys
+tickets that routers share; stapled OCSP responses; profiles; TLS to instances."""
+import base64, os, ssl, struct, subprocess, sys, warnings
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from router_world import *
 
@@ -229,4 +229,158 @@ def profiles(w):
     assert dial(r, "a.test", version=ssl.TLSVersion.TLSv1_2).version() == "TLSv1.2"
 
 
-run_tests([files_by_name, bad_files, certificates_of_the_feed, tickets_are_shared, staples, challenges_by_alpn, challenges_by_http, profiles])
+# --- TLS to instances ---
+
+
+def server_tls(w, version=None):
+    """A context for an instance: .asked: the names that clients asked for; .seen: (resumed, version) of each handshake's end."""
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    c.load_cert_chain(make_certificate(w.path("instance.pem"), "nobody.test"))
+    c.set_alpn_protocols(["h2", "http/1.1"])
+    c.asked = []
+    c.sni_callback = lambda s, name, ctx: c.asked.append(name)
+    if version:
+        c.minimum_version = c.maximum_version = version
+    return c
+
+
+def tell_tls(i, s, head, rest):
+    """Answers with what it was asked; /close ends; /upgrade becomes an echo; a body comes back."""
+    path = head.split()[1]
+    if path == b"/upgrade":
+        s.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        while data := s.recv(65536):
+            s.sendall(data)
+        return False
+    if path == b"/close":
+        s.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end")
+        return False  # without close_notify
+    m = re.search(rb"\r\ncontent-length: *(\d+)", head, re.I)
+    while m and len(rest) < int(m[1]):
+        rest += s.recv(65536)
+    body = rest or f"{s.version()} {s.selected_alpn_protocol()} {s.session_reused}".encode()
+    s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    return True
+
+
+def instances_by_tls(w):
+    for version, name in ((ssl.TLSVersion.TLSv1_3, b"TLSv1.3"), (ssl.TLSVersion.TLSv1_2, b"TLSv1.2")):
+        tls = server_tls(w, version)
+        i = w.instance("a", tell_tls, tls=tls)
+        r = w.static_router([("a.test", i), ("b.test", i), ("127.0.0.9", i)], threads=1)
+        for _ in range(3):
+            assert r.get("a.test").body == name + b" http/1.1 False"
+        assert i.connections == 1 and tls.asked == ["a.test"], (i.connections, tls.asked)
+        assert r.get("b.test").body == name + b" http/1.1 False" and tls.asked == ["a.test", "b.test"], tls.asked
+        assert r.get("127.0.0.9").status == 200 and tls.asked[2] is None, tls.asked  # RFC 6066 3
+        assert i.connections == 3
+        with r.connect() as s:
+            s.sendall(b"GET /close HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            assert Answer(s).read().body == b"until the end"
+        assert r.get("a.test").body == name + b" http/1.1 False"  # the last session is of another name
+        with r.connect() as s:
+            s.sendall(b"GET /close HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            assert Answer(s).read().body == b"until the end"
+        assert r.get("a.test").body == name + b" http/1.1 True", "the session is used again"
+        big = os.urandom(3000000)
+        with r.connect() as s:
+            threading.Thread(target=lambda: s.sendall(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % len(big) + big)).start()
+            assert Answer(s).read().body == big
+        with r.connect() as s:
+            s.sendall(b"GET /upgrade HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly")
+            a = Answer(s)
+            assert a.read().status == 101 and a.take(5) == b"early"
+            threading.Thread(target=s.sendall, args=(big,)).start()
+            assert a.take(len(big)) == big
+            s.shutdown(socket.SHUT_WR)
+            assert not a.more()
+        r.stop()
+        i.stop()
+
+
+def stall(i, s, head, rest):
+    return False
+
+
+def handshakes_that_fail(w):
+    """Who does not speak TLS, breaks off, says nothing, knows old versions only; and who closes an idle connection."""
+    def listen(fn):
+        s = socket.create_server(("127.0.0.1", 0))
+
+        def run():
+            with contextlib.suppress(OSError):
+                while True:
+                    c, _ = s.accept()
+                    threading.Thread(target=fn, args=(c,), daemon=True).start()
+        threading.Thread(target=run, daemon=True).start()
+        w.ends.append(lambda: (s.shutdown(socket.SHUT_RDWR), s.close()))
+        return s.getsockname()[1]
+
+    def reset(c):
+        c.recv(1)
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.close()
+
+    old = server_tls(w)
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    warnings.simplefilter("ignore", DeprecationWarning)
+    old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+
+    def old_tls(c):
+        with contextlib.suppress(OSError):
+            old.wrap_socket(c, server_side=True)
+
+    plain = listen(lambda c: (c.recv(1000), c.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"), c.close()))
+    ports = {"plain": plain, "ends": listen(lambda c: (c.recv(1000), c.close())), "resets": listen(reset),
+             "stalls": listen(lambda c: None), "old": listen(old_tls)}
+    lone = socket.socket()
+    lone.bind(("127.0.0.1", 0))  # nobody listens
+    ports["lone"] = lone.getsockname()[1]
+    good = w.instance("good", tls=server_tls(w))
+    with open(w.path("routes"), "w") as f:
+        for name, port in ports.items():
+            f.write(f"{name}.test https://127.0.0.1:{port}\n")
+        f.write(f"both.test https://127.0.0.1:{ports['ends']} https://127.0.0.1:{good.port}\n")
+    r = w.router("--routes", w.path("routes"), "--connect-timeout", "1", "--access-log", w.path("access.log"), threads=1)
+    for name, status, why in (("plain", 502, "does not speak TLS, though its cartridge says so"),
+                              ("ends", 502, "closed the connection within the TLS handshake"),
+                              ("resets", 502, "broke the connection off within the TLS handshake"),
+                              ("stalls", 504, "did not accept a connection in time"),
+                              ("old", 502, "speaks no TLS that is 1.2 or newer"),
+                              ("lone", 502, "does not accept connections")):
+        a = r.get(name + ".test")
+        assert a.status == status, (name, a.status)
+        line = wait_for(lambda: [l for l in open(w.path("access.log")) if f"host={name}.test" in l], "the line of " + name)[0]
+        assert why in line, (name, line)
+    assert {r.get("both.test").status for _ in range(10)} == {200}
+    closing = w.instance("closing", stall, tls=server_tls(w))
+    w.write_routes([("closing.test", closing)])
+    wait_for(lambda: r.get("both.test").status == 404, "the new table")
+    assert r.get("closing.test").status == 502
+
+
+def tls_by_the_feed(w):
+    """A path by TLS beside a plain address; kept over a restart without the broker."""
+    b = w.broker()
+    tls, plain = w.instance("tls", tls=server_tls(w)), w.instance("plain")
+    revision = b.change([route("a.test", plain, paths=["/in"]), route("a.test/in", tls, tls=True, backend="/in"), route("b.test", plain)])
+    r = w.fed_router(b, threads=1)
+    b.wait_applied(revision)
+
+    def all_as_said(r):
+        got = [r.get(host, path).body for host, path in (("a.test", "/"), ("b.test", "/"), ("a.test", "/in/x"))]
+        assert got == [b"plain", b"plain", b"tls"], got
+
+    all_as_said(r)
+    b.stop()
+    r.stop()
+    r = r.start()
+    all_as_said(r)
+    b.start()
+    b.wait_applied(b.put("a.test", tls, tls=True))
+    assert r.get("a.test").body == b"tls"
+    b.wait_applied(b.put("a.test", plain))
+    assert r.get("a.test").body == b"plain"
+
+
+run_tests([instances_by_tls, handshakes_that_fail, tls_by_the_feed, files_by_name, bad_files, certificates_of_the_feed, tickets_are_shared, staples, challenges_by_alpn, challenges_by_http, profiles])

@@ -146,10 +146,11 @@ class Answer:
 
 class Instance:
     """An application's instance: answers each request with its name; counts them. handler(instance,
-    socket, head, rest) may take over: it returns True when it answered, False to close."""
+    socket, head, rest) may take over: it returns True when it answered, False to close. tls: a context
+    of SSL that it speaks."""
 
-    def __init__(self, name, handler=None, address="127.0.0.1"):
-        self.name, self.handler, self.requests, self.connections, self.open = name, handler, 0, 0, {}
+    def __init__(self, name, handler=None, address="127.0.0.1", tls=None):
+        self.name, self.handler, self.requests, self.connections, self.open, self.tls = name, handler, 0, 0, {}, tls
         self.s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.s.bind((address, 0))
@@ -174,10 +175,13 @@ class Instance:
             threading.Thread(target=self.serve, args=(c,), daemon=True).start()
 
     def serve(self, c):
+        s = c
         with contextlib.suppress(OSError):
-            self.answer_all(c)
+            s = self.tls.wrap_socket(c.dup(), server_side=True) if self.tls else c
+            self.answer_all(s)
         with self.lock:
             self.open.pop(c)
+        s.close()
         c.close()
 
     def answer_all(self, c):
@@ -354,9 +358,9 @@ class Broker:
         return self.wait_report(lambda r: r["revision"] >= revision, f"revision {revision}")
 
 
-def route(host, *instances, state=None, app="shop", timeout_s=0):
+def route(host, *instances, state=None, app="shop", timeout_s=0, **more):
     return {"host": host, "app_id": "a1", "app": app, "domain": "dom", "state": state or ("live" if instances else "empty"),
-            "endpoints": [i.endpoint() for i in instances], "timeout_s": timeout_s}
+            "endpoints": [i.endpoint() for i in instances], "timeout_s": timeout_s, **more}
 
 
 class World:
@@ -398,7 +402,7 @@ class World:
 
     def write_routes(self, lines):
         with open(self.path("routes"), "w") as f:
-            f.writelines(host + "".join(f" {i.address}:{i.port}" for i in instances) + "\n" for host, *instances in lines)
+            f.writelines(host + "".join(f" {'https://' if getattr(i, 'tls', None) else ''}{i.address}:{i.port}" for i in instances) + "\n" for host, *instances in lines)
 
     def broker(self, **more):
         b = Broker(self.path("broker.sock"), **more).start()

@@ -85,6 +85,7 @@ static const char whole[] =
     "    - {Frontend: front, Backend: '', Options: {gone: 1}}\n"
     " - Public-Port-Name: P2\n   Protocols: [tls]\n   Mappings: [{Frontend: 'TLS_PORT_1', Backend: "
     "''}]\n"
+    " - Protocols: [https, wss]\n   Mappings: [{Frontend: /sealed}]\n"
     "Unknown-Key: [kept, out]\nProfile: small\n";
 
 static void
@@ -127,6 +128,8 @@ test_whole(void **state)
 	assert_int_equal(p->mappings.v[0].bandwidth, 100);
 	assert_string_equal(p->mappings.v[1].frontend, "/front");
 	assert_true(p->mappings.v[1].gone);
+	assert_false(p->mappings.v[0].ssl_to_gear);
+	assert_true(c.endpoints.v[2].mappings.v[0].ssl_to_gear); /* implied */
 	assert_null(c.endpoints.v[1].private_ip_name);
 	assert_string_equal(c.endpoints.v[1].mappings.v[0].frontend, "TLS_PORT_1");
 	full = wire_cart_full_name(&c);

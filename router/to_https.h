@@ -1,0 +1,16 @@
+/* router/to_https.h: whether a request came by https, and where it is sent when it should have. A
+ * trusted proxy has the last word (X-Forwarded-Proto), so that behind a balancer that ends TLS
+ * nothing goes in circles. */
+#pragma once
+
+#include <stdbool.h>
+
+struct proxy;
+
+bool to_https_came(const struct proxy *x);
+/* Whether there is an https to send it to: the router's own, or a trusted proxy's. */
+bool to_https_is_there(const struct proxy *x);
+/* Whether it is a challenge of ACME (RFC 8555 8.3): they come by http, and stay there. */
+bool to_https_is_challenge(const struct proxy *x);
+/* Answers with the same address by https. x is gone. */
+void to_https_send(struct proxy *x, int status);
