@@ -12,6 +12,8 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
+#include "lib/base/secret.h"
+#include "lib/base/str.h"
 #include "lib/http/http_body.h"
 #include "lib/http/http_head.h"
 #include "router/h2_head.h"
@@ -39,7 +41,11 @@ struct h2_call {
 	bool is_head, has_length, has_answer, is_chunked;
 	bool out_end, in_end;
 	bool is_deferred, is_full;
-	bool is_closed; /* in nghttp2 */
+	bool is_closed;    /* in nghttp2 */
+	bool asks_tunnel;  /* a WebSocket, by RFC 8441 */
+	bool is_tunnel;    /* and it has it */
+	bool waits;        /* until it is known whether the instance can that */
+	struct buf accept; /* the Sec-WebSocket-Accept of the answer */
 };
 
 LIST_HEAD(h2_call_list, h2_call);
@@ -54,6 +60,7 @@ struct h2_client {
 	struct h2_call_list calls;
 	size_t call_n;
 	bool is_up;   /* the connection is made */
+	bool is_told; /* the instance's settings came */
 	bool is_busy; /* within nghttp2 */
 	bool is_off;  /* out of the pool's list: takes no more */
 	bool is_dead; /* it is closed */
@@ -116,6 +123,8 @@ end_client(struct h2_client *h)
 		free_client(h);
 }
 
+static void ask_waiting(struct h2_client *h);
+
 /* --- what the instance says --- */
 
 static int
@@ -136,8 +145,23 @@ on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name, size
 		return 0;
 	}
 	c->has_length |= str_eq(key, "content-length");
+	if (c->asks_tunnel && str_eq(key, "sec-websocket-accept")) /* as the client wants it */
+		return 0;
 	h2_head_add_line(&c->fields, key, v);
 	return 0;
+}
+
+static void
+add_tunnel(struct h2_call *c)
+{
+	buf_addf(&c->in,
+	    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "
+	    "websocket\r\nSec-WebSocket-Accept: %s\r\n",
+	    c->accept.p);
+	buf_addstr(&c->in, buf_str(&c->fields));
+	buf_adds(&c->in, "\r\n");
+	buf_fini(&c->fields);
+	c->has_answer = c->is_tunnel = true;
 }
 
 /* A head is whole: as text. */
@@ -146,6 +170,10 @@ add_answer(struct h2_call *c, bool ends)
 {
 	bool has_body = !c->is_head && c->status >= 200 && c->status != 204 && c->status != 304;
 
+	if (c->asks_tunnel && c->status >= 200 && c->status < 300) {
+		add_tunnel(c);
+		return;
+	}
 	buf_addf(&c->in, "HTTP/1.1 %03d \r\n", c->status);
 	buf_addstr(&c->in, buf_str(&c->fields));
 	c->has_answer = c->status >= 200;
@@ -167,6 +195,8 @@ on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 
 	if (f->hd.type == NGHTTP2_GOAWAY)
 		leave_pool(h);
+	if (f->hd.type == NGHTTP2_SETTINGS && !h->is_told)
+		ask_waiting(h);
 	if (c == NULL || (f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA))
 		return 0;
 	if (f->hd.type == NGHTTP2_HEADERS && !c->has_answer)
@@ -254,7 +284,56 @@ on_out(nghttp2_session *ng, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
 	return (ssize_t)n;
 }
 
-/* A head from p[0..n). Returns the bytes that it took: 0 when it is not whole, -1 for an error. */
+/* An answer of the router's own: the instance is not asked. */
+static void
+refuse(struct h2_call *c, int status, const char *why)
+{
+	buf_addf(&c->in,
+	    "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n%s", status,
+	    http_reason(status), strlen(why), why);
+	c->id = -1;
+	c->in_end = c->out_end = true;
+	wake(c);
+}
+
+/* What a client wants to see of the key that it sent (RFC 6455 4.2.2). */
+static void
+note_key(struct h2_call *c, struct str key)
+{
+	AUTO_FINI(buf_fini) struct buf both = { 0 };
+	AUTO(free) char *text = NULL;
+	uint8_t sum[20];
+
+	buf_addstr(&both, key);
+	buf_adds(&both, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+	secret_sha1(both.p, both.n, sum);
+	text = str_base64(sum, sizeof sum);
+	buf_clear(&c->accept);
+	buf_adds(&c->accept, text);
+}
+
+/* Whether h, which asks for a WebSocket, can be sent now. */
+static bool
+may_ask_tunnel(struct h2_call *c, const struct http_head *h)
+{
+	struct h2_client *to = c->client;
+
+	c->waits = !to->is_told; /* RFC 8441 3 */
+	if (c->waits)
+		return false;
+	if (nghttp2_session_get_remote_settings(to->ng, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) !=
+	    1)
+		refuse(c, 501,
+		    "The application speaks HTTP/2 and takes no WebSockets by it (RFC 8441).\n");
+	else if (http_head_get(h, "sec-websocket-key").n == 0)
+		refuse(c, 400, "A WebSocket needs the field Sec-WebSocket-Key.\n");
+	else
+		note_key(c, http_head_get(h, "sec-websocket-key"));
+	return c->id == 0;
+}
+
+/* A head from p[0..n). Returns the bytes that it took: 0 when it is not whole or must wait, -1 for
+ * an error. */
 static ssize_t
 take_head(struct h2_call *c, const char *p, size_t n)
 {
@@ -269,12 +348,15 @@ take_head(struct h2_call *c, const char *p, size_t n)
 		return 0;
 	if (r != HTTP_HEAD_OK)
 		return -1;
+	c->asks_tunnel = h.upgrade && str_eq_nocase(http_head_get(&h, "upgrade"), "websocket");
+	if (c->asks_tunnel && !may_ask_tunnel(c, &h))
+		return c->waits ? 0 : (ssize_t)h.size;
 	c->is_head = str_eq(h.method, "HEAD");
 	http_body_init(&c->body, &h);
 	c->body.trailers = &c->trailers;
-	c->out_end =
-	    h.framing == HTTP_BODY_NONE || (h.framing == HTTP_BODY_LENGTH && h.length == 0);
-	k = h2_head_call(&h, &text, nv);
+	c->out_end = !c->asks_tunnel && (h.framing == HTTP_BODY_NONE ||
+	                                    (h.framing == HTTP_BODY_LENGTH && h.length == 0));
+	k = h2_head_call(&h, c->asks_tunnel, &text, nv);
 	c->id = nghttp2_submit_request(c->client->ng, NULL, nv, k, c->out_end ? NULL : &data, c);
 	buf_fini(&text);
 	return c->id < 0 ? -1 : (ssize_t)h.size;
@@ -286,7 +368,13 @@ take_body(struct h2_call *c, const char *p, size_t n)
 	while (n != 0 && !c->out_end) {
 		struct str data;
 		size_t used;
-		enum http_body_result r = http_body_next(&c->body, p, n, &used, &data);
+		enum http_body_result r;
+
+		if (c->asks_tunnel) {
+			buf_add(&c->out, p, n);
+			break;
+		}
+		r = http_body_next(&c->body, p, n, &used, &data);
 
 		if (r == HTTP_BODY_BAD || (used == 0 && r == HTTP_BODY_MORE))
 			return -1;
@@ -305,7 +393,7 @@ take(struct h2_call *c, const char *p, size_t n)
 	size_t had = c->head.n;
 	ssize_t used;
 
-	if (c->id > 0)
+	if (c->id != 0)
 		return take_body(c, p, n);
 	if (had != 0) {
 		buf_add(&c->head, p, n);
@@ -322,6 +410,35 @@ take(struct h2_call *c, const char *p, size_t n)
 	}
 	buf_fini(&c->head);
 	return take_body(c, p + ((size_t)used - had), n - ((size_t)used - had));
+}
+
+/* The instance's settings are known. */
+static void
+ask_waiting(struct h2_client *h)
+{
+	struct h2_call *c;
+
+	h->is_told = true;
+	LIST_FOREACH (c, &h->calls, link) {
+		if (!c->waits)
+			continue;
+		c->waits = false;
+		if (take_head(c, c->head.p, c->head.n) < 0) {
+			c->is_closed = true;
+			wake(c);
+		}
+		buf_fini(&c->head);
+	}
+}
+
+static void
+resume(struct h2_call *c)
+{
+	if (c->is_deferred && (c->out_end || c->out.n != c->out_off)) {
+		c->is_deferred = false;
+		(void)nghttp2_session_resume_data(c->client->ng, c->id);
+	}
+	tell(c->client);
 }
 
 static ssize_t
@@ -346,11 +463,7 @@ call_send(struct sock *s, const struct iovec *v, int n)
 		}
 		all += (ssize_t)v[i].iov_len;
 	}
-	if (c->is_deferred && (c->out_end || c->out.n != c->out_off)) {
-		c->is_deferred = false;
-		(void)nghttp2_session_resume_data(c->client->ng, c->id);
-	}
-	tell(c->client);
+	resume(c);
 	return all;
 }
 
@@ -387,7 +500,21 @@ call_recv(struct sock *s, void *p, size_t n, bool *out_more)
 static void
 call_shut(struct sock *s)
 {
-	(void)s; /* the end of a request is told by its length */
+	struct h2_call *c = s->over;
+
+	if (!c->is_tunnel || c->is_closed) /* the end of a request is told by its length */
+		return;
+	c->out_end = true;
+	resume(c);
+}
+
+/* The end of a tunnel, with what was sent before it, is not out. */
+static bool
+call_pending(const struct sock *s)
+{
+	const struct h2_call *c = s->over;
+
+	return c->is_tunnel && c->out_end && !c->is_closed;
 }
 
 static void
@@ -409,6 +536,7 @@ call_drop(struct sock *s, bool is_reset)
 	buf_fini(&c->trailers);
 	buf_fini(&c->fields);
 	buf_fini(&c->in);
+	buf_fini(&c->accept);
 	free(c);
 	if (h->call_n != 0)
 		return;
@@ -426,6 +554,7 @@ static const struct sock_layer call_layer = {
 	.send = call_send,
 	.shut = call_shut,
 	.drop = call_drop,
+	.pending = call_pending,
 };
 
 /* --- the connection --- */

@@ -141,7 +141,8 @@ is_left_out(struct str name, bool is_tunnel)
 	case 16:
 		return str_eq_nocase(name, "proxy-connection");
 	case 17:
-		return str_eq_nocase(name, "transfer-encoding");
+		return str_eq_nocase(name, "transfer-encoding") ||
+		       (is_tunnel && str_eq_nocase(name, "sec-websocket-key"));
 	case 20:
 		return is_tunnel && str_eq_nocase(name, "sec-websocket-accept");
 	default:
@@ -223,21 +224,23 @@ pair(const char *name, size_t name_n, struct str value)
 }
 
 size_t
-h2_head_call(const struct http_head *h, struct buf *text, nghttp2_nv *out)
+h2_head_call(const struct http_head *h, bool is_tunnel, struct buf *text, nghttp2_nv *out)
 {
 	size_t n = 4, at = 0;
 
 	buf_clear(text);
 	for (size_t i = 0; i < h->n; i++)
 		add_lower(text, h->headers[i].name);
-	out[0] = pair(":method", 7, h->method);
+	out[0] = pair(":method", 7, is_tunnel ? STR("CONNECT") : h->method);
 	out[1] = pair(":scheme", 7, STR("http"));
 	out[2] = pair(":path", 5, h->target);
 	out[3] = pair(":authority", 10, h->host);
+	if (is_tunnel)
+		out[n++] = pair(":protocol", 9, STR("websocket"));
 	for (size_t i = 0; i < h->n; i++) {
 		struct str name = h->headers[i].name;
 
-		if (!is_left_out(name, false) && !str_eq_nocase(name, "host"))
+		if (!is_left_out(name, is_tunnel) && !str_eq_nocase(name, "host"))
 			out[n++] = pair(text->p + at, name.n, h->headers[i].value);
 		at += name.n;
 	}

@@ -11,7 +11,7 @@
 
 struct http_head;
 
-enum { H2_HEAD_FIELDS_MAX = 104 };
+enum { H2_HEAD_FIELDS_MAX = 106 }; /* those of HTTP/1.1, and the pseudo-fields */
 
 /* A request's head as its fields come. Zero-initialise. */
 struct h2_head {
@@ -34,8 +34,8 @@ void h2_head_request(const struct h2_head *h, bool has_body, const char *key, st
 
 /* A field as a line of HTTP/1.1. */
 void h2_head_add_line(struct buf *out, struct str name, struct str value);
-/* The request h as fields, as below. */
-size_t h2_head_call(const struct http_head *h, struct buf *text, nghttp2_nv *out);
+/* The request h as fields, as below. is_tunnel: as the CONNECT of a WebSocket (RFC 8441). */
+size_t h2_head_call(const struct http_head *h, bool is_tunnel, struct buf *text, nghttp2_nv *out);
 /* The fields of a trailer section (lines, then an empty one). */
 size_t h2_head_trailers(const struct buf *section, struct buf *text, nghttp2_nv *out);
 

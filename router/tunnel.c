@@ -91,7 +91,7 @@ tunnel_pump(struct proxy *x)
 		proxy_abort(x, x->status, "A side of the tunnel broke.");
 		return false;
 	}
-	if (!x->up_fin || !x->down_fin)
+	if (!x->up_fin || !x->down_fin || sock_is_unsent(&x->up->sock))
 		return true;
 	x->keep = x->up_keep = false;
 	proxy_finish(x);

@@ -100,6 +100,13 @@ secret_sha256_hex(const void *p, size_t n, char out[65])
 }
 
 void
+secret_sha1(const void *p, size_t n, uint8_t out[20])
+{
+	if (EVP_Digest(p, n, out, NULL, EVP_sha1(), NULL) != 1)
+		abort();
+}
+
+void
 secret_hmac(const void *key, size_t key_n, const void *p, size_t n, uint8_t out[32])
 {
 	unsigned len = 32;

@@ -22,6 +22,9 @@ void secret_sha256_hex(const void *p, size_t n, char out[65]);
 /* HMAC-SHA-256 into out (32 bytes). */
 void secret_hmac(const void *key, size_t key_n, const void *p, size_t n, uint8_t out[32]);
 
+/* SHA-1 into out (20 bytes): only where a protocol has chosen it. */
+void secret_sha1(const void *p, size_t n, uint8_t out[20]);
+
 /* argon2id, 19 MiB, t = 2, p = 1 (OWASP), encoded form. Blocks some 20 ms: on a worker only.
  * Caller owns. */
 char *secret_password_hash(const char *password, struct err *e);

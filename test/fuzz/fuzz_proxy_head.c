@@ -55,6 +55,7 @@ check_request(const char *p, size_t n)
 	check(again.upgrade == f.upgrade && again.keep_alive);
 	for (size_t i = 0; i < ARRAY_LEN(once); i++)
 		check(count(&again, once[i]) == 1);
+	check(proxy_head_is_traced(&again));
 	for (size_t i = 0; i < ARRAY_LEN(never); i++)
 		check(count(&again, never[i]) == 0);
 	check(str_eq(http_head_get(&again, "x-client-ip"), "192.0.2.1"));

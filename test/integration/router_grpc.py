@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """gRPC end to end: instances that speak HTTP/2 (h2c), trailers both by HTTP/2 and HTTP/1.1."""
-import os, sys, threading, time
+import os, select, socket, struct, sys, threading, time
 from concurrent import futures
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from router_world import *
@@ -194,4 +194,116 @@ def trailers_of_http1(w):
                 buf += s.recv(65536)
 
 
-run_tests([calls, streams_go_both_ways_at_once, deadlines_and_cancels_reach_the_instance, an_instance_that_goes, plain_http_to_h2c, trailers_of_http1])
+def h2c_app(*settings):
+    """Takes a WebSocket (RFC 8441) and echoes; answers others with the trailers that came. Its settings wait for i.gate."""
+    def handler(i, c, head, rest):
+        p = H2Instance(c, rest)
+        i.gate.wait(DEADLINE)
+        p.tell(*settings)
+        while True:
+            try:
+                kind, flags, sid, data = p.step()
+            except Ended:
+                return False
+            r = p.reply(sid)
+            if kind == HEADERS and (":protocol", "websocket") in r.headers:
+                i.heads.append(dict(r.headers))
+                p.headers(sid, [(":status", "403" if dict(r.headers)[":path"] == "/no" else "200"), ("sec-websocket-protocol", "chat")],
+                          dict(r.headers)[":path"] == "/no")
+            elif (":protocol", "websocket") in (r.headers or ()) and kind == DATA:
+                while r.body:
+                    part = bytes(r.body)
+                    del r.body[:]
+                    p.data(sid, part)
+                if r.end:
+                    p.data(sid, b"", end=True)
+                    i.ended += 1
+            elif r.headers and r.end and kind in (HEADERS, DATA):
+                p.headers(sid, [(":status", "200")], False)
+                p.data(sid, repr(r.trailers).encode(), end=True)
+            elif kind == RST:
+                i.resets += 1
+    return handler
+
+
+def h2c_world(w, *settings):
+    i = w.instance("a", h2c_app(*settings))
+    i.gate, i.heads, i.ended, i.resets = threading.Event(), [], 0, 0
+    i.gate.set()
+    w.ends.append(i.gate.set)
+    return grpc_router(w, i.port), i
+
+
+UPGRADE = (b"GET %s HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+           b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\n\r\n")
+
+
+def trailers_to_h2c(w):
+    r, i = h2c_world(w)
+    with H2(r.port) as p:
+        sid = p.start("POST", "/", end=False)
+        p.data(sid, b"abc")
+        p.headers(sid, [("x-sum", "1"), ("host", "b")])
+        assert p.wait(sid).body == b"[('x-sum', '1')]", p.reply(sid).body
+    with r.connect() as s:
+        s.sendall(b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 2\r\nHost: b\r\n\r\n")
+        assert Answer(s).read().body == b"[('x-sum', '2')]"
+        s.sendall(b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nHost: b\r\n\r\n")
+        assert Answer(s).read().body == b"None"
+
+
+def websockets_to_h2c(w):
+    """An upgrade of HTTP/1.1, and one of RFC 8441, become an extended CONNECT, once the instance said that it can."""
+    r, i = h2c_world(w, (8, 1))
+    i.gate.clear()
+    data = os.urandom(MB)
+    with r.connect() as s, r.connect() as early:
+        early.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        wait_for(lambda: i.connections == 1, "the connection")
+        s.sendall(UPGRADE % b"/ws")
+        assert not select.select([s], [], [], 0.2)[0] and not i.heads
+        i.gate.set()
+        assert Answer(early).read().status == 200
+        a = Answer(s).read()
+        assert a.status == 101 and a.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" and a.headers["upgrade"] == "websocket"
+        assert a.headers["sec-websocket-protocol"] == "chat", a.headers
+        head = i.heads[0]
+        assert head[":method"] == "CONNECT" and head[":path"] == "/ws" and "sec-websocket-key" not in head and head["sec-websocket-version"] == "13", head
+        sender = threading.Thread(target=s.sendall, args=(data,))
+        sender.start()
+        assert a.take(MB) == data
+        sender.join()
+        s.sendall(b"bye")
+        s.shutdown(socket.SHUT_WR)
+        assert a.take(3) == b"bye" and not a.more()
+        wait_for(lambda: i.ended == 1, "the instance to hear of the end")
+        assert i.resets == 0
+    with H2(r.port) as p:
+        fields = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws2"), (":authority", "a.test"), ("sec-websocket-version", "13")]
+        sid = p.start(raw=fields, end=False)
+        assert p.wait(sid, lambda a: a.status).status == 200
+        p.data(sid, data[:100000], end=True)
+        a = p.wait(sid)
+        assert a.body == data[:100000] and a.end and a.reset is None
+        sid = p.start(raw=fields, end=False)
+        p.wait(sid, lambda a: a.status)
+        p.frame(RST, 0, sid, struct.pack(">I", CANCEL))
+        wait_for(lambda: i.resets == 1, "the reset")
+    with r.connect() as s:
+        s.sendall(UPGRADE % b"/no")
+        assert Answer(s).read().status == 403
+        s.sendall((UPGRADE % b"/ws").replace(b"Sec-WebSocket-Key", b"X-Key"))
+        assert Answer(s).read().status == 400
+
+
+def no_websockets_by_h2c(w):
+    r, i = h2c_world(w)
+    with r.connect() as s:
+        s.sendall(UPGRADE % b"/ws")
+        a = Answer(s).read()
+        assert a.status == 501 and b"RFC 8441" in a.body and not i.heads, a.body
+        s.sendall((UPGRADE % b"/").replace(b"websocket", b"other"))  # an application may leave an upgrade aside (RFC 9110 7.8)
+        assert Answer(s).read().status == 200
+
+
+run_tests([trailers_to_h2c, websockets_to_h2c, no_websockets_by_h2c, calls, streams_go_both_ways_at_once, deadlines_and_cancels_reach_the_instance, an_instance_that_goes, plain_http_to_h2c, trailers_of_http1])

@@ -45,12 +45,15 @@ class H2:
             c = ssl._create_unverified_context()
             c.set_alpn_protocols(["h2", "http/1.1"])
             self.s = c.wrap_socket(self.s, server_hostname=tls)
-        self.host, self.auto, self.next, self.buf, self.goaway = host, auto, 1, b"", None
+        self.begin(host, auto)
+        if preface:
+            self.send(PREFACE + frame(SETTINGS, 0, 0, setting((4, window), *settings)) + frame(WINDOW, 0, 0, struct.pack(">I", WIDE - 65535)))
+
+    def begin(self, host=None, auto=True, buf=b""):
+        self.host, self.auto, self.next, self.buf, self.goaway = host, auto, 1, buf, None
         self.enc, self.dec, self.replies, self.settings, self.pongs, self.acks = hpack.Encoder(), hpack.Decoder(), {}, {}, [], 0
         self.window, self.windows, self.windows0, self.updates = 65535, {}, 65535, 0
         self.dec.max_header_list_size = 1 << 20
-        if preface:
-            self.send(PREFACE + frame(SETTINGS, 0, 0, setting((4, window), *settings)) + frame(WINDOW, 0, 0, struct.pack(">I", WIDE - 65535)))
 
     def __enter__(self):
         return self
@@ -82,7 +85,8 @@ class H2:
             room = min(self.window, self.windows.setdefault(sid, self.windows0), 16384, len(data))
             if room == 0 and data:
                 self.step()
-                if self.reply(sid).end or self.reply(sid).reset is not None:
+                r = self.reply(sid)
+                if (r.end and r.status) or r.reset is not None:
                     return
                 continue
             part, data = data[:room], data[room:]
@@ -144,7 +148,9 @@ class H2:
             assert flags & END_HEADERS, "the tests know no split heads"
             h = [(k, v) for k, v in self.dec.decode(p)]
             status = dict(h).get(":status")
-            if status is None:
+            if ":method" in dict(h):
+                r.headers = h
+            elif status is None:
                 r.trailers = h
             elif int(status) < 200:
                 r.interim.append((int(status), h))
@@ -185,3 +191,16 @@ class H2:
                 self.step()
         except Ended as e:
             return e.code
+
+
+class H2Instance(H2):
+    """The other end: a connection that the router made, whose first line was read already."""
+
+    def __init__(self, c, rest):
+        self.s = c
+        self.begin(buf=rest)
+        assert self.take(6) == b"SM\r\n\r\n"
+
+    def tell(self, *settings):
+        self.frame(SETTINGS, 0, 0, setting((4, WIDE), *settings))
+        self.frame(WINDOW, 0, 0, struct.pack(">I", WIDE - 65535))
