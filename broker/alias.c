@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "broker/acme_rule.h"
 #include "broker/app.h"
 #include "broker/broker.h"
 #include "broker/change.h"
@@ -15,6 +16,7 @@
 #include "lib/http/tls_cert.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
+#include "lib/wire/wire_acme.h"
 #include "lib/wire/wire_cert.h"
 
 enum { HOST_MAX = 255, LABEL_MAX = 63 };
@@ -122,6 +124,7 @@ struct op {
 	struct broker *b; /* borrowed */
 	char *app_id;     /* owned, as host */
 	char *host;
+	char *acme; /* NULL: not wished */
 	enum alias_word word;
 	bool has_cert;
 	struct wire_cert cert;
@@ -138,6 +141,7 @@ op_done(const struct err *e, void *arg)
 	wire_cert_fini(&op->cert);
 	free(op->app_id);
 	free(op->host);
+	free(op->acme);
 	free(op);
 }
 
@@ -184,12 +188,62 @@ put_cert(const struct op *op, struct store_txn *t, struct wire_alias *al)
 	}
 }
 
+/* What is left undone of it is forgotten: the next try is at due. */
+static void
+put_acme(const struct op *op, struct store_txn *t, const char *challenge, int64_t due)
+{
+	record_put(t, store_key_acme(op->host), &wire_acme_codec,
+	    &(struct wire_acme){ .host = op->host,
+	        .app_id = op->app_id,
+	        .challenge = (char *)(uintptr_t)challenge,
+	        .due_at = due });
+}
+
+static void
+drop_acme(const struct op *op, struct store_txn *t)
+{
+	AUTO(free) char *key = store_key_acme(op->host);
+	struct store_kv kv;
+
+	if (store_get(op->b->store, key, &kv))
+		store_txn_delete(t, key);
+}
+
+/* The owner's word about the certificate. */
+static void
+set_cert(const struct op *op, struct store_txn *t, struct wire_alias *al)
+{
+	if (op->acme == NULL) {
+		put_cert(op, t, al);
+		drop_acme(op, t);
+	} else {
+		put_acme(op, t, op->acme, 0);
+	}
+}
+
+/* Renewed once two thirds of its life are over; unless the owner changed their mind meanwhile. */
+static int
+certify(const struct op *op, struct store_txn *t, const struct wire_app *a, struct wire_alias *al,
+    struct err *e)
+{
+	AUTO_FINI(wire_acme_fini) struct wire_acme w = { 0 };
+
+	if (record_get(op->b->store, store_key_acme(op->host), &wire_acme_codec, &w, NULL, e) < 0)
+		return -1;
+	put_cert(op, t, al);
+	put_acme(op, t, w.challenge, acme_rule_renewal(op->cert.not_before, op->cert.not_after));
+	event_log_put(t, op->b->store, a->id, NULL, NULL, "certified",
+	    "Alias %s has a new certificate.", op->host);
+	return 0;
+}
+
 static void
 remove_alias(const struct op *op, struct store_txn *t, struct wire_app *a, struct wire_alias *al)
 {
 	size_t left = (size_t)(a->aliases.v + a->aliases.n - al) - 1;
 
 	put_cert(op, t, al);
+	drop_acme(op, t);
 	route_record_remove(op->b, t, op->host);
 	wire_alias_fini(al);
 	memmove(al, al + 1, left * sizeof *al);
@@ -217,10 +271,12 @@ build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	if (al == NULL)
 		return err_set(e, ERR_NOT_FOUND, NULL, "Alias '%s' not found in application '%s'.",
 		    op->host, a.name);
+	if (op->word == ALIAS_CERTIFY && certify(op, t, &a, al, e) < 0)
+		return -1;
 	if (op->word == ALIAS_REMOVE)
 		remove_alias(op, t, &a, al);
-	else
-		put_cert(op, t, al);
+	else if (op->word != ALIAS_CERTIFY)
+		set_cert(op, t, al);
 	record_put_cas(t, store_key_app(a.domain, a.name), rev, &wire_app_codec, &a);
 	return 0;
 }
@@ -234,6 +290,7 @@ alias_change(struct broker *b, const char *app_id, const struct alias_order *ord
 	*op = (struct op){ .b = b,
 		.app_id = xstrdup(app_id),
 		.host = xstrdup(order->host),
+		.acme = xstrdup_null(order->acme),
 		.word = order->word,
 		.has_cert = order->cert != NULL,
 		.done = done,
@@ -243,7 +300,7 @@ alias_change(struct broker *b, const char *app_id, const struct alias_order *ord
 			.app_id = xstrdup(app_id),
 			.chain = xstrdup(order->cert->chain),
 			.key = xstrdup(order->cert->key),
-			.source = xstrdup(order->source),
+			.source = xstrdup(order->word == ALIAS_CERTIFY ? "acme" : "user"),
 			.added_at = (int64_t)time(NULL),
 			.not_before = order->cert->not_before,
 			.not_after = order->cert->not_after };

@@ -3,16 +3,21 @@
 
 #include <string.h>
 
+#include "broker/acme_rule.h"
 #include "broker/alias.h"
 #include "broker/api_call.h"
 #include "broker/api_handlers.h"
 #include "broker/api_load.h"
 #include "broker/api_view.h"
 #include "broker/broker.h"
+#include "broker/record.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
 #include "lib/http/tls_cert.h"
 #include "lib/loop/worker.h"
+#include "lib/store/store_key.h"
+#include "lib/wire/wire_acme.h"
+#include "lib/wire/wire_cert.h"
 
 enum {
 	NAME_MAX_IN = 512,
@@ -33,6 +38,9 @@ const struct api_link_param api_alias_cert_params[] = {
 	    "certificate",
 	    NULL, NULL },
 	{ "pass_phrase", "string", "Optional passphrase for the private key", NULL, NULL },
+	{ "acme", "string",
+	    "How the platform gets the certificate itself: any, http-01, tls-alpn-01; or none",
+	    NULL, NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 
@@ -44,6 +52,51 @@ static const struct api_link alias_links[] = {
 };
 
 /* --- as they are shown --- */
+
+static void
+str_or_null(struct api_json *j, const char *key, const char *value)
+{
+	if (value != NULL)
+		api_json_str(j, key, value);
+	else
+		api_json_null(j, key);
+}
+
+static void
+time_or_null(struct api_json *j, const char *key, int64_t at)
+{
+	if (at != 0)
+		api_json_time(j, key, at);
+	else
+		api_json_null(j, key);
+}
+
+/* Beside what v2 has: until when it is good, and what the platform does for it. */
+static void
+write_cert(const struct api_call *c, struct api_json *j, const struct wire_app *a,
+    const struct wire_alias *al)
+{
+	AUTO_FINI(wire_cert_fini) struct wire_cert cert = { 0 };
+	AUTO_FINI(wire_acme_fini) struct wire_acme w = { 0 };
+	struct err none = { 0 };
+	bool by_acme;
+
+	if (al->cert_at != 0)
+		(void)!record_get(
+		    c->b->store, store_key_cert(al->host), &wire_cert_codec, &cert, NULL, &none);
+	by_acme = record_get(c->b->store, store_key_acme(al->host), &wire_acme_codec, &w, NULL,
+	              &none) == 0 &&
+	          str_same(w.app_id, a->id);
+	time_or_null(j, "certificate_expires_at", cert.not_after);
+	str_or_null(j, "acme", by_acme ? w.challenge : NULL);
+	str_or_null(j, "acme_status",
+	    !by_acme           ? NULL
+	    : w.error != NULL  ? "failed"
+	    : al->cert_at == 0 ? "pending"
+	                       : "certified");
+	str_or_null(j, "acme_error", by_acme ? w.error : NULL);
+	time_or_null(j, "acme_next_at", by_acme && w.due_at != 0 ? w.due_at : 0);
+}
 
 static void
 write_alias(const struct api_call *c, struct api_json *j, const char *key, const struct wire_app *a,
@@ -59,6 +112,7 @@ write_alias(const struct api_call *c, struct api_json *j, const char *key, const
 		api_json_time(j, "certificate_added_at", al->cert_at - al->cert_at % DAY_S);
 	else
 		api_json_null(j, "certificate_added_at");
+	write_cert(c, j, a, al);
 	api_link_write(c, j, alias_links, own);
 	api_json_end_obj(j);
 }
@@ -129,6 +183,7 @@ struct work {
 	bool is_event; /* the application is the answer */
 	/* the certificate as it was given, and as it is */
 	char *chain, *key, *pass; /* NULL: none */
+	char *acme;               /* how the platform gets it; NULL: not */
 	struct tls_cert cert;
 	struct err e;
 	bool is_read;
@@ -149,6 +204,7 @@ work_free(void *p)
 	free(w->chain);
 	secret_free(w->key);
 	secret_free(w->pass);
+	free(w->acme);
 	tls_cert_fini(&w->cert);
 	free(w);
 }
@@ -218,7 +274,7 @@ submit(struct api_call *c)
 	    &(struct alias_order){ .word = w->word,
 	        .host = w->host,
 	        .cert = w->chain == NULL ? NULL : &w->cert,
-	        .source = "user" },
+	        .acme = w->acme },
 	    on_changed, c);
 }
 
@@ -279,6 +335,36 @@ take_cert(struct api_call *c, struct work *w)
 	return true;
 }
 
+/* false: the call has ended. */
+static bool
+take_acme(struct api_call *c, struct work *w)
+{
+	const char *acme = NULL;
+	struct err e = { 0 };
+
+	if (api_param_str(c->params, "acme", NAME_MAX_IN, &acme, &e) < 0) {
+		api_fail_err(c, &e, EXIT_CERT);
+		return false;
+	}
+	if (acme == NULL || *acme == '\0') {
+		if (c->b->conf.acme_all && c->b->conf.acme_directory != NULL &&
+		    w->word == ALIAS_ADD && w->chain == NULL && w->host[0] != '*')
+			w->acme = xstrdup(WIRE_ACME_ANY);
+		return true;
+	}
+	if (strcmp(acme, "none") == 0)
+		return true;
+	if (w->chain != NULL)
+		(void)err_set(&e, ERR_INVALID, "acme",
+		    "Give either a certificate or acme: the platform's would replace yours.");
+	if (e.code != ERR_NONE || acme_rule_check(c->b, w->host, acme, &e) < 0) {
+		api_fail_err(c, &e, EXIT_CERT);
+		return false;
+	}
+	w->acme = xstrdup(acme);
+	return true;
+}
+
 static struct work *
 begin(struct api_call *c, const struct wire_app *a, enum alias_word word, const char *host)
 {
@@ -296,7 +382,7 @@ change(struct api_call *c, const struct wire_app *a, enum alias_word word, const
 {
 	struct work *w = begin(c, a, word, host);
 
-	if (!take_cert(c, w))
+	if (!take_cert(c, w) || !take_acme(c, w))
 		return;
 	if (w->chain == NULL)
 		submit(c);

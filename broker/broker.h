@@ -7,6 +7,7 @@
 
 #include "lib/base/str.h"
 
+struct acme;
 struct api_call;
 struct app_traffic;
 struct auth;
@@ -64,7 +65,14 @@ struct broker_conf {
 	int64_t pack_max_mb;                                /* of one push */
 	char *drain_ca_file;                                /* of log drains; NULL: the system's */
 	int64_t idle_freeze_s, idle_reclaim_s, idle_stop_s; /* without a request; 0: never */
-	char *app_cert; /* file, PEM: of all names below app_domain; NULL: one is made */
+	char *app_cert;       /* file, PEM: of all names below app_domain; NULL: one is made */
+	char *acme_directory; /* URL; NULL: no certificates by ACME */
+	char *acme_contact;   /* a mail address, or NULL */
+	char *acme_ca_file;   /* who the directory is trusted by; NULL: the system's */
+	char *acme_challenge; /* http-01 or tls-alpn-01 */
+	char *acme_program, *acme_hook_program;
+	int64_t acme_retry_s;
+	bool acme_all;                             /* aliases without a certificate get one so */
 	bool allow_alias_in_domain, private_certs; /* of aliases */
 	bool allow_obsolete;                       /* cartridges */
 	bool download_cartridges;
@@ -98,6 +106,7 @@ struct broker {
 	struct rollout *rollout;
 	struct drains *drains;
 	struct tls_keys *tls_keys;
+	struct acme *acme; /* NULL: no certificates by ACME */
 	struct router_lines *router_lines;
 	struct idler *idler; /* NULL: not yet, or no more */
 	struct router_link *routers;

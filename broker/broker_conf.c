@@ -63,6 +63,26 @@ static const struct conf_item items[] = {
 	CONF_STR(struct broker_conf, app_cert, "app-cert", NULL,
 	    "File with the certificate for *.APP-DOMAIN, its chain and its key, PEM; read again "
 	    "every hour (default: one is made, which nobody trusts)."),
+	CONF_STR(struct broker_conf, acme_directory, "acme-directory", NULL,
+	    "URL of the directory of the authority (RFC 8555) that gives aliases their "
+	    "certificates; its terms of service are agreed to (default: none are got so)."),
+	CONF_STR(struct broker_conf, acme_contact, "acme-contact", NULL,
+	    "Mail address for the account at the authority."),
+	CONF_STR(struct broker_conf, acme_ca_file, "acme-ca-file", NULL,
+	    "File of the authorities that the directory's https is trusted by (default: the "
+	    "system's)."),
+	CONF_STR(struct broker_conf, acme_challenge, "acme-challenge", "http-01",
+	    "How the authority sees that a name is ours, unless its owner says: http-01 or "
+	    "tls-alpn-01."),
+	CONF_BOOL(struct broker_conf, acme_all, "acme-for-all", "false",
+	    "New aliases get a certificate by ACME unless they come with one."),
+	CONF_INT(struct broker_conf, acme_retry_s, "acme-retry", 1, 86400, "60",
+	    "Seconds after the first failure until the next try; twice as many after each "
+	    "further one, up to half a day."),
+	CONF_STR(struct broker_conf, acme_program, "acme-program", "/usr/bin/uacme",
+	    "The ACME client uacme."),
+	CONF_STR(struct broker_conf, acme_hook_program, "acme-hook-program", NULL,
+	    "The program pinion-acme (default: the one beside this program)."),
 	CONF_BOOL(struct broker_conf, allow_alias_in_domain, "allow-alias-in-domain", "false",
 	    "Aliases may lie below --app-domain, unless they look like an application's name."),
 	CONF_BOOL(struct broker_conf, private_certs, "private-certificates", "true",
@@ -140,6 +160,10 @@ fill_defaults(struct broker_conf *c, struct err *e)
 		free(c->cart_pack_program);
 		c->cart_pack_program = where_program("pinion-cart-pack", e);
 	}
+	if (c->acme_hook_program == NULL || *c->acme_hook_program == '\0') {
+		free(c->acme_hook_program);
+		c->acme_hook_program = where_program("pinion-acme", e);
+	}
 	if (c->ssh_socket == NULL || *c->ssh_socket == '\0') {
 		free(c->ssh_socket);
 		c->ssh_socket = xasprintf("unix:%s/run/ssh.sock", c->data);
@@ -155,8 +179,10 @@ fill_defaults(struct broker_conf *c, struct err *e)
 		free(c->cartridges);
 		c->cartridges = where_data("cartridges", e);
 	}
-	return c->hook_program == NULL || c->cart_pack_program == NULL || c->cartridges == NULL ? -1
-	                                                                                        : 0;
+	return c->hook_program == NULL || c->cart_pack_program == NULL ||
+	               c->acme_hook_program == NULL || c->cartridges == NULL
+	           ? -1
+	           : 0;
 }
 
 int

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "broker/acme.h"
 #include "broker/api.h"
 #include "broker/app.h"
 #include "broker/app_traffic.h"
@@ -126,7 +127,10 @@ on_hook(struct http_req *r, void *arg)
 {
 	struct daemon *d = arg;
 
-	push_handle_hook(d->b.pushes, r);
+	if (strcmp(http_req_path(r), "/acme") == 0)
+		acme_handle(&d->b, r);
+	else
+		push_handle_hook(d->b.pushes, r);
 }
 
 /* --- start and end --- */
@@ -291,7 +295,7 @@ open_parts(struct broker *b, struct err *e)
 	b->router_lines = router_lines_new(b);
 	b->drains = drains_new(b);
 	b->tls_keys = tls_keys_start(b);
-	return 0;
+	return b->conf.acme_directory == NULL || (b->acme = acme_start(b, e)) != NULL ? 0 : -1;
 }
 
 static void
@@ -313,6 +317,7 @@ close_parts(struct daemon *d)
 	build_queue_free(b->builds);
 	push_set_free(b->pushes);
 	tls_keys_stop(b->tls_keys);
+	acme_stop(b->acme);
 	drains_free(b->drains);
 	b->drains = NULL;
 	idler_free(b->idler);

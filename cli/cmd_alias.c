@@ -13,7 +13,9 @@ enum { PEM_MAX = 64 * 1024 };
 static const struct output_column columns[] = {
 	{ "ALIAS", "id" },
 	{ "CERTIFICATE", "has_private_ssl_certificate" },
-	{ "SINCE", "certificate_added_at" },
+	{ "UNTIL", "certificate_expires_at" },
+	{ "ACME", "acme_status" },
+	{ "PROBLEM", "acme_error" },
 	{ NULL, NULL },
 };
 
@@ -55,8 +57,16 @@ make_body(const struct cmd_line *l, const char *alias, struct buf *body, struct 
 	if (cmd_has(l, "certificate") != cmd_has(l, "key"))
 		return err_set(e, ERR_INVALID, cmd_has(l, "key") ? "--certificate" : "--key",
 		    "a certificate and its key go together: give both files");
+	if (cmd_has(l, "acme") && cmd_has(l, "certificate"))
+		return err_set(e, ERR_INVALID, "--acme",
+		    "give --certificate and --key, or --acme, but not both");
+	if (cmd_has(l, "challenge") && !cmd_has(l, "acme"))
+		return err_set(e, ERR_INVALID, "--challenge", "is a way of --acme: give that, too");
 	buf_addc(body, '{');
 	buf_add_json_member(body, "id", alias);
+	if (cmd_has(l, "acme"))
+		buf_add_json_member(
+		    body, "acme", cmd_has(l, "challenge") ? cmd_option(l, "challenge") : "any");
 	if (add_file(l, "certificate", "ssl_certificate", body, e) < 0 ||
 	    add_file(l, "key", "private_key", body, e) < 0 ||
 	    add_file(l, "pass-file", "pass_phrase", body, e) < 0)
@@ -92,9 +102,9 @@ run_add(const struct cmd_line *l, struct err *e)
 static int
 run_cert(const struct cmd_line *l, struct err *e)
 {
-	if (cmd_has(l, "remove") == cmd_has(l, "certificate"))
+	if (cmd_has(l, "remove") + cmd_has(l, "certificate") + cmd_has(l, "acme") != 1)
 		return err_set(e, ERR_INVALID, "--certificate",
-		    "give --certificate FILE and --key FILE, or --remove");
+		    "give --certificate FILE and --key FILE, or --acme, or --remove");
 	return send_body(l, "PUT", true, cmd_arg(l, l->args.n - 1), e);
 }
 
@@ -116,8 +126,11 @@ run_remove(const struct cmd_line *l, struct err *e)
 #define CERT_OPTIONS                                                                               \
 	{ "certificate", 0, "FILE", "its certificate and those of the chain, PEM" },               \
 	    { "key", 0, "FILE", "the key of the certificate, PEM" },                               \
+	    { "pass-file", 0, "FILE", "file with the pass phrase of the key" },                    \
+	    { "acme", 0, NULL, "have the platform get the certificate, and renew it" },            \
 	{                                                                                          \
-		"pass-file", 0, "FILE", "file with the pass phrase of the key"                     \
+		"challenge", 0, "WAY",                                                             \
+		    "of --acme: http-01 or tls-alpn-01 (default: the platform's)"                  \
 	}
 static const struct cmd_option add_options[] = {
 	CMD_APP_OPTIONS,
@@ -127,7 +140,7 @@ static const struct cmd_option add_options[] = {
 static const struct cmd_option cert_options[] = {
 	CMD_APP_OPTIONS,
 	CERT_OPTIONS,
-	{ "remove", 0, NULL, "take the certificate away" },
+	{ "remove", 0, NULL, "take the certificate away, and get none by ACME" },
 	{ NULL, 0, NULL, NULL },
 };
 

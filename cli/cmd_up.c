@@ -31,6 +31,7 @@ enum {
 	SSH_PORT = 2222,
 	HTTPS_PORT = 8443,
 	GRACE_MS = 10000,
+	CERT_MS = 3600 * 1000,
 	GEARS_GRACE_MS = 120000, /* stop timeouts of gears are theirs to keep */
 };
 
@@ -48,7 +49,10 @@ struct up {
 	char *cartridges, *stacks;
 	char *programs[DAEMONS];
 	char *hook, *ssh;
-	char *cart_pack;
+	char *cart_pack, *acme;
+	const char *app_cert;        /* NULL: none is given */
+	const struct cmd_line *line; /* borrowed */
+	struct loop_timer *again;    /* looks at app_cert */
 	bool is_ready[DAEMONS];
 	bool keeps_gears, is_stopping, is_announced, stops_rest, has_failed;
 };
@@ -94,6 +98,24 @@ router_url(const struct up *u)
 	return xasprintf("http://%s", u->router_listen);
 }
 
+/* Certificates: what is set of them. */
+static void
+add_certs(struct str_list *l, const struct up *u)
+{
+	static const char *const same[] = { "acme-directory", "acme-contact", "acme-challenge" };
+
+	if (u->app_cert != NULL)
+		add(l, "--app-cert", in_view("secrets/app-cert.pem"));
+	if (cmd_has(u->line, "acme-ca-file"))
+		add(l, "--acme-ca-file", in_view("secrets/acme-ca.pem"));
+	for (size_t i = 0; i < ARRAY_LEN(same); i++) {
+		if (cmd_has(u->line, same[i])) {
+			str_list_take(l, xasprintf("--%s", same[i]));
+			str_list_add(l, cmd_option(u->line, same[i]));
+		}
+	}
+}
+
 static void
 broker_argv(struct str_list *l, void *arg)
 {
@@ -107,6 +129,7 @@ broker_argv(struct str_list *l, void *arg)
 	up_view_bind(l, u->programs[BROKER], "pinion-broker", false);
 	up_view_bind(l, u->hook, "pinion-hook", false);
 	up_view_bind(l, u->cart_pack, "pinion-cart-pack", false);
+	up_view_bind(l, u->acme, "pinion-acme", false);
 	up_view_bind(l, u->ssh, "pinion-ssh", false);
 	add_user(l, u->dirs.broker_user);
 	str_list_take(l, in_view("pinion-broker"));
@@ -116,6 +139,8 @@ broker_argv(struct str_list *l, void *arg)
 	add(l, "--hook-socket", xasprintf("unix:%s/hook.sock", u->dirs.run_broker));
 	add(l, "--hook-program", in_view("pinion-hook"));
 	add(l, "--cart-pack-program", in_view("pinion-cart-pack"));
+	add(l, "--acme-hook-program", in_view("pinion-acme"));
+	add_certs(l, u);
 	if (u->ssh_listen != NULL) {
 		add(l, "--ssh", xstrdup(u->ssh_listen));
 		add(l, "--ssh-keys", in_view("secrets"));
@@ -417,6 +442,7 @@ up_fini(struct up *u)
 	free(u->stacks);
 	free(u->hook);
 	free(u->cart_pack);
+	free(u->acme);
 	free(u->ssh);
 }
 
@@ -431,7 +457,8 @@ find_programs(struct up *u, struct err *e)
 			return -1;
 	u->hook = where_program("pinion-hook", e);
 	u->cart_pack = u->hook == NULL ? NULL : where_program("pinion-cart-pack", e);
-	u->ssh = u->cart_pack == NULL ? NULL : where_program("pinion-ssh", e);
+	u->acme = u->cart_pack == NULL ? NULL : where_program("pinion-acme", e);
+	u->ssh = u->acme == NULL ? NULL : where_program("pinion-ssh", e);
 	if (u->ssh == NULL)
 		return -1;
 	if (u->cartridges == NULL)
@@ -496,6 +523,27 @@ choose_port(
 	return 0;
 }
 
+/* Those that the broker is to read come as copies that are its own. */
+static int
+put_certs(const struct up *u, struct err *e)
+{
+	if (u->app_cert != NULL && up_dirs_put(&u->dirs, u->app_cert, "app-cert.pem", e) < 0)
+		return err_wrap(e, "app-cert");
+	if (cmd_has(u->line, "acme-ca-file") &&
+	    up_dirs_put(&u->dirs, cmd_option(u->line, "acme-ca-file"), "acme-ca.pem", e) < 0)
+		return err_wrap(e, "acme-ca-file");
+	return 0;
+}
+
+static void
+on_cert_time(void *arg)
+{
+	struct err e = { 0 };
+
+	if (put_certs(arg, &e) < 0)
+		log_warn("certificate_stays", LOG_ERR(&e));
+}
+
 static int
 up_open(struct up *u, const struct cmd_line *l, struct err *e)
 {
@@ -513,6 +561,8 @@ up_open(struct up *u, const struct cmd_line *l, struct err *e)
 	u->domain = cmd_has(l, "domain") ? cmd_option(l, "domain") : "apps.localhost";
 	u->ready_file = cmd_option(l, "ready-file");
 	u->keeps_gears = cmd_has(l, "keep-gears");
+	u->line = l;
+	u->app_cert = cmd_option(l, "app-cert");
 	if (!cmd_has(l, "data"))
 		return err_set(e, ERR_INVALID, "data", "is required: pinion up --data DIR");
 	if (check_address(u->listen, "listen", e) < 0 ||
@@ -530,6 +580,8 @@ up_open(struct up *u, const struct cmd_line *l, struct err *e)
 	if (find_programs(u, e) < 0)
 		return -1;
 	if (up_dirs_open(cmd_option(l, "data"), &u->dirs, e) < 0)
+		return -1;
+	if (put_certs(u, e) < 0)
 		return -1;
 	return u->ssh_listen == NULL ? 0 : up_dirs_host_keys(&u->dirs, u->ssh, e);
 }
@@ -554,11 +606,13 @@ run_up(const struct cmd_line *l, struct err *e)
 	u.client = http_client_new(u.loop);
 	struct loop_signal *term = loop_signal_start(u.loop, SIGTERM, on_signal, &u);
 	struct loop_signal *interrupt = loop_signal_start(u.loop, SIGINT, on_signal, &u);
+	u.again = loop_timer_start(u.loop, CERT_MS, true, on_cert_time, &u);
 	u.daemons[ROUTER] = up_daemon_start(u.loop, &router);
 	u.daemons[NODE] = up_daemon_start(u.loop, &node);
 	loop_run(u.loop);
 	loop_signal_cancel(term);
 	loop_signal_cancel(interrupt);
+	loop_timer_cancel(u.again);
 	if (u.has_failed)
 		return err_set(
 		    e, ERR_INVALID, NULL, "a daemon cannot start: its last lines above say why");
@@ -575,6 +629,14 @@ static const struct cmd_option up_options[] = {
 	{ "ssh", 0, "ADDR:PORT",
 	    "SSH (port 2222 beside the API, or a free one if it is taken; none: no SSH)" },
 	{ "domain", 0, "NAME", "suffix of the applications' host names (apps.localhost)" },
+	{ "app-cert", 0, "FILE",
+	    "certificate of all applications, *.NAME, its chain and its key, PEM; looked at every "
+	    "hour (default: one that nobody trusts)" },
+	{ "acme-directory", 0, "URL",
+	    "authority that gives aliases their certificates, whose terms you agree to" },
+	{ "acme-contact", 0, "MAIL", "mail address for the account there" },
+	{ "acme-ca-file", 0, "FILE", "whom to trust about the directory (the system's)" },
+	{ "acme-challenge", 0, "WAY", "http-01 (default) or tls-alpn-01" },
 	{ "cartridges", 0, "DIR", "cartridges of the catalogue (default: the installed ones)" },
 	{ "ready-file", 0, "FILE", "JSON with the addresses, once everything serves" },
 	{ "keep-gears", 0, NULL, "on stop, leave the gears running" },

@@ -17,6 +17,7 @@ enum {
 	ROUTER_UID = 61702,
 	TOKEN_BYTES = 32,
 	PASSWORD_LEN = 24,
+	GIVEN_MAX = 1024 * 1024,
 	KEYS_MS = 60000
 };
 
@@ -177,5 +178,23 @@ up_dirs_host_keys(const struct up_dirs *d, const char *program, struct err *e)
 		    chmod(path, 0600) < 0)
 			return err_set(e, ERR_SYSTEM, NULL, "cannot set the owner of %s", path);
 	}
+	return 0;
+}
+
+int
+up_dirs_put(const struct up_dirs *d, const char *from, const char *name, struct err *e)
+{
+	AUTO(free) char *path = file_join(d->secrets, name);
+	AUTO_FINI(buf_fini) struct buf text = { 0 };
+	int rc;
+
+	if (file_read(from, GIVEN_MAX, &text, e) < 0)
+		return -1;
+	rc = file_replace(path, text.p == NULL ? "" : text.p, text.n, 0400, e);
+	secret_wipe(text.p, text.n);
+	if (rc < 0)
+		return -1;
+	if (chown(path, d->broker_user.uid, d->broker_user.gid) < 0)
+		return err_set(e, ERR_SYSTEM, NULL, "cannot set the owner of %s", path);
 	return 0;
 }

@@ -25,6 +25,9 @@ struct up_dirs {
 
 /* Makes what is missing. ERR_BUSY: another `pinion up` has DIR. */
 int up_dirs_open(const char *dir, struct up_dirs *out, struct err *e) MUST_CHECK;
+/* Copies a file of the administrator's to secrets/NAME, which the broker alone reads. */
+int up_dirs_put(
+    const struct up_dirs *d, const char *from, const char *name, struct err *e) MUST_CHECK;
 /* Frees, gives the lock back. */
 void up_dirs_fini(struct up_dirs *d);
 /* Makes the SSH host keys in secrets, once, with the program pinion-ssh; the broker reads them. */

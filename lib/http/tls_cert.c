@@ -21,11 +21,13 @@ enum {
 	RSA_BITS_MAX = 4096,
 	ROUNDS_MAX = 1000000, /* of the derivation of a key from a pass phrase */
 	MADE_DAYS = 3650,
+	DIGEST = 32, /* bytes of SHA-256 */
 };
 
 DEFINE_AUTO(BIO *, BIO_free_all)
 DEFINE_AUTO(EVP_PKEY *, EVP_PKEY_free)
 DEFINE_AUTO(X509 *, X509_free)
+DEFINE_AUTO(X509_REQ *, X509_REQ_free)
 DEFINE_AUTO(X509_SIG *, X509_SIG_free)
 DEFINE_AUTO(PBE2PARAM *, PBE2PARAM_free)
 DEFINE_AUTO(PBKDF2PARAM *, PBKDF2PARAM_free)
@@ -303,8 +305,29 @@ add_extension(X509 *x, int nid, const char *value)
 	return ok;
 }
 
+/* RFC 8737 6.1: id-pe-acmeIdentifier, critical, with the digest as an octet string. */
 static bool
-fill(X509 *x, EVP_PKEY *k, const struct str_list *names)
+add_acme(X509 *x, const unsigned char digest[DIGEST])
+{
+	unsigned char der[2 + DIGEST] = { V_ASN1_OCTET_STRING, DIGEST };
+	ASN1_OBJECT *oid = OBJ_txt2obj("1.3.6.1.5.5.7.1.31", 1);
+	ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
+	X509_EXTENSION *ext = NULL;
+	bool ok;
+
+	memcpy(der + 2, digest, DIGEST);
+	if (oid != NULL && value != NULL && ASN1_OCTET_STRING_set(value, der, sizeof der) == 1)
+		ext = X509_EXTENSION_create_by_OBJ(NULL, oid, 1, value);
+	ok = ext != NULL && X509_add_ext(x, ext, -1) == 1;
+	X509_EXTENSION_free(ext);
+	ASN1_OCTET_STRING_free(value);
+	ASN1_OBJECT_free(oid);
+	return ok;
+}
+
+/* digest: of a challenge; NULL: it is none. */
+static bool
+fill(X509 *x, EVP_PKEY *k, const struct str_list *names, const unsigned char *digest)
 {
 	AUTO_FINI(buf_fini) struct buf alt = { 0 };
 	X509_NAME *name = X509_get_subject_name(x);
@@ -322,18 +345,19 @@ fill(X509 *x, EVP_PKEY *k, const struct str_list *names)
 	           name, "CN", MBSTRING_UTF8, (const unsigned char *)"Pinion", -1, -1, 0) == 1 &&
 	       X509_set_issuer_name(x, name) == 1 &&
 	       add_extension(x, NID_basic_constraints, "critical,CA:TRUE") &&
-	       add_extension(x, NID_subject_alt_name, alt.p) && X509_sign(x, k, EVP_sha256()) != 0;
+	       add_extension(x, NID_subject_alt_name, alt.p) &&
+	       (digest == NULL || add_acme(x, digest)) && X509_sign(x, k, EVP_sha256()) != 0;
 }
 
-int
-tls_cert_make(const struct str_list *names, struct tls_cert *out, struct err *e)
+static int
+make(const struct str_list *names, const unsigned char *digest, struct tls_cert *out, struct err *e)
 {
 	AUTO_FINI(tls_cert_fini) struct tls_cert c = { 0 };
 	AUTO(EVP_PKEY_free) EVP_PKEY *k = EVP_EC_gen("P-256");
 	AUTO(X509_free) X509 *x = X509_new();
 	AUTO(BIO_free_all) BIO *to = BIO_new(BIO_s_mem());
 
-	if (k == NULL || x == NULL || to == NULL || !fill(x, k, names) ||
+	if (k == NULL || x == NULL || to == NULL || !fill(x, k, names, digest) ||
 	    PEM_write_bio_X509(to, x) != 1 || write_key(k, &c) < 0) {
 		ERR_clear_error();
 		return err_set(e, ERR_SYSTEM, NULL, "OpenSSL makes no certificate");
@@ -343,5 +367,78 @@ tls_cert_make(const struct str_list *names, struct tls_cert *out, struct err *e)
 	c.not_after = time_of(X509_get0_notAfter(x));
 	*out = c;
 	c = (struct tls_cert){ 0 };
+	return 0;
+}
+
+int
+tls_cert_make(const struct str_list *names, struct tls_cert *out, struct err *e)
+{
+	return make(names, NULL, out, e);
+}
+
+/* base64url without padding -> bytes */
+static bool
+read_digest(const char *text, unsigned char out[DIGEST])
+{
+	AUTO(free) char *b64 = xasprintf("%s=", text);
+	AUTO(free) char *p = NULL;
+	size_t n = 0;
+
+	for (char *c = b64; *c != '\0'; c++)
+		*c = (char)(*c == '-' ? '+' : *c == '_' ? '/' : *c);
+	p = str_base64_decode(str_of(b64), &n);
+	if (p == NULL || n != DIGEST)
+		return false;
+	memcpy(out, p, DIGEST);
+	return true;
+}
+
+int
+tls_cert_make_challenge(const char *host, const char *digest, struct tls_cert *out, struct err *e)
+{
+	AUTO_FINI(str_list_fini) struct str_list names = { 0 };
+	unsigned char bytes[DIGEST];
+
+	if (!read_digest(digest, bytes))
+		return err_set(e, ERR_INVALID, "answer", "is no SHA-256 in base64url");
+	str_list_add(&names, host);
+	return make(&names, bytes, out, e);
+}
+
+/* --- a request for one of an authority --- */
+
+static bool
+fill_request(X509_REQ *r, EVP_PKEY *k, const char *host)
+{
+	AUTO(free) char *alt = xasprintf("DNS:%s", host);
+	X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, alt);
+	STACK_OF(X509_EXTENSION) *all = sk_X509_EXTENSION_new_null();
+	bool ok = ext != NULL && all != NULL && sk_X509_EXTENSION_push(all, ext) > 0;
+
+	if (!ok)
+		X509_EXTENSION_free(ext);
+	/* no subject: a common name has at most 64 bytes, a host more */
+	ok = ok && X509_REQ_add_extensions(r, all) == 1 &&
+	     X509_REQ_set_version(r, X509_REQ_VERSION_1) == 1 && X509_REQ_set_pubkey(r, k) == 1 &&
+	     X509_REQ_sign(r, k, EVP_sha256()) != 0;
+	sk_X509_EXTENSION_pop_free(all, X509_EXTENSION_free);
+	return ok;
+}
+
+int
+tls_cert_request(const char *host, char **out_key, char **out_request, struct err *e)
+{
+	AUTO_FINI(tls_cert_fini) struct tls_cert c = { 0 };
+	AUTO(EVP_PKEY_free) EVP_PKEY *k = EVP_EC_gen("P-256");
+	AUTO(X509_REQ_free) X509_REQ *r = X509_REQ_new();
+	AUTO(BIO_free_all) BIO *to = BIO_new(BIO_s_mem());
+
+	if (k == NULL || r == NULL || to == NULL || !fill_request(r, k, host) ||
+	    PEM_write_bio_X509_REQ(to, r) != 1 || write_key(k, &c) < 0) {
+		ERR_clear_error();
+		return err_set(e, ERR_SYSTEM, NULL, "OpenSSL makes no request");
+	}
+	*out_key = STEAL(c.key);
+	*out_request = text_of(to);
 	return 0;
 }

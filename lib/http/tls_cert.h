@@ -30,3 +30,11 @@ int tls_cert_read_own(const char *pem, struct tls_cert *out, struct err *e) MUST
 void tls_cert_names(const char *chain, struct str_list *out);
 /* A new key (P-256) with a certificate of its own signature for these names, for ten years. */
 int tls_cert_make(const struct str_list *names, struct tls_cert *out, struct err *e) MUST_CHECK;
+/* The same that answers a challenge of TLS-ALPN-01 (RFC 8737 3): digest is the SHA-256 of the key
+ * authorization, base64url. ERR_INVALID: it is none. */
+int tls_cert_make_challenge(
+    const char *host, const char *digest, struct tls_cert *out, struct err *e) MUST_CHECK;
+/* A new key (P-256) and the request for a certificate for host, both PEM; caller owns, the key is
+ * wiped by secret_free. */
+int tls_cert_request(
+    const char *host, char **out_key, char **out_request, struct err *e) MUST_CHECK;

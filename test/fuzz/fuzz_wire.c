@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/base/mem.h"
+#include "lib/wire/wire_acme.h"
 #include "lib/wire/wire_act.h"
 #include "lib/wire/wire_app.h"
 #include "lib/wire/wire_exec.h"
@@ -63,6 +64,9 @@ static const struct codec *const codecs[] = {
 	&wire_port_codec,
 	&wire_ssh_key_codec,
 	&wire_node_addresses_codec,
+	&wire_acme_codec,
+	&wire_acme_word_codec,
+	&wire_challenge_codec,
 };
 
 int
