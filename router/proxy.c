@@ -21,7 +21,12 @@
 #include "router/upstream.h"
 
 enum { ROUNDS = 16, SPARES = 256, SPARE_HEAD_MAX = 4096, CLIENT_GONE = 499 };
-enum { ID_DIGITS = 32, TRACE_LEN = ID_DIGITS + 1 + 16 };
+enum {
+	ID_DIGITS = 32,
+	PARENT_DIGITS = 16,
+	TRACE_ID = 16, /* where it begins in the field */
+	TRACE_LEN = TRACE_ID + ID_DIGITS + 1 + PARENT_DIGITS + 5,
+};
 
 static struct lane *
 lane_of(const struct proxy *x)
@@ -227,12 +232,15 @@ make_id(struct lane *l, struct proxy *x)
 static struct str
 make_trace(struct lane *l, const struct proxy *x, char to[TRACE_LEN])
 {
+	static const char field[TRACE_LEN + 1] =
+	    "Traceparent: 00-0123456789abcdef0123456789abcdef-0123456789abcdef-01\r\n";
+
+	memcpy(to, field, TRACE_LEN);
 	if (x->has_own_id)
-		memcpy(to, x->id, ID_DIGITS);
+		memcpy(to + TRACE_ID, x->id, ID_DIGITS);
 	else
-		lane_random_hex(l, to, ID_DIGITS);
-	to[ID_DIGITS] = '-';
-	lane_random_hex(l, to + ID_DIGITS + 1, TRACE_LEN - ID_DIGITS - 1);
+		lane_random_hex(l, to + TRACE_ID, ID_DIGITS);
+	lane_random_hex(l, to + TRACE_ID + ID_DIGITS + 1, PARENT_DIGITS);
 	return (struct str){ to, TRACE_LEN };
 }
 

@@ -19,7 +19,7 @@ struct proxy_head_facts {
 	const char *port;            /* that the client reached */
 	const char *proto;
 	struct str id;    /* of the request */
-	struct str trace; /* "TRACE-PARENT" in hex, for a request without a valid traceparent */
+	struct str trace; /* the field of a trace that begins here, for a request without one */
 	int64_t start_us;
 	bool upgrade; /* request: pass the Upgrade on; response: it is a 101 */
 };

@@ -1,17 +1,5 @@
 #include "lib/wire/wire_took.h"
 
-unsigned
-wire_took_place(int64_t us)
-{
-	unsigned top, i;
-
-	if (us < 2)
-		return 0;
-	top = 63u - (unsigned)__builtin_clzll((unsigned long long)us);
-	i = 2 * top + (unsigned)(us >> (top - 1) & 1) - 1;
-	return i < WIRE_TOOK_PLACES ? i : WIRE_TOOK_PLACES - 1;
-}
-
 int64_t
 wire_took_end(unsigned i)
 {

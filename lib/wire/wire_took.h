@@ -11,7 +11,17 @@
 
 enum { WIRE_TOOK_PLACES = 54, WIRE_TOOK_TEXT_MAX = 2048 }; /* the last begins at 134 s */
 
-unsigned wire_took_place(int64_t us);
+static inline unsigned
+wire_took_place(int64_t us)
+{
+	unsigned top, i;
+
+	if (us < 2)
+		return 0;
+	top = 63u - (unsigned)__builtin_clzll((unsigned long long)us);
+	i = 2 * top + (unsigned)(us >> (top - 1) & 1) - 1;
+	return i < WIRE_TOOK_PLACES ? i : WIRE_TOOK_PLACES - 1;
+}
 /* The first µs that is beyond place i. */
 int64_t wire_took_end(unsigned i);
 void wire_took_add_text(struct buf *b, const uint32_t counts[WIRE_TOOK_PLACES]);

@@ -34,7 +34,8 @@ check_request(const char *p, size_t n)
 		.port = "80",
 		.proto = "http",
 		.id = STR("id"),
-		.trace = STR("0123456789abcdef0123456789abcdef-0123456789abcdef"),
+		.trace =
+		    STR("Traceparent: 00-0123456789abcdef0123456789abcdef-0123456789abcdef-01\r\n"),
 		.start_us = 1 };
 	struct http_head h, again;
 	enum http_head_result r;
