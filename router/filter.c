@@ -16,6 +16,9 @@
 #include "router/proxy_page.h"
 #include "router/rate.h"
 #include "router/route_options.h"
+#include "router/to_https.h"
+
+#define HSTS "strict-transport-security"
 
 enum { MAINTENANCE_RETRY_S = 60, AUTH_SALT = 1, SHARES = 100 };
 
@@ -84,6 +87,35 @@ is_within_rate(struct proxy *x, const struct route_options *o)
 	                    .why = "Too many requests came from your address.",
 	                    .retry_after_s = (int)wait_s,
 	                    .fields = fields });
+	return false;
+}
+
+/* For good, and with its body where it has one. */
+static int
+redirect_status(const struct proxy *x)
+{
+	struct str method = { x->head.p, x->method_n };
+
+	return str_eq(method, "GET") || x->is_head ? 301 : 308;
+}
+
+static bool
+is_by_right_scheme(struct proxy *x, const struct route_options *o)
+{
+	if (o->set.https == WIRE_ROUTING_HTTPS_ALLOW)
+		return true;
+	if (o->set.https == WIRE_ROUTING_HTTPS_OFF) {
+		if (!to_https_came(x))
+			return true;
+		proxy_fail(x, 403, "This address is not served by https.");
+		return false;
+	}
+	if (to_https_came(x) || to_https_is_challenge(x))
+		return true;
+	if (o->set.https == WIRE_ROUTING_HTTPS_REQUIRE)
+		proxy_fail(x, 403, to_https_why);
+	else
+		to_https_send(x, redirect_status(x));
 	return false;
 }
 
@@ -159,6 +191,20 @@ fits(const struct wire_routing_redirect *r, const struct proxy *x, struct str ta
 	return query >= n - 1 && memcmp(target.p, r->path, n - 1) == 0;
 }
 
+/* A rule that sends all to https must not catch what came by it. */
+static bool
+leads_here(const struct proxy *x, const char *to)
+{
+	AUTO_FINI(buf_fini) struct buf here = { 0 };
+
+	if (*to == '/')
+		return false;
+	buf_adds(&here, to_https_came(x) ? "https://" : "http://");
+	buf_addstr(&here, head_edit_get(&x->head, 0, "x-forwarded-host"));
+	buf_addstr(&here, target_of(x));
+	return str_eq(buf_str(&here), to);
+}
+
 /* false: it was redirected. */
 static bool
 is_not_redirected(struct proxy *x, const struct route_options *o)
@@ -183,6 +229,8 @@ is_not_redirected(struct proxy *x, const struct route_options *o)
 			buf_adds(&to, r->to);
 		}
 		buf_addc(&to, '\0');
+		if (leads_here(x, to.p))
+			continue;
 		proxy_answer(
 		    x, (struct proxy_page){ .status = r->status == 0 ? 302 : (int)r->status,
 		           .why = "What you look for is at another address.",
@@ -218,8 +266,8 @@ strip_path(struct proxy *x, size_t n)
 	x->head = head;
 }
 
-static const char *
-choose_path(struct proxy *x, const struct wire_routing_path_list *l)
+static const struct wire_routing_path *
+choose_path(const struct proxy *x, const struct wire_routing_path_list *l)
 {
 	const struct wire_routing_path *best = NULL;
 	size_t best_n = 0;
@@ -232,11 +280,7 @@ choose_path(struct proxy *x, const struct wire_routing_path_list *l)
 			best_n = n;
 		}
 	}
-	if (best == NULL)
-		return NULL;
-	if (best->strips)
-		strip_path(x, best_n);
-	return best->host;
+	return best;
 }
 
 /* A client stays with its share: it is chosen by address. */
@@ -293,8 +337,8 @@ edit_request(struct proxy *x, const struct route_options *o)
 static bool
 may_pass(struct proxy *x, const struct route_options *o)
 {
-	return is_allowed(x, o) && is_within_rate(x, o) && is_served(x, o) &&
-	       is_not_redirected(x, o) && is_known(x, o);
+	return is_allowed(x, o) && is_within_rate(x, o) && is_by_right_scheme(x, o) &&
+	       is_served(x, o) && is_not_redirected(x, o) && is_known(x, o);
 }
 
 static bool
@@ -324,26 +368,42 @@ begin(struct proxy *x, const struct route_options *o)
 		f->coding = compress_choose(head_edit_get(&x->head, 0, "accept-encoding"));
 }
 
+/* To another application, whose rules hold as well; the path as its own. false: it was answered. */
+static bool
+go_elsewhere(struct proxy *x, const struct host_route *r, const char *host, size_t strips)
+{
+	const struct host_route *to;
+	const struct route_options *theirs;
+
+	x->filter->via = xstrdup(host);
+	to = filter_route(x, lane_of(x)->root, r);
+	theirs = to == NULL ? NULL : host_route_opts(to);
+	if (to != NULL && to->answer == WIRE_ROUTE_TO_HTTPS && to_https_must(x)) {
+		to_https_send(x, TO_HTTPS_FOR_NOW);
+		return false;
+	}
+	if (theirs != NULL && !is_by_right_scheme(x, theirs))
+		return false;
+	if (strips != 0)
+		strip_path(x, strips);
+	return theirs == NULL || theirs == r->rare->opts || may_pass(x, theirs);
+}
+
 bool
 filter_request(struct proxy *x, const struct host_route *r)
 {
-	const struct route_options *o = r->rare->opts, *theirs;
-	const struct host_route *to;
+	const struct route_options *o = r->rare->opts;
+	const struct wire_routing_path *path;
 	const char *host;
 
 	begin(x, o);
 	if (!may_pass(x, o) || !is_small_enough(x, o))
 		return false;
-	host = choose_path(x, &o->set.paths);
-	if (host == NULL)
-		host = choose_share(x, o);
-	if (host != NULL) {
-		x->filter->via = xstrdup(host);
-		to = filter_route(x, lane_of(x)->root, r);
-		theirs = to == NULL ? NULL : host_route_rare(to)->opts;
-		if (theirs != NULL && theirs != o && !may_pass(x, theirs))
-			return false;
-	}
+	path = choose_path(x, &o->set.paths);
+	host = path != NULL ? path->host : choose_share(x, o);
+	if (host != NULL &&
+	    !go_elsewhere(x, r, host, path != NULL && path->strips ? strlen(path->path) : 0))
+		return false;
 	edit_request(x, o);
 	return true;
 }
@@ -412,6 +472,8 @@ filter_page(const struct proxy *x, struct proxy_page *p)
 
 	if (page != NULL && p->html == NULL)
 		p->html = page->body;
+	if (x->filter->opts->hsts != NULL && to_https_came(x))
+		p->hsts = x->filter->opts->hsts;
 }
 
 bool
@@ -442,6 +504,7 @@ void
 filter_answer_head(struct proxy *x, const struct http_head *h, size_t from)
 {
 	const struct wire_routing *set = &x->filter->opts->set;
+	const char *hsts = x->filter->opts->hsts;
 	struct buf *out = &lane_of(x)->out;
 
 	for (size_t i = 0; i < set->headers.n; i++) {
@@ -454,6 +517,8 @@ filter_answer_head(struct proxy *x, const struct http_head *h, size_t from)
 		if (rule->op != WIRE_ROUTING_REMOVE)
 			head_edit_add(out, rule->name, rule->value);
 	}
+	if (hsts != NULL && to_https_came(x) && head_edit_get(out, from, HSTS).p == NULL)
+		head_edit_add(out, HSTS, hsts);
 	if (set->compress && compress_is_type(h))
 		compress_edit_head(x->filter->z, out, from);
 }

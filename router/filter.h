@@ -1,5 +1,5 @@
 /* router/filter.h: what an owner's options do to an exchange (struct route_options). A route
- * without options has none of this: x->filter is NULL. Order: allow list, rate, maintenance,
+ * without options has none of this: x->filter is NULL. Order: allow list, rate, https, maintenance,
  * redirects, password, size; then where the request goes, and its fields. */
 #pragma once
 

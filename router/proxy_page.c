@@ -91,6 +91,8 @@ proxy_page_add(struct buf *out, const struct proxy_page *p)
 		buf_addf(out, "Location: %s\r\n", p->location);
 	if (p->retry_after_s != 0)
 		buf_addf(out, "Retry-After: %d\r\n", p->retry_after_s);
+	if (p->hsts != NULL)
+		buf_addf(out, "Strict-Transport-Security: %s\r\n", p->hsts);
 	if (p->fields != NULL)
 		buf_adds(out, p->fields);
 	if (p->says_methods)

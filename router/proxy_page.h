@@ -21,6 +21,7 @@ struct proxy_page {
 	const char *text;     /* no page: this alone, as text/plain; NULL: a page */
 	bool says_methods;    /* which ones there are */
 	const char *html;     /* a page of the owner's, with {request_id}, {status}; NULL: ours */
+	const char *hsts;     /* value of Strict-Transport-Security; NULL: none */
 	const char *fields;   /* more lines of the head; NULL: none */
 };
 

@@ -20,14 +20,6 @@ is_elsewhere(const struct proxy *x)
 	return x->filter != NULL && x->filter->via != NULL;
 }
 
-/* Not for good, as v2: the next version of a cartridge may have another mapping. */
-static bool
-must_go_to_https(const struct proxy *x)
-{
-	return !x->is_rewritten && !to_https_came(x) && to_https_is_there(x) &&
-	       !to_https_is_challenge(x);
-}
-
 /* A route that answers by itself. false: it does not, this time. */
 static bool
 answer_here(struct proxy *x, const struct host_route *r)
@@ -46,9 +38,9 @@ answer_here(struct proxy *x, const struct host_route *r)
 		proxy_fail(x, 404, "There is nothing at this address.");
 		break;
 	case WIRE_ROUTE_TO_HTTPS:
-		if (is_elsewhere(x) || !must_go_to_https(x))
+		if (is_elsewhere(x) || !to_https_must(x)) /* filter.c has looked */
 			return false;
-		to_https_send(x, 302);
+		to_https_send(x, TO_HTTPS_FOR_NOW);
 		break;
 	default:
 		proxy_answer(x, (struct proxy_page){ .status = 302,

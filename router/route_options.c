@@ -22,10 +22,22 @@ static void
 options_free(struct route_options *o)
 {
 	free(o->text);
+	free(o->hsts);
 	wire_routing_fini(&o->set);
 	cidr_list_fini(&o->allow);
 	cidr_list_fini(&o->maintenance_allow);
 	free(o);
+}
+
+/* RFC 6797 6.1 */
+static char *
+hsts_of(const struct wire_routing *set)
+{
+	if (set->hsts_s == 0)
+		return NULL;
+	return xasprintf("max-age=%lld%s%s", (long long)set->hsts_s,
+	    set->hsts_subdomains ? "; includeSubDomains" : "",
+	    set->hsts_preload ? "; preload" : "");
 }
 
 static int
@@ -35,6 +47,7 @@ options_fill(struct route_options *o, const char *text, struct err *e)
 	    wire_routing_check(&o->set, e) < 0 || add_networks(&o->set.allow, &o->allow, e) < 0 ||
 	    add_networks(&o->set.maintenance_allow, &o->maintenance_allow, e) < 0)
 		return err_field(e, "options");
+	o->hsts = hsts_of(&o->set);
 	return 0;
 }
 

@@ -17,6 +17,7 @@ struct route_options {
 	uint32_t routes;  /* control thread: that have it */
 	uint64_t id;      /* of the application: names its counters in a lane */
 	char *text;       /* owned: "APP-ID JSON" */
+	char *hsts;       /* owned: the value of Strict-Transport-Security; NULL: not said */
 	struct wire_routing set;
 	struct cidr_list allow, maintenance_allow;
 	struct route_options *next; /* in a list of retired ones */

@@ -12,16 +12,12 @@
 #define CHALLENGES "/.well-known/acme-challenge/"
 #define USUAL_PORT "443"
 
+const char to_https_why[] = "This address is to be reached by https.";
+
 bool
 to_https_came(const struct proxy *x)
 {
 	return str_eq(head_edit_get(&x->head, 0, "x-forwarded-proto"), "https");
-}
-
-bool
-to_https_is_there(const struct proxy *x)
-{
-	return x->client->is_trusted || x->client->entry->https != NULL;
 }
 
 bool
@@ -30,6 +26,14 @@ to_https_is_challenge(const struct proxy *x)
 	size_t n = strlen(CHALLENGES);
 
 	return x->target_n > n && memcmp(x->head.p + x->method_n + 1, CHALLENGES, n) == 0;
+}
+
+bool
+to_https_must(const struct proxy *x)
+{
+	bool is_there = x->client->is_trusted || x->client->entry->https != NULL;
+
+	return is_there && !x->is_rewritten && !to_https_came(x) && !to_https_is_challenge(x);
 }
 
 /* Without its port; *out_has_port: it had one. */
@@ -60,9 +64,9 @@ to_https_send(struct proxy *x, int status)
 	if (has_port && !x->client->is_trusted && https != NULL &&
 	    strcmp(https->port_text, USUAL_PORT) != 0)
 		buf_addf(&to, ":%s", https->port_text);
-	buf_add(&to, x->head.p + x->method_n + 1, x->target_n);
+	if (x->head.p[x->method_n + 1] == '/') /* else it is the host as a whole: "*" */
+		buf_add(&to, x->head.p + x->method_n + 1, x->target_n);
 	buf_addc(&to, '\0');
-	proxy_answer(x, (struct proxy_page){ .status = status,
-	                    .why = "This address is to be reached by https.",
-	                    .location = to.p });
+	proxy_answer(
+	    x, (struct proxy_page){ .status = status, .why = to_https_why, .location = to.p });
 }

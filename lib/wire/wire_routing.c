@@ -15,6 +15,7 @@ enum {
 	HASH_MAX = 256,
 	SECONDS_MAX = 86400,
 	YEAR_S = 366 * 86400,
+	PRELOAD_MIN_S = 31536000,
 	RATE_MAX = 1000000,
 	QUEUE_MAX = 10000,
 };
@@ -358,6 +359,12 @@ wire_routing_check(const struct wire_routing *r, struct err *e)
 	if (r->hsts_s == 0 && (r->hsts_subdomains || r->hsts_preload))
 		return err_set(e, ERR_INVALID, "hsts_s",
 		    "must be given with hsts_subdomains or hsts_preload: seconds");
+	if (r->hsts_preload && (!r->hsts_subdomains || r->hsts_s < PRELOAD_MIN_S))
+		return err_set(e, ERR_INVALID, "hsts_preload",
+		    "needs hsts_subdomains, and hsts_s of 31536000 or more, as browsers' list "
+		    "asks");
+	if (r->https == WIRE_ROUTING_HTTPS_OFF && r->hsts_s != 0)
+		return err_set(e, ERR_INVALID, "hsts_s", "cannot be given with https off");
 	return 0;
 }
 

@@ -42,6 +42,11 @@ check "applications have https" eval '[[ $(by_https "mine-it.$DOMAIN" -k) == "mi
 check "an alias has no certificate of its own" eval '! by_https www.mine.test --cacert "$WORLD/cert.pem" 2>/dev/null'
 check "give it one" p alias cert www.mine.test --certificate "$WORLD/cert.pem" --key "$WORLD/key.pem"
 check "clients trust it" until_true eval '[[ $(by_https www.mine.test --cacert "$WORLD/cert.pem" 2>/dev/null) == "mine: no note" ]]'
+check "all by https, and browsers told to stay there" p route set https=redirect hsts_s=3600
+check "plain http is sent there" until_true eval '[[ $(get mine / -o /dev/null -w "%{http_code} %{redirect_url}") == "301 https://mine-it.$DOMAIN/" ]]'
+check "https says how long" eval 'by_https "mine-it.$DOMAIN" -k -D - | grep -qi "^strict-transport-security: max-age=3600"'
+check "both are off again" p route unset https,hsts_s
+check "plain http serves" until_true serves mine / "no note"
 check "no other application gets it" fails_with 2 "" p alias add www.mine.test
 git checkout -q -b experiment
 echo "from the branch" >note

@@ -51,6 +51,8 @@ def echo(i, c, head, rest):
         status = path[8:].encode() + b" So"
     if path.startswith("/text"):
         body, fields = TEXT, b"Content-Type: text/html\r\nETag: \"v1\"\r\nX-Powered-By: it\r\n"
+    if path == "/sts":
+        fields = b"Strict-Transport-Security: max-age=5\r\n"
     if path == "/text/gz":
         body, fields = gzip.compress(TEXT), fields + b"Content-Encoding: gzip\r\n"
     if path == "/text/kept":
@@ -72,8 +74,8 @@ def echo(i, c, head, rest):
     return True
 
 
-def world(w, **hosts):
-    """A router with a route for each: host name → options."""
+def world(w, *args, **hosts):
+    """A router with a route for each: host name → options. args: more options of its own."""
     app, other = w.instance("app", echo), w.instance("other", echo)
     with open(w.path("routes"), "w") as f:
         f.write(f"other.test {other.address}:{other.port}\n")
@@ -81,7 +83,7 @@ def world(w, **hosts):
             words = [f"{k}={v if isinstance(v, str) else json.dumps(v, separators=(',', ':'))}" for k, v in options.items()]
             f.write(f"{host}.test {'127.0.0.1:1' if host == 'dead' else f'{app.address}:{app.port}'} {' '.join(words)}\n")
     cert = make_certificate(w.path("cert.pem"), "*.test")
-    return w.router("--routes", w.path("routes"), "--https", "127.0.0.1:0", "--cert", cert, threads=1)
+    return w.router("--routes", w.path("routes"), "--https", "127.0.0.1:0", "--cert", cert, *args, threads=1)
 
 
 def each_way(fn):
@@ -258,6 +260,95 @@ def compression(w):
         assert "vary" not in a.headers and a.headers["content-length"] == str(len(TEXT))
 
 
+CHALLENGE = "/.well-known/acme-challenge/another-token"
+
+
+def https(w):
+    r = world(w, go={"https": "redirect"}, must={"https": "require"}, off={"https": "off"}, up={"redirects": [{"path": "/*", "to": "https://up.test/*"}]},
+              inner={"https": "redirect", "maintenance": True, "allow": ["127.0.0.1"]},
+              outer={"paths": [{"path": "/in", "host": "inner.test", "strips": True}]})
+    for way in ("tls", "h2"):
+        assert ask(r, way, "go.test").status == 200 and ask(r, way, "must.test").status == 200
+        a = ask(r, way, "off.test")
+        assert a.status == 403 and b"not served by https" in a.body
+        assert ask(r, way, "outer.test", "/in/x").status == 503
+        assert ask(r, way, "up.test", "/a?b", "-H", "Host: up.test").status == 200  # where it leads already
+    for host, path in (("go.test", "/a//b?c=d"), ("inner.test", "/"), ("outer.test", "/in/x")):
+        a = ask(r, "plain", host, path)
+        assert (a.status, a.headers.get("location")) == (301, f"https://{host}:{r.tls_port}{path}"), (host, a.status, a.headers)
+        a = ask(r, "plain", host, path, "-H", "Host: " + host.upper(), "-H", "X-Forwarded-Proto: https", "-H", "X_Forwarded-Proto: https")
+        assert (a.status, a.headers.get("location")) == (301, f"https://{host.upper()}{path}"), (host, a.status, a.headers)
+        assert ask(r, "plain", host, path, "-I").status == 301
+        for method in ("POST", "PUT", "OPTIONS"):
+            assert ask(r, "plain", host, path, "-X", method, "--data", "x").status == 308
+    assert r.get("go.test", "*", method="OPTIONS").headers["location"] == "https://go.test"
+    assert ask(r, "plain", "up.test", "/a?b").headers["location"] == "https://up.test/a?b"
+    a = ask(r, "plain", "must.test")
+    assert a.status == 403 and b"to be reached by https" in a.body
+    assert ask(r, "plain", "off.test").status == 200
+    for host in ("go.test", "must.test"):
+        assert ask(r, "plain", host, CHALLENGE).status == 200
+
+
+def https_behind_a_balancer(w):
+    """A trusted proxy says by what a request came."""
+    r = world(w, "--trusted-proxies", "127.0.0.0/8", go={"https": "redirect", "hsts_s": 60}, up={"redirects": [{"path": "/*", "to": "https://up.test/*"}]})
+    for said in ("X-Forwarded-Proto: https", "Forwarded: for=192.0.2.1;proto=https"):
+        a = ask(r, "plain", "go.test", "/", "-H", said)
+        assert a.status == 200 and a.headers["strict-transport-security"] == "max-age=60"
+        assert ask(r, "plain", "up.test", "/x", "-H", said, "-H", "X-Forwarded-Host: up.test").status == 200
+    for way in WAYS:
+        a = ask(r, way, "go.test", "/x", "-H", "X-Forwarded-Proto: http", "-H", "X-Forwarded-Host: shop.example:81")
+        assert (a.status, a.headers["location"]) == (301, "https://shop.example/x") and "strict-transport-security" not in a.headers, a.headers
+    assert ask(r, "plain", "go.test", "/x", "-H", "X-Forwarded-Host: [2001:db8::1]:80").headers["location"] == "https://[2001:db8::1]/x"
+    assert ask(r, "plain", "go.test", "/x", "-H", "X-Forwarded-Host: [2001:db8::1]").headers["location"] == "https://[2001:db8::1]/x"
+
+
+def hsts(w):
+    r = world(w, short={"hsts_s": 60}, long={"hsts_s": 31536000, "hsts_subdomains": True, "hsts_preload": True}, off={"rate": 1000},
+              shut={"hsts_s": 60, "maintenance": True},
+              set={"hsts_s": 60, "headers": [{"response": True, "op": "set", "name": "Strict-Transport-Security", "value": "max-age=9"}]})
+    for way in ("tls", "h2"):
+        for host, path, value in (("short.test", "/", "max-age=60"), ("short.test", "/status/404", "max-age=60"), ("short.test", "/sts", "max-age=5"),
+                                  ("long.test", "/", "max-age=31536000; includeSubDomains; preload"), ("off.test", "/", None),
+                                  ("off.test", "/sts", "max-age=5"), ("shut.test", "/", "max-age=60"), ("set.test", "/", "max-age=9")):
+            assert [v for k, v in ask(r, way, host, path).fields if k == "strict-transport-security"] == ([value] if value else []), (way, host, path)
+    for host in ("short.test", "long.test", "shut.test"):  # RFC 6797 7.2
+        assert "strict-transport-security" not in ask(r, "plain", host).headers
+
+
+def routes_to_https(w):
+    """What cartridges ask for (tohttps): a path, and a whole address; with an owner's options beside, and asleep."""
+    b = w.broker()
+    i = w.instance("app", echo)
+    revision = b.change([route("all.test", i, answer="to_https"), route("held.test", state="parked", answer="to_https"),
+                         route("some.test", i, paths=["/safe"]), route("some.test/safe", i, answer="to_https", backend="/inner"),
+                         route("opts.test", i, answer="to_https", options={"hsts_s": 60, "headers": [{"op": "remove", "name": "X-Y"}]}),
+                         route("front.test", i, options={"paths": [{"path": "/x", "app": "all", "host": "all.test", "strips": True}]})])
+    cert = make_certificate(w.path("cert.pem"), "*.test")
+    r = w.fed_router(b, "--https", "127.0.0.1:0", "--cert", cert, threads=1)
+    b.wait_applied(revision)
+    for host, path, seen in (("all.test", "/a?b", "/a?b"), ("some.test", "/safe/y?z", "/inner/y?z"), ("opts.test", "/c", "/c"), ("front.test", "/x/d", "/d")):
+        a = ask(r, "plain", host, path)
+        assert (a.status, a.headers.get("location")) == (302, f"https://{host}:{r.tls_port}{path}"), (host, a.status, a.headers)
+        assert "strict-transport-security" not in a.headers
+        for way in ("tls", "h2"):
+            a = ask(r, way, host, path)
+            assert a.status == 200 and b" " + seen.encode() + b" HTTP" in a.body, (host, a.body)
+    assert ask(r, "plain", "held.test").status == 302
+    assert ask(r, "plain", "all.test", CHALLENGE).status == 200 and ask(r, "plain", "some.test").status == 200
+    r.stop()
+    r = w.fed_router(b, threads=1)  # it has no https to send anybody to
+    b.wait_applied(revision)
+    assert r.get("all.test").status == 200 and r.get("some.test", "/safe").status == 200
+    r.stop()
+    r = w.fed_router(b, "--trusted-proxies", "127.0.0.1", threads=1)  # who stands before it has
+    b.wait_applied(revision)
+    a = r.get("all.test", "/x", ["X-Forwarded-Proto: http"])
+    assert (a.status, a.headers["location"]) == (302, "https://all.test/x")
+    assert r.get("all.test", "/x", ["X-Forwarded-Proto: https"]).status == 200
+
+
 def options_by_the_feed(w):
     """They come, change and go with one update; what is saved has them, too."""
     b = w.broker()
@@ -285,4 +376,4 @@ def options_by_the_feed(w):
 
 
 run_tests([maintenance, allow_list, basic_auth, rate, sizes, time_limits, header_rules, redirects, error_pages, paths_and_shares,
-           compression, options_by_the_feed])
+           compression, https, https_behind_a_balancer, hsts, routes_to_https, options_by_the_feed])

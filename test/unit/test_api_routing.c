@@ -48,6 +48,10 @@ refused(void **state)
 		BAD("a hash", "{\"auth_users\":[{\"name\":\"eve\",\"hash\":\"x\"}]}", "auth_users",
 		    "password"),
 		BAD("https", "{\"https\":\"maybe\"}", "https", "allow"),
+		BAD("hsts without https", "{\"https\":\"off\",\"hsts_s\":1}", "hsts_s", "off"),
+		BAD("a short preload",
+		    "{\"hsts_s\":86400,\"hsts_subdomains\":true,\"hsts_preload\":true}",
+		    "hsts_preload", "31536000"),
 		BAD("unset", "{\"unset\":[\"speed\"]}", "unset", "speed"),
 		{ "a stranger", "bob", "GET", ROUTING, NULL, 404, 127, "", "shop" },
 	};
