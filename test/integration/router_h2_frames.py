@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """RFC 9113 and 7541 at the router, clause by clause with raw frames: what breaks a stream, what the connection."""
-import os, struct, sys
+import os, re, select, struct, sys, threading
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from router_world import *
 from h2_peer import *
@@ -31,20 +31,20 @@ def head(p, *more):
     return p.enc.encode(p.fields("GET", "/", *more), huffman=False)
 
 
-# --- each returns what it did on purpose: the connection must end with the code ---
+# --- the connection must end with the code ---
 
-def c_3_4_bad_preface(p):
-    p.send(b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")
-
-
-def c_4_1_a_reserved_bit(p):
-    p.send(frame(PING, 0, 1 << 31, b"12345678"))
-    while not p.pongs:
-        p.step()
-
-
-def lives(p):
-    assert p.get().status == 200
+def beyond_windows(p, n):
+    """Data to an application that does not read, whatever room there is; of streams in turn."""
+    ids = [p.start("POST", "/stuck", end=False) for _ in range(n)]
+    p.s.settimeout(5)
+    for _ in range(2000):
+        for sid in ids:
+            p.frame(DATA, 0, sid, bytes(16000))
+        if select.select([p.s], [], [], 0)[0]:
+            p.step()
+            if p.goaway is not None or any(r.reset is not None for r in p.replies.values()):
+                break
+    return ids[0]
 
 
 CONNECTION = [  # clause, what is sent, codes
@@ -99,8 +99,22 @@ CONNECTION = [  # clause, what is sent, codes
     ("7541 6.1 index 0", lambda p: p.frame(HEADERS, 5, 1, head(p) + b"\x80"), (COMPRESSION,)),
     ("7541 4.2 a size update at the end of a head", lambda p: p.frame(HEADERS, 5, 1, head(p) + b"\x20"), (COMPRESSION,)),
     ("7541 6.3 a size update beyond the setting", lambda p: p.frame(HEADERS, 5, 1, b"\x3f\xe2\xff\x03" + head(p)), (COMPRESSION,)),
-    ("7541 5.2 padding of a Huffman string with EOS", lambda p: p.frame(HEADERS, 5, 1, head(p) + b"\x00\x85\xf2\xb2\x4a\x84\xff\x84\x49\x50\x9f\xff"), (COMPRESSION,)),
+    ("7541 5.2 padding of a Huffman string longer than 7 bits", lambda p: p.frame(HEADERS, 5, 1, head(p) + b"\x00\x85\xf2\xb2\x4a\x84\xff\x84\x49\x50\x9f\xff"), (COMPRESSION,)),
     ("7541 5.2 padding of a Huffman string with zeros", lambda p: p.frame(HEADERS, 5, 1, head(p) + b"\x00\x85\xf2\xb2\x4a\x84\xff\x83\x49\x50\x90"), (COMPRESSION,)),
+    ("7541 5.2 EOS within a Huffman string", lambda p: p.frame(HEADERS, 5, 1, head(p) + b"\x00\x85\xf2\xb2\x4a\x84\xff\x87\x49\x51\xff\xff\xff\xfa\x7f"), (COMPRESSION,)),
+    ("7541 2.3.3 a name's index beyond the tables", lambda p: p.frame(HEADERS, 5, 1, head(p) + b"\x7f\x80\x01\x01a"), (COMPRESSION,)),
+    ("7541 4.3 an entry that a smaller table does not keep", lambda p: p.frame(HEADERS, 5, 1, b"\x20" + head(p) + b"\x40\x01x\x01y\xbe"), (COMPRESSION,)),
+    ("7541 4.4 an entry larger than the table empties it", lambda p: p.frame(HEADERS, 5, 1, b"\x3f\x1f" + head(p) + b"\x40\x01x\x32" + b"v" * 50 + b"\xbe"), (COMPRESSION,)),
+    ("7541 5.1 an integer that overflows", lambda p: p.frame(HEADERS, 5, 1, head(p) + b"\x00\x01x\x7f\xff\xff\xff\xff\xff\xff\xff\x0f"), (COMPRESSION,)),
+    ("7541 5.2 a string that ends behind its head", lambda p: p.frame(HEADERS, 5, 1, head(p) + b"\x00\x01x\x05ab"), (COMPRESSION,)),
+    ("7541 6.2 a field that ends within its name", lambda p: p.frame(HEADERS, 5, 1, head(p) + b"\x40\x05ab"), (COMPRESSION,)),
+    ("5.1 half closed by us as well: a head on it", lambda p: (p.headers(finished(p), p.fields())), (CLOSED,)),
+    ("6.5.2 ENABLE_CONNECT_PROTOCOL is neither 0 nor 1", lambda p: p.frame(SETTINGS, 0, 0, setting((8, 2))), (PROTOCOL,)),
+    ("6.5.2 NO_RFC7540_PRIORITIES is neither 0 nor 1", lambda p: p.frame(SETTINGS, 0, 0, setting((9, 2))), (PROTOCOL,)),
+    ("6.5 SETTINGS larger than SETTINGS_MAX_FRAME_SIZE", lambda p: p.frame(SETTINGS, 0, 0, setting((3, 1)) * 2731), (SIZE,)),
+    ("6.8 GOAWAY of another size", lambda p: p.frame(GOAWAY, 0, 0, bytes(7)), (SIZE,)),
+    ("6.9.1 more DATA than the connection's window", lambda p: beyond_windows(p, 5), (FLOW,)),
+    ("6.6 PUSH_PROMISE on stream 0", lambda p: p.frame(PUSH, 4, 0, u32(2) + head(p)), (PROTOCOL,)),
 ]
 
 
@@ -148,6 +162,7 @@ def window(n, times=1):
 M, S, P, A = (":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a.test")
 STREAM = [  # clause, what is sent (returns the stream), codes: of the stream, or of the connection
     ("5.1 half closed: DATA", on_half_closed(DATA), (CLOSED,)),
+    ("5.1.2 more streams than allowed", lambda p: [p.start("GET", "/hold") for _ in range(101)][-1], (PROTOCOL, REFUSED)),
     ("5.1 half closed: HEADERS", on_half_closed(HEADERS), (CLOSED,)),
     ("7540 5.3.1 HEADERS of a stream on itself", lambda p: p.frame(HEADERS, 5 | PRIO, 1, u32(1) + b"\xff" + head(p)) or p.reply(1) and setattr(p, "next", 3) or 1, (PROTOCOL,)),
     ("6.9 WINDOW_UPDATE of a stream by 0", window(0), (PROTOCOL,)),
@@ -188,6 +203,16 @@ STREAM = [  # clause, what is sent (returns the stream), codes: of the stream, o
     ("8.1.1 content-length below the body", length("3", b"ab", b"cd"), (PROTOCOL,)),
     ("8.1.1 content-length without a body", length("1"), (PROTOCOL,)),
     ("8.1.1 content-length that is no number", length("+1", b"a"), (PROTOCOL,)),
+    ("8.3.1 :path without a slash", raw_fields(M, S, (":path", "x"), A), (PROTOCOL,)),
+    ("8.3.1 an asterisk of another method than OPTIONS", raw_fields(M, S, (":path", "*"), A), (PROTOCOL,)),
+    ("8.5 CONNECT with :scheme and :path", raw_fields((":method", "CONNECT"), S, P, A), (PROTOCOL,)),
+    ("8.5 CONNECT without :authority", raw_fields((":method", "CONNECT"), ("x", "y")), (PROTOCOL,)),
+    ("8441 4 :protocol of another method", raw_fields(M, (":protocol", "websocket"), S, P, A), (PROTOCOL,)),
+    ("8441 4 an extended CONNECT without :path", raw_fields((":method", "CONNECT"), (":protocol", "websocket"), S, A), (PROTOCOL,)),
+    ("6.9.1 more DATA than a stream's window", lambda p: beyond_windows(p, 1), (FLOW,)),
+    ("8.1 a second head without END_STREAM", trailers(*[("x", "y")], end=False), (PROTOCOL,)),
+    ("8.1 upper case in a trailer", trailers(("X-Sum", "y")), (PROTOCOL,)),
+    ("8.1 connection in a trailer", trailers(("connection", "close")), (PROTOCOL,)),
     ("8.1.1 two content-lengths", lambda p: p.start("POST", "/", ("content-length", "1"), ("content-length", "1"), end=False), (PROTOCOL,)),
 ]
 
@@ -266,7 +291,112 @@ def table_size_updates(p):
     return 1
 
 
-ACCEPTED = [("5.5 unknown frames, settings and flags", unknown_things), ("6.1 padding of DATA", padded_body),
+def largest_frame(p):
+    sid = p.start("PUT", "/", ("content-length", "16384"), end=False)
+    p.frame(DATA, END_STREAM, sid, bytes(16384))
+    return sid
+
+
+def frames_of_a_half_closed_stream(p):
+    sid = p.start("GET", "/hold")
+    p.frame(WINDOW, 0, sid, u32(1))
+    p.frame(PRIORITY, 0, sid, u32(0) + b"\x01")
+    p.ping()
+    p.frame(RST, 0, sid, u32(CANCEL))
+    return p.start()
+
+
+def priorities(p):
+    sid = opened(p)
+    for other, weight in (0, 0), (0, 255), (sid + 2, 15), ((1 << 31) | (sid + 2), 15):
+        p.frame(PRIORITY, 0, sid, u32(other) + bytes([weight]))
+    p.frame(PRIORITY, 0, 99, u32(0) + b"\x0f")
+    return p.start()
+
+
+def reserved_bits(p):
+    p.frame(PING, 0, 1 << 31, bytes(8))
+    sid = 1
+    p.frame(HEADERS, 5, 1 << 31 | sid, head(p))
+    return sid
+
+
+def settings_are_acknowledged(p):
+    n = p.acks
+    for k in range(3):
+        p.frame(SETTINGS, 0, 0, setting((4, 5000), (4, 1), (6, 1000)) if k == 2 else b"")
+    while p.acks < n + 3:
+        p.step()
+    p.auto = False
+    sid = p.start("GET", "/long")  # the last value of two holds
+    p.wait(sid, lambda r: r.body)
+    p.ping()
+    assert len(p.reply(sid).body) == 1, len(p.reply(sid).body)
+    p.auto = True
+    p.frame(WINDOW, 0, sid, u32(100000))
+    return sid
+
+
+def pings(p):
+    p.frame(PING, ACK, 0, b"unasked ")
+    p.frame(PING, 0, 0, b"payload!")
+    while not p.pongs:
+        p.step()
+    assert p.pongs == [b"payload!"]
+    return p.start()
+
+
+def goaway_of_the_client(p):
+    sid = p.start()
+    p.frame(GOAWAY, 0, 0, u32(0) + u32(0xff) + b"debug")
+    return sid
+
+
+def unknown_code_of_a_reset(p):
+    p.frame(RST, 0, opened(p), u32(0xff))
+    return p.start()
+
+
+def methods(p):
+    assert p.get("HEAD").body == b"" and p.reply(p.next - 2).end
+    sid = p.start("POST", "/", ("content-length", "4"), end=False)
+    for part in (b"te", b"", b"st"):
+        p.frame(DATA, 0, sid, part)
+    p.frame(DATA, END_STREAM, sid)
+    assert p.wait(sid).status == 200
+    sid = p.start("POST", "/", ("trailer", "x-sum"), end=False)
+    p.frame(DATA, 0, sid, b"test")
+    p.headers(sid, [("x-sum", "1")])
+    return sid
+
+
+def connect_is_refused(p):
+    sid = p.start(raw=[(":method", "CONNECT"), (":authority", "a.test:443")], end=False)
+    assert p.wait(sid, lambda r: r.status).status == 405
+    return p.start()
+
+
+def representations(p):
+    """Fields in each form: indexed; literal, with the name indexed or new, added to the table, not, never; plain and by Huffman."""
+    sid = 1
+    for huffman in False, True:
+        for form in 0x40, 0x00, 0x10:
+            one = bytearray(hpack.Encoder().encode([("x-new", "value")], huffman=huffman))
+            two = bytearray(hpack.Encoder().encode([(":authority", "a.test")], huffman=huffman))
+            assert one[0] == 0x40 and two[0] == 0x41
+            one[0], two[0] = form, form | 1
+            p.frame(HEADERS, 5, sid, b"\x82\x86\x84" + two + one)
+            assert p.wait(sid).status == 200
+            sid += 2
+    p.frame(HEADERS, 5, sid, b"\x82\x86\x84\xbf\xbe")  # both of the table by now
+    return sid
+
+
+ACCEPTED = [("4.2 a frame of 16,384 bytes", largest_frame), ("5.1 WINDOW_UPDATE, PRIORITY and RST_STREAM of a half closed stream", frames_of_a_half_closed_stream),
+            ("4.1 reserved bits", reserved_bits), ("6.3 weights, dependencies, exclusive ones", priorities), ("6.5.3 each SETTINGS is acknowledged, its last value holds", settings_are_acknowledged),
+            ("6.7 PING is answered with its payload, an answer is not", pings), ("6.8 GOAWAY of the client, with an unknown code", goaway_of_the_client),
+            ("7 RST_STREAM with an unknown code", unknown_code_of_a_reset), ("8.1 GET, HEAD, POST, trailers", methods),
+            ("8.5 CONNECT", connect_is_refused), ("7541 6.2 each form of a field", representations), ("5.5 unknown frames, settings and flags", unknown_things), ("6.1 padding of DATA", padded_body),
             ("6.2 padding and priority of HEADERS, PRIORITY of idle streams", priority_and_padding),
             ("6.10 a head in parts", split_head), ("5.1 PRIORITY, WINDOW_UPDATE and RST_STREAM of a closed stream", frames_of_a_stream_that_ended),
             ("5.1 frames on their way to a stream that was reset", data_on_the_way_to_a_refused_stream),
@@ -274,7 +404,10 @@ ACCEPTED = [("5.5 unknown frames, settings and flags", unknown_things), ("6.1 pa
 
 
 def hold(i, c, head, rest):
-    """/hold never answers; /long with 4 KB."""
+    """/hold never answers; /stuck does not read either; /long answers with 4 KB."""
+    if b" /stuck " in head:
+        i.gate.wait(DEADLINE)
+        return False
     if b" /hold " in head:
         with contextlib.suppress(OSError):
             while c.recv(65536):
@@ -282,7 +415,7 @@ def hold(i, c, head, rest):
         return False
     body = bytes(4096) if b" /long " in head else b"ok"
     length = re.search(rb"content-length: *(\d+)", head, re.I)
-    while len(rest) < int(length[1]) if length else b"chunked" in head and not rest.endswith(b"0\r\n\r\n"):
+    while len(rest) < int(length[1]) if length else b"chunked" in head and not re.search(rb"(^|\r\n)0\r\n(.*\r\n)?\r\n$", rest, re.S):
         d = c.recv(65536)
         if not d:
             return False
@@ -294,7 +427,8 @@ def hold(i, c, head, rest):
 
 def main(w):
     i = w.instance("a", hold)
-    i.heads = []
+    i.heads, i.gate = [], threading.Event()
+    w.ends.append(i.gate.set)
     pem = make_certificate(w.path("pem"), "a.test")
     r = w.static_router([("a.test", i)], "--https", "127.0.0.1:0", "--cert", pem, threads=1)
 
@@ -354,4 +488,15 @@ def preface(w):
                     pass
 
 
-run_tests([("what breaks a connection, a stream, nothing", main), ("the preface", preface)])
+def listed(w):
+    """Those of the table that name another test, or none, are not asked for here."""
+    number = re.compile(r"(?:7540 |7541 |8441 )?[0-9]+(?:\.[0-9]+)*")
+    table = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "router", "conformance.md")).read().split("## HTTP/2")[1]
+    rows = [l for l in table.splitlines() if re.match(r"\| [0-9]", l)]
+    elsewhere = {number.match(l[2:])[0] for l in rows} & {"3.4", "9.1.1", "9.2", "10.5"}
+    want = {number.match(l[2:])[0] for l in rows} - elsewhere
+    have = {number.match(n[0])[0] for n in CONNECTION + STREAM + ACCEPTED}
+    assert want == have, f"without a row: {have - want}; rows without a test: {want - have}"
+
+
+run_tests([("conformance.md has each clause", listed), ("what breaks a connection, a stream, nothing", main), ("the preface", preface)])
