@@ -20,7 +20,7 @@
 
 #define HSTS "strict-transport-security"
 
-enum { MAINTENANCE_RETRY_S = 60, AUTH_SALT = 1, SHARES = 100 };
+enum { MAINTENANCE_RETRY_S = 60, AUTH_SALT = 1 };
 
 static struct lane *
 lane_of(const struct proxy *x)
@@ -283,24 +283,16 @@ choose_path(const struct proxy *x, const struct wire_routing_path_list *l)
 	return best;
 }
 
-/* A client stays with its share: it is chosen by address. */
 static const char *
-choose_share(const struct proxy *x, const struct route_options *o)
+choose_share(const struct proxy *x, const struct host_route *r)
 {
-	const struct wire_routing_weight_list *l = &o->set.weights;
-	uint64_t h = o->id;
+	const struct wire_routing_weight_list *l = &x->filter->opts->set.weights;
 	int64_t at;
 
 	if (l->n == 0)
 		return NULL;
-	for (int i = 0; i < 16; i++)
-		h = (h ^ address_of(x)[i]) * 0x100000001b3u;
-	h ^= h >> 32;
-	h *= 0x9e3779b97f4a7c15u;
-	at = (int64_t)((h >> 32) % SHARES);
+	at = affinity_place(x->filter->affinity.client, "weights", host_route_app_id(r));
 	for (size_t i = 0; i < l->n; i++) {
-		if (l->v[i].host == NULL) /* a deployment's: endpoints carry it */
-			continue;
 		if (at < l->v[i].weight)
 			return l->v[i].host;
 		at -= l->v[i].weight;
@@ -399,8 +391,10 @@ filter_request(struct proxy *x, const struct host_route *r)
 	begin(x, o);
 	if (!may_pass(x, o) || !is_small_enough(x, o))
 		return false;
+	affinity_begin(x, o->set.sticky_cookie, &x->filter->affinity);
 	path = choose_path(x, &o->set.paths);
-	host = path != NULL ? path->host : choose_share(x, o);
+	host = path != NULL ? path->host : choose_share(x, r);
+	x->filter->below = path == NULL ? NULL : path->path;
 	if (host != NULL &&
 	    !go_elsewhere(x, r, host, path != NULL && path->strips ? strlen(path->path) : 0))
 		return false;
@@ -507,6 +501,7 @@ filter_answer_head(struct proxy *x, const struct http_head *h, size_t from)
 	const char *hsts = x->filter->opts->hsts;
 	struct buf *out = &lane_of(x)->out;
 
+	affinity_answer(x, out);
 	for (size_t i = 0; i < set->headers.n; i++) {
 		const struct wire_routing_header *rule = &set->headers.v[i];
 

@@ -9,6 +9,7 @@
 
 #include "lib/http/http_body.h"
 #include "lib/http/http_head.h"
+#include "router/affinity.h"
 
 struct compress;
 struct host_root;
@@ -20,6 +21,8 @@ struct route_options;
 
 struct filter {
 	const struct route_options *opts; /* a reference */
+	struct affinity affinity;         /* who the client is, for shares and sticky sessions */
+	const char *below;   /* in opts: the path that led to another application; NULL: none did */
 	char *via;           /* owned: host of the application that serves it; NULL: its own */
 	struct compress *z;  /* owned: the answer is compressed; NULL: it is not */
 	int64_t body_seen;   /* of the request */

@@ -22,6 +22,7 @@ enum { HOST_ENDPOINT_TEXT = INET6_ADDRSTRLEN + 10 };
 struct host_use {
 	_Alignas(64) struct upstream_pool *pool; /* its alone */
 	atomic_uint active;                      /* its exchanges; other lanes read it to balance */
+	uint64_t digest;                         /* of its id, for cookies; 0: was not needed yet */
 };
 
 /* Off every route: kept until no lane has anything of it. */

@@ -37,7 +37,7 @@ add_words(struct str_list *out, const char *words)
 	}
 }
 
-static void
+static struct wire_endpoint *
 add_endpoint(struct wire_endpoint_list *out, const struct host_endpoint *from)
 {
 	struct wire_endpoint *ep = codec_list_add(&wire_endpoint_codec, out);
@@ -48,6 +48,20 @@ add_endpoint(struct wire_endpoint_list *out, const struct host_endpoint *from)
 	ep->port = ntohs(from->port);
 	ep->id = xstrdup(host_endpoint_id(from));
 	ep->address = xstrdup(address);
+	return ep;
+}
+
+static void
+add_endpoints(struct wire_endpoint_list *out, const struct host_route *r, bool canary)
+{
+	const struct host_rare *rare = host_route_rare(r);
+
+	for (size_t i = 0; i < r->n; i++) {
+		struct wire_endpoint *ep = add_endpoint(out, r->ep[i]);
+
+		ep->weight = rare->weights == NULL ? 0 : rare->weights[i];
+		ep->canary = canary;
+	}
 }
 
 void
@@ -71,10 +85,55 @@ host_route_to_wire(const struct host_route *r, struct wire_route *out)
 	add_words(&out->wake, rare->wake);
 	if (rare->opts != NULL)
 		out->options = xstrdup(route_options_text(rare->opts));
-	for (size_t i = 0; i < r->n; i++) {
-		add_endpoint(&out->endpoints, r->ep[i]);
-		out->endpoints.v[i].weight = rare->weights == NULL ? 0 : rare->weights[i];
-	}
+	add_endpoints(&out->endpoints, r, false);
+	if (rare->canary != NULL)
+		add_endpoints(&out->endpoints, rare->canary, true);
+	out->canary_percent = rare->canary_percent;
+}
+
+/* --- the two parts of a route with a canary --- */
+
+/* Alone, those of a canary are as any other. */
+static size_t
+count_mains(const struct wire_route *w)
+{
+	size_t n = 0;
+
+	while (n < w->endpoints.n && !w->endpoints.v[n].canary)
+		n++;
+	return n == 0 ? w->endpoints.n : n;
+}
+
+static bool
+has_canary(const struct wire_route *w)
+{
+	return count_mains(w) < w->endpoints.n;
+}
+
+/* Borrow all of w. */
+static struct wire_route
+mains_of(const struct wire_route *w)
+{
+	struct wire_route part = *w;
+
+	part.endpoints.n = count_mains(w);
+	return part;
+}
+
+static struct wire_route
+canary_of(const struct wire_route *w)
+{
+	size_t n = count_mains(w);
+
+	return (struct wire_route){ .host = w->host,
+		.app_id = w->app_id,
+		.app = w->app,
+		.domain = w->domain,
+		.state = w->state,
+		.timeout_s = w->timeout_s,
+		.answer = w->answer,
+		.tls = w->tls,
+		.endpoints = { w->endpoints.v + n, w->endpoints.n - n } };
 }
 
 /* --- making --- */
@@ -100,6 +159,9 @@ host_route_check(const struct wire_route *w, struct err *e)
 	for (size_t i = 0; i < w->endpoints.n; i++) {
 		if (host_endpoint_check(&w->endpoints.v[i], e) < 0)
 			return err_field(e, "endpoints[%zu]", i);
+		if (i > 0 && w->endpoints.v[i - 1].canary && !w->endpoints.v[i].canary)
+			return err_set(e, ERR_INVALID, "endpoints",
+			    "item %zu: those of the canary come last", i);
 	}
 	return route_options_check(w->options, e);
 }
@@ -155,7 +217,7 @@ static bool
 has_rare(const struct wire_route *w)
 {
 	return w->sleep != 0 || w->wake.n != 0 || w->paths.n != 0 || *text_of(w->backend) != '\0' ||
-	       w->tls || has_options(w) || has_weights(w);
+	       w->tls || has_options(w) || has_weights(w) || has_canary(w);
 }
 
 static struct host_rare *
@@ -189,8 +251,8 @@ timeout_of(const struct wire_route *w)
 	return w->timeout_s < 0 ? 0 : (uint32_t)w->timeout_s;
 }
 
-struct host_route *
-host_route_new(const struct wire_route *w, struct host_endpoint_set *s, struct map *options)
+static struct host_route *
+plain_new(const struct wire_route *w, struct host_endpoint_set *s)
 {
 	const char *text[] = { w->host, text_of(w->app_id), text_of(w->app), text_of(w->domain) };
 	size_t size = w->endpoints.n * sizeof(struct host_endpoint *);
@@ -210,8 +272,37 @@ host_route_new(const struct wire_route *w, struct host_endpoint_set *s, struct m
 	r->timeout_s = timeout_of(w);
 	r->state = (uint8_t)w->state;
 	r->answer = (uint8_t)w->answer;
-	r->rare = has_rare(w) ? rare_new(w, options) : NULL;
 	return r;
+}
+
+struct host_route *
+host_route_new(const struct wire_route *w, struct host_endpoint_set *s, struct map *options)
+{
+	struct wire_route mains = mains_of(w), canary = canary_of(w);
+	struct host_route *r = plain_new(&mains, s);
+
+	if (!has_rare(w))
+		return r;
+	r->rare = rare_new(&mains, options);
+	if (!has_canary(w))
+		return r;
+	r->rare->canary_percent = (uint8_t)w->canary_percent;
+	r->rare->canary = plain_new(&canary, s);
+	r->rare->canary->rare = rare_new(&canary, options);
+	r->rare->canary->rare->opts = r->rare->opts; /* no reference more */
+	return r;
+}
+
+static bool
+weights_are(const struct host_rare *x, const struct wire_route *w)
+{
+	if ((x->weights != NULL) != has_weights(w))
+		return false;
+	for (size_t i = 0; x->weights != NULL && i < w->endpoints.n; i++) {
+		if (x->weights[i] != (uint16_t)w->endpoints.v[i].weight)
+			return false;
+	}
+	return true;
 }
 
 static bool
@@ -220,23 +311,19 @@ rare_is(const struct host_rare *x, const struct wire_route *w)
 	AUTO(free) char *wake = join(&w->wake);
 	AUTO(free) char *paths = join(&w->paths);
 
-	if ((x->weights != NULL) != has_weights(w) || (x->opts != NULL) != has_options(w) ||
+	if (!weights_are(x, w) || (x->opts != NULL) != has_options(w) ||
 	    (x->opts != NULL && strcmp(route_options_text(x->opts), w->options) != 0))
 		return false;
-	for (size_t i = 0; x->weights != NULL && i < w->endpoints.n; i++) {
-		if (x->weights[i] != (uint16_t)w->endpoints.v[i].weight)
-			return false;
-	}
 	return x->tls == w->tls && x->sleep == w->sleep && strcmp(x->wake, wake) == 0 &&
 	       strcmp(x->paths, paths) == 0 && strcmp(x->backend, text_of(w->backend)) == 0;
 }
 
-bool
-host_route_is(const struct host_route *r, const struct wire_route *w)
+/* But for what few routes have. */
+static bool
+plain_is(const struct host_route *r, const struct wire_route *w)
 {
 	if (r->n != w->endpoints.n || r->state != w->state || r->answer != w->answer ||
-	    r->timeout_s != timeout_of(w) || (r->rare != NULL) != has_rare(w) ||
-	    strcmp(host_route_host(r), w->host) != 0 ||
+	    r->timeout_s != timeout_of(w) || strcmp(host_route_host(r), w->host) != 0 ||
 	    strcmp(host_route_app_id(r), text_of(w->app_id)) != 0 ||
 	    strcmp(host_route_app(r), text_of(w->app)) != 0 ||
 	    strcmp(host_route_domain(r), text_of(w->domain)) != 0)
@@ -245,7 +332,28 @@ host_route_is(const struct host_route *r, const struct wire_route *w)
 		if (!host_endpoint_is(r->ep[i], &w->endpoints.v[i], w->tls))
 			return false;
 	}
-	return r->rare == NULL || rare_is(r->rare, w);
+	return true;
+}
+
+static bool
+canary_is(const struct host_rare *x, const struct wire_route *w)
+{
+	struct wire_route canary = canary_of(w);
+
+	if (x->canary == NULL || !has_canary(w))
+		return x->canary == NULL && !has_canary(w);
+	return x->canary_percent == w->canary_percent && plain_is(x->canary, &canary) &&
+	       weights_are(x->canary->rare, &canary);
+}
+
+bool
+host_route_is(const struct host_route *r, const struct wire_route *w)
+{
+	struct wire_route mains = mains_of(w);
+
+	if (!plain_is(r, &mains) || (r->rare != NULL) != has_rare(w))
+		return false;
+	return r->rare == NULL || (rare_is(r->rare, &mains) && canary_is(r->rare, w));
 }
 
 void
@@ -253,6 +361,8 @@ host_route_free(struct host_route *take_r)
 {
 	if (take_r == NULL)
 		return;
+	if (take_r->rare != NULL)
+		host_route_free(take_r->rare->canary);
 	free(take_r->rare);
 	free(take_r);
 }

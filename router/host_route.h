@@ -28,6 +28,9 @@ struct host_rare {
 	const char *paths;   /* those with routes of their own, longest first, a space after each */
 	const char *backend; /* what takes the path's place; of one with a path */
 	bool tls;            /* its instances speak it */
+	struct host_route *canary; /* owned: like this one with the endpoints of the canary, which
+	                              canary_percent of the clients get; NULL: there is none */
+	uint8_t canary_percent;
 	atomic_bool is_woken; /* asleep: a request has asked for its wake already */
 };
 

@@ -89,7 +89,7 @@ host_table_has_instance(const struct host_table *t, const struct host_endpoint *
 /* --- changes --- */
 
 static void
-retire(struct host_table *t, struct host_route *r)
+leave(struct host_table *t, struct host_route *r)
 {
 	for (size_t i = 0; i < r->n; i++) {
 		struct host_gone *g = host_endpoint_unref(t->endpoints, r->ep[i]);
@@ -99,6 +99,14 @@ retire(struct host_table *t, struct host_route *r)
 		g->next = t->gone;
 		t->gone = g;
 	}
+}
+
+static void
+retire(struct host_table *t, struct host_route *r)
+{
+	leave(t, r);
+	if (r->rare != NULL && r->rare->canary != NULL)
+		leave(t, r->rare->canary);
 	if (route_options_drop(t->options, host_route_opts(r))) {
 		r->rare->opts->next = t->old_options;
 		t->old_options = r->rare->opts;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "lib/base/mem.h"
-#include "router/balance.h"
+#include "router/affinity.h"
 #include "router/client_conn.h"
 #include "router/host_table.h"
 #include "router/lane.h"
@@ -104,7 +104,7 @@ proxy_try(struct proxy *x)
 		proxy_route_rewrite(x, r);
 	x->timeout_ms =
 	    (r->timeout_s != 0 ? (int64_t)r->timeout_s : l->conf->request_timeout_s) * 1000;
-	while ((p = balance_pick(l, r, x->tried, x->tries)) != NULL) {
+	while ((p = affinity_pick(x, r)) != NULL) {
 		bool must_live = !x->is_idempotent || !x->up_done;
 
 		if (x->tries != 0 && !may_try_again(l, r)) {

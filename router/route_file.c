@@ -18,6 +18,7 @@ struct line {
 	struct buf words;
 	struct buf set; /* options as JSON, as they come */
 	size_t cap;     /* of endpoints */
+	bool in_canary; /* what follows is its */
 };
 
 static void
@@ -78,7 +79,7 @@ parse_endpoint(char *w, struct line *l, struct err *e)
 		w++;
 		colon[-1] = '\0';
 	}
-	*out = (struct wire_endpoint){ .address = w };
+	*out = (struct wire_endpoint){ .address = w, .canary = l->in_canary };
 	return str_to_i64(str_of(colon + 1), 1, 65535, "port", &out->port, e);
 }
 
@@ -113,6 +114,21 @@ take_options(struct line *l, struct err *e)
 }
 
 static int
+take_word(struct line *l, char *w, struct err *e)
+{
+	if (str_has_prefix(w, "canary=")) {
+		l->in_canary = true;
+		return str_to_i64(
+		    str_of(w + strlen("canary=")), 0, 100, "canary", &l->route.canary_percent, e);
+	}
+	if (strchr(w, '=') != NULL) {
+		add_option(&l->set, str_of(w));
+		return 0;
+	}
+	return parse_endpoint(w, l, e);
+}
+
+static int
 parse_line(struct str text, struct line *l, struct err *e)
 {
 	struct str w = next_word(&text);
@@ -130,6 +146,8 @@ parse_line(struct str text, struct line *l, struct err *e)
 	buf_clear(&l->set);
 	l->route.endpoints.n = 0;
 	l->route.tls = false;
+	l->route.canary_percent = 0;
+	l->in_canary = false;
 	for (p += host_n + 1;;) {
 		p += strspn(p, " \t");
 		if (*p == '\0')
@@ -138,9 +156,7 @@ parse_line(struct str text, struct line *l, struct err *e)
 		p += strcspn(p, " \t");
 		if (*p != '\0')
 			*p++ = '\0';
-		if (strchr(w.p, '=') != NULL)
-			add_option(&l->set, str_of(w.p));
-		else if (parse_endpoint((char *)(uintptr_t)w.p, l, e) < 0)
+		if (take_word(l, (char *)(uintptr_t)w.p, e) < 0)
 			return -1;
 	}
 	if (l->set.n != 0 && take_options(l, e) < 0)

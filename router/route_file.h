@@ -1,4 +1,5 @@
-/* router/route_file.h: a static table: lines `HOST ADDRESS:PORT…`, # comments. */
+/* router/route_file.h: a static table: lines `HOST ADDRESS:PORT…`, # comments; NAME=VALUE sets
+ * an option of the route; behind canary=PERCENT are the canary's endpoints. */
 #pragma once
 
 #include <stddef.h>

@@ -51,7 +51,6 @@ static const struct codec_field path_fields[] = {
 DEFINE_CODEC(wire_routing_path, struct wire_routing_path, path_fields)
 
 static const struct codec_field weight_fields[] = {
-	CODEC_STR(struct wire_routing_weight, deployment, NAME_MAX_LEN, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_routing_weight, app, NAME_MAX_LEN, CODEC_OMIT_NULL),
 	CODEC_STR(struct wire_routing_weight, host, HOST_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_routing_weight, weight, 0, 100, CODEC_REQUIRED),
@@ -207,11 +206,8 @@ check_weights(const struct wire_routing_weight_list *l, struct err *e)
 	int64_t all = 0;
 
 	for (size_t i = 0; i < l->n; i++) {
-		bool app = l->v[i].app != NULL || l->v[i].host != NULL;
-
-		if (app == (l->v[i].deployment != NULL))
-			return err_set(e, ERR_INVALID, "weights",
-			    "item %zu must name either a deployment or an app", i);
+		if (l->v[i].app == NULL && l->v[i].host == NULL)
+			return err_set(e, ERR_INVALID, "weights", "item %zu must name an app", i);
 		all += l->v[i].weight;
 	}
 	if (all > 100)
@@ -349,6 +345,9 @@ wire_routing_check(const struct wire_routing *r, struct err *e)
 	if (r->sticky_cookie != NULL && !is_token(r->sticky_cookie))
 		return err_set(e, ERR_INVALID, "sticky_cookie",
 		    "must be a cookie's name, of letters, digits and - . _");
+	if (r->sticky_cookie == NULL && r->sticky_s != 0)
+		return err_set(e, ERR_INVALID, "sticky_s",
+		    "must be given with sticky_cookie, the cookie's name: GEAR");
 	if (r->auth_realm != NULL &&
 	    (!is_text(r->auth_realm) || strpbrk(r->auth_realm, "\"\\") != NULL))
 		return err_set(

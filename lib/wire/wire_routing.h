@@ -33,13 +33,12 @@ struct wire_routing_path_list {
 	size_t n;
 };
 
-/* A share of the requests: of a deployment of its own, or of another application (one of the two).
- * What is not given away goes to the application as it is. */
+/* A share of the clients is another application's. (Of deployments of one application:
+ * wire_route.canary_percent.) */
 struct wire_routing_weight {
-	char *deployment; /* id; endpoints carry what comes of it */
 	char *app;
 	char *host;     /* as in wire_routing_path */
-	int64_t weight; /* in hundred requests */
+	int64_t weight; /* in hundred clients */
 };
 DECLARE_CODEC(wire_routing_weight, struct wire_routing_weight)
 struct wire_routing_weight_list {
@@ -108,7 +107,7 @@ extern const struct codec_name wire_routing_protocol_names[]; /* http1 h2c */
 struct wire_routing {
 	struct wire_routing_path_list paths;
 	struct wire_routing_weight_list weights;
-	char *sticky_cookie; /* its name; NULL: requests go anywhere */
+	char *sticky_cookie; /* its name (v2's is GEAR); NULL: requests go anywhere */
 	int64_t sticky_s;    /* the cookie's life; 0: the browser's session */
 	bool maintenance;
 	char *maintenance_page;            /* HTML; NULL: the router's own */

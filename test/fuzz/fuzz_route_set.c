@@ -1,12 +1,14 @@
 /* What clients send to routes with options, and what owners write: Accept-Encoding, Authorization,
- * networks, heads whose fields are edited. */
+ * networks, cookies, heads whose fields are edited. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/cidr.h"
+#include "router/affinity.h"
 #include "router/basic_auth.h"
 #include "router/compress.h"
+#include "router/cookie.h"
 #include "router/head_edit.h"
 #include "test/fuzz/fuzz.h"
 
@@ -49,6 +51,25 @@ head(struct str s)
 	buf_fini(&b);
 }
 
+static void
+cookie(struct str s)
+{
+	struct buf b = { 0 };
+	struct affinity a, again;
+	char value[AFFINITY_TEXT], text[AFFINITY_TEXT];
+
+	buf_adds(&b, "GET / HTTP/1.1\r\n");
+	buf_addstr(&b, s);
+	buf_adds(&b, "\r\n\r\n");
+	if (cookie_take(&b, "GEAR", value, sizeof value) && affinity_parse(value, &a)) {
+		affinity_write(&a, text);
+		check(strcmp(text, value) == 0 && affinity_parse(text, &again));
+	}
+	check(b.n >= 18 && b.n <= s.n + 20);
+	check(!cookie_take(&b, "GEAR", value, sizeof value));
+	buf_fini(&b);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -58,5 +79,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	auth(s);
 	network(s);
 	head(s);
+	cookie(s);
 	return 0;
 }

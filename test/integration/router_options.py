@@ -236,6 +236,129 @@ def paths_and_shares(w):
         assert ask(r, way, "around.test", "/in").status == 403  # its own rules hold there, too
 
 
+def sticky(r, way, host, path="/", cookie=None, *args):
+    """An answer and the cookie that came with it, or None."""
+    a = ask(r, way, host, path, *(["-H", "Cookie: " + cookie] if cookie else []), *args)
+    new = [v for k, v in a.fields if k == "set-cookie"]
+    assert len(new) <= 1, new
+    return a, new[0] if new else None
+
+
+def sticky_sessions(w):
+    apps = [w.instance(f"i{k}", echo) for k in range(4)]
+    ends = " ".join(f"{i.address}:{i.port}" for i in apps)
+    w.instance("other", echo)
+    r = world(w, path={"paths": [{"path": "/shop", "host": "other.test"}], "sticky_cookie": "GEAR"}, free={})
+    with open(w.path("routes"), "a") as f:
+        f.write(f"st.test {ends} sticky_cookie=GEAR\nlong.test {ends} sticky_cookie=S sticky_s=600\n")
+    r.p.send_signal(signal.SIGHUP)
+    wait_for(lambda: ask(r, "plain", "long.test").status == 200, "the new routes")
+    for way in WAYS:
+        a, new = sticky(r, way, "st.test")
+        m = re.fullmatch(r"GEAR=([0-9a-f]{16}-[0-9a-f]{8}); Path=/; HttpOnly; SameSite=Lax(; Secure)?", new)
+        assert m and bool(m[2]) == (way != "plain"), new
+        assert ("cache-control", "private") in a.fields
+        name = a.body.split(b"\n")[0]
+        for _ in range(8):
+            a, again = sticky(r, way, "st.test", "/", f"a=1; GEAR={m[1]}; b=2")
+            assert a.body.startswith(name + b"\n") and again is None and "cache-control" not in a.headers, (a.body, again)
+            assert b"GEAR" not in a.body and b"ookie: a=1; b=2\r\n" in a.body, a.body
+        seen = {sticky(r, way, "st.test")[0].body.split(b"\n")[0] for _ in range(60)}
+        assert len(seen) > 1, seen
+        for bad in ("GEAR=x", "GEAR=0123456789abcdef-00000000", "GEAR=", f"gear={m[1]}"):
+            assert sticky(r, way, "st.test", "/", bad)[1], bad
+        assert sticky(r, way, "long.test")[1].replace("; Secure", "").endswith("; Path=/; HttpOnly; SameSite=Lax; Max-Age=600")
+        assert sticky(r, way, "free.test", "/", f"GEAR={m[1]}")[1] is None
+        a, new = sticky(r, way, "path.test", "/shop/x")
+        assert a.body.startswith(b"other\n") and "; Path=/shop; " in new, new
+        assert "; Path=/; " in sticky(r, way, "path.test", "/")[1]
+    a, new = sticky(r, "plain", "st.test")
+    name, cookie = a.body.split(b"\n")[0], new.split(";")[0]
+    next(i for i in apps if i.name.encode() == name).stop()
+    a, new = sticky(r, "plain", "st.test", "/", cookie)
+    assert a.status == 200 and not a.body.startswith(name + b"\n"), a.body
+    assert new and new.split(";")[0][-8:] == cookie[-8:] and new.split(";")[0] != cookie, (cookie, new)
+    b, again = sticky(r, "plain", "st.test", "/", new.split(";")[0])
+    assert b.body.split(b"\n")[0] == a.body.split(b"\n")[0] and again is None
+
+
+def a_websocket_is_sticky(w):
+    def upgrade(i, c, head, rest):
+        c.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n" + i.name.encode())
+        return False
+    apps = [w.instance(f"i{k}", upgrade) for k in range(3)]
+    with open(w.path("routes"), "w") as f:
+        f.write("ws.test " + " ".join(f"{i.address}:{i.port}" for i in apps) + " sticky_cookie=GEAR\n")
+    r = w.router("--routes", w.path("routes"), threads=1)
+
+    def handshake(cookie=b""):
+        with r.connect() as s:
+            s.sendall(b"GET / HTTP/1.1\r\nHost: ws.test\r\nUpgrade: x\r\nConnection: Upgrade\r\n" + cookie + b"\r\n")
+            got = b""
+            while data := s.recv(4096):
+                got += data
+        return got
+    first = handshake()
+    cookie = re.search(rb"\r\nSet-Cookie: (GEAR=[^;]+);", first)[1]
+    for _ in range(6):
+        again = handshake(b"Cookie: " + cookie + b"\r\n")
+        assert again[-2:] == first[-2:] and b"Set-Cookie" not in again, again
+
+
+def from_address(k):
+    return f"127.0.{1 + k // 200}.{1 + k % 200}"
+
+
+def canaries_take_a_share_of_the_clients(w):
+    old, new = w.instance("old", echo), w.instance("new", echo)
+    cert, version = make_certificate(w.path("cert.pem"), "*.test"), 0
+
+    def table(percent, sticky=""):
+        with open(w.path("routes"), "w") as f:
+            f.write(f"c.test {old.address}:{old.port} {sticky} canary={percent} {new.address}:{new.port}\nv{version}.test {old.address}:{old.port}\n")
+    table(20)
+    r = w.router("--routes", w.path("routes"), "--https", "127.0.0.1:0", "--cert", cert, threads=1)
+
+    def reload(*args):
+        nonlocal version
+        version += 1
+        table(*args)
+        r.p.send_signal(signal.SIGHUP)
+        wait_for(lambda: ask(r, "plain", f"v{version}.test").status == 200, "the new table")
+
+    def who(k, way="plain", *args):
+        return ask(r, way, "c.test", "/", "--interface", from_address(k), *args).body.split(b"\n")[0].decode()
+    def takers():
+        return {k for k in range(100) if who(k) == "new"}
+    twenty = takers()
+    assert 8 <= len(twenty) <= 34, len(twenty)
+    one, none = min(twenty), min(set(range(100)) - twenty)
+    for way in WAYS:
+        assert [who(one, way) for _ in range(5)] == ["new"] * 5 and [who(none, way) for _ in range(5)] == ["old"] * 5
+    reload(50)
+    fifty = takers()
+    assert twenty < fifty and 34 <= len(fifty) <= 66, (twenty - fifty, len(fifty))
+    reload(100)
+    assert who(none) == "new"
+    reload(0)
+    assert who(one) == "old"
+    reload(20, "sticky_cookie=GEAR")
+    cookies = {}
+    for k in (one, none):
+        _, cookies[k] = sticky(r, "plain", "c.test", "/", None, "--interface", from_address(k))
+        cookies[k] = cookies[k].split(";")[0]
+    for a, b in ((one, none), (none, one)):  # another address, the same client
+        got, again = sticky(r, "plain", "c.test", "/", cookies[a], "--interface", from_address(b))
+        assert got.body.split(b"\n")[0].decode() == ("new" if a == one else "old") and again is None, (got.body, again)
+    reload(0, "sticky_cookie=GEAR")  # the share decides, then the cookie
+    got, again = sticky(r, "plain", "c.test", "/", cookies[one])
+    assert got.body.startswith(b"old\n") and again
+    reload(20)
+    new.stop()
+    assert who(one) == "old"  # who cannot be served there is served
+    return f"{len(twenty)} and {len(fifty)} of 100 clients by 20 and 50 %"
+
+
 def compression(w):
     r = world(w, zip={"compress": True}, off={})
     for way in WAYS:
@@ -376,4 +499,5 @@ def options_by_the_feed(w):
 
 
 run_tests([maintenance, allow_list, basic_auth, rate, sizes, time_limits, header_rules, redirects, error_pages, paths_and_shares,
-           compression, https, https_behind_a_balancer, hsts, routes_to_https, options_by_the_feed])
+           sticky_sessions, a_websocket_is_sticky, canaries_take_a_share_of_the_clients, compression,
+           https, https_behind_a_balancer, hsts, routes_to_https, options_by_the_feed])

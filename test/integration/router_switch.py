@@ -26,6 +26,33 @@ def a_switch_of_instances_loses_no_request(w):
     return f"{load.count} requests, 20 switches"
 
 
+def a_canary_begins_and_ends_without_loss(w):
+    b = w.broker()
+    old, new = w.instance("old"), w.instance("new")
+    b.put("shop.test", old)
+    r = w.fed_router(b)
+    b.wait_applied(b.revision)
+    loads = [Load(r, "shop.test")]
+    wait_for(lambda: loads[0].count > 20, "requests")
+
+    def route(percent):
+        return {**b.routes["shop.test"], "endpoints": [old.endpoint(), {**new.endpoint(), "canary": True}], "canary_percent": percent}
+    for percent in (10, 50, 100, 0, 30) * 4:
+        b.wait_applied(b.change([route(percent)]))
+    assert r.get("shop.test").body in (b"old", b"new")
+    b.wait_applied(b.change([route(100)]))
+    wait_for(lambda: new.requests > 20, "requests at the canary")
+    b.put("shop.test", new)
+    b.wait_report(lambda x: old.name not in x["draining"], "the drain of the old one")
+    old.stop()
+    before = new.requests
+    wait_for(lambda: new.requests > before + 20, "requests at what was promoted")
+    for l in loads:
+        l.stop()
+        assert not l.bad, l.bad[:10]
+    return f"{loads[0].count} requests, 21 changes of the share"
+
+
 def a_change_is_in_force_at_once(w):
     b = w.broker()
     old, new = w.instance("old"), w.instance("new")
@@ -343,7 +370,7 @@ def a_static_table_is_watched(w):
     assert is_kept()
 
 
-run_tests([a_switch_of_instances_loses_no_request, a_change_is_in_force_at_once, running_requests_finish_on_the_old_instance,
+run_tests([a_switch_of_instances_loses_no_request, a_canary_begins_and_ends_without_loss, a_change_is_in_force_at_once, running_requests_finish_on_the_old_instance,
            idle_connections_to_a_retired_instance_close, it_starts_from_the_saved_table_without_a_broker,
            without_any_table_it_asks_for_patience, a_reset_removes_what_it_does_not_name, a_foreign_cluster_is_refused, a_bad_route_does_not_stop_the_others,
            three_instances_share_fairly, sequential_requests_go_to_all, slow_requests_spread_over_all_lanes, a_stuck_instance_is_left_out, a_dead_instance_costs_no_request,

@@ -492,6 +492,67 @@ options_come_by_the_feed(void **state)
 	assert_null(options(&f, "a.test"));
 }
 
+#define CANARY(at) "{\"id\":\"c" at "\",\"address\":\"10.0.0.9\",\"port\":9" at ",\"canary\":true}"
+#define MAIN(at) "{\"id\":\"m" at "\",\"address\":\"10.0.0.1\",\"port\":8" at "}"
+#define PUT_CANARY(percent, eps)                                                                   \
+	"{\"type\":\"put\",\"kind\":\"route\",\"key\":\"a.test\",\"value\":{\"host\":\"a.test\","  \
+	"\"state\":\"live\",\"canary_percent\":" percent ",\"endpoints\":[" eps "]}}\n"
+
+static void
+a_canary_comes_by_the_feed(void **state)
+{
+	AUTO_FINI(fixture_fini) struct fixture f;
+	AUTO_FINI(wire_route_fini) struct wire_route w = { 0 };
+	const struct host_route *r;
+	struct err e;
+
+	(void)state;
+	setup(&f);
+	assert_int_equal(line(&f, RESET, &e), ROUTE_FEED_RESET);
+	assert_int_equal(line(&f, PUT_CANARY("10", MAIN("1") "," MAIN("2") "," CANARY("1")), &e),
+	    ROUTE_FEED_CHANGE);
+	r = host_table_get(f.table, "a.test", 6);
+	assert_int_equal(r->n, 2);
+	assert_int_equal(r->rare->canary->n, 1);
+	assert_int_equal(r->rare->canary_percent, 10);
+	host_route_to_wire(r, &w);
+	assert_int_equal(w.endpoints.n, 3);
+	assert_true(!w.endpoints.v[1].canary && w.endpoints.v[2].canary);
+	assert_string_equal(w.endpoints.v[2].id, "c1");
+	assert_int_equal(w.canary_percent, 10);
+	assert_true(host_route_is(r, &w));
+	w.canary_percent = 20;
+	assert_false(host_route_is(r, &w));
+	host_publication_free(host_table_publish(f.table));
+	assert_int_equal(
+	    line(&f, PUT_CANARY("10", CANARY("1") "," MAIN("1")), &e), ROUTE_FEED_SKIPPED);
+	assert_string_equal(e.field, "endpoints");
+	assert_int_equal(line(&f, PUT_CANARY("0", CANARY("1")), &e), ROUTE_FEED_CHANGE);
+	r = host_table_get(f.table, "a.test", 6);
+	assert_int_equal(r->n, 1);
+	assert_true(r->rare == NULL || r->rare->canary == NULL);
+}
+
+static void
+a_canary_in_a_file(void **state)
+{
+	AUTO_FINI(fixture_fini) struct fixture f;
+	const struct host_route *r;
+
+	(void)state;
+	setup(&f);
+	apply(&f, "a.test 1.1.1.1:1 rate=5 1.1.1.1:2 canary=25 1.1.1.1:3\nb.test 1.1.1.1:1\n");
+	r = host_table_get(f.table, "a.test", 6);
+	assert_int_equal(r->n, 2);
+	assert_int_equal(r->rare->canary->n, 1);
+	assert_int_equal(r->rare->canary_percent, 25);
+	assert_ptr_equal(r->rare->canary->rare->opts, r->rare->opts);
+	assert_null(host_table_get(f.table, "b.test", 6)->rare);
+	host_publication_free(host_table_publish(f.table));
+	apply(&f, "a.test 1.1.1.1:1\n");
+	assert_null(host_table_get(f.table, "a.test", 6)->rare);
+}
+
 int
 main(void)
 {
@@ -507,6 +568,8 @@ main(void)
 		cmocka_unit_test(a_static_table_is_read_again),
 		cmocka_unit_test(options_are_shared_and_change),
 		cmocka_unit_test(options_come_by_the_feed),
+		cmocka_unit_test(a_canary_comes_by_the_feed),
+		cmocka_unit_test(a_canary_in_a_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
