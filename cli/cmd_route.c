@@ -144,7 +144,11 @@ const struct cmd cmd_route_table[] = {
 	    "error_pages_for_app; paths ([{\"path\",\"app\",\"strips\"}]); weights\n"
 	    "([{\"app\",\"weight\"}]); compress; https (allow, redirect, require, off), hsts_s,\n"
 	    "hsts_subdomains, hsts_preload; sticky_cookie, sticky_s; concurrency, queue, queue_s;\n"
-	    "slow_start_s; retry_percent; hedge_ms; protocol (http1, h2c).",
+	    "slow_start_s; retry_percent; hedge_ms; protocol (http1, h2c).\n\nsticky_cookie=GEAR "
+	    "keeps "
+	    "a client at its instance by a cookie of that name, for sticky_s\nseconds (the "
+	    "browser's "
+	    "session); the application does not see it. Shares of a\ncanary: pinion canary set.",
 	    cmd_app_options, run_set, false },
 	{ "route unset", "[APP] NAME[,NAME]...", 0, 2,
 	    "set options back to what they were at first", unset_options, run_unset, false },

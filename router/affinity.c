@@ -198,3 +198,15 @@ affinity_pick(struct proxy *x, const struct host_route *r)
 	p = pick(x, is_in ? canary : r);
 	return p != NULL ? p : pick(x, is_in ? r : canary);
 }
+
+const struct host_route *
+affinity_part(const struct host_route *r, const struct host_endpoint *ep)
+{
+	const struct host_route *canary = r == NULL || r->rare == NULL ? NULL : r->rare->canary;
+
+	for (size_t i = 0; canary != NULL && i < canary->n; i++) {
+		if (canary->ep[i] == ep)
+			return canary;
+	}
+	return r;
+}

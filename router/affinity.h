@@ -15,6 +15,7 @@
 
 #include "lib/base/buf.h"
 
+struct host_endpoint;
 struct host_route;
 struct proxy;
 struct upstream_pool;
@@ -41,5 +42,7 @@ void affinity_begin(struct proxy *x, const char *cookie, struct affinity *out);
 /* As balance_pick for x and its route r, but within the client's share, and the instance that its
  * cookie names first. */
 struct upstream_pool *affinity_pick(struct proxy *x, const struct host_route *r);
+/* The part of r that ep is of: r, or its canary. r NULL: NULL. */
+const struct host_route *affinity_part(const struct host_route *r, const struct host_endpoint *ep);
 /* To the head of the answer: the cookie, unless the client has just that. */
 void affinity_answer(const struct proxy *x, struct buf *head);

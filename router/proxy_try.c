@@ -5,6 +5,7 @@
 
 #include "lib/base/mem.h"
 #include "router/affinity.h"
+#include "router/balance.h"
 #include "router/client_conn.h"
 #include "router/host_table.h"
 #include "router/lane.h"
@@ -62,6 +63,13 @@ proxy_unhold(struct hold_link *k)
 	proxy_try(x);
 }
 
+/* Whose instances are one another's measure. */
+static const struct host_route *
+route_of(struct proxy *x)
+{
+	return affinity_part(proxy_route_peek(x), x->pool->ep);
+}
+
 /* Counts the requests of all its instances; the budget is at the first one's. */
 static bool
 may_try_again(struct lane *l, const struct host_route *r)
@@ -107,7 +115,7 @@ proxy_try(struct proxy *x)
 	while ((p = affinity_pick(x, r)) != NULL) {
 		bool must_live = !x->is_idempotent || !x->up_done;
 
-		if (x->tries != 0 && !may_try_again(l, r)) {
+		if (x->tries != 0 && !may_try_again(l, affinity_part(r, p->ep))) {
 			proxy_fail_later(
 			    x, x->lost_status == 0 ? 502 : x->lost_status, over_budget, 1);
 			return;
@@ -155,7 +163,7 @@ proxy_lost(struct proxy *x)
 	if (refused)
 		upstream_pool_failed(x->pool);
 	else if (!stale || x->fresh)
-		balance_failed(x->pool, proxy_route_peek(x));
+		balance_failed(x->pool, route_of(x));
 	if (stale && !x->fresh) {
 		x->fresh = true;
 	} else if (x->tries < PROXY_TRIES) {
@@ -183,11 +191,11 @@ proxy_lost(struct proxy *x)
 void
 proxy_try_failed(struct proxy *x)
 {
-	balance_failed(x->pool, proxy_route_peek(x));
+	balance_failed(x->pool, route_of(x));
 }
 
 void
 proxy_try_answered(struct proxy *x, int status)
 {
-	balance_answered(x->pool, proxy_route_peek(x), status);
+	balance_answered(x->pool, route_of(x), status);
 }
