@@ -23,6 +23,7 @@ struct chain_rest {
 
 struct cert {
 	TAILQ_ENTRY(cert) ready_link; /* the longest unused last */
+	TAILQ_ENTRY(cert) link;       /* in the order of their coming */
 	struct chain_rest *rest;      /* one reference */
 	struct ssl_ctx_st *ready;     /* owned; NULL: not asked for, or thrown out */
 	char *staple, *app_id;        /* owned or NULL */
@@ -44,6 +45,8 @@ struct cert_table {
 	struct map *rests; /* text → struct chain_rest, counted */
 	TAILQ_HEAD(cert_ready_list, cert) ready;
 	size_t ready_n;
+	TAILQ_HEAD(cert_list, cert) all; /* the control thread's, as the next */
+	struct cert *walk;               /* the next one of a walk; NULL: none */
 	uint64_t changes;
 	struct wire_tickets tickets;
 	unsigned char keys[WIRE_TICKET_KEYS_MAX][CERT_TICKET_KEY]; /* of tickets, decoded */
@@ -88,6 +91,9 @@ unready(struct cert_table *t, struct cert *c)
 static void
 cert_free(struct cert_table *t, struct cert *c)
 {
+	if (t->walk == c)
+		t->walk = TAILQ_NEXT(c, link);
+	TAILQ_REMOVE(&t->all, c, link);
 	unready(t, c);
 	rest_drop(t, c->rest);
 	free(c->leaf);
@@ -156,6 +162,7 @@ cert_table_put(struct cert_table *t, const struct wire_cert *w, struct err *e)
 		if (old != NULL)
 			cert_free(t, map_take(t->certs, w->host));
 		map_set(t->certs, w->host, c);
+		TAILQ_INSERT_TAIL(&t->all, c, link);
 	}
 	pthread_mutex_unlock(&t->lock);
 	return 0;
@@ -175,9 +182,14 @@ cert_table_delete(struct cert_table *t, const char *host)
 }
 
 size_t
-cert_table_count(const struct cert_table *t)
+cert_table_count(struct cert_table *t)
 {
-	return map_count(t->certs);
+	size_t n;
+
+	pthread_mutex_lock(&t->lock);
+	n = map_count(t->certs);
+	pthread_mutex_unlock(&t->lock);
+	return n;
 }
 
 static void
@@ -216,36 +228,37 @@ cert_table_sweep(struct cert_table *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
-struct visit {
-	cert_visit_fn *fn;
-	void *arg;
-};
-
 static void
-visit(const char *host, void *value, void *arg)
+visit(const struct cert *c, cert_visit_fn *fn, void *arg)
 {
-	const struct cert *c = value;
-	const struct visit *v = arg;
-
-	if (c->is_fixed)
-		return;
 	AUTO(free) char *chain = xasprintf("%s%s", c->leaf, c->rest->text);
-	const struct wire_cert w = { .host = (char *)(uintptr_t)host,
+	const struct wire_cert w = { .host = (char *)(uintptr_t)c->host,
 		.app_id = c->app_id,
 		.chain = chain,
 		.key = c->key,
 		.not_after = c->not_after,
 		.staple = c->staple };
 
-	v->fn(&w, v->arg);
+	fn(&w, arg);
 }
 
 void
-cert_table_each(const struct cert_table *t, cert_visit_fn *fn, void *arg)
+cert_table_begin_walk(struct cert_table *t)
 {
-	struct visit v = { fn, arg };
+	t->walk = TAILQ_FIRST(&t->all);
+}
 
-	map_each(t->certs, visit, &v);
+bool
+cert_table_walk(struct cert_table *t, int n, cert_visit_fn *fn, void *arg)
+{
+	for (; n > 0 && t->walk != NULL; n--) {
+		const struct cert *c = t->walk;
+
+		t->walk = TAILQ_NEXT(c, link);
+		if (!c->is_fixed)
+			visit(c, fn, arg);
+	}
+	return t->walk != NULL;
 }
 
 /* --- handshakes --- */
@@ -437,6 +450,7 @@ cert_table_new(cert_make_fn *make, void *arg)
 	t->certs = map_new(NULL);
 	t->rests = map_new(NULL);
 	TAILQ_INIT(&t->ready);
+	TAILQ_INIT(&t->all);
 	return t;
 }
 

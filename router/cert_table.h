@@ -25,13 +25,15 @@ void cert_table_free(struct cert_table *take_t);
 /* Connections that have the old one keep it. ERR_INVALID: no chain or key in it. */
 int cert_table_put(struct cert_table *t, const struct wire_cert *c, struct err *e) MUST_CHECK;
 bool cert_table_delete(struct cert_table *t, const char *host);
-size_t cert_table_count(const struct cert_table *t);
 /* Marks all, and removes those that were not put since. */
 void cert_table_begin_sweep(struct cert_table *t);
 void cert_table_sweep(struct cert_table *t);
-/* Not those of files (source "file"), nor does a sweep take them. */
+/* A walk through all but those of files (source "file"), which no sweep takes either: n at a time.
+ * The table may change between two steps: who is put meanwhile is seen at the end. One walk at a
+ * time. false: that was the last. */
 typedef void cert_visit_fn(const struct wire_cert *c, void *arg);
-void cert_table_each(const struct cert_table *t, cert_visit_fn *fn, void *arg);
+void cert_table_begin_walk(struct cert_table *t);
+bool cert_table_walk(struct cert_table *t, int n, cert_visit_fn *fn, void *arg);
 /* 80 bytes each; the first makes tickets, all are taken. */
 int cert_table_set_tickets(
     struct cert_table *t, const struct wire_tickets *keys, struct err *e) MUST_CHECK;
@@ -40,6 +42,7 @@ void cert_table_tickets(const struct cert_table *t, struct wire_tickets *out); /
 void cert_table_rotate(struct cert_table *t);
 
 /* --- any thread --- */
+size_t cert_table_count(struct cert_table *t);
 /* By the exact name, then *.rest. NULL: none, or it cannot be used. The caller's: SSL_CTX_free. */
 struct ssl_ctx_st *cert_table_find(struct cert_table *t, const char *host);
 /* The key of that name (16 bytes), or the newest (name NULL), into out. 0: unknown; 1: the newest;

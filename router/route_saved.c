@@ -28,6 +28,7 @@ enum {
 	FILE_MAX = 1024 * 1024 * 1024,
 	SLACK = 256 * 1024,
 	NOTED_MAX = 64 * 1024 * 1024,
+	CERTS = 16,                    /* in one turn, as many as a shard has bytes */
 	PIECE = 256 * 1024,            /* of a file that is made anew, written at once */
 	WAITING_MAX = 4 * 1024 * 1024, /* then the disk is waited for */
 	SUM_LINE = 23,
@@ -45,7 +46,8 @@ struct save_job {
 	struct err e;
 };
 
-/* The table written anew, a shard at a time, beside the file that is appended to meanwhile. */
+/* The table written anew, some certificates or a shard at a time, beside the file that is appended
+ * to meanwhile. */
 struct packing {
 	uint64_t at;   /* host_table_step */
 	struct buf in; /* lines that came since it began: they go behind the routes */
@@ -53,6 +55,7 @@ struct packing {
 	size_t n; /* bytes of it so far */
 	uint64_t sum;
 	bool is_begun;  /* the new file is there */
+	bool has_certs; /* all of them are in it */
 	bool is_walked; /* all routes are in it */
 };
 
@@ -422,9 +425,10 @@ begin_packing(struct route_saved *s, const struct route_feed *f)
 	s->packing->at = HOST_ROOT_FIRST;
 	s->packing->sum = ROUTE_SUM_START;
 	add_line(&s->packing->out, &reset);
+	s->packing->has_certs = f->certs == NULL;
 	if (f->certs != NULL) {
-		cert_table_each(f->certs, add_cert, &s->packing->out);
 		add_tickets(f->certs, &s->packing->out);
+		cert_table_begin_walk(f->certs);
 	}
 	if (f->challenges != NULL)
 		challenge_table_each(f->challenges, add_challenge, &s->packing->out);
@@ -457,8 +461,12 @@ on_turn(void *arg)
 	s->is_posted = false;
 	if (k == NULL || k->is_walked || s->waiting > WAITING_MAX)
 		return; /* the end of a job goes on, or the next sync */
-	k->at = host_table_step(s->feed->table, k->at, add_route, &k->out);
-	k->is_walked = k->at == HOST_ROOT_FIRST;
+	if (!k->has_certs) {
+		k->has_certs = !cert_table_walk(s->feed->certs, CERTS, add_cert, &k->out);
+	} else {
+		k->at = host_table_step(s->feed->table, k->at, add_route, &k->out);
+		k->is_walked = k->at == HOST_ROOT_FIRST;
+	}
 	if (k->is_walked && s->noted.n == 0)
 		end_packing(s);
 	else if (k->out.n > PIECE)

@@ -1,5 +1,6 @@
 #include "lib/base/map.h"
 
+#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/random.h>
@@ -46,19 +47,21 @@ sip_round(struct sip *s)
 	s->c = rotl(s->c, 32);
 }
 
+static uint64_t seed[2]; /* of this process, set before there is a map */
+
+static void
+make_seed(void)
+{
+	if (getrandom(seed, sizeof seed, 0) != sizeof seed)
+		abort();
+}
+
 /* SipHash-1-3 under a key of this process: keys come from outside. */
 static uint64_t
 hash_of(const char *p, size_t n)
 {
-	static uint64_t seed[2];
-	static bool seeded;
 	uint64_t last = (uint64_t)n << 56;
 
-	if (!seeded) {
-		if (getrandom(seed, sizeof seed, 0) != sizeof seed)
-			abort();
-		seeded = true;
-	}
 	struct sip s = { seed[0] ^ 0x736f6d6570736575, seed[1] ^ 0x646f72616e646f6d,
 		seed[0] ^ 0x6c7967656e657261, seed[1] ^ 0x7465646279746573 };
 	for (; n >= 8; p += 8, n -= 8) {
@@ -83,8 +86,10 @@ hash_of(const char *p, size_t n)
 struct map *
 map_new(map_free_fn *free_value)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct map *m = xcalloc(1, sizeof *m);
 
+	(void)pthread_once(&once, make_seed); /* threads have maps of their own */
 	m->free_value = free_value;
 	return m;
 }

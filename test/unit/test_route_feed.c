@@ -13,6 +13,7 @@
 #include "lib/base/mem.h"
 #include "lib/loop/loop.h"
 #include "lib/loop/worker.h"
+#include "router/cert_table.h"
 #include "router/host_table.h"
 #include "router/route_file.h"
 #include "router/route_options.h"
@@ -282,6 +283,120 @@ a_log_that_grows_is_packed(void **state)
 	assert_int_equal(host_table_count(again.table), 200);
 	assert_int_equal(host_table_get(again.table, "h199.test", 9)->timeout_s, 3999);
 	route_saved_free(s);
+	worker_free(w);
+	loop_free(l);
+	assert_int_equal(file_remove_tree(dir, &e), 0);
+}
+
+static void
+note(struct fixture *f, struct route_saved *s, const char *text)
+{
+	struct err e = { 0 };
+
+	(void)line(f, text, &e);
+	route_saved_note(
+	    s, (struct str){ text, strlen(text) - 1 }, strncmp(text, RESET, strlen(RESET)) == 0);
+}
+
+static void
+sync_at(struct fixture *f, struct route_saved *s, int revision)
+{
+	AUTO(free) char *sync = xasprintf("{\"type\":\"sync\",\"revision\":%d}\n", revision);
+	struct err e = { 0 };
+
+	(void)line(f, sync, &e);
+	route_saved_sync(s, &f->feed);
+}
+
+static void
+put_cert(struct fixture *f, struct route_saved *s, int i, int version)
+{
+	AUTO(free)
+	char *put = xasprintf(
+	    "{\"type\":\"put\",\"kind\":\"cert\",\"key\":\"h%d.test\",\"value\":{\"host\":\"h%d."
+	    "test\","
+	    "\"chain\":\"-----BEGIN CERTIFICATE-----\\n%d\\n-----END CERTIFICATE-----\\n\","
+	    "\"key\":\"of %d\",\"not_after\":%d}}\n",
+	    i, i, version, version, version);
+
+	note(f, s, put);
+}
+
+static void
+sum_of_cert(const struct wire_cert *c, void *arg)
+{
+	*(int64_t *)arg += c->not_after;
+}
+
+static int64_t
+sum_of_certs(struct cert_table *t)
+{
+	int64_t sum = 0;
+
+	cert_table_begin_walk(t);
+	while (cert_table_walk(t, 7, sum_of_cert, &sum))
+		;
+	return sum;
+}
+
+/* Certificates are packed some at a time, while they change, go and come. */
+static void
+a_log_with_certificates_is_packed(void **state)
+{
+	enum { CERTS = 500, CHANGES = 6000 };
+	char dir[] = "/tmp/pinion-saved-XXXXXX";
+	AUTO_FINI(fixture_fini) struct fixture f, again;
+	struct loop *l = loop_new();
+	struct worker *w = worker_new(l, 1);
+	struct route_saved *s;
+	AUTO(free) char *path = NULL;
+	bool never = false;
+	struct err e = { 0 };
+	size_t largest = 0;
+
+	(void)state;
+	setup(&f);
+	setup(&again);
+	f.feed.certs = cert_table_new(NULL, NULL);
+	again.feed.certs = cert_table_new(NULL, NULL);
+	assert_non_null(mkdtemp(dir));
+	path = xasprintf("%s/routes.log", dir);
+	s = route_saved_new(l, w, dir, &e);
+	note(&f, s, RESET);
+	for (int i = 0; i < CERTS; i++)
+		put_cert(&f, s, i, i);
+	sync_at(&f, s, 1);
+	for (int i = 0; i < CHANGES; i++) {
+		int which = i * 7 % CERTS;
+
+		if (i % 5 == 0) {
+			AUTO(free)
+			char *gone = xasprintf("{\"type\":\"delete\",\"kind\":\"cert\",\"key\":"
+			                       "\"h%d.test\"}\n",
+			    which);
+
+			note(&f, s, gone);
+		} else {
+			put_cert(&f, s, which, i);
+		}
+		sync_at(&f, s, i + 2);
+		if (i % 8 == 0)
+			(void)loop_run_until(l, &never, 1);
+		if (file_size(path) > largest)
+			largest = file_size(path);
+	}
+	while (!file_has(path, "\"revision\":6001"))
+		(void)loop_run_until(l, &never, 5);
+	route_saved_free(s);
+	assert_true(file_size(path) < largest); /* it was packed at least once */
+	s = route_saved_new(l, w, dir, &e);
+	assert_int_equal(route_saved_load(s, &again.feed, &e), 0);
+	assert_int_equal(again.feed.revision, CHANGES + 1);
+	assert_int_equal(cert_table_count(again.feed.certs), cert_table_count(f.feed.certs));
+	assert_int_equal(sum_of_certs(again.feed.certs), sum_of_certs(f.feed.certs));
+	route_saved_free(s);
+	cert_table_free(f.feed.certs);
+	cert_table_free(again.feed.certs);
 	worker_free(w);
 	loop_free(l);
 	assert_int_equal(file_remove_tree(dir, &e), 0);
@@ -563,6 +678,7 @@ main(void)
 		cmocka_unit_test(bad_routes_are_skipped_by_name),
 		cmocka_unit_test(a_torn_log_is_read_up_to_its_last_sum),
 		cmocka_unit_test(a_log_that_grows_is_packed),
+		cmocka_unit_test(a_log_with_certificates_is_packed),
 		cmocka_unit_test(what_is_saved_is_read_back),
 		cmocka_unit_test(static_tables),
 		cmocka_unit_test(a_static_table_is_read_again),
