@@ -377,6 +377,10 @@ api_view_deployment(const struct api_call *c, struct api_json *j, const char *ke
 	api_json_bool(j, "disable_auto_scaling", d->disable_auto_scaling);
 	api_json_bool(j, "is_template", d->is_template);
 	api_json_int(j, "share", app_share(a, d->id));
+	if (d->canary_ms > 0)
+		api_json_time(j, "canary_at", d->canary_ms / 1000);
+	else
+		api_json_null(j, "canary_at");
 	api_json_arr(j, "activations");
 	for (size_t i = 0; i < d->activations.n; i++)
 		api_json_time(j, NULL, d->activations.v[i].at_ms / 1000);

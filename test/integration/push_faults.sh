@@ -26,7 +26,7 @@ agrees() {
 		{ echo "more than one instance"; return 1; }
 	[[ -z ${3:-} || $(git ls-remote "$GIT_URL/$1.git" master | cut -c1-7) == "${sha:0:7}" ]] ||
 		{ echo "branch $(git ls-remote "$GIT_URL/$1.git" master), deployed $sha"; return 1; }
-	[[ $(api GET "$A/$1/deployments" | jq '[.data[] | select(.activations == [])] | length') == 0 ]] ||
+	[[ $(api GET "$A/$1/deployments" | jq '[.data[] | select(.activations == [] and .canary_at == null)] | length') == 0 ]] ||
 		{ echo "a deployment that never served"; return 1; }
 }
 # The fault was hit: wait for the end and start anew.
@@ -67,6 +67,50 @@ git -C app push >push.log 2>&1
 check "failed rollout: killed at rollout_give_up" reborn
 check "failed rollout: all agrees" until_true agrees app "$id" ref
 git -C app reset -q --hard HEAD~1
+
+# --- canaries: what is on the route is what runs, and what the application tells
+canary() { api GET "$A/app" | jq -r '.data.canary | if . == null then "none" else .state end'; }
+# canary_agrees: it serves, or there is none; the route has just what runs
+canary_agrees() {
+	local c
+	c=$(canary)
+	[[ $c == none || $c == serving ]] || { echo "canary: $c"; return 1; }
+	[[ $(state -c '[.instances[] | select(.want=="present") | .id] | sort') == "$(route app | jq -c '[.endpoints[].id] | sort')" ]] ||
+		{ echo "route $(route app | jq -c .endpoints), instances $(state -c '[.instances[] | [.id,.want]]')"; return 1; }
+	[[ $(route app | jq '.endpoints | length') == $([[ $c == none ]] && echo 1 || echo 2) ]] || { echo "canary $c, $(route app | jq -c .)"; return 1; }
+}
+api PUT $A/app canary_percent=10 >/dev/null
+for point in build_wanted instance_create canary_begin rollout_switched instance_stop; do
+	((++n)); echo $n >app/n; git -C app commit -qam $n
+	arm $point
+	git -C app push >push.log 2>&1; pushed=$?
+	[[ $point != instance_stop ]] || until_true passed # of the canary before
+	check "canary: killed at $point" reborn
+	((pushed != 0)) || check "canary: acknowledged is kept ($point)" test "$(git ls-remote "$GIT_URL/app.git" master | cut -f1)" = "$(git -C app rev-parse HEAD)"
+	check "canary: all agrees after $point" until_true canary_agrees
+	git -C app push -q >push.log 2>&1
+	check "canary: the same commit lands after $point" test "$(git ls-remote "$GIT_URL/app.git" master | cut -f1)" = "$(git -C app rev-parse HEAD)"
+	check "canary: serves" is serving canary
+	check "canary: and all agrees" until_true canary_agrees
+done
+touch app/START_FAILS; git -C app add -A; git -C app commit -qm bad
+arm canary_give_up
+git -C app push >push.log 2>&1
+check "canary: killed at canary_give_up" reborn
+check "canary: the one before serves" until_true canary_agrees
+git -C app reset -q --hard HEAD~1
+check "canary: still" is serving canary
+for point in rollout_switch rollout_switched instance_stop; do
+	[[ $(canary) == serving ]] || { ((++n)); echo $n >app/n; git -C app commit -qam $n; git -C app push -q 2>/dev/null; }
+	arm $point
+	api POST $A/app/events event=promote >/dev/null 2>&1
+	[[ $point != instance_stop ]] || until_true passed
+	check "promote: killed at $point" reborn
+	check "promote: goes on ($point)" until_true is none canary
+	check "promote: all agrees ($point)" until_true canary_agrees
+done
+api PUT $A/app canary_percent=0 >/dev/null
+check "canary: all agrees" until_true agrees app "$id" ref
 
 for point in build_begin build_built build_wanted instance_create rollout_switch rollout_switched; do
 	arm $point

@@ -48,6 +48,64 @@ check "a variable rolls the app" p env set A=b --app zero
 stop_load
 check "no request failed, each answer is of a version" load_ok 200 '^<p>version [0-9]+</p>\n$'
 
+# --- a canary: some clients get it, always the same ones
+start_load zero
+check "pushes are canaries for 30 % of the clients" p app configure zero --canary 30
+put canary
+check "a push" push_app zero "canary"
+check "says what it is" grep -q "is a canary: it gets 30 % of the clients" "$WORLD/push.log"
+# takers TEXT: which of 40 clients get it
+takers() {
+	local k
+	for k in $(seq 40); do [[ $(get zero / --interface "127.0.1.$k") == *"$1"* ]] && echo "$k"; done
+}
+share() { local n; n=$(wc -l <"$1"); echo "$n of 40"; ((n >= $2 && n <= $3)); }
+takers "version canary" >"$WORLD/some"
+check "about 12 of 40 clients get it" share "$WORLD/some" 2 25
+check "a larger share" p canary set zero --percent 70
+takers "version canary" >"$WORLD/most"
+check "about 28" share "$WORLD/most" 15 38
+check "and all who had it" test -z "$(comm -23 <(sort "$WORLD/some") <(sort "$WORLD/most"))"
+canary=$(p app show zero --json | jq -r .canary.deployment_id)
+check "what runs tells the shares" test "$(p ps zero --json | jq -c '[.instances[].share] | sort')" = "[30,70]"
+kill -9 "$(child_pid pinion-broker)"
+until_true p app show zero
+takers "version canary" >"$WORLD/again"
+check "kill -9 of the broker: the same clients" cmp "$WORLD/most" "$WORLD/again"
+check "and the same canary" test "$(p app show zero --json | jq -r .canary.deployment_id)" = "$canary"
+router=$(child_pid pinion-router)
+stop_load
+check "no request failed, both served" load_ok 200 '^<p>version ([0-9]+|canary)</p>\n$'
+kill -9 "$router"
+router_is_back() { [[ -n $(child_pid pinion-router) ]] && serves zero / version; }
+until_true router_is_back
+takers "version canary" >"$WORLD/again"
+check "kill -9 of the router: the same clients" cmp "$WORLD/most" "$WORLD/again"
+check "put to sleep" p idle zero
+check "both sleep" test "$(p ps zero --json | jq -c '[.instances[].state]')" = '["frozen","frozen"]'
+takers "version canary" >"$WORLD/again"
+check "awake: the same clients" cmp "$WORLD/most" "$WORLD/again"
+start_load zero
+check "abort" p canary abort zero
+check "nobody gets it" test -z "$(takers "version canary")"
+check "again, for all" p canary set zero "$canary" --percent 100
+check "all get it" test "$(takers "version canary" | wc -l)" = 40
+check "back, for none" p canary set zero --percent 0
+check "nobody gets it" test -z "$(takers "version canary")"
+check "promote" p canary promote zero
+check "all get it" test "$(takers "version canary" | wc -l)" = 40
+check "it is what serves" test "$(p app show zero --json | jq -r '"\(.deployment_id) \(.canary)"')" = "$canary null"
+echo 'web: exit 3' >"$WORLD/zero/Procfile"
+check "a canary that does not start is refused" eval '! push_app zero "bad"'
+check "with its reason" grep -q "exit\|status 3" "$WORLD/push.log"
+check "there is none" test "$(p app show zero --json | jq -r .canary)" = null
+check "sticky sessions" p route set zero sticky_cookie=GEAR
+cookie=$(curl -sS -D - -o /dev/null -H "Host: zero-it.$DOMAIN" "${ROUTER%/}/" | grep -oiE 'set-cookie: GEAR=[0-9a-f-]+' | cut -d' ' -f2)
+check "set a cookie" test -n "$cookie"
+check "once" eval '! curl -sS -D - -o /dev/null -H "Host: zero-it.$DOMAIN" -H "Cookie: $cookie" "${ROUTER%/}/" | grep -qi set-cookie'
+stop_load
+check "no request failed in all of it" load_ok 200 '^<p>version ([0-9]+|canary)</p>\n$'
+
 check "create a scalable app" p app create many nodejs --scale
 check "clone it" clone many
 cat >"$WORLD/many/server.js" <<'JS'

@@ -2,7 +2,7 @@
 
 usage: load.py ROUTER_URL HOST FLAG_FILE [WORKERS]
 
-Each worker makes 10 requests at least. Half of the workers keep their connections, half make a new one for each request. Prints JSON:
+Each worker makes 10 requests at least, from an address of its own. Half of the workers keep their connections, half make a new one for each request. Prints JSON:
 requests, failures by kind, and how often each body (its first 200 bytes) came.
 """
 import collections
@@ -15,9 +15,9 @@ import urllib.parse
 
 
 class Worker(threading.Thread):
-    def __init__(self, address, host, flag, keeps):
+    def __init__(self, address, host, flag, keeps, source):
         super().__init__()
-        self.address, self.host, self.flag, self.keeps = address, host, flag, keeps
+        self.address, self.host, self.flag, self.keeps, self.source = address, host, flag, keeps, source
         self.failures = collections.Counter()
         self.bodies = collections.Counter()
         self.requests = 0
@@ -28,7 +28,7 @@ class Worker(threading.Thread):
             self.requests += 1
             try:
                 if connection is None:
-                    connection = http.client.HTTPConnection(*self.address, timeout=30)
+                    connection = http.client.HTTPConnection(*self.address, timeout=30, source_address=self.source)
                 headers = {"Host": self.host}
                 if not self.keeps:
                     headers["Connection"] = "close"
@@ -54,7 +54,8 @@ def main():
     url, host, flag = sys.argv[1:4]
     count = int(sys.argv[4]) if len(sys.argv) > 4 else 8
     parts = urllib.parse.urlsplit(url)
-    workers = [Worker((parts.hostname, parts.port), host, flag, i % 2 == 0) for i in range(count)]
+    is_local = parts.hostname.startswith("127.")
+    workers = [Worker((parts.hostname, parts.port), host, flag, i % 2 == 0, (f"127.0.0.{2 + i}", 0) if is_local else None) for i in range(count)]
     for worker in workers:
         worker.start()
     for worker in workers:
