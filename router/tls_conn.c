@@ -17,13 +17,19 @@
 enum { SMALL = 4096 };
 
 struct tls_conn {
-	SSL *ssl;         /* owned */
-	int64_t start_us; /* of the handshake; 0: it is over */
-	int64_t took_us;
-	const char *why; /* of a client: the handshake failed; NULL: it did not */
-	bool was_short;  /* the socket had less than was asked for: it is empty */
-	bool is_made;    /* of a client: the handshake is over */
-	char host[];     /* of a client: what it asked for */
+	SSL *ssl; /* owned */
+	union {
+		struct {                  /* of a client */
+			int64_t start_us; /* of the handshake; 0: it is over */
+			int64_t took_us;
+		};
+		struct {                 /* to an instance */
+			const char *why; /* the handshake failed; NULL: it did not */
+			char *host;      /* owned: what was asked for */
+		};
+	};
+	bool was_short; /* the socket had less than was asked for: it is empty */
+	bool is_made;   /* to an instance: the handshake is over */
 };
 
 /* --- what OpenSSL reads and writes --- */
@@ -220,13 +226,11 @@ static const struct sock_layer tls_layer = {
 };
 
 static struct tls_conn *
-new_conn(struct sock *s, SSL *take_ssl, BIO *take_bio, const char *host)
+new_conn(struct sock *s, SSL *take_ssl, BIO *take_bio)
 {
-	size_t n = strlen(host) + 1;
-	struct tls_conn *t = xcalloc(1, sizeof *t + n);
+	struct tls_conn *t = xcalloc(1, sizeof *t);
 
 	t->ssl = take_ssl;
-	memcpy(t->host, host, n);
 	BIO_set_data(take_bio, s);
 	BIO_set_init(take_bio, 1);
 	SSL_set_bio(take_ssl, take_bio, take_bio);
@@ -245,7 +249,7 @@ tls_conn_start(struct sock *s, struct tls_ctx *ctx)
 		ERR_clear_error();
 		return -1;
 	}
-	t = new_conn(s, ssl, b, "");
+	t = new_conn(s, ssl, b);
 	t->start_us = lane_monotonic_us();
 	SSL_set_accept_state(ssl);
 	sock_lay(s, &tls_layer, t);
@@ -353,6 +357,7 @@ client_drop(struct sock *s, bool is_reset)
 	(void)is_reset;
 	if (t->is_made) /* else OpenSSL takes its session for spoiled */
 		SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN);
+	free(t->host);
 	free_conn(t);
 }
 
@@ -367,8 +372,11 @@ void
 tls_conn_start_client(
     struct sock *s, struct ssl_st *take_ssl, struct bio_st *take_bio, const char *host)
 {
+	struct tls_conn *t = new_conn(s, take_ssl, take_bio);
+
 	SSL_set_connect_state(take_ssl);
-	sock_lay(s, &client_layer, new_conn(s, take_ssl, take_bio, host));
+	t->host = xstrdup(host);
+	sock_lay(s, &client_layer, t);
 }
 
 const char *
