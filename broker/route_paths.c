@@ -65,23 +65,16 @@ answer_of(const struct wire_cart_mapping *m)
 	                      : WIRE_ROUTE_PROXY;
 }
 
-/* `tohttps` is said first: then the gear itself is spoken to by http. */
-static bool
-is_tls(const struct wire_cart_mapping *m)
-{
-	return answer_of(m) == WIRE_ROUTE_TO_HTTPS && !m->tohttps;
-}
-
 /* Whatever else is said of it, the address itself leads to the application. */
 static void
 note_root(struct route_path_list *l, const struct wire_cart_endpoint *ep)
 {
+	l->root_tls = wire_cart_root_is_tls(ep);
 	for (size_t i = 0; i < ep->mappings.n; i++) {
 		const struct wire_cart_mapping *m = &ep->mappings.v[i];
 
 		if (m->frontend[0] != '\0')
 			continue;
-		l->root_tls = is_tls(m);
 		l->root_answer =
 		    answer_of(m) == WIRE_ROUTE_TO_HTTPS ? WIRE_ROUTE_TO_HTTPS : WIRE_ROUTE_PROXY;
 		return;
@@ -100,7 +93,7 @@ add(struct route_path_list *l, const struct gear_port *p, const struct wire_cart
 	l->v[l->n++] = (struct route_path){ .path = STEAL(path),
 		.backend = backend == NULL ? xstrdup("") : STEAL(backend),
 		.answer = answer_of(m),
-		.tls = is_tls(m),
+		.tls = wire_cart_mapping_is_tls(m),
 		.port = p->is_front ? 0 : p->public_port };
 }
 

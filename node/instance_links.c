@@ -253,6 +253,22 @@ instance_links_front(const struct instance *i, char ip[16], int *port)
 	return !is_stock;
 }
 
+bool
+instance_links_is_tls(const struct instance *i)
+{
+	struct look l = { .app = i->spec.app_id };
+	bool is_tls = false;
+
+	add_gear(&l, i->table, i->spec.gear);
+	for (size_t k = 0; l.gears_n > 0 && k < l.gears[0].ports.n; k++) {
+		const struct gear_port *p = &l.gears[0].ports.v[k];
+
+		is_tls = is_tls || (is_front(&l.gears[0], p) && wire_cart_root_is_tls(p->ep));
+	}
+	look_fini(&l);
+	return is_tls;
+}
+
 void
 instance_links_want(const struct instance *i, struct net_nat *out)
 {

@@ -313,9 +313,10 @@ struct http_call *
 instance_health_call(const struct instance *i, int64_t timeout_ms, int64_t connect_ms,
     http_call_end_fn *fn, void *arg, struct err *e)
 {
+	bool is_tls = instance_links_is_tls(i);
 	AUTO(free)
-	char *url = xasprintf("http://%s:%d%s%s", i->link.address, NET_PORT,
-	    i->spec.health_path[0] == '/' ? "" : "/", i->spec.health_path);
+	char *url = xasprintf("%s://%s:%d%s%s", is_tls ? "https" : "http", i->link.address,
+	    NET_PORT, i->spec.health_path[0] == '/' ? "" : "/", i->spec.health_path);
 	const char *const headers[] = { "User-Agent: pinion-health", "Connection: close", NULL };
 	const struct http_call_opts o = {
 		.url = url,
@@ -323,6 +324,7 @@ instance_health_call(const struct instance *i, int64_t timeout_ms, int64_t conne
 		.timeout_ms = timeout_ms,
 		.connect_timeout_ms = connect_ms,
 		.body_max = 1 << 20,
+		.trusts_all = true,
 	};
 
 	return http_call_start(i->table->o.http, &o, fn, arg, e);

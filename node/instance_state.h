@@ -154,6 +154,8 @@ void instance_links_addons(const struct instance *i, struct str_list *out);
 /* Of a web instance: where its cartridge says that it listens, when it says so. Does its start end
  * once all runs? Stock servers stay in the foreground. */
 bool instance_links_front(const struct instance *i, char ip[16], int *port);
+/* Whether it speaks TLS there. */
+bool instance_links_is_tls(const struct instance *i);
 /* What a run that begins is to have; its own address, not known yet, is "". */
 void instance_links_want(const struct instance *i, struct net_nat *out);
 void instance_links_update(struct instance *i);  /* of this one, when it has a network */

@@ -605,6 +605,10 @@ set_trust(struct http_call *c, const struct http_call_opts *o)
 	set_file(c, CURLOPT_CAINFO, o->ca_file, c->client->ca_file);
 	set_file(c, CURLOPT_SSLCERT, o->cert_file, c->client->cert_file);
 	set_file(c, CURLOPT_SSLKEY, o->key_file, c->client->key_file);
+	if (o->trusts_all) {
+		(void)curl_easy_setopt(c->easy, CURLOPT_SSL_VERIFYPEER, 0L);
+		(void)curl_easy_setopt(c->easy, CURLOPT_SSL_VERIFYHOST, 0L);
+	}
 }
 
 static curl_socket_t

@@ -56,6 +56,7 @@ struct http_call_opts {
 	int64_t timeout_ms;         /* whole call; 0 = none */
 	int64_t idle_timeout_ms;    /* without a byte; 0 = none */
 	const char *ca_file, *cert_file, *key_file;
+	bool trusts_all;             /* whatever certificate is shown */
 	http_call_allows_fn *allows; /* NULL: any; else a connection of its own, without proxy */
 	void *allows_arg;
 	bool use_proxy; /* that of the environment (http_proxy …), but for loopback hosts */

@@ -187,6 +187,24 @@ wire_cart_has_category(const struct wire_cart *c, const char *category)
 	return str_list_has(&c->categories, category);
 }
 
+/* The first of v2's options that says something counts. */
+bool
+wire_cart_mapping_is_tls(const struct wire_cart_mapping *m)
+{
+	return m->ssl_to_gear && !m->gone && !m->forbidden && !m->noproxy && !m->health &&
+	       !m->redirect && !m->file && !m->tohttps;
+}
+
+bool
+wire_cart_root_is_tls(const struct wire_cart_endpoint *ep)
+{
+	for (size_t i = 0; i < ep->mappings.n; i++) {
+		if (ep->mappings.v[i].frontend[0] == '\0')
+			return wire_cart_mapping_is_tls(&ep->mappings.v[i]);
+	}
+	return false;
+}
+
 bool
 wire_cart_is_web(const struct wire_cart *c)
 {

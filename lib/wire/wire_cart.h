@@ -149,6 +149,10 @@ bool wire_cart_is_web(const struct wire_cart *c); /* web_framework */
 /* Does it run in an instance of its own? Web frameworks of v2 say `service` too, and what listens
  * nowhere belongs beside the web framework, whose files and processes it looks at. */
 bool wire_cart_is_service(const struct wire_cart *c);
+/* Whether the software is spoken to by TLS: where that mapping leads, and for what no other takes.
+ */
+bool wire_cart_mapping_is_tls(const struct wire_cart_mapping *m);
+bool wire_cart_root_is_tls(const struct wire_cart_endpoint *ep);
 /* The broker's identifier: Name-Version when stock (vendor redhat or pinion, or none), else
  * vendor-Name-Version. Caller owns. */
 char *wire_cart_full_name(const struct wire_cart *c);

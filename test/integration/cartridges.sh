@@ -239,6 +239,8 @@ check "a path, where https is all that the endpoint speaks" test "8444 TLSv1.3 s
 check "one beside it is plain" serves sealed /open/z "8080 plain None /open/z 1 http"
 check "of two options the first counts" test "8080 plain None /both 1 https" = "$(by_https sealed /both)"
 check "health needs no https" serves sealed /health 1
+check "a health check goes by TLS, too" p env set PINION_HEALTH_PATH=/fine --app sealed
+check "to the new instance" until_true eval '[[ $(by_https sealed /) == "8443 TLSv1.3"* ]]'
 check "after a stop" p app stop sealed
 check "and a start" p app start sealed
 check "it is TLS still" until_true eval '[[ $(by_https sealed /) == "8443 TLSv1.3"* ]]'
