@@ -35,6 +35,7 @@ struct router_lines;
 struct router_link;
 struct session_set;
 struct ssh_server;
+struct staples;
 struct store;
 struct tls_keys;
 struct watch_feed;
@@ -106,6 +107,7 @@ struct broker {
 	struct rollout *rollout;
 	struct drains *drains;
 	struct tls_keys *tls_keys;
+	struct staples *staples;
 	struct acme *acme; /* NULL: no certificates by ACME */
 	struct router_lines *router_lines;
 	struct idler *idler; /* NULL: not yet, or no more */

@@ -104,7 +104,7 @@ static const struct conf_item items[] = {
 	CONF_BOOL(struct broker_conf, download_cartridges, "download-cartridges", "true",
 	    "Users may add cartridges by the URL of a manifest."),
 	CONF_STRS(struct broker_conf, download_allow, "download-allow",
-	    "Address ranges inside that downloads of cartridges may reach: ADDRESS/BITS."),
+	    "Address ranges inside that downloads of cartridges and OCSP may reach: ADDRESS/BITS."),
 	CONF_STR(struct broker_conf, download_ca, "download-ca", NULL,
 	    "File of the authorities that downloads trust (default: the system's)."),
 	CONF_INT(struct broker_conf, download_max_mb, "download-max-mb", 1, 1 << 20, "200",

@@ -37,6 +37,7 @@
 #include "broker/run_instance.h"
 #include "broker/session.h"
 #include "broker/ssh_server.h"
+#include "broker/staple.h"
 #include "broker/tree_relay.h"
 #include "broker/tls_keys.h"
 #include "broker/watch_feed.h"
@@ -295,6 +296,7 @@ open_parts(struct broker *b, struct err *e)
 	b->router_lines = router_lines_new(b);
 	b->drains = drains_new(b);
 	b->tls_keys = tls_keys_start(b);
+	b->staples = staple_start(b);
 	return b->conf.acme_directory == NULL || (b->acme = acme_start(b, e)) != NULL ? 0 : -1;
 }
 
@@ -317,6 +319,7 @@ close_parts(struct daemon *d)
 	build_queue_free(b->builds);
 	push_set_free(b->pushes);
 	tls_keys_stop(b->tls_keys);
+	staple_stop(b->staples);
 	acme_stop(b->acme);
 	drains_free(b->drains);
 	b->drains = NULL;

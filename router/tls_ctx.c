@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
@@ -18,6 +19,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
 #include "lib/http/tls_cert.h"
+#include "lib/http/tls_ocsp.h"
 #include "router/cert_table.h"
 #include "router/tls_conn.h"
 #include "router/tls_hello.h"
@@ -45,6 +47,7 @@ struct tls_ctx {
 struct staple {
 	size_t n;
 	unsigned char *p; /* owned */
+	int64_t until_at; /* Unix time: it says nothing any more */
 };
 
 static int
@@ -141,7 +144,7 @@ static int
 on_status(SSL *ssl, void *arg)
 {
 	const struct staple *s = arg;
-	void *copy = OPENSSL_memdup(s->p, s->n);
+	void *copy = (int64_t)time(NULL) < s->until_at ? OPENSSL_memdup(s->p, s->n) : NULL;
 
 	if (copy == NULL)
 		return SSL_TLSEXT_ERR_NOACK;
@@ -253,6 +256,7 @@ use_staple(SSL_CTX *s, const char *base64)
 	SSL_CTX_set_ex_data(s, staple_index, st); /* owns it */
 	if (st->p == NULL)
 		return;
+	st->until_at = tls_ocsp_until(st->p, st->n);
 	SSL_CTX_set_tlsext_status_cb(s, on_status);
 	SSL_CTX_set_tlsext_status_arg(s, st);
 }

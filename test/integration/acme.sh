@@ -1,6 +1,7 @@
 #!/bin/bash
 # Certificates of aliases by ACME, with the authority pebble: by HTTP-01 and by TLS-ALPN-01, renewed
-# while connections stay open, and what an owner is told when the authority fails.
+# while connections stay open, and what an owner is told when the authority fails; and what an authority
+# says of a certificate afterwards, stapled to it.
 . "$(dirname "$0")/../lib/world.sh"
 plan_skip_unless_root
 world_new
@@ -8,10 +9,11 @@ A=$WORLD/authority
 mkdir "$A"
 export PATH=$PATH:/usr/sbin
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-PEBBLE= DNS=
+PEBBLE= DNS= OCSP=
 end_all() {
 	[[ -z $PEBBLE ]] || kill "$PEBBLE" 2>/dev/null
 	[[ -z $DNS ]] || kill "$DNS" 2>/dev/null
+	[[ -z $OCSP ]] || kill "$OCSP" 2>/dev/null
 	world_end
 }
 trap end_all EXIT
@@ -37,7 +39,7 @@ authority() {
 	until_true curl -sS --cacert "$A/cert.pem" -o /dev/null "https://localhost:$ACME_PORT/dir"
 }
 authority_ends() { [[ -n $PEBBLE ]] || return 0; kill "$PEBBLE"; wait "$PEBBLE" 2>/dev/null; PEBBLE=; }
-export PINION_BROKER_ACME_RETRY=1
+export PINION_BROKER_ACME_RETRY=1 PINION_BROKER_DOWNLOAD_ALLOW=127.0.0.1/32
 world_start --acme-directory "https://localhost:$ACME_PORT/dir" --acme-ca-file "$A/cert.pem" --acme-contact owner@example.org ||
 	{ echo "not ok 1 - pinion up"; echo "1..1"; exit 1; }
 login_admin && p domain create it >/dev/null
@@ -85,6 +87,32 @@ check "no challenge is left" eval '[[ $(curl -sS -H "Host: www.web.test" "${ROUT
 check "a certificate of one's own ends it" eval 'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
 	-keyout "$WORLD/key.pem" -out "$WORLD/cert.pem" -subj /CN=plain.web.test -addext subjectAltName=DNS:plain.web.test 2>/dev/null &&
 	p alias cert web plain.web.test --certificate "$WORLD/cert.pem" --key "$WORLD/key.pem" && alias_is plain.web.test acme null'
+
+# --- what the authority of a certificate says of it (OCSP) ---
+OCSP_PORT=$(free_port)
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=another -keyout "$A/ca.key" -out "$A/ca.pem" 2>/dev/null
+# signed NAME SERIAL ADDRESS V|R: a certificate whose responder is at that address; valid or revoked.
+signed() {
+	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj / -keyout "$A/$1.key" -out "$A/$1.csr" 2>/dev/null
+	printf 'subjectAltName=DNS:%s\nauthorityInfoAccess=OCSP;URI:http://%s:%s/x\n' "$1.web.test" "$3" "$OCSP_PORT" >"$A/ext"
+	openssl x509 -req -in "$A/$1.csr" -CA "$A/ca.pem" -CAkey "$A/ca.key" -set_serial "0x$2" -days 2 -extfile "$A/ext" 2>/dev/null | cat - "$A/ca.pem" >"$A/$1.pem"
+	printf '%s\t491231235959Z\t%s\t%s\tunknown\t/CN=%s\n' "$4" "$([[ $4 == V ]] || echo 261101000000Z)" "$2" "$1" >>"$A/index"
+}
+signed plain 1001 127.0.0.1 V
+signed revoked 1002 127.0.0.1 R
+signed inside 1003 127.0.0.2 V
+openssl ocsp -index "$A/index" -port "$OCSP_PORT" -rsigner "$A/ca.pem" -rkey "$A/ca.key" -CA "$A/ca.pem" -ndays 1 >"$A/ocsp.log" 2>&1 &
+OCSP=$!
+stapled() { openssl s_client -connect "127.0.0.1:$HTTPS_PORT" -servername "$1" -status </dev/null 2>/dev/null | grep -q "Cert Status: good"; }
+until_true grep -q "waiting for OCSP" "$A/ocsp.log"
+check "a certificate that names a responder" p alias cert web plain.web.test --certificate "$A/plain.pem" --key "$A/plain.key"
+check "its answer is stapled" until_true stapled plain.web.test
+check "one that was revoked" p alias add web revoked.web.test --certificate "$A/revoked.pem" --key "$A/revoked.key"
+check "is told to its owner" until_true eval 'p events web | grep -q "revoked.web.test was revoked"'
+check "and has no staple" eval '! stapled revoked.web.test'
+check "a responder inside" p alias add web inside.web.test --certificate "$A/inside.pem" --key "$A/inside.key"
+check "is not asked" until_true grep -q "staple_not_got host=inside.web.test" "$WORLD/up.log"
+check "not even connected to" eval '! grep -q 1003 "$A/ocsp.log" && ! stapled inside.web.test'
 
 # --- renewal: certificates for seconds, under open connections ---
 authority 6
