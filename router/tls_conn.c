@@ -14,7 +14,10 @@
 #include "router/stats.h"
 #include "router/tls_ctx.h"
 
-enum { SMALL = 4096 };
+enum {
+	SMALL = 4096,
+	QUIET_MAX = 6, /* reads in a row that gave records, and nothing in them */
+};
 
 struct tls_conn {
 	SSL *ssl; /* owned */
@@ -29,7 +32,9 @@ struct tls_conn {
 		};
 	};
 	bool was_short; /* the socket had less than was asked for: it is empty */
+	bool is_dry;    /* it had nothing */
 	bool is_made;   /* to an instance: the handshake is over */
+	uint8_t quiet;  /* reads without data since the last one with some */
 };
 
 /* --- what OpenSSL reads and writes --- */
@@ -47,6 +52,7 @@ bio_read(BIO *b, char *p, size_t n, size_t *out_n)
 	while (got < 0 && errno == EINTR);
 	*out_n = got > 0 ? (size_t)got : 0;
 	t->was_short = got > 0 && (size_t)got < n;
+	t->is_dry = got < 0;
 	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		BIO_set_retry_read(b);
 	if (got == 0)
@@ -122,6 +128,15 @@ note_handshake(struct sock *s, struct tls_conn *t)
 	stats_time(&stats->all.tls, t->took_us);
 }
 
+/* Records came that are nobody's data: tickets, new keys. Who sends them without end would have the
+ * lane for itself, since each costs more to read than to write. */
+static bool
+is_quiet(struct tls_conn *t, int rc)
+{
+	return !t->is_dry && SSL_get_error(t->ssl, rc) == SSL_ERROR_WANT_READ &&
+	       ++t->quiet <= QUIET_MAX;
+}
+
 static ssize_t
 read_some(struct sock *s, void *p, size_t n, bool *out_more)
 {
@@ -132,10 +147,17 @@ read_some(struct sock *s, void *p, size_t n, bool *out_more)
 	ERR_clear_error();
 	t->was_short = false;
 	do {
+		t->is_dry = false;
 		rc = SSL_read_ex(t->ssl, (char *)p + all, n - all, &got);
-		if (rc > 0)
+		if (rc > 0) {
 			all += got;
-	} while (rc > 0 && all < n && (SSL_has_pending(t->ssl) || !t->was_short));
+			t->quiet = 0;
+		}
+	} while (rc > 0 ? all < n && (SSL_has_pending(t->ssl) || !t->was_short) : is_quiet(t, rc));
+	if (all == 0 && t->quiet > QUIET_MAX) {
+		errno = EPROTO;
+		return -1;
+	}
 	if (all == 0)
 		return failure(t, rc);
 	*out_more = rc > 0 && (SSL_has_pending(t->ssl) || !t->was_short);

@@ -216,6 +216,7 @@ base_new(struct tls_ctx *c)
 	(void)SSL_CTX_set1_groups_list(s, GROUPS);
 	/* An idle connection holds no buffer; a record is read with one call. */
 	SSL_CTX_set_mode(s, SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_clear_mode(s, SSL_MODE_AUTO_RETRY); /* tls_conn counts */
 	SSL_CTX_set_read_ahead(s, 1);
 	/* Sessions are the clients' to keep (RFC 5077, RFC 8446 4.6.1): one ticket each. */
 	SSL_CTX_set_session_cache_mode(s, SSL_SESS_CACHE_OFF);

@@ -44,6 +44,7 @@ new_ctx(void)
 	SSL_CTX_set_options(
 	    s, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_mode(s, SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_clear_mode(s, SSL_MODE_AUTO_RETRY); /* tls_conn counts */
 	SSL_CTX_set_read_ahead(s, 1);
 	SSL_CTX_set_session_cache_mode(s, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(s, on_session);

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Attacks, each from a process of its own, beside clients of another application: none of these loses a
 request, and the router's memory stays within a bound. PINION_TEST_ATTACK_GB: what an instance pours."""
-import os, random, socket, ssl, sys
+import ctypes, os, random, socket, ssl, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from router_world import *
 
@@ -110,6 +110,32 @@ def handshakes(port, tls_port):
     def turn():
         with dial(tls_port) as s:
             context.wrap_socket(s, server_hostname="a.test").close()
+    until_told(turn)
+
+
+def new_keys(port, tls_port):
+    """Updates of keys, as fast as they can be made: each costs the reader more."""
+    tls = ctypes.CDLL("libssl.so.3")
+    for name, result, *args in (("TLS_client_method", ctypes.c_void_p), ("SSL_CTX_new", ctypes.c_void_p, ctypes.c_void_p),
+                                ("SSL_new", ctypes.c_void_p, ctypes.c_void_p), ("SSL_free", None, ctypes.c_void_p),
+                                ("SSL_set_fd", ctypes.c_int, ctypes.c_void_p, ctypes.c_int), ("SSL_connect", ctypes.c_int, ctypes.c_void_p),
+                                ("SSL_key_update", ctypes.c_int, ctypes.c_void_p, ctypes.c_int), ("SSL_do_handshake", ctypes.c_int, ctypes.c_void_p)):
+        getattr(tls, name).restype, getattr(tls, name).argtypes = result, args
+    context = tls.SSL_CTX_new(tls.TLS_client_method())
+
+    def turn():
+        with dial(tls_port) as s:
+            ssl = tls.SSL_new(context)
+            tls.SSL_set_fd(ssl, s.fileno())
+            assert tls.SSL_connect(ssl) == 1
+            for i in range(1000000):
+                tls.SSL_key_update(ssl, i % 2)  # 1: both are to have new ones
+                if tls.SSL_do_handshake(ssl) != 1:
+                    break
+            else:
+                print("a million updates were taken", flush=True)
+                sys.exit(1)
+            tls.SSL_free(ssl)
     until_told(turn)
 
 
@@ -244,5 +270,5 @@ if sys.argv[1:2] == ["--attack"]:
     sys.exit(0)
 BASE = 150  # MB, sanitizers included
 run_tests([attacked(slow_heads, BASE + 100), attacked(slow_bodies, BASE + 150), attacked(slow_readers, BASE + 100), attacked(connections, BASE),
-           attacked(giant_heads, BASE), attacked(unknown_hosts, BASE), attacked(half_handshakes, BASE + 250), attacked(handshakes, BASE),
+           attacked(giant_heads, BASE), attacked(unknown_hosts, BASE), attacked(half_handshakes, BASE + 250), attacked(handshakes, BASE), attacked(new_keys, BASE),
            attacked(garbage, BASE), attacked(liars, BASE), attacked(drinker, BASE), renegotiation_is_refused])
