@@ -226,13 +226,54 @@ teardown(void **state)
 	return api_world_teardown(state);
 }
 
+static void
+by_acme(void **state)
+{
+	struct api_world *w = *state;
+	AUTO(free) char *key = store_key_acme("www.x.com");
+	AUTO(free) char *all = store_key_acme("all.x.com");
+	struct store_kv kv;
+
+	assert_int_equal(
+	    api_world_as(w, "ann", "POST", ALIASES, "{\"id\":\"www.x.com\",\"acme\":\"any\"}"),
+	    422);
+	assert_string_equal(api_world_field(w), "acme"); /* the platform offers none */
+	w->b.conf.acme_directory = (char *)(uintptr_t) "https://authority.test/dir";
+	assert_int_equal(
+	    api_world_as(w, "ann", "POST", ALIASES, "{\"id\":\"www.x.com\",\"acme\":\"dns-01\"}"),
+	    422);
+	assert_int_equal(
+	    api_world_as(w, "ann", "POST", ALIASES, "{\"id\":\"*.x.com\",\"acme\":\"any\"}"), 422);
+	assert_string_equal(api_world_field(w), "acme");
+	assert_int_equal(
+	    api_world_as(w, "ann", "POST", ALIASES, "{\"id\":\"www.x.com\",\"acme\":\"http-01\"}"),
+	    201);
+	assert_non_null(strstr(w->body.p, "\"acme\":\"http-01\",\"acme_status\":\"pending\""));
+	assert_true(store_get(w->b.store, key, &kv));
+	assert_int_equal(
+	    api_world_as(w, "ann", "PUT", APP "/alias/www.x.com", "{\"acme\":\"none\"}"), 200);
+	assert_non_null(strstr(w->body.p, "\"acme\":null,\"acme_status\":null"));
+	assert_false(store_get(w->b.store, key, &kv));
+	assert_int_equal(
+	    api_world_as(w, "ann", "PUT", APP "/alias/www.x.com", "{\"acme\":\"any\"}"), 200);
+	assert_true(store_get(w->b.store, key, &kv));
+	assert_int_equal(api_world_as(w, "ann", "DELETE", APP "/alias/www.x.com", NULL), 200);
+	assert_false(store_get(w->b.store, key, &kv));
+	w->b.conf.acme_all = true;
+	assert_int_equal(api_world_as(w, "ann", "POST", ALIASES, "{\"id\":\"all.x.com\"}"), 201);
+	assert_true(store_get(w->b.store, all, &kv));
+	assert_int_equal(api_world_as(w, "ann", "POST", ALIASES, "{\"id\":\"*.x.com\"}"), 201);
+	assert_non_null(strstr(w->body.p, "\"acme\":null"));
+	w->b.conf.acme_directory = NULL;
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { T(refused), T(life), T(events), T(many), T(in_domain),
-		T(certificates) };
+		T(certificates), T(by_acme) };
 
 	return cmocka_run_group_tests_name("api_alias", tests, NULL, NULL);
 }
