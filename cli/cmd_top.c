@@ -159,11 +159,14 @@ add_lines(struct buf *out, struct str text)
 {
 	struct str line;
 
-	while (text.n > 0) {
+	buf_adds(out, "\033[H");
+	for (bool is_first = true; text.n > 0; is_first = false) {
 		text = str_cut(text, '\n', &line);
-		buf_add(out, line.p, line.n);
-		buf_adds(out, "\033[K\r\n");
+		buf_adds(out, is_first ? "" : "\n");
+		buf_addstr(out, line);
+		buf_adds(out, "\033[K");
 	}
+	buf_adds(out, "\033[J");
 }
 
 static int
@@ -175,18 +178,10 @@ draw(struct top *t, struct err *e)
 
 	(void)ioctl(STDOUT_FILENO, TIOCGWINSZ, &w);
 	t->view.width = w.ws_col;
-	t->view.height = w.ws_row == 0 ? 0 : w.ws_row - 1;
-	if (t->shown.data != NULL)
-		top_view_draw(&t->view, t->shown.data, &text);
-	buf_adds(&out, "\033[H");
-	add_lines(&out, (struct str){ text.p, text.n });
-	if (t->e.code != ERR_NONE) {
-		str_clean(t->e.text, strlen(t->e.text), &out);
-		buf_adds(&out, "\033[K");
-	} else {
-		buf_adds(&out, "q quit  sort: r e l a\033[K");
-	}
-	buf_adds(&out, "\033[J");
+	t->view.height = w.ws_row;
+	t->view.foot = t->e.code == ERR_NONE ? "q quit  sort: r e l a" : t->e.text;
+	top_view_draw(&t->view, t->shown.data, &text);
+	add_lines(&out, buf_str(&text));
 	return file_write_all(STDOUT_FILENO, out.p, out.n, e);
 }
 

@@ -184,10 +184,14 @@ top_view_draw(const struct top_view *v, const struct codec_value *traffic, struc
 	for (size_t i = 0; i < codec_count(apps); i++) {
 		AUTO(free) char *name = name_of(codec_at(apps, i));
 
-		if (v->height > 0 && (int)i >= v->height - HEAD_LINES)
+		if (v->height > 0 && (int)i >= v->height - HEAD_LINES - (v->foot != NULL))
 			break;
 		add_name(&line, name, width);
 		add_counts(v, &line, codec_at(apps, i), seconds);
 		end_line(v, out, &line);
 	}
+	if (v->foot == NULL)
+		return;
+	str_clean(v->foot, strlen(v->foot), &line);
+	end_line(v, out, &line);
 }

@@ -10,6 +10,7 @@ struct top_view {
 	int width, height; /* of the terminal; 0: as much as there is */
 	bool has_blocks;   /* it shows UTF-8 */
 	const char *sort;  /* borrowed; for the title */
+	const char *foot;  /* borrowed or NULL: the last line */
 };
 
 /* Appends lines, each ends with \n; none is wider than width. Text from outside is without control

@@ -2,6 +2,7 @@
 """The command line before a person: prompts, echo, confirmations, interrupts, on a pseudo terminal;
 exit codes, JSON and quiet, against a broker that is played here. Needs no root."""
 import base64
+import fcntl
 import http.server
 import json
 import os
@@ -9,6 +10,7 @@ import pty
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import termios
@@ -271,6 +273,74 @@ def output():
     check("help of a group lists it", "app create" in r.stdout and "scale" not in r.stdout, r)
 
 
+def traffic(sort, *apps):
+    def row(name, requests, errors, times):
+        return {"id": "1" * 24, "name": name, "domain_id": "lab", "active": 2, "concurrency": 1.5,
+                "requests": requests, "errors": errors, "bytes": 0, "p50_us": 768, "p95_us": 12288,
+                "p99_us": 1572864, "took": [{"below_us": b, "requests": n} for b, n in times]}
+    times = [(256, 1), (768, 8), (12288, 4), (1 << 40, 1)]
+    data = {"seconds": 5, "applications_with_traffic": len(apps),
+            "total": row(None, sum(a[1] for a in apps), 0, times),
+            "applications": [row(*a, times) for a in apps]}
+    Broker.answers["GET", f"traffic?sort={sort}&window=5&limit=50"] = 200, envelope("ok", data)
+
+
+def live():
+    evil = "evil\x1b[2J\x1b]0;owned\x07\u202e\x9b31mname"
+    traffic("requests", ("first", 50, 0), (evil, 5, 1), ("a-name-that-is-longer-than-its-column", 1, 0))
+    os.environ["LC_ALL"] = "C.UTF-8"
+    r = run("admin", "top", "--once")
+    lines = r.stdout.splitlines()
+    check("admin top --once: totals, then rows", r.returncode == 0 and len(lines) == 6
+          and lines[2].split()[:5] == ["all", "11.2", "56", "0", "2"]
+          and lines[3].split()[:8] == ["lab/first", "10.0", "50", "0", "2", "768us", "12.3ms", "1.6s"]
+          and lines[3].endswith(" ▁█ ▄     ▁"), r)
+    check("names are without control characters", not any(c in r.stdout for c in "\x1b\x07\u202e\x9b")
+          and "lab/evil" in r.stdout, r)
+    os.environ["LC_ALL"] = "C"
+    r = run("admin", "top")
+    check("without a terminal it is shown once, in ASCII", r.stdout.isascii()
+          and r.stdout.splitlines()[3].endswith(" .@ =     ."), r)
+    r = run("admin", "top", "--json")
+    check("--json is the API's data", json.loads(r.stdout)["total"]["requests"] == 56, r)
+    r = run("admin", "top", "--sort", "name")
+    check("another order is refused", r.returncode == 2 and "latency" in r.stderr, r)
+    traffic("errors", (evil, 5, 1))
+    t = Terminal("admin", "top")
+    fcntl.ioctl(t.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 60, 0, 0))
+    t.expect("by requests")
+    t.seen = ""
+    Broker.answers["GET", "traffic?sort=requests&window=5&limit=50"] = 503, envelope(
+        "service_unavailable", None, (None, "Busy\x1b[31m."))
+    t.expect("Busy.")
+    check("it goes on while the broker has no answer", "lab/first" in t.seen, t.seen)
+    t.seen = ""
+    os.write(t.fd, b"e")
+    t.expect("by errors")
+    t.expect("q quit")
+    frame = t.seen[t.seen.rindex("\x1b[H"):].replace("\x1b[K", "").replace("\x1b[H", "")
+    check("a key changes the order, at once; no line is wider than the terminal",
+          all(len(line) <= 60 for line in frame.split("\r\n")[:-1]), frame)
+    fcntl.ioctl(t.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 4, 30, 0, 0))
+    t.seen = ""
+    os.kill(t.pid, signal.SIGWINCH)
+    t.expect("q quit")
+    frame = t.seen[t.seen.rindex("\x1b[H") + 3:].replace("\x1b[K", "").split("\r\n")
+    check("it follows the size of the terminal", len(frame) <= 4 and len(frame[0]) <= 30, frame)
+    check("its echo is off", not t.echoes())
+    os.write(t.fd, b"q")
+    t.expect("\x1b[?1049l")
+    good = t.echoes()
+    check("q ends it and the terminal is as before", t.end() == 0 and good and
+          t.seen.count("\x1b[?25h") == 1, t.seen)
+    for end in (signal.SIGTERM, b"\x03"):
+        t = Terminal("admin", "top", "--sort", "errors")
+        t.expect("by errors")
+        os.write(t.fd, end) if isinstance(end, bytes) else os.kill(t.pid, end)
+        t.expect("\x1b[?1049l")
+        check(f"{end!r} ends it the same way", t.end() == 0, t.seen)
+
+
 def main():
     config = tempfile.mkdtemp()
     os.environ["XDG_CONFIG_HOME"] = config
@@ -286,6 +356,7 @@ def main():
         secrets()
         errors()
         output()
+        live()
     except (TimeoutError, EOFError) as e:
         check("the dialogue goes on", False, e)
     shutil.rmtree(config)

@@ -127,7 +127,11 @@ while True:
 PY
 check "push it" push_app wait "close first"
 for _ in $(seq 20); do get wait / >/dev/null; done
+top_of() { p admin top --json --window 60 | jq -e ".applications[] | select(.name == \"wait\" and .domain_id == \"it\") | $1" >/dev/null; }
+check "admin top has its requests, each with a time" until_true top_of '.requests == 20 and .errors == 0 and .p99_us > 0 and ([.took[].requests] | add) == 20'
 get wait /die >/dev/null 2>&1
+check "and the one that failed" until_true top_of '.errors == 1'
+check "once, as text" eval 'p admin top --once --window 60 --sort errors | grep -Eq "^it/wait +[0-9.]+ +2[1-9] +1 "'
 check "it comes back after its death" until_true serves wait / hello
 check "and a restart is served at once" eval 'p app restart wait >/dev/null && serves wait / hello'
 
