@@ -710,7 +710,7 @@ void
 proxy_timeout(struct proxy *x)
 {
 	if (x->held.group != NULL)
-		proxy_fail_later(x, 503, "The application did not become ready in time.", 5);
+		proxy_try_held_long(x);
 	else if (x->tunnel)
 		proxy_abort(x, x->status, "Nothing came through the tunnel for too long.");
 	else if (x->has_answer)
@@ -738,6 +738,7 @@ note_request(struct proxy *x, const struct http_head *h)
 {
 	struct lane *l = lane_of(x);
 	struct str id = http_head_get(h, "x-request-id");
+	bool names_html;
 
 	x->start_us = lane_monotonic_us();
 	x->start_unix_us = lane_unix_us(l, x->start_us);
@@ -746,11 +747,12 @@ note_request(struct proxy *x, const struct http_head *h)
 	x->keep = h->keep_alive && !l->draining;
 	x->is_head = str_eq(h->method, "HEAD");
 	x->is_idempotent = is_idempotent(h->method);
-	x->wants_json = proxy_page_wants_json(h);
+	x->wants_json = proxy_page_wants_json(h, &names_html);
 	x->upgrade = proxy_head_may_upgrade(h);
 	x->up_chunked = h->framing == HTTP_BODY_CHUNKED;
 	x->up_done =
 	    h->framing == HTTP_BODY_NONE || (h->framing == HTTP_BODY_LENGTH && h->length == 0);
+	x->is_browsed = names_html && x->up_done && !x->upgrade && str_eq(h->method, "GET");
 	x->method_n = (uint32_t)h->method.n;
 	http_body_init(&x->up_body, h);
 	x->up_body.trailers = &x->asked_trailers;

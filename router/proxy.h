@@ -79,6 +79,7 @@ struct proxy {
 	bool tunnel;
 	bool up_fin, down_fin; /* tunnel: the end was passed on */
 	bool wants_json;
+	bool is_browsed; /* by a person: a page that loads itself again is an answer */
 	bool is_head;
 	bool has_own_id; /* the client sent none */
 	bool fresh;      /* an idle connection failed: make a new one */

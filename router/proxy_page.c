@@ -109,16 +109,18 @@ proxy_page_add(struct buf *out, const struct proxy_page *p)
 }
 
 bool
-proxy_page_wants_json(const struct http_head *h)
+proxy_page_wants_json(const struct http_head *h, bool *out_html)
 {
 	struct str accept = http_head_get(h, "accept");
 	const char *json, *html;
 
+	*out_html = false;
 	if (accept.n == 0)
 		return false;
 	json = memmem(accept.p, accept.n, "application/json", 16);
 	if (json == NULL)
 		json = memmem(accept.p, accept.n, "+json", 5);
 	html = memmem(accept.p, accept.n, "text/html", 9);
+	*out_html = html != NULL;
 	return json != NULL && (html == NULL || json < html);
 }

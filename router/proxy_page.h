@@ -27,5 +27,5 @@ struct proxy_page {
 
 /* Appends head and body; returns the bytes of the body. */
 size_t proxy_page_add(struct buf *out, const struct proxy_page *p);
-/* Whether Accept prefers JSON to HTML. */
-bool proxy_page_wants_json(const struct http_head *h);
+/* Whether Accept prefers JSON to HTML; out_html: whether it names HTML, as browsers do. */
+bool proxy_page_wants_json(const struct http_head *h, bool *out_html);

@@ -11,6 +11,7 @@
 #include "router/lane.h"
 #include "router/proxy.h"
 #include "router/proxy_log.h"
+#include "router/proxy_page.h"
 #include "router/proxy_route.h"
 #include "router/route_options.h"
 #include "router/router_conf.h"
@@ -37,21 +38,44 @@ note_choice(struct proxy *x, const struct host_route *r, const struct upstream_p
 	buf_add(&x->names, p->name, p->name_n + 1u);
 }
 
+/* Seconds until a browser gets a page instead; 0: it waits as others do. */
+static int64_t
+page_after_s(const struct proxy *x)
+{
+	const struct router_conf *c = lane_of(x)->conf;
+
+	return x->is_browsed && c->hold_page_s < c->hold_timeout_s ? c->hold_page_s : 0;
+}
+
 /* Waits until the table says that the application takes requests again. */
 static void
 hold(struct proxy *x, const struct host_route *r)
 {
 	struct lane *l = lane_of(x);
 	size_t bytes = sizeof *x + x->head.cap + x->client->view_n;
+	int64_t s = page_after_s(x);
 
 	x->tries = 0; /* those that were tried are gone */
 	if (hold_add(l->hold, &x->held, r, bytes)) {
 		proxy_log_mark(x);
-		client_conn_deadline(x->client, l->conf->hold_timeout_s * 1000);
+		client_conn_deadline(x->client, (s != 0 ? s : l->conf->hold_timeout_s) * 1000);
 	} else {
 		proxy_fail_later(
 		    x, 503, "Too many requests wait for the application to become ready.", 1);
 	}
+}
+
+void
+proxy_try_held_long(struct proxy *x)
+{
+	if (page_after_s(x) == 0)
+		proxy_fail_later(x, 503, "The application did not become ready in time.", 5);
+	else
+		proxy_answer(
+		    x, (struct proxy_page){ .status = 503,
+		           .why = "The application is starting. This page loads itself again.",
+		           .retry_after_s = 2,
+		           .fields = "Refresh: 2\r\n" });
 }
 
 void

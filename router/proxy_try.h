@@ -13,5 +13,7 @@ void proxy_lost(struct proxy *x);
  * 5xx, or after failures. */
 void proxy_try_failed(struct proxy *x);
 void proxy_try_answered(struct proxy *x, int status);
+/* A held exchange waits no longer. */
+void proxy_try_held_long(struct proxy *x);
 /* The application of a held exchange may take it now: for hold_new. */
 void proxy_unhold(struct hold_link *k);

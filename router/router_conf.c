@@ -85,6 +85,10 @@ static const struct conf_item items[] = {
 	    "route; 0: any time."),
 	CONF_INT(struct router_conf, hold_timeout_s, "hold-timeout", 1, 300, "30",
 	    "Seconds that a request waits for an application that is handed over."),
+	CONF_INT(struct router_conf, hold_page_s, "hold-page", 0, 300, "5",
+	    "Seconds that a browser waits for an application until it gets a page that loads "
+	    "itself "
+	    "again; 0: as long as others."),
 	CONF_INT(struct router_conf, hold_max, "hold-max", 1, 1000000, "8192",
 	    "Requests that wait for applications at the same time."),
 	CONF_INT(struct router_conf, hold_app_max, "hold-app-max", 1, 1000000, "2048",

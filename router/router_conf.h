@@ -39,6 +39,7 @@ struct router_conf {
 	int64_t body_max;                       /* bytes; 0: any */
 	int64_t drain_s;                        /* at the end */
 	int64_t drain_instance_s;               /* of exchanges with one off every route; 0: any */
+	int64_t hold_page_s;                    /* until a browser gets a page; 0: never */
 	int64_t hold_timeout_s;                 /* of a request that waits for its application */
 	int64_t hold_max, hold_app_max;         /* such requests: all, of one application */
 	int64_t hold_mb;                        /* memory that they may take */

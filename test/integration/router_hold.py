@@ -77,6 +77,39 @@ def one_that_waits_too_long_is_told_so(w):
         assert Answer(s).read().body == b"new"
 
 
+BROWSER = b"GET /%s HTTP/1.1\r\nHost: shop.test\r\nAccept: text/html,application/xhtml+xml,*/*;q=0.8\r\n\r\n"
+
+
+def a_browser_gets_a_page_that_loads_itself_again(w):
+    b = w.broker()
+    b.put("shop.test", state="parked")
+    r = w.fed_router(b, "--hold-page", "1")
+    b.wait_applied(b.revision)
+    others = [REQUEST % 1, BROWSER.replace(b"text/html,", b""), BROWSER.replace(b"GET", b"HEAD"),
+              BROWSER.replace(b"GET", b"POST").replace(b"Accept", b"Content-Length: 2\r\nAccept") + b"ab"]
+    socks = [r.connect() for _ in others]
+    for s, text in zip(socks, others):
+        s.sendall(text.replace(b"%s", b"x"))
+    with r.connect() as s:
+        s.sendall(BROWSER % b"page")
+        a = Answer(s).read()
+        assert a.status == 503 and a.headers["refresh"] == "2" == a.headers["retry-after"], a.headers
+        assert b"is starting" in a.body and a.headers["content-type"].startswith("text/html")
+        assert a.headers["cache-control"] == "no-store"
+        for o in socks:  # the others wait on
+            o.settimeout(0.01)
+            try:
+                assert not o.recv(1)
+            except TimeoutError:
+                o.settimeout(DEADLINE)
+        b.wait_applied(b.put("shop.test", w.instance("new")))
+        s.sendall(BROWSER % b"page")  # by itself, on the same connection
+        assert Answer(s).read().body == b"new"
+    for o, text in zip(socks, others):
+        assert Answer(o, text.split()[0].decode()).read().status == 200
+        o.close()
+
+
 def more_than_fit_are_refused(w):
     b = w.broker()
     b.put("shop.test", state="parked")
@@ -173,5 +206,6 @@ def it_ends_though_requests_wait(w):
 
 
 run_tests([a_hand_over_loses_no_request, they_are_let_go_in_order_with_their_bodies, one_that_waits_too_long_is_told_so,
+           a_browser_gets_a_page_that_loads_itself_again,
            more_than_fit_are_refused, clients_that_leave_give_their_place_back_in_time, what_ends_otherwise_is_answered_so,
            it_ends_though_requests_wait])
