@@ -124,8 +124,12 @@ add_time(struct access_format_text *l, struct access_format_time *t, int64_t uni
 static struct str
 field_of(struct str head, struct str name)
 {
-	const char *p = head.n == 0 ? NULL : memchr(head.p, '\n', head.n), *end = head.p + head.n;
+	const char *p, *end;
 
+	if (head.n == 0)
+		return (struct str){ "", 0 };
+	end = head.p + head.n;
+	p = memchr(head.p, '\n', head.n);
 	while (p != NULL && (size_t)(end - ++p) > name.n) {
 		const char *next = memchr(p, '\n', (size_t)(end - p));
 
