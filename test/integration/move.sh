@@ -159,6 +159,16 @@ check "a node that is not there is refused" refused "not connected" p gear move 
 check "a gear that is not there is refused" refused "not found" p gear move 0123456789abcdef01234567 "$FROM"
 check "a move to where it is says so" refused "already" p gear move "$GEAR" "$TO"
 
+# A canary moves with what serves.
+p app configure mover --canary 50 >/dev/null
+(cd "$WORLD/mover" && echo "// canary" >>server.js && git commit -qam canary && git push -q) >/dev/null 2>&1
+check "a gear with a canary moves" p gear move "$GEAR" "$FROM"
+check "both serve there" eval '[[ $(p ps mover --json | jq -c "[.instances[].share]") == "[50,50]" && $(p ps mover --json | jq -r ".instances[].node" | sort -u) == "$FROM" ]]'
+check "promote" p canary promote mover
+check "it serves, with the data" serves mover / "count 2"
+p app configure mover --canary 0 >/dev/null
+check "and moves back" p gear move "$GEAR" "$TO"
+
 # Scaled: gears on both nodes share the layers of the deployment.
 p app create wide nodejs --scale >/dev/null 2>&1
 p scale 4 -a wide >/dev/null 2>&1
