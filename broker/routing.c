@@ -11,6 +11,7 @@
 #include "broker/route_record.h"
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
+#include "lib/loop/worker.h"
 #include "lib/store/store_key.h"
 
 enum { PASSWORDS_MAX = 10 /* hashed in one call: a millisecond each */ };
@@ -19,9 +20,26 @@ struct op {
 	char *app_id, *change; /* owned */
 	bool is_whole;
 	struct str_list unset;
+	struct str_list passwords, hashes; /* new ones, before anything is built */
+	struct broker *b;                  /* borrowed */
 	routing_done_fn *done;
 	void *arg;
 };
+
+static void
+op_free(void *arg)
+{
+	struct op *op = arg;
+
+	free(op->app_id);
+	secret_free(op->change);
+	str_list_fini(&op->unset);
+	for (size_t i = 0; i < op->passwords.n; i++)
+		secret_wipe(op->passwords.v[i], strlen(op->passwords.v[i]));
+	str_list_fini(&op->passwords);
+	str_list_fini(&op->hashes);
+	free(op);
+}
 
 static void
 op_done(const struct err *e, void *arg)
@@ -29,10 +47,7 @@ op_done(const struct err *e, void *arg)
 	struct op *op = arg;
 
 	op->done(e, op->arg);
-	free(op->app_id);
-	secret_free(op->change);
-	str_list_fini(&op->unset);
-	free(op);
+	op_free(op);
 }
 
 static int
@@ -126,12 +141,48 @@ old_hash(const struct wire_routing *before, const char *name)
 	return NULL;
 }
 
+/* On a worker. */
+static void
+hash_passwords(void *arg)
+{
+	struct op *op = arg;
+
+	for (size_t i = 0; i < op->passwords.n; i++) {
+		AUTO(free) char *hash = secret_quick_hash(op->passwords.v[i]);
+
+		str_list_add(&op->hashes, hash);
+	}
+}
+
+/* What is wrong with them is said when the whole is read. */
+static void
+collect_passwords(struct op *op, const struct codec_value *change)
+{
+	const struct codec_value *users = codec_get(change, "auth_users");
+
+	for (size_t i = 0; i < codec_count(users) && op->passwords.n < PASSWORDS_MAX; i++) {
+		const char *password = codec_string(codec_get(codec_at(users, i), "password"));
+
+		if (password != NULL && *password != '\0')
+			str_list_add(&op->passwords, password);
+	}
+}
+
+static const char *
+new_hash(const struct op *op, const char *password)
+{
+	for (size_t i = 0; i < op->passwords.n; i++) {
+		if (strcmp(op->passwords.v[i], password) == 0)
+			return op->hashes.v[i];
+	}
+	return NULL;
+}
+
 /* Passwords become hashes; who is named without one keeps his. */
 static int
-hash_users(const struct wire_routing *before, struct wire_routing *r, struct err *e)
+hash_users(
+    const struct op *op, const struct wire_routing *before, struct wire_routing *r, struct err *e)
 {
-	size_t n = 0;
-
 	for (size_t i = 0; i < r->auth_users.n; i++) {
 		struct wire_routing_user *u = &r->auth_users.v[i];
 		const char *hash = old_hash(before, u->name);
@@ -142,12 +193,12 @@ hash_users(const struct wire_routing *before, struct wire_routing *r, struct err
 			    "item %zu: password is required for %s, who is new", i, u->name);
 		if (u->password == NULL)
 			continue;
-		if (*u->password == '\0' || ++n > PASSWORDS_MAX)
+		hash = new_hash(op, u->password);
+		if (hash == NULL)
 			return err_set(e, ERR_INVALID, "auth_users",
 			    "item %zu: password must not be empty, and %d can be set in one call",
 			    i, PASSWORDS_MAX);
-		free(u->hash);
-		u->hash = secret_quick_hash(u->password);
+		mem_set_str(&u->hash, hash);
 		secret_free(STEAL(u->password));
 	}
 	return 0;
@@ -202,7 +253,7 @@ set(const struct broker *b, const struct op *op, struct wire_app *a, struct err 
 
 	if ((a->routing != NULL && decode(a->routing, CODEC_IGNORE, &before, e) < 0) ||
 	    merge(op, a->routing, &r, e) < 0 || find_hosts(b, a, &r, e) < 0 ||
-	    wire_routing_check(&r, e) < 0 || hash_users(&before, &r, e) < 0)
+	    wire_routing_check(&r, e) < 0 || hash_users(op, &before, &r, e) < 0)
 		return -1;
 	json = codec_to_json(&wire_routing_codec, &r);
 	if (strlen(json) > WIRE_ROUTING_MAX)
@@ -236,6 +287,14 @@ build(struct broker *b, struct store_txn *t, void *arg, struct err *e)
 	return 0;
 }
 
+static void
+on_hashed(void *arg)
+{
+	struct op *op = arg;
+
+	change_start(op->b, build, op_done, op);
+}
+
 void
 routing_change(struct broker *b, const char *app_id, const struct codec_value *change,
     bool is_whole, const struct str_list *unset, routing_done_fn *done, void *arg)
@@ -250,9 +309,14 @@ routing_change(struct broker *b, const char *app_id, const struct codec_value *c
 	*op = (struct op){ .app_id = xstrdup(app_id),
 		.change = buf_steal(&text),
 		.is_whole = is_whole,
+		.b = b,
 		.done = done,
 		.arg = arg };
 	if (unset != NULL)
 		str_list_copy(&op->unset, unset);
-	change_start(b, build, op_done, op);
+	collect_passwords(op, change);
+	if (op->passwords.n == 0)
+		change_start(b, build, op_done, op);
+	else
+		(void)worker_submit(b->worker, hash_passwords, on_hashed, op_free, op);
 }

@@ -20,6 +20,7 @@
 #include "lib/http/http_client.h"
 #include "lib/http/http_server.h"
 #include "lib/loop/loop.h"
+#include "lib/loop/worker.h"
 #include "lib/store/store_key.h"
 
 enum { WAIT_MS = 30000 };
@@ -96,6 +97,7 @@ init(struct api_world *w)
 	assert_non_null(w->b.catalog);
 	assert_true(catalog_count(w->b.catalog) > 0);
 	catalog_watch(w->b.catalog, w->b.store);
+	w->b.worker = worker_new(w->b.loop, 1);
 	w->b.rollout = rollout_new(&w->b);
 	w->b.traffic = app_traffic_new();
 	w->b.client = http_client_new(w->b.loop);
@@ -118,6 +120,7 @@ fini(struct api_world *w)
 	api_end(&w->b);
 	http_client_free(w->b.client);
 	auth_free(w->b.auth);
+	worker_free(w->b.worker);
 	rollout_free(w->b.rollout);
 	app_traffic_free(w->b.traffic);
 	catalog_free(w->b.catalog);
