@@ -17,12 +17,14 @@
 #include "lib/store/store_key.h"
 #include "lib/wire/wire_app.h"
 #include "lib/wire/wire_feed.h"
+#include "lib/wire/wire_route.h"
 
 enum {
 	BEAT_MS = 5000,
 	BEHIND_MAX =
 	    8 << 20, /* bytes queued for a client that does not read, before it is dropped */
 	ID_LEN_MAX = 64,
+	PID_LEN_MAX = 10,
 };
 
 struct feed_kind {
@@ -153,13 +155,19 @@ send_mark(struct feed *f, enum wire_feed_type type, bool names_cluster)
 	             });
 }
 
+/* A router that leaves has its process id behind its name. */
 static bool
-is_name(const char *s)
+is_name(const char *s, bool is_node)
 {
-	size_t n = strlen(s);
+	size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+	const char *rest = s + n;
 
-	return n > 0 && n <= ID_LEN_MAX &&
-	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+	if (!is_node && str_has_prefix(rest, WIRE_ROUTER_LEAVES)) {
+		rest += strlen(WIRE_ROUTER_LEAVES);
+		size_t pid = strspn(rest, "0123456789");
+		rest += pid <= PID_LEN_MAX ? pid : 0;
+	}
+	return n > 0 && n <= ID_LEN_MAX && *rest == '\0';
 }
 
 /* The kind of a store key that belongs to the feed, and the key as the feed's client knows it. */
@@ -375,7 +383,7 @@ feed_ask(struct watch_feed *w, struct http_req *r, bool is_node)
 	struct err e = { 0 };
 	int64_t from = 0;
 
-	if (id == NULL || !is_name(id)) {
+	if (id == NULL || !is_name(id, is_node)) {
 		http_req_reply_text(
 		    r, 400, "%s: give 1..%d letters, digits, '.', '_' or '-'\n", field, ID_LEN_MAX);
 		return;

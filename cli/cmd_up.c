@@ -13,7 +13,9 @@
 #include "cli/cmd.h"
 #include "cli/up_daemon.h"
 #include "cli/up_dirs.h"
+#include "cli/up_takeover.h"
 #include "cli/up_view.h"
+#include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -33,6 +35,8 @@ enum {
 	GRACE_MS = 10000,
 	CERT_MS = 3600 * 1000,
 	GEARS_GRACE_MS = 120000, /* stop timeouts of gears are theirs to keep */
+	DRAIN_S = 10,
+	DRAIN_MAX_S = 86400,
 };
 
 struct up {
@@ -53,8 +57,14 @@ struct up {
 	const char *app_cert;        /* NULL: none is given */
 	const struct cmd_line *line; /* borrowed */
 	struct loop_timer *again;    /* looks at app_cert */
+	int64_t drain_s;
 	bool is_ready[DAEMONS];
 	bool keeps_gears, is_stopping, is_announced, stops_rest, has_failed;
+
+	struct up_place place;        /* of another, until we serve */
+	struct up_takeover *takeover; /* owned: ours, for another; NULL: not yet */
+	bool gives_place, comes_back; /* to another; or it failed */
+	bool is_given;                /* it serves: only our router is left */
 };
 
 /* --- what each daemon is started with --- */
@@ -197,6 +207,7 @@ router_argv(struct str_list *l, void *arg)
 	add(l, "--wake-token-file", in_view("secrets/wake.token"));
 	add(l, "--state-dir", in_view("data"));
 	add(l, "--access-log", in_view("data/access.log"));
+	add(l, "--drain", xasprintf("%" PRId64, u->drain_s));
 	add(l, "--ready-fd", xstrdup("3"));
 }
 
@@ -251,15 +262,20 @@ write_ready_file(const struct up *u)
 		log_error("ready_file_failed", LOG_ERR(&e));
 }
 
+static void finish_takeover(struct up *u);
+static void start_rest(struct up *u);
+
 static void
 announce(struct up *u)
 {
+	start_rest(u);
 	for (int i = 0; i < DAEMONS; i++)
 		if (!u->is_ready[i])
 			return;
 	if (u->is_announced || u->is_stopping)
 		return;
 	u->is_announced = true;
+	finish_takeover(u);
 	write_ready_file(u);
 	AUTO(free)
 	char *ssh =
@@ -301,16 +317,53 @@ on_node_ready(const char *line, void *arg)
 
 static void on_gone(void *arg);
 static void on_lost(const char *name, void *arg);
+static void on_router_ready(const char *line, void *arg);
 
-/* The broker tells users the router's address: it starts when that is known. */
 static void
-start_broker(struct up *u)
+start_daemon(struct up *u, int i)
 {
-	struct up_daemon_opts o = { "pinion-broker", broker_argv, on_broker_ready, on_gone, on_lost,
-		u };
+	static const struct up_daemon_opts all[DAEMONS] = {
+		[BROKER] = { "pinion-broker", broker_argv, on_broker_ready, on_gone, on_lost,
+		    NULL },
+		[NODE] = { "pinion-node", node_argv, on_node_ready, on_gone, on_lost, NULL },
+		[ROUTER] = { "pinion-router", router_argv, on_router_ready, on_gone, on_lost,
+		    NULL },
+	};
+	struct up_daemon_opts o = all[i];
 
-	if (u->daemons[BROKER] == NULL && !u->is_stopping)
-		u->daemons[BROKER] = up_daemon_start(u->loop, &o);
+	o.arg = u;
+	if (u->daemons[i] == NULL && !u->is_stopping)
+		u->daemons[i] = up_daemon_start(u->loop, &o);
+}
+
+static bool
+knows_router(const struct up *u)
+{
+	const char *colon = strrchr(u->router_listen, ':');
+
+	return u->is_ready[ROUTER] || (u->place.fd >= 0 && strcmp(colon, ":0") != 0);
+}
+
+/* The broker tells users the router's address: it starts when that is known. The place of another
+ * router is taken last: until then that serves, whatever happens to us. */
+static void
+start_rest(struct up *u)
+{
+	struct err e = { 0 };
+
+	if (u->is_stopping)
+		return;
+	start_daemon(u, NODE);
+	if (knows_router(u))
+		start_daemon(u, BROKER);
+	if (u->place.fd >= 0 && u->daemons[ROUTER] == NULL) {
+		if (knows_router(u) && (!u->is_ready[BROKER] || !u->is_ready[NODE]))
+			return;
+		fault_point("up_takeover");
+		if (up_takeover_router(&u->place, &e) < 0)
+			log_warn("takeover_not_told", LOG_ERR(&e));
+	}
+	start_daemon(u, ROUTER);
 }
 
 static void
@@ -322,7 +375,6 @@ on_router_ready(const char *line, void *arg)
 	if (u->https_listen != NULL)
 		set_port(&u->https_listen, ready_port(line, "https"));
 	u->is_ready[ROUTER] = true;
-	start_broker(u);
 	announce(u);
 }
 
@@ -335,16 +387,141 @@ stop_daemon(struct up *u, int i)
 		up_daemon_stop(u->daemons[i], false, GRACE_MS);
 }
 
+static bool
+is_running(const struct up *u, int i)
+{
+	return u->daemons[i] != NULL && up_daemon_is_running(u->daemons[i]);
+}
+
+/* --- the place of another, and another in ours --- */
+
+static void on_gone_for_another(struct up *u);
+
+/* What the router needs for the end of its connections. */
+static int64_t
+leave_ms(const struct up *u)
+{
+	return u->drain_s * 1000 + GRACE_MS;
+}
+
+static char *
+takeover_facts(void *arg)
+{
+	const struct up *u = arg;
+	AUTO_FINI(buf_fini) struct buf b = { 0 };
+
+	buf_addf(&b, "{\"listen\":\"%s\",\"router-listen\":\"%s\"", u->listen, u->router_listen);
+	if (u->https_listen != NULL)
+		buf_addf(&b, ",\"https\":\"%s\"", u->https_listen);
+	if (u->ssh_listen != NULL)
+		buf_addf(&b, ",\"ssh\":\"%s\"", u->ssh_listen);
+	buf_adds(&b, "}");
+	return xstrndup(b.p, b.n);
+}
+
+static void
+on_takeover_ask(void *arg)
+{
+	struct up *u = arg;
+
+	if (u->is_stopping || u->gives_place)
+		return;
+	u->gives_place = true;
+	u->comes_back = false;
+	stop_daemon(u, NODE);
+	stop_daemon(u, BROKER);
+}
+
+static void
+on_takeover_router(void *arg)
+{
+	struct up *u = arg;
+
+	if (!u->is_stopping)
+		up_daemon_stop(u->daemons[ROUTER], true, leave_ms(u));
+}
+
+/* Now it is the other's. */
+static void
+on_takeover_done(void *arg)
+{
+	struct up *u = arg;
+
+	u->ready_file = NULL;
+	log_info("place_given");
+	file_close(u->dirs.lock_fd);
+	u->dirs.lock_fd = -1;
+	u->is_given = true;
+	on_gone_for_another(u);
+}
+
+/* What ended, or is to end, is there again. */
+static void
+come_back(struct up *u)
+{
+	static const int order[] = { BROKER, NODE };
+
+	for (size_t i = 0; i < ARRAY_LEN(order); i++)
+		if (!up_daemon_is_running(u->daemons[order[i]]))
+			up_daemon_renew(u->daemons[order[i]]);
+	u->gives_place = u->comes_back = false;
+}
+
+static void
+on_takeover_failed(void *arg)
+{
+	struct up *u = arg;
+
+	log_warn("takeover_failed");
+	if (!u->gives_place || u->is_stopping)
+		return;
+	u->comes_back = true;
+	if (up_daemon_is_stopping(u->daemons[ROUTER]))
+		up_daemon_renew(u->daemons[ROUTER]);
+	on_gone_for_another(u);
+}
+
+static void
+on_gone_for_another(struct up *u)
+{
+	if (u->is_given) {
+		if (!is_running(u, ROUTER))
+			loop_stop(u->loop);
+	} else if (!is_running(u, BROKER) && !is_running(u, NODE)) {
+		if (u->comes_back)
+			come_back(u);
+		else
+			up_takeover_cleared(u->takeover);
+	}
+}
+
+/* From now on others ask us. */
+static void
+finish_takeover(struct up *u)
+{
+	struct up_takeover_opts o = { u->dirs.run, u->dirs.lock_fd, takeover_facts, on_takeover_ask,
+		on_takeover_router, on_takeover_done, on_takeover_failed, u };
+	struct err e = { 0 };
+
+	u->takeover = up_takeover_new(u->loop, &o, &e);
+	if (u->takeover == NULL)
+		log_error("takeover_impossible", LOG_ERR(&e));
+	if (u->place.fd >= 0)
+		up_takeover_done(&u->place);
+}
+
 /* Order: the node with its gears, then router and broker together. */
 static void
 on_gone(void *arg)
 {
 	struct up *u = arg;
-	bool node_runs = u->daemons[NODE] != NULL && up_daemon_is_running(u->daemons[NODE]);
-	bool any = false;
+	bool node_runs = is_running(u, NODE);
+	bool any = node_runs || is_running(u, BROKER) || is_running(u, ROUTER);
 
-	for (int i = 0; i < DAEMONS; i++)
-		any = any || (u->daemons[i] != NULL && up_daemon_is_running(u->daemons[i]));
+	if (!u->is_stopping && u->gives_place) {
+		on_gone_for_another(u);
+		return;
+	}
 	if (!any) {
 		loop_stop(u->loop);
 	} else if (!node_runs && !u->keeps_gears && !u->stops_rest) {
@@ -396,9 +573,9 @@ on_signal(void *arg)
 		return;
 	u->is_stopping = true;
 	log_info("stopping");
-	if (u->ready_file != NULL)
+	if (u->ready_file != NULL && u->is_announced)
 		(void)unlink(u->ready_file);
-	if (u->keeps_gears || u->daemons[NODE] == NULL) {
+	if (u->keeps_gears || u->place.fd >= 0 || !is_running(u, NODE)) {
 		for (int i = 0; i < DAEMONS; i++)
 			stop_daemon(u, i);
 		return;
@@ -431,6 +608,8 @@ up_fini(struct up *u)
 		up_daemon_free(u->daemons[i]);
 		free(u->programs[i]);
 	}
+	up_takeover_free(u->takeover);
+	up_takeover_place_fini(&u->place);
 	http_client_free(u->client);
 	loop_free(u->loop);
 	up_dirs_fini(&u->dirs);
@@ -501,19 +680,50 @@ is_free(const char *address)
 	return bind(fd, (const struct sockaddr *)&to, sizeof to) == 0;
 }
 
-/* Where a port beside `near` is served: as wished ("none": not), else at the usual one, or a free
- * one when that is taken or near has one, too. */
-static int
-choose_port(
-    char **out, const char *near, const char *wish, int usual, const char *field, struct err *e)
+/* The address that the other serves `what` at, if that is on the same host as near; or NULL. */
+static const char *
+place_address(const struct up *u, const char *near, const char *what)
 {
-	const char *colon = strrchr(near, ':');
+	const char *other = u->place.fd < 0 ? NULL : codec_string(codec_get(u->place.facts, what));
+	size_t host = (size_t)(strrchr(near, ':') - near) + 1;
+
+	return other != NULL && strncmp(other, near, host) == 0 && strchr(other + host, ':') == NULL
+	           ? other
+	           : NULL;
+}
+
+/* "a free port" is the one that the other has. */
+static void
+keep_port(const struct up *u, char **address, const char *what)
+{
+	const char *other = place_address(u, *address, what);
+
+	if (other == NULL || !str_has_suffix(*address, ":0"))
+		return;
+	free(*address);
+	*address = xstrdup(other);
+}
+
+/* Where a port beside `near` is served: as wished ("none": not), else where the other has it, else
+ * at the usual one, or a free one when that is taken or near has one, too. */
+static int
+choose_port(const struct up *u, char **out, const char *near, const char *wish, int usual,
+    const char *field, struct err *e)
+{
+	const char *colon = strrchr(near, ':'), *other = place_address(u, near, field);
 
 	if (wish != NULL && strcmp(wish, "none") == 0)
 		return 0;
 	if (wish != NULL) {
+		if (check_address(wish, field, e) < 0)
+			return -1;
 		*out = xstrdup(wish);
-		return check_address(wish, field, e);
+		keep_port(u, out, field);
+		return 0;
+	}
+	if (other != NULL) {
+		*out = xstrdup(other);
+		return 0;
 	}
 	*out = xasprintf("%.*s:%d", (int)(colon - near), near, usual);
 	if (strcmp(colon, ":0") != 0 && is_free(*out))
@@ -545,10 +755,36 @@ on_cert_time(void *arg)
 }
 
 static int
-up_open(struct up *u, const struct cmd_line *l, struct err *e)
+ask_other(struct up *u, const char *data, struct err *e)
+{
+	AUTO(free) char *run = up_dirs_run(data);
+
+	return run == NULL ? 0 : up_takeover_ask(run, &u->place, e);
+}
+
+static int
+choose_addresses(struct up *u, const struct cmd_line *l, struct err *e)
 {
 	const char *listen = cmd_option(l, "listen");
 	const char *router = cmd_option(l, "router-listen");
+
+	u->listen = xstrdup(listen == NULL ? "127.0.0.1:8000" : listen);
+	u->router_listen = xstrdup(router == NULL ? "127.0.0.1:8080" : router);
+	if (check_address(u->listen, "listen", e) < 0 ||
+	    check_address(u->router_listen, "router-listen", e) < 0)
+		return -1;
+	keep_port(u, &u->listen, "listen");
+	keep_port(u, &u->router_listen, "router-listen");
+	if (choose_port(u, &u->ssh_listen, u->listen, cmd_option(l, "ssh"), SSH_PORT, "ssh", e) < 0)
+		return -1;
+	return choose_port(
+	    u, &u->https_listen, u->router_listen, cmd_option(l, "https"), HTTPS_PORT, "https", e);
+}
+
+static int
+up_open(struct up *u, const struct cmd_line *l, struct err *e)
+{
+	const char *data = cmd_option(l, "data");
 
 	if (cmd_option(l, "cartridges") != NULL) {
 		u->cartridges = realpath(cmd_option(l, "cartridges"), NULL);
@@ -556,21 +792,20 @@ up_open(struct up *u, const struct cmd_line *l, struct err *e)
 			return err_set(e, ERR_INVALID, "cartridges", "cannot find %s",
 			    cmd_option(l, "cartridges"));
 	}
-	u->listen = xstrdup(listen == NULL ? "127.0.0.1:8000" : listen);
-	u->router_listen = xstrdup(router == NULL ? "127.0.0.1:8080" : router);
 	u->domain = cmd_has(l, "domain") ? cmd_option(l, "domain") : "apps.localhost";
 	u->ready_file = cmd_option(l, "ready-file");
 	u->keeps_gears = cmd_has(l, "keep-gears");
 	u->line = l;
 	u->app_cert = cmd_option(l, "app-cert");
-	if (!cmd_has(l, "data"))
+	u->drain_s = DRAIN_S;
+	if (data == NULL)
 		return err_set(e, ERR_INVALID, "data", "is required: pinion up --data DIR");
-	if (check_address(u->listen, "listen", e) < 0 ||
-	    check_address(u->router_listen, "router-listen", e) < 0)
+	if (cmd_has(l, "drain") &&
+	    str_to_i64(str_of(cmd_option(l, "drain")), 0, DRAIN_MAX_S, "drain", &u->drain_s, e) < 0)
 		return -1;
-	if (choose_port(&u->ssh_listen, u->listen, cmd_option(l, "ssh"), SSH_PORT, "ssh", e) < 0 ||
-	    choose_port(&u->https_listen, u->router_listen, cmd_option(l, "https"), HTTPS_PORT,
-	        "https", e) < 0)
+	if (cmd_has(l, "takeover") && ask_other(u, data, e) < 0)
+		return -1;
+	if (choose_addresses(u, l, e) < 0)
 		return -1;
 	if (!str_is_host(u->domain))
 		return err_set(e, ERR_INVALID, "domain",
@@ -579,21 +814,22 @@ up_open(struct up *u, const struct cmd_line *l, struct err *e)
 		return err_set(e, ERR_DENIED, NULL, "must run as root: it makes containers");
 	if (find_programs(u, e) < 0)
 		return -1;
-	if (up_dirs_open(cmd_option(l, "data"), &u->dirs, e) < 0)
+	int lock_fd = u->place.lock_fd;
+	u->place.lock_fd = -1;
+	if (up_dirs_open(data, lock_fd, &u->dirs, e) < 0)
 		return -1;
 	if (put_certs(u, e) < 0)
 		return -1;
-	return u->ssh_listen == NULL ? 0 : up_dirs_host_keys(&u->dirs, u->ssh, e);
+	if (u->ssh_listen != NULL && up_dirs_host_keys(&u->dirs, u->ssh, e) < 0)
+		return -1;
+	return u->place.fd < 0 ? 0 : up_takeover_clear(&u->place, e);
 }
 
 static int
 run_up(const struct cmd_line *l, struct err *e)
 {
-	AUTO_FINI(up_fini) struct up u = { .dirs.lock_fd = -1 };
-	struct up_daemon_opts node = { "pinion-node", node_argv, on_node_ready, on_gone, on_lost,
-		&u };
-	struct up_daemon_opts router = { "pinion-router", router_argv, on_router_ready, on_gone,
-		on_lost, &u };
+	AUTO_FINI(up_fini)
+	struct up u = { .dirs.lock_fd = -1, .place = { .fd = -1, .lock_fd = -1 } };
 
 	/* Directories on the way must be passable for the daemons' users; what is private is so by
 	 * its own mode. */
@@ -607,8 +843,7 @@ run_up(const struct cmd_line *l, struct err *e)
 	struct loop_signal *term = loop_signal_start(u.loop, SIGTERM, on_signal, &u);
 	struct loop_signal *interrupt = loop_signal_start(u.loop, SIGINT, on_signal, &u);
 	u.again = loop_timer_start(u.loop, CERT_MS, true, on_cert_time, &u);
-	u.daemons[ROUTER] = up_daemon_start(u.loop, &router);
-	u.daemons[NODE] = up_daemon_start(u.loop, &node);
+	start_rest(&u);
 	loop_run(u.loop);
 	loop_signal_cancel(term);
 	loop_signal_cancel(interrupt);
@@ -640,6 +875,10 @@ static const struct cmd_option up_options[] = {
 	{ "cartridges", 0, "DIR", "cartridges of the catalogue (default: the installed ones)" },
 	{ "ready-file", 0, "FILE", "JSON with the addresses, once everything serves" },
 	{ "keep-gears", 0, NULL, "on stop, leave the gears running" },
+	{ "takeover", 0, NULL,
+	    "take the place of the one that runs on DIR, if any: for a new version or other "
+	    "options; no request is refused or cut" },
+	{ "drain", 0, "SECONDS", "how long connections of a router that leaves may last (10)" },
 	{ NULL, 0, NULL, NULL },
 };
 

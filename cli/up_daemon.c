@@ -26,6 +26,7 @@ struct up_daemon {
 	struct loop *loop;
 	struct up_daemon_opts o;
 	struct child *child;      /* owned; NULL between two lives */
+	struct child *former;     /* owned; left beside it by up_daemon_renew; or NULL */
 	struct loop_timer *timer; /* owned; the next start, or the SIGKILL of a stop */
 	int ready_fd;             /* owned */
 	struct loop_io *ready_io; /* owned */
@@ -87,7 +88,10 @@ on_end(struct child *c, const struct child_end *end, void *arg)
 {
 	struct up_daemon *d = arg;
 
-	(void)c;
+	if (c == d->former) {
+		child_free(STEAL(d->former));
+		return;
+	}
 	child_free(STEAL(d->child));
 	close_ready(d);
 	if (d->is_stopping) {
@@ -210,10 +214,27 @@ up_daemon_stop(struct up_daemon *d, bool is_leaving, int64_t grace_ms)
 	d->timer = loop_timer_start(d->loop, grace_ms, false, on_grace_end, d);
 }
 
+void
+up_daemon_renew(struct up_daemon *d)
+{
+	child_free(d->former);
+	d->former = STEAL(d->child);
+	close_ready(d);
+	loop_timer_cancel(STEAL(d->timer));
+	d->is_stopping = false;
+	start(d);
+}
+
 bool
 up_daemon_is_running(const struct up_daemon *d)
 {
 	return d->child != NULL;
+}
+
+bool
+up_daemon_is_stopping(const struct up_daemon *d)
+{
+	return d->is_stopping;
 }
 
 void
@@ -222,6 +243,7 @@ up_daemon_free(struct up_daemon *take_d)
 	if (take_d == NULL)
 		return;
 	child_free(take_d->child);
+	child_free(take_d->former);
 	loop_timer_cancel(take_d->timer);
 	close_ready(take_d);
 	buf_fini(&take_d->ready);

@@ -34,5 +34,9 @@ struct up_daemon_opts {
 struct up_daemon *up_daemon_start(struct loop *l, const struct up_daemon_opts *o);
 /* No more restarts; SIGTERM now (unless is_leaving: it ends by itself), SIGKILL after grace_ms. */
 void up_daemon_stop(struct up_daemon *d, bool is_leaving, int64_t grace_ms);
+/* Started again after all. One that still runs is left beside it: its place is taken, it ends by
+ * itself. */
+void up_daemon_renew(struct up_daemon *d);
 bool up_daemon_is_running(const struct up_daemon *d);
+bool up_daemon_is_stopping(const struct up_daemon *d);
 void up_daemon_free(struct up_daemon *take_d);

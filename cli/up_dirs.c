@@ -107,22 +107,35 @@ run_dir_of(const char *data)
 	return xasprintf("/run/pinion/up-%.8s", hex);
 }
 
+char *
+up_dirs_run(const char *dir)
+{
+	AUTO(free) char *data = realpath(dir, NULL);
+
+	return data == NULL ? NULL : run_dir_of(data);
+}
+
 static int
 take_lock(struct up_dirs *d, struct err *e)
 {
 	AUTO(free) char *path = file_join(d->data, "lock");
 
+	if (d->lock_fd >= 0)
+		return 0;
 	d->lock_fd = file_lock(path, e);
 	if (d->lock_fd < 0 && e->code == ERR_BUSY)
 		return err_set(e, ERR_BUSY, "data",
-		    "another 'pinion up' runs on %s: stop it, or give another --data", d->data);
+		    "another 'pinion up' runs on %s: take its place by --takeover, stop it, or "
+		    "give "
+		    "another --data",
+		    d->data);
 	return d->lock_fd < 0 ? -1 : 0;
 }
 
 int
-up_dirs_open(const char *dir, struct up_dirs *out, struct err *e)
+up_dirs_open(const char *dir, int take_lock_fd, struct up_dirs *out, struct err *e)
 {
-	AUTO_FINI(up_dirs_fini) struct up_dirs d = { .lock_fd = -1 };
+	AUTO_FINI(up_dirs_fini) struct up_dirs d = { .lock_fd = take_lock_fd };
 
 	if (file_mkdirs(dir, 0711, e) < 0)
 		return -1;

@@ -23,8 +23,11 @@ struct up_dirs {
 	struct up_user broker_user, router_user;
 };
 
-/* Makes what is missing. ERR_BUSY: another `pinion up` has DIR. */
-int up_dirs_open(const char *dir, struct up_dirs *out, struct err *e) MUST_CHECK;
+/* The directory `run` of DIR, the caller's; NULL: there is no DIR yet. */
+char *up_dirs_run(const char *dir);
+/* Makes what is missing. take_lock_fd: the lock, -1: it is to be taken. ERR_BUSY: another `pinion
+ * up` has DIR. */
+int up_dirs_open(const char *dir, int take_lock_fd, struct up_dirs *out, struct err *e) MUST_CHECK;
 /* Copies a file of the administrator's to secrets/NAME, which the broker alone reads. */
 int up_dirs_put(
     const struct up_dirs *d, const char *from, const char *name, struct err *e) MUST_CHECK;

@@ -433,7 +433,7 @@ open_sockets(
     struct fleet *f, struct entry *entry, struct takeover_sockets *inherited, struct err *e)
 {
 	for (int i = 0;; i++) {
-		int fd = takeover_sockets_take(inherited, entry->proto, entry->address);
+		int fd = takeover_sockets_take(inherited, entry);
 		struct listener *ls;
 
 		if (fd < 0 && i >= f->n)

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "lib/base/fault.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -349,6 +350,8 @@ start(struct router *r, struct err *e)
 	r->signals[2] = loop_signal_start(r->loop, SIGHUP, on_hangup, r);
 	r->signals[3] = loop_signal_start(r->loop, SIGUSR1, on_reopen, r);
 	r->signals[4] = loop_signal_start(r->loop, SIGUSR2, on_upgrade, r);
+	if (r->other >= 0)
+		fault_point("router_takeover");
 	if (fleet_start(r->fleet, e) < 0)
 		return -1;
 	on_fleet_change(r); /* nothing is under way when there is no table yet */

@@ -4,12 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "lib/base/fd_packet.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -17,9 +14,10 @@
 #include "router/fleet.h"
 
 /* Packets: "SOCKET NAME" with its descriptor, for each; then "end". Back: "serving". */
-static const char socket_word[] = "socket ", end_word[] = "end", serving_word[] = "serving";
+static const char socket_word[] = "socket ", end_word[] = "end", serving_word[] = "serving",
+                  socket_name[] = "takeover.sock";
 
-enum { SOCKETS_MAX = 4096, ASK_S = 10, PACKET_MAX = TAKEOVER_NAME_MAX + 16, SEND_BUFFER = 4 << 20 };
+enum { SOCKETS_MAX = 4096, ASK_S = 10, PACKET_MAX = TAKEOVER_NAME_MAX + 16 };
 
 struct takeover {
 	struct loop *loop; /* borrowed */
@@ -42,96 +40,37 @@ takeover_sockets_fini(struct takeover_sockets *s)
 	*s = (struct takeover_sockets){ 0 };
 }
 
+/* With the port that was found, if it is known. */
+static void
+name_of(const struct entry *entry, char out[TAKEOVER_NAME_MAX])
+{
+	const char *colon = strrchr(entry->address, ':');
+	int host = colon == NULL ? (int)strlen(entry->address) : (int)(colon - entry->address);
+	const char *port = entry->port != 0 ? entry->port_text : colon == NULL ? "" : colon + 1;
+
+	(void)snprintf(
+	    out, TAKEOVER_NAME_MAX, "%s %.*s:%s", entry->proto, host, entry->address, port);
+}
+
 int
-takeover_sockets_take(struct takeover_sockets *s, const char *proto, const char *address)
+takeover_sockets_take(struct takeover_sockets *s, const struct entry *entry)
 {
 	char name[TAKEOVER_NAME_MAX];
+	size_t host;
 
-	(void)snprintf(name, sizeof name, "%s %s", proto, address);
+	name_of(entry, name);
+	host = (size_t)(strrchr(name, ':') - name) + 1;
 	for (size_t i = 0; s != NULL && i < s->n; i++) {
 		int fd = s->v[i].fd;
 
-		if (fd < 0 || strcmp(s->v[i].name, name) != 0)
+		if (fd < 0 || strncmp(s->v[i].name, name, host) != 0 ||
+		    (strcmp(name + host, "0") != 0 &&
+		        strcmp(s->v[i].name + host, name + host) != 0))
 			continue;
 		s->v[i].fd = -1;
 		return fd;
 	}
 	return -1;
-}
-
-static int
-set_address(struct sockaddr_un *a, const char *dir, const char *name, struct err *e)
-{
-	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	if (strlen(dir) + 1 + strlen(name) >= sizeof a->sun_path)
-		return err_set(e, ERR_INVALID, "state-dir",
-		    "must be at most %zu bytes long, for the socket in it: %s",
-		    sizeof a->sun_path - strlen(name) - 2, dir);
-	(void)snprintf(a->sun_path, sizeof a->sun_path, "%s/%s", dir, name);
-	return 0;
-}
-
-static int
-new_socket(int flags, struct err *e)
-{
-	int size = SEND_BUFFER, fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0);
-
-	if (fd < 0)
-		return err_set(e, ERR_SYSTEM, NULL, "cannot make a socket");
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-	return fd;
-}
-
-/* A packet with at most one descriptor, which is not closed. */
-static bool
-send_packet(int to, const char *text, int fd)
-{
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec v = { (char *)text, strlen(text) };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
-
-	if (fd >= 0) {
-		m.msg_control = control.room;
-		m.msg_controllen = sizeof control.room;
-		control.head.cmsg_level = SOL_SOCKET;
-		control.head.cmsg_type = SCM_RIGHTS;
-		control.head.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
-	}
-	return sendmsg(to, &m, MSG_NOSIGNAL) == (ssize_t)v.iov_len;
-}
-
-/* Bytes of a packet, 0 at the end, -1 when it failed. *out_fd: the caller's; -1: none came. */
-static ssize_t
-recv_packet(int from, char text[PACKET_MAX], int *out_fd)
-{
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec v = { text, PACKET_MAX - 1 };
-	struct msghdr m = { .msg_iov = &v,
-		.msg_iovlen = 1,
-		.msg_control = control.room,
-		.msg_controllen = sizeof control.room };
-	struct cmsghdr *h;
-	ssize_t n;
-
-	*out_fd = -1;
-	do
-		n = recvmsg(from, &m, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -1;
-	h = CMSG_FIRSTHDR(&m);
-	if (h != NULL && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS &&
-	    h->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(out_fd, CMSG_DATA(h), sizeof *out_fd);
-	text[n] = '\0';
-	return n;
 }
 
 /* --- the new one --- */
@@ -158,23 +97,14 @@ take_packet(struct takeover_sockets *out, const char *text, int fd)
 int
 takeover_ask(const char *dir, struct takeover_sockets *out, struct err *e)
 {
-	struct timeval limit = { .tv_sec = ASK_S };
-	struct sockaddr_un a;
+	int passed, fd = fd_packet_connect(dir, socket_name, ASK_S, e);
 	char text[PACKET_MAX];
-	int passed, fd;
 	ssize_t n;
 
-	if (set_address(&a, dir, "takeover.sock", e) < 0 || (fd = new_socket(0, e)) < 0)
-		return -1;
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-	if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
-		if (errno != ENOENT && errno != ECONNREFUSED)
-			(void)err_set(e, ERR_SYSTEM, "state-dir", "cannot reach %s", a.sun_path);
-		close(fd);
-		return -1;
-	}
-	while ((n = recv_packet(fd, text, &passed)) > 0 && take_packet(out, text, passed))
+	if (fd < 0)
+		return e->code == ERR_NONE ? -1 : err_field(e, "state-dir");
+	while ((n = fd_packet_recv(fd, text, sizeof text, &passed)) > 0 &&
+	       take_packet(out, text, passed))
 		continue;
 	if (n > 0 && strcmp(text, end_word) == 0)
 		return fd;
@@ -189,7 +119,7 @@ takeover_ask(const char *dir, struct takeover_sockets *out, struct err *e)
 void
 takeover_done(int take_fd)
 {
-	if (!send_packet(take_fd, serving_word, -1))
+	if (!fd_packet_send(take_fd, serving_word, -1))
 		log_warn("takeover_not_told", LOG_STR("why", strerror(errno)));
 	close(take_fd);
 }
@@ -235,10 +165,11 @@ static void
 give_one(const struct entry *entry, int fd, void *arg)
 {
 	struct takeover *t = arg;
-	char text[PACKET_MAX];
+	char name[TAKEOVER_NAME_MAX], text[PACKET_MAX];
 
-	(void)snprintf(text, sizeof text, "%s%s %s", socket_word, entry->proto, entry->address);
-	t->has_failed = t->has_failed || !send_packet(t->peer, text, fd);
+	name_of(entry, name);
+	(void)snprintf(text, sizeof text, "%s%s", socket_word, name);
+	t->has_failed = t->has_failed || !fd_packet_send(t->peer, text, fd);
 }
 
 void
@@ -248,7 +179,7 @@ takeover_give(struct takeover *t)
 		return;
 	t->has_failed = false;
 	fleet_each_socket(t->o.fleet, give_one, t);
-	if (t->has_failed || !send_packet(t->peer, end_word, -1))
+	if (t->has_failed || !fd_packet_send(t->peer, end_word, -1))
 		fail(t);
 }
 
@@ -258,7 +189,7 @@ on_peer(int fd, int what, void *arg)
 	struct takeover *t = arg;
 	char text[PACKET_MAX];
 	int passed;
-	ssize_t n = recv_packet(fd, text, &passed);
+	ssize_t n = fd_packet_recv(fd, text, sizeof text, &passed);
 
 	(void)what;
 	if (passed >= 0)
@@ -276,19 +207,17 @@ static void
 on_connect(int fd, int what, void *arg)
 {
 	struct takeover *t = arg;
-	struct ucred who = { 0 };
-	socklen_t n = sizeof who;
-	int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	pid_t pid = 0;
+	int peer = fd_packet_accept(fd, &pid);
 
 	(void)what;
 	if (peer < 0)
 		return;
-	if (t->peer >= 0 || getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0 ||
-	    (who.uid != 0 && who.uid != geteuid())) {
+	if (t->peer >= 0) {
 		close(peer); /* one at a time */
 		return;
 	}
-	log_info("takeover_asked", LOG_INT("pid", who.pid));
+	log_info("takeover_asked", LOG_INT("pid", pid));
 	t->peer = peer;
 	t->peer_io = loop_io_start(t->loop, peer, LOOP_READ, on_peer, t);
 	t->o.on_ask(t->o.arg);
@@ -297,17 +226,9 @@ on_connect(int fd, int what, void *arg)
 static int
 open_path(struct takeover *t, struct err *e)
 {
-	struct sockaddr_un made, a;
-
-	if (set_address(&made, t->o.dir, "takeover.new", e) < 0 ||
-	    set_address(&a, t->o.dir, "takeover.sock", e) < 0 ||
-	    (t->fd = new_socket(SOCK_NONBLOCK, e)) < 0)
-		return -1;
-	(void)unlink(made.sun_path);
-	if (bind(t->fd, (struct sockaddr *)&made, sizeof made) < 0 ||
-	    chmod(made.sun_path, 0600) < 0 || listen(t->fd, 1) < 0 ||
-	    rename(made.sun_path, a.sun_path) < 0)
-		return err_set(e, ERR_SYSTEM, "state-dir", "cannot listen on %s", a.sun_path);
+	t->fd = fd_packet_listen(t->o.dir, socket_name, e);
+	if (t->fd < 0)
+		return err_field(e, "state-dir");
 	t->listen_io = loop_io_start(t->loop, t->fd, LOOP_READ, on_connect, t);
 	return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "lib/base/err.h"
 
+struct entry;
 struct fleet;
 struct loop;
 struct takeover;
@@ -23,8 +24,9 @@ struct takeover_sockets {
 };
 
 void takeover_sockets_fini(struct takeover_sockets *s); /* closes what nobody took */
-/* One of the address, the caller's; -1: none is left. s: NULL is fine. */
-int takeover_sockets_take(struct takeover_sockets *s, const char *proto, const char *address);
+/* One of its address (port 0: any of that host), the caller's; -1: none is left. s: NULL is fine.
+ */
+int takeover_sockets_take(struct takeover_sockets *s, const struct entry *entry);
 
 /* --- the new one --- */
 

@@ -1,9 +1,10 @@
 #!/bin/bash
 # What people do day by day: code they already have, other branches, deploy by ref, logs that follow,
-# users, secrets, pruned deployments; and `pinion up --keep-gears` with another OCI runtime's containers
-# found again.
+# users, secrets, pruned deployments; `pinion up --keep-gears` with another OCI runtime's containers
+# found again; and `pinion up --takeover`, also of one that dies on the way.
 . "$(dirname "$0")/../lib/world.sh"
 plan_skip_unless_root
+world_faults
 world_up
 
 # --- code that is there already, on a branch main ---
@@ -17,6 +18,9 @@ require("node:http").createServer((q, r) => {
 	if (q.url === "/log") console.log("asked for a line");
 	if (q.url === "/die") process.exit(9);
 	r.end("mine: " + (fs.existsSync("note") ? fs.readFileSync("note", "utf8") : "no note"));
+}).on("upgrade", (q, s) => {
+	s.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+	s.on("error", () => {}).pipe(s);
 }).listen(3000, "127.0.0.1");
 JS
 git add -A
@@ -159,8 +163,48 @@ check "the app is back" until_true serves mine / "mine: 5"
 pid=$(instance)
 world_stop
 check "with --keep-gears its processes run on" kill -0 "$pid"
-world_start
+world_start --drain 120
 login_admin
 check "they are adopted" test "$(instance)" = "$pid"
 check "and served" until_true serves mine / "mine: 5"
+
+# --- another `pinion up` in its place: nobody is refused, no WebSocket cut ---
+touch "$WORLD/flag"
+/usr/bin/python3 "$PINION_SRCDIR/test/lib/load.py" "$ROUTER" "mine-it.$DOMAIN" "$WORLD/flag" 6 >"$WORLD/load.json" &
+load=$!
+coproc ECHO { /usr/bin/python3 -c '
+import socket, sys
+at, host = sys.argv[1:]
+s = socket.create_connection(at.rstrip("/").split("/")[-1].split(":"))
+s.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n".encode())
+f = s.makefile("rb")
+while f.readline() != b"\r\n":
+    pass
+for line in sys.stdin:
+    s.sendall(line.encode())
+    print(f.readline().decode(), end="", flush=True)
+' "$ROUTER" "mine-it.$DOMAIN"; }
+echoes() {
+	local back
+	echo "$1" >&"${ECHO[1]}" && read -r -t "$DEADLINE" back <&"${ECHO[0]}" && [[ $back == "$1" ]]
+}
+check "a WebSocket" echoes before
+first=$UP first_router=$(child_pid pinion-router)
+check "one that dies before it has the router" eval 'arm up_takeover; ! world_start --takeover --drain 120 && passed'
+check "the old one has broker and node again" until_true p whoami
+check "and the router that it had" test "$(child_pid pinion-router)" = "$first_router"
+check "the WebSocket is there" echoes between
+arm router_takeover
+world_start --takeover --drain 120
+check "another, of which the router dies before it serves" passed
+check "it took over" test "$UP" != "$first"
+check "other options hold" eval 'tr "\0" " " <"/proc/$(child_pid pinion-router)/cmdline" | grep -q -- "--drain 120"'
+check "the WebSocket is with the first router" eval 'echoes after && [[ -d /proc/$first_router ]]'
+check "what changes takes effect" eval 'p alias add www.mine.test --app mine && until_true by_alias www.mine.test "mine: 5"'
+rm "$WORLD/flag"
+wait "$load"
+check "no request failed" eval 'cat "$WORLD/load.json"; jq -e ".requests > 100 and .failures == {}" "$WORLD/load.json" >/dev/null'
+exec {ECHO[1]}>&-
+check "the first ends with its last connection" until_true eval '! kill -0 "$first"'
+check "and leaves all to the other" eval 'p whoami && serves mine / "mine: 5"'
 done_testing

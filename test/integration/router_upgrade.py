@@ -218,6 +218,20 @@ def another_number_of_threads(w):
     assert not load.stop().bad, load.bad[:5]
 
 
+def the_same_port_by_its_number(w):
+    app = w.instance("a")
+    w.write_routes([("a.test", app)])
+    args = ("--routes", w.path("routes"), "--state-dir", w.path("state"))
+    old = w.router(*args)
+    waiting = [old.connect() for _ in range(20)]  # accepted with their first bytes: some by the new one
+    new = w.router(*args, http=f"127.0.0.1:{old.port}")
+    assert new.port == old.port
+    wait_for(lambda: not alive(old.p.pid), "the old one's end")
+    for s in waiting:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+        assert Answer(s).read().status == 200
+
+
 def a_new_version_that_fails_changes_nothing(w):
     app, b = w.instance("a"), w.broker()
     b.put("a.test", app)
@@ -249,4 +263,4 @@ def the_table_goes_along_without_a_broker(w):
 
 
 run_tests([upgrades_under_load, idle_connections_end_with_an_answer, the_queue_of_one_that_ended_is_served, another_number_of_threads,
-           a_new_version_that_fails_changes_nothing, the_table_goes_along_without_a_broker])
+           the_same_port_by_its_number,           a_new_version_that_fails_changes_nothing, the_table_goes_along_without_a_broker])

@@ -52,6 +52,7 @@ for name in pinion-broker pinion-node pinion-router; do
 	check "$name is started again" until_true is_back $name "$old"
 done
 check "the broker answers at the same address" until_true p whoami
+check "--drain is checked" fails_with 2 "drain" p up --data "$WORLD/data" --drain soon
 children=$(ps -o pid= --ppid "$UP")
 kill "$UP"
 wait "$UP"

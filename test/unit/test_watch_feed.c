@@ -201,7 +201,7 @@ one_revision_is_one_sync(void **state)
 	struct client c = { 0 };
 	struct store_txn *t = store_txn_new();
 
-	follow(w, &c, "/internal/router/feed?router=r1");
+	follow(w, &c, "/internal/router/feed?router=r1~4194304"); /* one that leaves, too */
 	expect(w, &c, 1, "reset+ sync+ ");
 	store_txn_put(t, "/route/a", "{}", 2);
 	store_txn_put(t, "/app/x/y", "{}", 2);
@@ -259,6 +259,9 @@ bad_requests(void **state)
 		"/internal/node/feed?node=",
 		"/internal/node/feed?node=a/b",
 		"/internal/node/feed?node=n1&from=x",
+		"/internal/node/feed?node=n1~17",
+		"/internal/router/feed?router=r~x",
+		"/internal/router/feed?router=~17",
 		"/internal/router/feed?router=r&from=-1",
 	};
 
