@@ -6,12 +6,14 @@
 #include <sys/socket.h>
 
 #include "lib/base/mem.h"
+#include "router/crowd.h"
 #include "router/h2_session.h"
 #include "router/listener.h"
 #include "router/origin.h"
 #include "router/proxy.h"
 #include "router/proxy_protocol.h"
 #include "router/router_conf.h"
+#include "router/shed.h"
 #include "router/stats.h"
 #include "router/tls_conn.h"
 
@@ -50,6 +52,8 @@ client_conn_close(struct client_conn *take_c)
 		c->next->prev = c->prev;
 	c->next = c;
 	l->client_n -= !c->is_stream;
+	if (c->is_counted)
+		crowd_leave(l->crowd, &c->hop);
 	lane_bury(l, &c->grave);
 }
 
@@ -297,6 +301,21 @@ next_request(struct client_conn *c)
 
 /* --- the PROXY protocol --- */
 
+/* Counts the connection for its address. false: that has enough of them, and is told so. */
+static bool
+is_admitted(struct client_conn *c)
+{
+	struct lane *l = c->sock.lane;
+	enum shed_why why;
+
+	if (l->crowd == NULL || c->is_trusted || !crowd_holds(&c->hop))
+		return true;
+	c->is_counted = crowd_enter(l->crowd, &c->hop, l->now_ms, &why);
+	if (!c->is_counted)
+		shed_refuse(l, c->entry->tls == NULL ? c->sock.fd : -1, &c->hop, why);
+	return c->is_counted;
+}
+
 /* Who it is, is known. false: c is gone. */
 static bool
 set_peer(struct client_conn *c, const struct peer *p)
@@ -305,7 +324,7 @@ set_peer(struct client_conn *c, const struct peer *p)
 
 	c->hop = c->peer = *p;
 	c->is_trusted = origin_is_trusted(entry->origin, p);
-	if (entry->tls == NULL || tls_conn_start(&c->sock, entry->tls) == 0)
+	if (is_admitted(c) && (entry->tls == NULL || tls_conn_start(&c->sock, entry->tls) == 0))
 		return true;
 	client_conn_close(c);
 	return false;
@@ -451,13 +470,20 @@ struct client_conn *
 client_conn_start_stream(struct client_conn *c, const struct sock_layer *layer, void *over)
 {
 	struct lane *l = c->sock.lane;
-	struct client_conn *s = xcalloc(1, sizeof *s);
+	bool is_counted = c->is_counted && crowd_join(l->crowd, &c->hop);
+	struct client_conn *s;
 
+	if (c->is_counted && !is_counted) {
+		shed_refuse(l, -1, &c->hop, SHED_CROWD);
+		return NULL;
+	}
+	s = xcalloc(1, sizeof *s);
 	sock_start_layer(&s->sock, l, layer, over, on_sock);
 	s->entry = c->entry;
 	s->peer = s->hop = c->hop;
 	s->is_trusted = c->is_trusted;
 	s->is_stream = true;
+	s->is_counted = is_counted;
 	link_conn(l, s);
 	sock_again(&s->sock);
 	return s;

@@ -64,12 +64,14 @@ struct client_conn {
 	bool is_stream;    /* of the connection of another */
 	bool is_large;     /* and its head does not fit */
 	bool is_trusted;   /* hop tells who the client is */
+	bool is_counted;   /* in the lane's crowd */
 };
 
 /* Serves an accepted connection; takes fd. entry: borrowed, where it came in. */
 void client_conn_start(
     struct lane *l, const struct entry *entry, int take_fd, const struct peer *peer);
-/* Serves a request within c, as if it came on a connection of its own. layer, over: its bytes. */
+/* Serves a request within c, as if it came on a connection of its own. layer, over: its bytes.
+ * NULL: its address has too many. */
 struct client_conn *client_conn_start_stream(
     struct client_conn *c, const struct sock_layer *layer, void *over);
 void client_conn_close(struct client_conn *take_c);

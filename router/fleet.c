@@ -12,6 +12,7 @@
 #include "router/access_log.h"
 #include "router/challenge_table.h"
 #include "router/client_conn.h"
+#include "router/crowd.h"
 #include "router/hold.h"
 #include "router/host_table.h"
 #include "router/lane.h"
@@ -25,7 +26,7 @@
 #include "router/upstream.h"
 
 enum { ENTRIES_MAX = 16 };
-enum { FLUSH_MS = 10000, FILES_OURS = 64, FILES_MOST = 10000000 };
+enum { FLUSH_MS = 10000, FILES_OURS = 56, FILES_LANE = 8, FILES_MOST = 10000000 };
 
 struct member {
 	struct lane *lane;          /* owned */
@@ -359,14 +360,15 @@ DEFINE_AUTO(struct fleet *, fleet_free)
 
 /* Descriptors for connections. */
 static int64_t
-file_max(void)
+file_max(int lanes)
 {
 	struct rlimit r;
+	rlim_t ours = FILES_OURS + (rlim_t)lanes * FILES_LANE;
 
 	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur == RLIM_INFINITY ||
 	    r.rlim_cur > FILES_MOST)
 		return FILES_MOST;
-	return r.rlim_cur > 2 * FILES_OURS ? (int64_t)r.rlim_cur - FILES_OURS : FILES_OURS;
+	return (int64_t)(r.rlim_cur > 2 * ours ? r.rlim_cur - ours : ours);
 }
 
 static int
@@ -383,8 +385,9 @@ add_member(struct fleet *f, const struct router_conf *conf, int lanes, struct ac
 	l->fleet = f;
 	l->challenges = f->challenges;
 	l->hold = hold_new(l, conf, lanes, proxy_unhold);
-	l->fd_max = file_max() / lanes;
+	l->fd_max = file_max(lanes) / lanes;
 	l->client_max = l->fd_max / 2; /* each may need one to an instance */
+	l->crowd = crowd_new(conf, lanes);
 	l->on_gone = on_gone;
 	l->log = log == NULL ? NULL : access_log_ring(log, l->index);
 	return 0;

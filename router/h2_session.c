@@ -331,6 +331,12 @@ h2_session_drain(struct h2_session *s)
 }
 
 bool
+h2_session_is_idle(const struct h2_session *s)
+{
+	return s->stream_n == 0;
+}
+
+bool
 h2_session_timeout(struct h2_session *s)
 {
 	if (sock_pending(&s->conn->sock))

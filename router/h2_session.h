@@ -33,6 +33,8 @@ bool h2_session_ready(struct h2_session *s);
 /* Tells that it will end: the client makes no new streams (RFC 9113 6.8), and those under way, or
  * on their way, are finished. */
 void h2_session_drain(struct h2_session *s);
+/* It has no streams. */
+bool h2_session_is_idle(const struct h2_session *s);
 /* A deadline passed. false: the connection is to be closed. */
 bool h2_session_timeout(struct h2_session *s);
 

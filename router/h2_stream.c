@@ -507,5 +507,9 @@ h2_stream_start(struct h2_stream *st, bool has_body)
 	make_text(st, has_body);
 	st->in_end = !has_body;
 	st->conn = client_conn_start_stream(h2_session_conn(st->session), &stream_layer, st);
-	st->conn->is_large = is_large;
+	if (st->conn != NULL)
+		st->conn->is_large = is_large;
+	else /* it was not looked at: the client may send it again (RFC 9113 8.7) */
+		(void)nghttp2_submit_rst_stream(
+		    h2_session_ng(st->session), NGHTTP2_FLAG_NONE, st->id, NGHTTP2_REFUSED_STREAM);
 }

@@ -10,7 +10,9 @@
 #include "lib/base/mem.h"
 #include "lib/base/secret.h"
 #include "router/basic_auth.h"
+#include "router/crowd.h"
 #include "router/rate.h"
+#include "router/shed.h"
 #include "router/stats.h"
 #include "router/tls_out.h"
 
@@ -232,6 +234,8 @@ lane_new(int index, const struct router_conf *conf, struct err *e)
 	l->conf = conf;
 	l->mail_tail = &l->mail;
 	l->stats = stats_new();
+	l->shed = shed_new(l);
+	l->kept_max = INT64_MAX;
 	pthread_mutex_init(&l->mail_lock, NULL);
 	l->scratch = xmalloc(LANE_SCRATCH);
 	secret_random(l->random, sizeof l->random);
@@ -288,6 +292,8 @@ lane_free(struct lane *take_l)
 		close(l->mail_fd);
 	pthread_mutex_destroy(&l->mail_lock);
 	rate_free(l->rates);
+	crowd_free(l->crowd);
+	shed_free(l->shed);
 	basic_auth_free(l->auth);
 	tls_out_free(l->tls);
 	stats_free(l->stats);

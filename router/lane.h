@@ -16,6 +16,7 @@ struct basic_auth;
 struct challenge_table;
 struct app_lines_box;
 struct client_conn;
+struct crowd;
 struct event;
 struct event_base;
 struct fleet;
@@ -28,14 +29,16 @@ struct lane_mail;
 struct proxy;
 struct rate;
 struct router_conf;
+struct shed;
 struct stats;
 struct tls_out;
 struct upstream_pool;
 
 enum {
-	LANE_SCRATCH = 256 * 1024, /* bytes of one read at most */
-	LANE_READ = 64 * 1024,     /* bytes of a first read */
-	LANE_FRAMES = 64 * 1024,   /* bytes of frames read at once */
+	LANE_SCRATCH = 256 * 1024,   /* bytes of one read at most */
+	LANE_READ = 64 * 1024,       /* bytes of a first read */
+	LANE_READ_SMALL = 16 * 1024, /* of each while memory is short */
+	LANE_FRAMES = 64 * 1024,     /* bytes of frames read at once */
 };
 
 typedef void lane_fn(struct lane *l, void *arg);
@@ -83,6 +86,9 @@ struct lane {
 	struct rate *rates;      /* owned; NULL: no route asked for one yet */
 	struct basic_auth *auth; /* likewise */
 	struct tls_out *tls;     /* owned; NULL: no instance spoke it yet */
+	struct shed *shed;       /* owned: what is given up when there is too little */
+	struct crowd *crowd;     /* owned: clients by address; NULL: any may have all */
+	int64_t kept, kept_max;  /* bytes that peers did not take; beyond it reads are small */
 	int compressors;         /* at work */
 	struct proxy *spare;     /* owned: exchanges to use again */
 	int spare_n;
@@ -127,3 +133,9 @@ uint64_t lane_random(struct lane *l);
 void lane_random_hex(struct lane *l, char *to, int digits);
 int64_t lane_monotonic_us(void);
 int64_t lane_unix_us(struct lane *l, int64_t monotonic_us); /* Unix time of a moment */
+/* Bytes of a first read, and of each whose bytes were not taken at once. */
+static inline uint32_t
+lane_read_first(const struct lane *l)
+{
+	return l->kept < l->kept_max ? LANE_READ : LANE_READ_SMALL;
+}

@@ -17,12 +17,14 @@
 #include "lib/base/str.h"
 #include "router/client_conn.h"
 #include "router/lane.h"
+#include "router/shed.h"
 
 enum {
 	BACKLOG = 4096,
 	ACCEPTS = 64,
 	DEFER_S = 5,
 	PAUSE_MS = 100,
+	PATIENCE_MS = 1000,
 	TELL_MS = 10000,
 	PROBE_AFTER_S = 120,
 	PROBE_EVERY_S = 20
@@ -33,6 +35,7 @@ struct listener {
 	struct event ev;
 	struct lane_timer pause;   /* no descriptors left */
 	int64_t tell_ms;           /* the next warning not before */
+	int64_t waits_since_ms;    /* for room for who is in the queue; 0: nobody waits */
 	struct lane *lane;         /* borrowed; NULL: not started */
 	const struct entry *entry; /* borrowed */
 	int fd;                    /* owned */
@@ -142,6 +145,7 @@ listener_open(struct entry *entry, int take_fd, struct err *e)
 	return ls;
 }
 
+/* Who waits for longer than that is refused. */
 static void
 pause_accepting(struct listener *ls, const char *why)
 {
@@ -150,6 +154,14 @@ pause_accepting(struct listener *ls, const char *why)
 	if (l->now_ms >= ls->tell_ms) {
 		log_warn("accept_paused", LOG_STR("why", why), LOG_INT("clients", l->client_n));
 		ls->tell_ms = l->now_ms + TELL_MS;
+	}
+	if (ls->waits_since_ms == 0)
+		ls->waits_since_ms = l->now_ms;
+	if (l->now_ms - ls->waits_since_ms >= PATIENCE_MS) {
+		for (int i = 0; i < ACCEPTS; i++) {
+			if (!shed_refuse_next(l, ls->fd, ls->entry->tls != NULL))
+				break;
+		}
 	}
 	event_del(&ls->ev);
 	wheel_set(&l->wheel, &ls->pause.timer, l->now_ms + PAUSE_MS);
@@ -164,15 +176,18 @@ accept_one(struct listener *ls)
 	struct peer peer;
 	int fd;
 
-	if (ls->lane->client_n >= ls->lane->client_max) {
-		pause_accepting(ls, "too many clients");
+	if (!shed_room(ls->lane)) {
+		pause_accepting(ls, "no room for more clients");
 		return false;
 	}
 	fd = accept4(ls->fd, &a.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0 && shed_retry(ls->lane, errno))
+		return true;
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
 		pause_accepting(ls, strerror(errno));
 		return false;
 	}
+	ls->waits_since_ms = 0;
 	if (fd < 0)
 		return errno == EINTR || errno == ECONNABORTED;
 	peer = peer_of(&a.sa);

@@ -135,6 +135,16 @@ add_connections(struct metrics *m, struct buf *b, const struct copy *c)
 	add_one(b, "connections_total", "counter", "Connections of clients.", s->connections);
 	add_one(
 	    b, "connections", "gauge", "Connections of clients, open now.", (uint64_t)c->clients);
+	add_head(b, "refused_total", "counter", "Clients and streams that were refused.");
+	for (int i = 0; i < SHED_WHYS; i++)
+		buf_addf(b, "pinion_router_refused_total{why=\"%s\"} %" PRIu64 "\n",
+		    shed_why_name((enum shed_why)i), s->refused[i]);
+	add_head(b, "shed_total", "counter", "What was closed to make room.");
+	buf_addf(b,
+	    "pinion_router_shed_total{what=\"client\"} %" PRIu64 "\n"
+	    "pinion_router_shed_total{what=\"upstream\"} %" PRIu64 "\n"
+	    "pinion_router_shed_total{what=\"answer\"} %" PRIu64 "\n",
+	    s->shed_clients, s->shed_upstreams, s->shed_answers);
 	add_one(b, "upstream_connections_total", "counter", "Connections made to instances.",
 	    s->connects);
 	add_one(b, "upstream_connections", "gauge", "Connections to instances, open now.",

@@ -57,7 +57,7 @@ new_exchange(struct client_conn *c)
 	x->answer = answer;
 	x->names = names;
 	x->client = c;
-	x->read_max = LANE_READ;
+	x->read_max = lane_read_first(c->sock.lane);
 	c->x = x;
 	return x;
 }
@@ -304,8 +304,10 @@ send_head(struct proxy *x)
 static void
 size_reads(struct proxy *x, const struct sock *to, size_t n)
 {
-	if (sock_pending(to))
-		x->read_max = LANE_READ;
+	uint32_t first = lane_read_first(lane_of(x));
+
+	if (sock_pending(to) || first != LANE_READ)
+		x->read_max = first;
 	else if (n == x->read_max && x->read_max < LANE_SCRATCH && !x->client->is_stream)
 		x->read_max *= 2;
 }
@@ -636,11 +638,15 @@ pump_down(struct proxy *x)
 		ssize_t n;
 
 		if (sock_pending(to)) {
+			uint32_t before = to->spill_n;
+
 			if (sock_flush(to) < 0) {
 				proxy_abort(
 				    x, CLIENT_GONE, "The client left before it had the answer.");
 				return false;
 			}
+			if (to->spill_n != before)
+				proxy_touch(x);
 			if (sock_pending(to))
 				break;
 		}

@@ -95,6 +95,19 @@ static const struct conf_item items[] = {
 	    "Requests that wait for one application."),
 	CONF_INT(struct router_conf, hold_mb, "hold-memory", 1, 65536, "64",
 	    "Megabytes that requests that wait may take."),
+	CONF_INT(struct router_conf, address_connections, "address-connections", 0, 10000000,
+	    "4096",
+	    "Connections, and streams of HTTP/2, that a client's address (IPv6: its /64) may have "
+	    "at the same time, shared evenly by the threads; 0: any. A balancer in front that is "
+	    "not in --trusted-proxies, and does not use the PROXY protocol, is one address, too. "
+	    "The machine's own addresses 127.0.0.0/8 and ::1 have no limits."),
+	CONF_INT(struct router_conf, address_rate, "address-rate", 0, 10000000, "1000",
+	    "New connections in a second that such an address may make, five times as many at "
+	    "once; 0: any."),
+	CONF_INT(struct router_conf, memory_mb, "memory-max", 0, 100000000, "0",
+	    "Megabytes that the router may take: before it has them it closes idle connections, "
+	    "then cuts answers that clients do not read, then refuses clients. 0: what its "
+	    "cgroup or its limit of address space allows."),
 	CONF_LAST,
 };
 

@@ -43,6 +43,9 @@ struct router_conf {
 	int64_t hold_timeout_s;                 /* of a request that waits for its application */
 	int64_t hold_max, hold_app_max;         /* such requests: all, of one application */
 	int64_t hold_mb;                        /* memory that they may take */
+	int64_t address_connections;            /* of a client's address at once; 0: any */
+	int64_t address_rate;                   /* new ones a second; 0: any */
+	int64_t memory_mb;                      /* 0: what the system allows */
 };
 
 /* As conf_load: 1 after --help and --version. */

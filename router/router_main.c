@@ -20,6 +20,7 @@
 #include "router/cert_table.h"
 #include "router/fleet.h"
 #include "router/host_table.h"
+#include "router/memory_watch.h"
 #include "router/metrics.h"
 #include "router/route_static.h"
 #include "router/route_watch.h"
@@ -44,7 +45,8 @@ struct router {
 	struct app_lines *lines; /* likewise */
 	struct traffic *traffic;
 	struct metrics *metrics; /* NULL: not served */
-	struct wake *wake;       /* NULL: nothing is woken */
+	struct memory_watch *memory;
+	struct wake *wake; /* NULL: nothing is woken */
 	struct takeover_sockets inherited;
 	struct takeover *takeover; /* NULL: nobody can take over */
 	char *name;                /* owned: that of conf, while it leaves */
@@ -343,6 +345,7 @@ start(struct router *r, struct err *e)
 	if (r->conf.wake_token_file != NULL &&
 	    (r->wake = wake_new(r->loop, r->fleet, &r->conf, e)) == NULL)
 		return -1;
+	r->memory = memory_watch_new(r->loop, r->fleet, &r->conf);
 	if (r->conf.feed == NULL && fleet_tls(r->fleet) != NULL)
 		r->rotation = loop_timer_start(r->loop, ROTATE_MS, true, on_rotate, r);
 	r->signals[0] = loop_signal_start(r->loop, SIGTERM, on_stop, r);
@@ -367,6 +370,7 @@ finish(struct router *r)
 	free(r->name);
 	route_watch_free(r->watch);
 	route_static_free(r->table);
+	memory_watch_free(r->memory);
 	metrics_stop(r->metrics);
 	traffic_stop(r->traffic);
 	app_lines_stop(r->lines);

@@ -76,9 +76,16 @@ sock_watch(struct sock *s)
 {
 	if (s->watched || s->fd < 0)
 		return;
-	s->watched = true;
-	if (event_add(&s->ev, NULL) < 0)
-		abort(); /* epoll has no room: the kernel's limit is beyond that of descriptors */
+	s->watched = event_add(&s->ev, NULL) == 0; /* no memory: its deadline ends it */
+}
+
+static void
+drop_spill(struct sock *s)
+{
+	s->lane->kept -= s->spill_cap;
+	free(s->spill);
+	s->spill = NULL;
+	s->spill_off = s->spill_n = s->spill_cap = 0;
 }
 
 void
@@ -96,9 +103,7 @@ sock_close(struct sock *s)
 		close(s->fd);
 	s->fd = -1;
 	s->can_read = s->can_write = false;
-	free(s->spill);
-	s->spill = NULL;
-	s->spill_off = s->spill_n = s->spill_cap = 0;
+	drop_spill(s);
 }
 
 void
@@ -148,6 +153,7 @@ keep(struct sock *s, const char *p, size_t n)
 		if (cap < need)
 			cap = need;
 		s->spill = xreallocarray(s->spill, cap, 1);
+		s->lane->kept += (int64_t)cap - s->spill_cap;
 		s->spill_cap = (uint32_t)cap;
 	}
 	memcpy(s->spill + s->spill_off + s->spill_n, p, n);
@@ -328,9 +334,7 @@ sock_flush(struct sock *s)
 		s->spill_off += (uint32_t)done;
 		s->spill_n -= (uint32_t)done;
 	}
-	free(s->spill);
-	s->spill = NULL;
-	s->spill_off = s->spill_cap = 0;
+	drop_spill(s);
 	if (s->shuts)
 		end_output(s);
 	return 0;

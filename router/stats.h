@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "lib/wire/wire_took.h"
+#include "router/shed.h"
 
 struct map;
 struct proxy;
@@ -29,6 +30,8 @@ struct stats_all {
 	uint64_t retries, tunnels;
 	uint64_t bytes_in, bytes_out; /* of bodies and tunnels */
 	uint64_t connections;         /* of clients */
+	uint64_t refused[SHED_WHYS];  /* of them, and streams */
+	uint64_t shed_clients, shed_upstreams, shed_answers;
 	uint64_t connects, connect_failures;
 	uint64_t ejections;   /* of instances that fail */
 	uint64_t over_budget; /* requests that were not tried again: too many were */

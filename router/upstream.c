@@ -13,6 +13,7 @@
 #include "router/h2_client.h"
 #include "router/host_table.h"
 #include "router/router_conf.h"
+#include "router/shed.h"
 #include "router/stats.h"
 #include "router/tls_conn.h"
 #include "router/tls_out.h"
@@ -307,7 +308,8 @@ upstream_open(struct upstream_pool *p, const char *host, bool fresh, bool must_l
 		u = NULL;
 	if (u != NULL)
 		unlink_idle(u);
-	else if ((u = connect_new(p, host)) == NULL)
+	else if ((u = connect_new(p, host)) == NULL &&
+	         (!shed_retry(p->lane, errno) || (u = connect_new(p, host)) == NULL))
 		return NULL;
 	u->fn = fn;
 	u->owner = owner;
@@ -377,6 +379,23 @@ upstream_free_all(struct lane *l)
 {
 	while (l->pools != NULL)
 		free_pool(l->pools);
+}
+
+size_t
+upstream_shed(struct lane *l, size_t n)
+{
+	size_t done = 0, before = SIZE_MAX;
+
+	while (done < n && before != done) { /* one of each instance in turn */
+		before = done;
+		for (struct upstream_pool *p = l->pools; p != NULL && done < n; p = p->next) {
+			if (p->idle_last == NULL)
+				continue;
+			upstream_close(p->idle_last);
+			done++;
+		}
+	}
+	return done;
 }
 
 bool

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "router/lane.h"
@@ -91,5 +92,7 @@ void upstream_connected(struct upstream_conn *u);
  * end. true: nothing of it is left in this lane, else lane->on_gone tells when the last one ended.
  */
 bool upstream_retire(struct lane *l, struct host_endpoint *ep);
+/* Closes up to n idle ones, of each instance those that are idle longest. Returns how many. */
+size_t upstream_shed(struct lane *l, size_t n);
 /* At the end, when no client is left. */
 void upstream_free_all(struct lane *l);

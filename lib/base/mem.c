@@ -2,42 +2,81 @@
 
 #include <malloc.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-static void *
-checked(void *p)
+static _Atomic(void *) reserve; /* owned */
+static atomic_bool is_reserve_used;
+
+/* Makes room for one more try, or gives up. */
+static void
+use_reserve(void)
 {
+	void *p = atomic_exchange(&reserve, NULL);
+
 	if (p == NULL) {
 		(void)fputs("out of memory\n", stderr);
 		abort();
 	}
-	return p;
+	atomic_store(&is_reserve_used, true);
+	free(p);
+}
+
+bool
+mem_reserve(size_t n)
+{
+	void *none = NULL, *p = malloc(n);
+
+	if (p == NULL)
+		return false;
+	if (!atomic_compare_exchange_strong(&reserve, &none, p))
+		free(p); /* it is there */
+	atomic_store(&is_reserve_used, false);
+	return true;
+}
+
+bool
+mem_is_reserve_used(void)
+{
+	return atomic_load_explicit(&is_reserve_used, memory_order_relaxed);
 }
 
 void *
 xmalloc(size_t n)
 {
-	return checked(malloc(n == 0 ? 1 : n));
+	void *p;
+
+	while ((p = malloc(n == 0 ? 1 : n)) == NULL)
+		use_reserve();
+	return p;
 }
 
 void *
 xcalloc(size_t n, size_t size)
 {
-	return checked(calloc(n == 0 ? 1 : n, size == 0 ? 1 : size));
+	void *p;
+
+	while ((p = calloc(n == 0 ? 1 : n, size == 0 ? 1 : size)) == NULL)
+		use_reserve();
+	return p;
 }
 
 void *
 xreallocarray(void *p, size_t n, size_t size)
 {
-	return checked(reallocarray(p, n == 0 ? 1 : n, size == 0 ? 1 : size));
+	void *q;
+
+	while ((q = reallocarray(p, n == 0 ? 1 : n, size == 0 ? 1 : size)) == NULL)
+		use_reserve();
+	return q;
 }
 
 char *
 xstrdup(const char *s)
 {
-	return checked(strdup(s));
+	return xstrndup(s, strlen(s));
 }
 
 char *
@@ -49,7 +88,12 @@ xstrdup_null(const char *s)
 char *
 xstrndup(const char *s, size_t n)
 {
-	return checked(strndup(s, n));
+	size_t len = strnlen(s, n);
+	char *p = xmalloc(len + 1);
+
+	memcpy(p, s, len);
+	p[len] = '\0';
+	return p;
 }
 
 char *
@@ -59,10 +103,13 @@ xasprintf(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (vasprintf(&s, fmt, ap) < 0)
-		s = NULL;
+	while (vasprintf(&s, fmt, ap) < 0) {
+		va_end(ap);
+		use_reserve();
+		va_start(ap, fmt);
+	}
 	va_end(ap);
-	return checked(s);
+	return s;
 }
 
 void

@@ -1,6 +1,7 @@
 /* lib/base/mem.h: allocation that never fails (out of memory aborts) and owning locals. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -14,6 +15,13 @@ char *xstrdup_null(const char *s);
 char *xstrndup(const char *s, size_t n) __attribute__((malloc, returns_nonnull, nonnull(1)));
 char *xasprintf(const char *fmt, ...)
     __attribute__((malloc, returns_nonnull, nonnull(1), format(printf, 1, 2)));
+
+/* Keeps n bytes for when there is no memory left: an allocation that fails takes them first, so
+ * that its daemon has time to give up something. Again after that: false, if they cannot be had
+ * yet. */
+bool mem_reserve(size_t n);
+/* Whether they are gone. Any thread. */
+bool mem_is_reserve_used(void);
 
 /* For daemons, first thing: large blocks go back to the system when freed, and threads share two
  * heaps, so that a peak of work does not stay resident. */

@@ -139,6 +139,21 @@ def new_keys(port, tls_port):
     until_told(turn)
 
 
+def idle_clients(port, tls_port):
+    """Each had its answer and stays."""
+    hold(many(3000, port, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"), b"")
+
+
+def idle_tls_clients(port, tls_port):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    socks = []
+    for _ in range(3000):
+        with contextlib.suppress(OSError):
+            socks.append(context.wrap_socket(dial(tls_port), server_hostname="a.test"))
+    hold(socks, b"")
+
+
 def garbage(port, tls_port):
     rnd = random.Random(7)
 
@@ -217,33 +232,216 @@ class Sink(threading.Thread):
             c.close()
 
 
+@contextlib.contextmanager
+def under_attack(w, r, kind):
+    """Healthy clients and an attacker at its height; none of them may fail until the end."""
+    with Load_for(r) as load:
+        wait_for(lambda: load.count > 100, "the first requests")
+        p = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--attack", kind.__name__, str(r.port), str(r.tls_port)],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        w.ends.append(p.wait)
+        w.ends.append(p.kill)
+        assert p.stdout.readline() == b"ready\n", "the attacker failed"
+        yield load
+        at = load.count
+        wait_for(lambda: load.count > at + 150, "requests during the attack")
+        p.stdin.close()
+        assert p.wait(30) == 0, "the attacker failed"
+    assert r.p.poll() is None, "the router died: " + r.text()[-3000:]
+    assert not load.bad, f"{len(load.bad)} of {load.count} requests failed: {load.bad[:3]}"
+
+
+def victims(w, *args, **more):
+    sink = Sink()
+    sink.start()
+    w.ends.append(lambda: setattr(sink, "ends", True))
+    pem = make_certificate(w.path("pem"), "*.test")
+    with open(w.path("token"), "w") as f:
+        f.write("secret\n")
+    return w.static_router([("a.test", w.instance("a")), ("victim.test", sink), ("pour.test", w.instance("pour", pour)), ("liar.test", w.instance("liar", lie))],
+                           "--https", "127.0.0.1:0", "--cert", pem, "--request-timeout", "60", "--head-timeout", "60",
+                           "--metrics", "unix:" + w.path("metrics.sock"), "--metrics-token-file", w.path("token"), *args, **more)
+
+
+def metric(w, name):
+    """The sum of all series of a metric."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(w.path("metrics.sock"))
+        s.sendall(b"GET /metrics HTTP/1.1\r\nHost: m\r\nAuthorization: Bearer secret\r\n\r\n")
+        text = Answer(s).read().body.decode()
+    return sum(float(v) for v in re.findall(r"^pinion_router_" + name + r"(?:\{.*\})? (\S+)$", text, re.M))
+
+
 def attacked(kind, mb):
     """The attack at its height for some requests of healthy clients; the router's memory grows by less than mb."""
     def test(w):
-        sink = Sink()
-        sink.start()
-        w.ends.append(lambda: setattr(sink, "ends", True))
-        pem = make_certificate(w.path("pem"), "*.test")
-        r = w.static_router([("a.test", w.instance("a")), ("victim.test", sink), ("pour.test", w.instance("pour", pour)), ("liar.test", w.instance("liar", lie))],
-                            "--https", "127.0.0.1:0", "--cert", pem, "--request-timeout", "60", "--head-timeout", "60", files=raise_files())
-        with Load_for(r) as load:
-            wait_for(lambda: load.count > 100, "the first requests")
-            p = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--attack", kind.__name__, str(r.port), str(r.tls_port)],
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            w.ends.append(p.wait)
-            w.ends.append(p.kill)
-            assert p.stdout.readline() == b"ready\n", "the attacker failed"
-            at = load.count
-            wait_for(lambda: load.count > at + 150, "requests during the attack")
-            p.stdin.close()
-            assert p.wait(30) == 0, "the attacker failed"
-        assert r.p.poll() is None, "the router died: " + r.text()[-3000:]
-        assert not load.bad, f"{len(load.bad)} of {load.count} requests failed: {load.bad[:3]}"
+        r = victims(w, files=raise_files())
+        with under_attack(w, r, kind) as load:
+            pass
         peak = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{r.p.pid}/status").read())[1]) // 1024
         assert peak < mb, f"{peak} MB at its peak"
         assert r.get("a.test").status == 200
         return f"{load.count} requests, peak {peak} MB"
     return ("a healthy client during " + kind.__name__.replace("_", " "), test)
+
+
+# --- too little for all ---
+
+def short_of_files(kind):
+    """Far more connections than there are descriptors."""
+    def test(w):
+        raise_files()
+        r = victims(w, files=400)
+        with under_attack(w, r, kind) as load:
+            wait_for(lambda: metric(w, "shed_total") > 500, "connections to be closed")
+        shed = metric(w, "shed_total")
+        assert r.get("a.test").status == 200
+        lines = r.text().count("load_shed")
+        assert 0 < lines < 400, f"{lines} lines of the log"
+        return f"{load.count} requests, {shed:.0f} connections closed, {lines} lines of the log"
+    return ("a healthy client and few descriptors during " + kind.__name__.replace("_", " "), test)
+
+
+def descriptors_end(w):
+    """The limit falls below what is in use, and rises again."""
+    raise_files()
+    r = victims(w, files=4000)
+    with under_attack(w, r, idle_clients):
+        wait_for(lambda: metric(w, "connections") > 1000, "the attacker's connections")
+        used = len(os.listdir(f"/proc/{r.p.pid}/fd"))
+        resource.prlimit(r.p.pid, resource.RLIMIT_NOFILE, (used - 50, 4000))
+        wait_for(lambda: metric(w, "shed_total") > 20, "connections to be closed")
+        resource.prlimit(r.p.pid, resource.RLIMIT_NOFILE, (4000, 4000))
+    assert r.get("a.test").status == 200
+
+
+def all_are_busy(w):
+    """Requests under way are not cut for others: who comes hears that it is to come again, until some end."""
+    raise_files()
+    sink, held = threading.Event(), []
+
+    def wait(i, c, head, rest):
+        sink.wait(DEADLINE)
+        c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        return True
+    w.ends.append(sink.set)
+    r = w.static_router([("a.test", w.instance("a", wait))], files=160, threads=1)
+    try:
+        for _ in range(200):
+            s = r.connect()
+            s.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            held.append(s)
+        refused = Answer(held[-1]).read()
+        assert refused.status == 503 and refused.headers["retry-after"] == "1", refused.status
+        sink.set()
+        answers = [Answer(s).read().status for s in held[:-1]]
+    finally:
+        for s in held:
+            s.close()
+    assert answers.count(200) > 40 and set(answers) <= {200, 503}, answers
+    wait_for(lambda: r.get("a.test").status == 200, "the room to be there again")
+    return f"{answers.count(200)} served, {answers.count(503) + 1} refused"
+
+
+MEMORY = "/sys/fs/cgroup/memory" if os.path.isdir("/sys/fs/cgroup/memory") else "/sys/fs/cgroup"
+
+
+def memory_file(group, name):
+    """Of a cgroup: its names are others in version 1."""
+    return os.path.join(group, name if MEMORY == "/sys/fs/cgroup" else {"memory.max": "memory.limit_in_bytes", "memory.current": "memory.usage_in_bytes"}[name])
+
+
+def short_of_memory(kind, mb):
+    """A cgroup, which would have the router killed, allows mb more than it takes before the attack."""
+    def test(w):
+        group = os.path.join(MEMORY, f"pinion-attacks-{os.getpid()}")
+        try:
+            os.mkdir(group)
+            w.ends.append(lambda: os.rmdir(group))
+            open(memory_file(group, "memory.max"), "r+").close()
+        except OSError as e:
+            return f"not done, no cgroup with a limit of memory: {e}"
+        r = victims(w, files=raise_files(), cgroup=group)
+        for _ in range(50):
+            assert r.get("a.test").status == 200
+        with open(memory_file(group, "memory.current")) as f:
+            now = int(f.read())
+        with open(memory_file(group, "memory.max"), "w") as f:
+            f.write(str(now + (mb << 20)))
+        with under_attack(w, r, kind) as load:
+            pass
+        assert "memory_level" in r.text(), "there was memory enough"
+        assert r.get("a.test").status == 200
+        return f"{load.count} requests, {metric(w, 'shed_total'):.0f} closed, {r.text().count('memory_level')} changes of level"
+    return ("a healthy client, little memory, and " + kind.__name__.replace("_", " "), test)
+
+
+def own_limit_of_memory(w):
+    r = victims(w, "--memory-max", "1", threads=1)
+    wait_for(lambda: "memory_level" in r.text(), "the level of memory")
+    with r.connect() as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        assert Answer(s).read().status == 503
+    assert metric(w, "refused_total") >= 1
+
+
+# --- one address ---
+
+def from_address(r, address, data=b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"):
+    s = r.connect()
+    s.sendall(f"PROXY TCP{6 if ':' in address else 4} {address} {'::1' if ':' in address else '127.0.0.1'} 1000 80\r\n".encode() + data)
+    return s
+
+
+def connections_of_an_address(w):
+    r = victims(w, "--proxy-protocol", "http", "--address-connections", "5", threads=1)
+    for others in (lambda n: "192.0.2.7", lambda n: f"2001:db8:1:2::{n}"):
+        held = []
+        for n in range(5):
+            held.append(from_address(r, others(n)))
+            assert Answer(held[-1]).read().status == 200
+        for n in range(3):
+            with from_address(r, others(10 + n)) as s:
+                a = Answer(s).read()
+                assert (a.status, a.headers["retry-after"], a.headers["connection"]) == (429, "1", "close"), a.status
+                assert s.recv(1) == b""
+        for other in ("192.0.2.8", "2001:db8:1:3::1"):
+            with from_address(r, other) as s:
+                assert Answer(s).read().status == 200
+        held.pop().close()
+
+        def again():
+            with from_address(r, others(4)) as s:
+                return Answer(s).read().status == 200
+        wait_for(again, "the place of the one that left")
+        for s in held:
+            s.close()
+    assert metric(w, "refused_total") >= 6
+    assert r.text().count("load_shed") < 10
+
+
+def speed_of_an_address(w):
+    r = victims(w, "--proxy-protocol", "http", "--address-rate", "2", threads=1)
+    got = []
+    for _ in range(20):
+        with from_address(r, "192.0.2.7") as s:
+            got.append(Answer(s).read().status)
+    assert got[:10] == [200] * 10 and got.count(429) >= 5, got
+    with from_address(r, "192.0.2.8") as s:
+        assert Answer(s).read().status == 200
+    s = from_address(r, "192.0.2.9")
+    for _ in range(30):  # a connection that is kept has no such limit
+        assert Answer(s).read().status == 200
+        s.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+    s.close()
+
+
+def no_limits_for_proxies(w):
+    r = victims(w, "--proxy-protocol", "http", "--address-connections", "2", "--trusted-proxies", "192.0.2.0/24", threads=1)
+    held = [from_address(r, "192.0.2.7") for _ in range(10)]
+    for s in held:
+        assert Answer(s).read().status == 200
+        s.close()
 
 
 @contextlib.contextmanager
@@ -271,4 +469,7 @@ if sys.argv[1:2] == ["--attack"]:
 BASE = 150  # MB, sanitizers included
 run_tests([attacked(slow_heads, BASE + 100), attacked(slow_bodies, BASE + 150), attacked(slow_readers, BASE + 100), attacked(connections, BASE),
            attacked(giant_heads, BASE), attacked(unknown_hosts, BASE), attacked(half_handshakes, BASE + 250), attacked(handshakes, BASE), attacked(new_keys, BASE),
-           attacked(garbage, BASE), attacked(liars, BASE), attacked(drinker, BASE), renegotiation_is_refused])
+           attacked(garbage, BASE), attacked(liars, BASE), attacked(drinker, BASE), renegotiation_is_refused,
+           short_of_files(idle_clients), short_of_files(slow_heads), descriptors_end, all_are_busy,
+           short_of_memory(idle_tls_clients, 40), short_of_memory(slow_readers, 40), own_limit_of_memory,
+           connections_of_an_address, speed_of_an_address, no_limits_for_proxies])

@@ -32,8 +32,17 @@ def make_certificate(path, *names):
 class Router:
     """A running pinion-router. args: its options but --http and --ready-fd."""
 
-    def __init__(self, directory, *args, threads=2, http="127.0.0.1:0", files=None):
+    def __init__(self, directory, *args, threads=2, http="127.0.0.1:0", files=None, cgroup=None):
         self.dir, self.args, self.threads, self.http, self.files, self.p = directory, args, threads, http, files, None
+        self.cgroup = cgroup
+
+    def prepare(self):
+        """In the process that becomes the router: its limit of files, its cgroup."""
+        if self.files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
+        if self.cgroup:
+            with open(os.path.join(self.cgroup, "cgroup.procs"), "w") as f:
+                f.write("0")
 
     def start(self):
         r, w = os.pipe()
@@ -41,7 +50,7 @@ class Router:
         self.p = subprocess.Popen(
             [os.path.join(BUILD, "pinion-router"), "--http", self.http, "--threads", str(self.threads), "--ready-fd", str(w), *self.args],
             env=dict(os.environ, ASAN_OPTIONS=os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"),
-            preexec_fn=self.files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))),
+            preexec_fn=self.prepare if self.files or self.cgroup else None,
             pass_fds=[w], stdout=self.log, stderr=self.log)
         os.close(w)
         ready, _, _ = select.select([r], [], [], DEADLINE)
