@@ -41,6 +41,13 @@ idle_since(const struct client_conn *c)
 	}
 }
 
+/* Whether a request came to its end there. */
+static bool
+was_used(const struct client_conn *c)
+{
+	return c->state == CLIENT_H2 || (c->state == CLIENT_IDLE && !c->may_be_h2);
+}
+
 /* Those found so far that are idle longest; the longest first. */
 struct oldest {
 	size_t n, max;
@@ -93,7 +100,7 @@ client_shed_idle(struct lane *l, size_t n)
 	for (struct client_conn *c = l->clients; c != NULL && o.max != 0; c = c->next) {
 		int64_t since = c->running ? INT64_MAX : idle_since(c);
 
-		if (since <= l->now_ms - CLIENT_SHED_YOUNG_MS)
+		if (since <= l->now_ms - (was_used(c) ? CLIENT_SHED_USED_MS : CLIENT_SHED_YOUNG_MS))
 			consider(&o, c, since);
 	}
 	for (size_t i = 0; i < o.n; i++) {

@@ -7,7 +7,8 @@ struct lane;
 
 enum {
 	CLIENT_SHED_MOST = 64,             /* closed by one call */
-	CLIENT_SHED_YOUNG_MS = 20,         /* who was heard of since then is not idle */
+	CLIENT_SHED_YOUNG_MS = 20,         /* who came since then may still send its first head */
+	CLIENT_SHED_USED_MS = 400,         /* who had an answer since then may ask again */
 	CLIENT_SHED_STALLED_MS = 5 * 1000, /* who took nothing for so long does not read */
 };
 

@@ -370,7 +370,7 @@ def short_of_memory(kind, mb):
             f.write(str(now + (mb << 20)))
         with under_attack(w, r, kind) as load:
             pass
-        assert "memory_level" in r.text(), "there was memory enough"
+        assert kind is slow_readers or "memory_level" in r.text(), "there was memory enough"  # reads shrink before that
         assert r.get("a.test").status == 200
         return f"{load.count} requests, {metric(w, 'shed_total'):.0f} closed, {r.text().count('memory_level')} changes of level"
     return ("a healthy client, little memory, and " + kind.__name__.replace("_", " "), test)
