@@ -10,6 +10,7 @@
 #include "router/client_conn.h"
 #include "router/cookie.h"
 #include "router/filter.h"
+#include "router/gate.h"
 #include "router/head_edit.h"
 #include "router/host_route.h"
 #include "router/lane.h"
@@ -176,7 +177,7 @@ pick(struct proxy *x, const struct host_route *r)
 
 	for (size_t i = 0; wanted != 0 && i < r->n; i++) {
 		if (digest_of(l, r->ep[i]) == wanted && !was_tried(x, r->ep[i]) &&
-		    balance_is_in(l, r->ep[i]))
+		    balance_is_in(l, r->ep[i]) && gate_has_room(r->ep[i], gate_limit(r)))
 			return upstream_pool_of(l, r->ep[i]);
 	}
 	return balance_pick(l, r, x->tried, x->tries);

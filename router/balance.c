@@ -2,6 +2,7 @@
 
 #include <stdint.h>
 
+#include "router/gate.h"
 #include "router/host_table.h"
 #include "router/lane.h"
 #include "router/outlier.h"
@@ -22,6 +23,7 @@ struct pick {
 	const struct host_route *r;
 	struct host_endpoint *const *tried;
 	size_t tried_n;
+	uint32_t limit; /* of requests of one at once; 0: any */
 };
 
 static const struct upstream_pool *
@@ -52,9 +54,12 @@ count_active(const struct host_endpoint *ep)
 	return n;
 }
 
+/* Failed this request already, or has no room. */
 static bool
-was_tried(const struct pick *k, const struct host_endpoint *ep)
+is_barred(const struct pick *k, const struct host_endpoint *ep)
 {
+	if (!gate_has_room(ep, k->limit))
+		return true;
 	for (size_t i = 0; i < k->tried_n; i++) {
 		if (k->tried[i] == ep)
 			return true;
@@ -65,7 +70,7 @@ was_tried(const struct pick *k, const struct host_endpoint *ep)
 static bool
 may_take(const struct pick *k, const struct host_endpoint *ep)
 {
-	return !was_tried(k, ep) && balance_is_in(k->lane, ep);
+	return !is_barred(k, ep) && balance_is_in(k->lane, ep);
 }
 
 static size_t
@@ -90,7 +95,7 @@ least_of_all(const struct pick *k, struct lane *l)
 		bool is_in = balance_is_in(k->lane, ep);
 		uint32_t active;
 
-		if ((best_is_in && !is_in) || was_tried(k, ep))
+		if ((best_is_in && !is_in) || is_barred(k, ep))
 			continue;
 		active = count_active(ep);
 		if (best == NULL || is_in != best_is_in || active < best_active) {
@@ -205,11 +210,11 @@ struct upstream_pool *
 balance_pick(
     struct lane *l, const struct host_route *r, struct host_endpoint *const *tried, size_t n)
 {
-	struct pick k = { .lane = l, .r = r, .tried = tried, .tried_n = n };
+	struct pick k = { .lane = l, .r = r, .tried = tried, .tried_n = n, .limit = gate_limit(r) };
 	struct host_endpoint *ep;
 	struct upstream_pool *p;
 
-	if (r->n == 1 && n == 0)
+	if (r->n == 1 && n == 0 && k.limit == 0)
 		return upstream_pool_of(l, r->ep[0]);
 	if (is_weighed(l, r))
 		ep = by_weight(&k, l);

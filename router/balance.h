@@ -19,7 +19,8 @@ struct host_route;
 struct lane;
 struct upstream_pool;
 
-/* tried[0..n): endpoints that failed this request already. NULL: none is left. */
+/* tried[0..n): endpoints that failed this request already. NULL: none is left, or none has room
+ * (router/gate.h). */
 struct upstream_pool *balance_pick(
     struct lane *l, const struct host_route *r, struct host_endpoint *const *tried, size_t n);
 /* Whether this lane thinks well of ep: for who wants that one and no other. */

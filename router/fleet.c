@@ -13,6 +13,7 @@
 #include "router/challenge_table.h"
 #include "router/client_conn.h"
 #include "router/crowd.h"
+#include "router/gate.h"
 #include "router/hold.h"
 #include "router/host_table.h"
 #include "router/lane.h"
@@ -112,6 +113,7 @@ apply(struct lane *l, void *arg)
 
 	l->root = p->root;
 	hold_changed(l->hold);
+	hold_changed(l->queue);
 	for (struct host_gone *g = p->gone; g != NULL; g = next) {
 		next = g->next; /* it may be freed once we let go */
 		if (upstream_retire(l, g->ep))
@@ -304,6 +306,7 @@ close_lane(struct lane *l)
 	lane_end(l);
 	proxy_drop_spares(l);
 	hold_free(l->hold);
+	hold_free(l->queue);
 	lane_free(l);
 }
 
@@ -384,7 +387,8 @@ add_member(struct fleet *f, const struct router_conf *conf, int lanes, struct ac
 	f->n++;
 	l->fleet = f;
 	l->challenges = f->challenges;
-	l->hold = hold_new(l, conf, lanes, proxy_unhold);
+	l->hold = hold_new(l, conf, lanes, &hold_asleep, proxy_unhold);
+	l->queue = hold_new(l, conf, lanes, &gate_kind, proxy_unqueue);
 	l->fd_max = file_max(lanes) / lanes;
 	l->client_max = l->fd_max / 2; /* each may need one to an instance */
 	l->crowd = crowd_new(conf, lanes);

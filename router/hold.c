@@ -7,6 +7,7 @@
 #include "lib/base/mem.h"
 #include "router/host_table.h"
 #include "router/lane.h"
+#include "router/route_options.h"
 #include "router/router_conf.h"
 
 enum { BATCH = 64 };
@@ -14,13 +15,16 @@ enum { BATCH = 64 };
 /* All that wait for one host. */
 struct hold_group {
 	struct hold_group *next, **pprev;
+	struct hold *hold; /* borrowed: has it */
 	struct hold_link *first, **last;
+	const struct route_options *opts; /* a reference; NULL: they do not matter */
 	size_t n;
 	char host[];
 };
 
 struct hold {
-	struct lane *lane; /* borrowed */
+	struct lane *lane;            /* borrowed */
+	const struct hold_kind *kind; /* borrowed */
 	hold_fn *on_release;
 	struct map *by_host;       /* owned: host → struct hold_group, borrowed */
 	struct hold_group *groups; /* owned */
@@ -39,11 +43,13 @@ share(int64_t of, int lanes)
 }
 
 struct hold *
-hold_new(struct lane *l, const struct router_conf *conf, int lanes, hold_fn *on_release)
+hold_new(struct lane *l, const struct router_conf *conf, int lanes, const struct hold_kind *kind,
+    hold_fn *on_release)
 {
 	struct hold *h = xcalloc(1, sizeof *h);
 
 	h->lane = l;
+	h->kind = kind;
 	h->on_release = on_release;
 	h->by_host = map_new(NULL);
 	h->max = share(conf->hold_max, lanes);
@@ -75,6 +81,19 @@ hold_waits(const struct host_route *r)
 	return r->state == WIRE_ROUTE_PARKED;
 }
 
+static void
+on_first_asleep(struct lane *l, const struct host_route *r)
+{
+	if (l->on_hold != NULL)
+		l->on_hold(l, r);
+}
+
+const struct hold_kind hold_asleep = {
+	.waits = hold_waits,
+	.on_first = on_first_asleep,
+	.late = "The application did not become ready in time.",
+};
+
 size_t
 hold_count(const struct hold *h)
 {
@@ -90,6 +109,9 @@ group_of(struct hold *h, const struct host_route *r)
 		return g;
 	g = xcalloc(1, sizeof *g + r->host_n + 1u);
 	memcpy(g->host, host_route_host(r), r->host_n);
+	g->hold = h;
+	if (h->kind->is_of_options)
+		g->opts = route_options_ref(host_route_opts(r));
 	g->last = &g->first;
 	g->next = h->groups;
 	g->pprev = &h->groups;
@@ -97,25 +119,30 @@ group_of(struct hold *h, const struct host_route *r)
 		g->next->pprev = &g->next;
 	h->groups = g;
 	map_set(h->by_host, g->host, g);
-	if (h->lane->on_hold != NULL)
-		h->lane->on_hold(h->lane, r);
+	h->kind->on_first(h->lane, r);
 	return g;
 }
 
 static void
-drop_group(struct hold *h, struct hold_group *g)
+drop_group(struct hold_group *g)
 {
+	struct hold *h = g->hold;
+
 	(void)map_take(h->by_host, g->host);
 	if (h->cursor == g)
 		h->cursor = g->next;
 	*g->pprev = g->next;
 	if (g->next != NULL)
 		g->next->pprev = g->pprev;
+	if (h->kind->on_last != NULL)
+		h->kind->on_last(h->lane, g->opts);
+	route_options_unref(g->opts);
 	free(g);
 }
 
 bool
-hold_add(struct hold *h, struct hold_link *k, const struct host_route *r, size_t bytes)
+hold_add(
+    struct hold *h, struct hold_link *k, const struct host_route *r, size_t bytes, bool is_first)
 {
 	struct hold_group *g;
 
@@ -124,10 +151,17 @@ hold_add(struct hold *h, struct hold_link *k, const struct host_route *r, size_t
 	g = map_get(h->by_host, host_route_host(r));
 	if (g != NULL && g->n >= h->host_max)
 		return false;
+	if (h->kind->join != NULL && !h->kind->join(host_route_opts(r), is_first))
+		return false;
 	g = group_of(h, r);
-	*k = (struct hold_link){ .group = g, .pprev = g->last, .bytes = bytes };
-	*g->last = k;
-	g->last = &k->next;
+	*k = (struct hold_link){ .group = g, .bytes = bytes };
+	k->pprev = is_first ? &g->first : g->last;
+	k->next = *k->pprev;
+	if (k->next != NULL)
+		k->next->pprev = &k->next;
+	else
+		g->last = &k->next;
+	*k->pprev = k;
 	g->n++;
 	h->n++;
 	h->bytes += bytes;
@@ -135,12 +169,16 @@ hold_add(struct hold *h, struct hold_link *k, const struct host_route *r, size_t
 }
 
 void
-hold_remove(struct hold *h, struct hold_link *k)
+hold_remove(struct hold_link *k)
 {
 	struct hold_group *g = k->group;
+	struct hold *h;
 
 	if (g == NULL)
 		return;
+	h = g->hold;
+	if (h->kind->leave != NULL)
+		h->kind->leave(g->opts);
 	*k->pprev = k->next;
 	if (k->next != NULL)
 		k->next->pprev = k->pprev;
@@ -151,7 +189,13 @@ hold_remove(struct hold *h, struct hold_link *k)
 	h->bytes -= k->bytes;
 	*k = (struct hold_link){ 0 };
 	if (g->n == 0)
-		drop_group(h, g);
+		drop_group(g);
+}
+
+const char *
+hold_late(const struct hold_link *k)
+{
+	return k->group->hold->kind->late;
 }
 
 static bool
@@ -161,7 +205,9 @@ still_waits(const struct hold *h, const struct hold_group *g)
 	const struct host_route *r =
 	    root == NULL ? NULL : host_find(root, g->host, strlen(g->host));
 
-	return r != NULL && hold_waits(r);
+	if (r == NULL || (h->kind->is_of_options && host_route_opts(r) != g->opts))
+		return false;
+	return h->kind->waits(r);
 }
 
 static void
@@ -174,8 +220,9 @@ go_on(struct lane *l, void *arg)
 	hold_changed(h);
 }
 
-void
-hold_changed(struct hold *h)
+/* o: only those with it; NULL: all. */
+static void
+release(struct hold *h, const struct route_options *o)
 {
 	int left = BATCH;
 
@@ -187,12 +234,12 @@ hold_changed(struct hold *h)
 		struct hold_group *g = h->cursor;
 		struct hold_link *k = g->first;
 
-		if (still_waits(h, g)) {
+		if ((o != NULL && g->opts != o) || still_waits(h, g)) {
 			h->cursor = g->next;
 			continue;
 		}
 		left--;
-		hold_remove(h, k); /* with the last one the group goes, and the cursor on */
+		hold_remove(k); /* with the last one the group goes, and the cursor on */
 		h->on_release(k);
 	}
 	h->is_releasing = false;
@@ -200,4 +247,16 @@ hold_changed(struct hold *h)
 		h->is_posted = true;
 		lane_post(h->lane, go_on, h);
 	}
+}
+
+void
+hold_changed(struct hold *h)
+{
+	release(h, NULL);
+}
+
+void
+hold_open(struct hold *h, const struct route_options *o)
+{
+	release(h, o);
 }

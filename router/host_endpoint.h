@@ -40,8 +40,9 @@ struct host_endpoint {
 		struct host_endpoint *next; /* in its bucket */
 		struct host_gone *gone;     /* once retired */
 	};
-	uint32_t refs;    /* control thread: routes that name it */
-	uint32_t born_ds; /* monotonic: since when some route does, in tenths of a second */
+	uint32_t refs;     /* control thread: routes that name it */
+	uint32_t born_ds;  /* monotonic: since when some route does, in tenths of a second */
+	atomic_uint taken; /* places, where there is a limit: see router/gate.h */
 	in_port_t port;
 	uint8_t address_n : 7; /* 4 or 16 */
 	bool is_tls : 1;       /* it speaks TLS */

@@ -67,7 +67,8 @@ struct lane {
 	                                                                 waits; NULL: nobody asks */
 	void (*on_sleep)(struct lane *l, const struct host_route *r); /* a request for one asleep */
 	void *sleep_arg;                                              /* borrowed, for on_sleep */
-	struct hold *hold;           /* owned: requests that wait */
+	struct hold *hold;           /* owned: requests that wait for their application */
+	struct hold *queue;          /* owned: those that wait for room */
 	struct upstream_pool *pools; /* all of them */
 	struct app_lines_box *lines; /* borrowed; NULL: nobody to tell */
 	struct stats *stats;         /* owned */

@@ -346,7 +346,7 @@ copy_lane(struct lane *l, void *arg)
 		.all = l->stats->all,
 		.clients = l->client_n,
 		.upstreams = l->upstream_n,
-		.held = (int64_t)hold_count(l->hold),
+		.held = (int64_t)(hold_count(l->hold) + hold_count(l->queue)),
 	};
 	if (atomic_fetch_sub(&m->left, 1) == 1)
 		loop_post(m->loop, on_copied, m);

@@ -8,6 +8,7 @@
 #include "router/client_conn.h"
 #include "router/compress.h"
 #include "router/filter.h"
+#include "router/gate.h"
 #include "router/lane.h"
 #include "router/listener.h"
 #include "router/origin.h"
@@ -72,6 +73,10 @@ proxy_let_go(struct proxy *x, bool keep)
 		upstream_keep(u, x->up_idle_ms);
 	else if (u != NULL)
 		upstream_close(u);
+	if (x->gate != NULL) {
+		gate_leave(lane_of(x), x->gate, p->ep);
+		route_options_unref(STEAL(x->gate));
+	}
 	if (p != NULL)
 		upstream_pool_release(p);
 }
@@ -86,7 +91,7 @@ proxy_free(struct proxy *take_x)
 		return;
 	l = lane_of(x);
 	proxy_log_end(x);
-	hold_remove(l->hold, &x->held);
+	hold_remove(&x->held);
 	proxy_let_go(x, false);
 	filter_free(x->filter);
 	if (x->head.cap > SPARE_HEAD_MAX)

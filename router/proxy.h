@@ -17,6 +17,7 @@ struct filter;
 struct host_endpoint;
 struct lane;
 struct proxy_page;
+struct route_options;
 struct stats_app;
 struct upstream_conn;
 struct upstream_pool;
@@ -29,13 +30,14 @@ enum {
 };
 
 struct proxy {
-	struct proxy *next;         /* in lane->spare */
-	struct client_conn *client; /* borrowed: owns us */
-	struct upstream_conn *up;   /* owned; NULL: none now */
-	struct upstream_pool *pool; /* taken; NULL: none */
-	struct filter *filter;      /* owned: of a route with options; NULL: none */
-	struct hold_link held;      /* it waits for its application */
-	struct stats_app *app;      /* borrowed: counts it; NULL: it had no instance yet */
+	struct proxy *next;               /* in lane->spare */
+	struct client_conn *client;       /* borrowed: owns us */
+	struct upstream_conn *up;         /* owned; NULL: none now */
+	struct upstream_pool *pool;       /* taken; NULL: none */
+	struct filter *filter;            /* owned: of a route with options; NULL: none */
+	struct hold_link held;            /* it waits for its application, or for room there */
+	const struct route_options *gate; /* a reference: pool's instance has it among so many */
+	struct stats_app *app;            /* borrowed: counts it; NULL: it had no instance yet */
 	struct host_endpoint *tried[PROXY_TRIES];
 	struct buf head;           /* the request's head as it goes out; kept until the end */
 	struct buf answer;         /* a head of an answer that came in parts */
@@ -52,6 +54,7 @@ struct proxy {
 	int64_t queue_us, connect_us; /* of those that ended */
 	int64_t retry_us;             /* of tries that failed */
 	int64_t timeout_ms;
+	int64_t queue_end_ms;        /* it waits for room until then; 0: it never did */
 	uint32_t method_n, target_n; /* at the start of head */
 	uint32_t read_max;
 	uint32_t host_n;
@@ -82,6 +85,7 @@ struct proxy {
 	bool is_browsed; /* by a person: a page that loads itself again is an answer */
 	bool is_head;
 	bool has_own_id; /* the client sent none */
+	bool is_next;    /* its turn has come */
 	bool fresh;      /* an idle connection failed: make a new one */
 	bool up_broken;  /* it takes no more; an answer may still lie there */
 	int64_t up_idle_ms;

@@ -7,6 +7,7 @@
 #include "router/affinity.h"
 #include "router/balance.h"
 #include "router/client_conn.h"
+#include "router/gate.h"
 #include "router/host_table.h"
 #include "router/lane.h"
 #include "router/proxy.h"
@@ -20,6 +21,8 @@
 #include "router/upstream.h"
 
 static const char not_accepted[] = "The application does not accept connections.";
+
+enum { MISSES = 8 };
 
 static const char over_budget[] = "The application fails, and too many requests were tried again "
                                   "already.";
@@ -56,7 +59,7 @@ hold(struct proxy *x, const struct host_route *r)
 	int64_t s = page_after_s(x);
 
 	x->tries = 0; /* those that were tried are gone */
-	if (hold_add(l->hold, &x->held, r, bytes)) {
+	if (hold_add(l->hold, &x->held, r, bytes, false)) {
 		proxy_log_mark(x);
 		client_conn_deadline(x->client, (s != 0 ? s : l->conf->hold_timeout_s) * 1000);
 	} else {
@@ -68,8 +71,8 @@ hold(struct proxy *x, const struct host_route *r)
 void
 proxy_try_held_long(struct proxy *x)
 {
-	if (page_after_s(x) == 0)
-		proxy_fail_later(x, 503, "The application did not become ready in time.", 5);
+	if (x->queue_end_ms != 0 || page_after_s(x) == 0)
+		proxy_fail_later(x, 503, hold_late(&x->held), 5);
 	else
 		proxy_answer(
 		    x, (struct proxy_page){ .status = 503,
@@ -92,6 +95,35 @@ static const struct host_route *
 route_of(struct proxy *x)
 {
 	return affinity_part(proxy_route_peek(x), x->pool->ep);
+}
+
+/* Waits until an instance has room. is_next: it waited already. */
+static void
+queue(struct proxy *x, const struct host_route *r, bool is_next)
+{
+	struct lane *l = lane_of(x);
+	size_t bytes = sizeof *x + x->head.cap + x->client->view_n;
+	int64_t s = host_route_opts(r)->set.queue_s;
+
+	if (!hold_add(l->queue, &x->held, r, bytes, is_next)) {
+		proxy_fail_later(
+		    x, 503, "All instances of the application have as much to do as they may.", 1);
+		return;
+	}
+	proxy_log_mark(x);
+	if (x->queue_end_ms == 0)
+		x->queue_end_ms = l->now_ms + (s == 0 ? l->conf->hold_timeout_s : s) * 1000;
+	client_conn_deadline(
+	    x->client, x->queue_end_ms > l->now_ms ? x->queue_end_ms - l->now_ms : 1);
+}
+
+void
+proxy_unqueue(struct hold_link *k)
+{
+	struct proxy *x = CONTAINER_OF(k, struct proxy, held);
+
+	x->is_next = true;
+	proxy_unhold(k);
 }
 
 /* Counts the requests of all its instances; the budget is at the first one's. */
@@ -123,7 +155,10 @@ proxy_try(struct proxy *x)
 	struct lane *l = lane_of(x);
 	const struct host_route *r = proxy_route_find(x);
 	struct upstream_pool *p;
+	bool is_next = x->is_next, is_paid = false;
+	uint32_t limit, misses = 0;
 
+	x->is_next = false;
 	if (r == NULL)
 		return;
 	if (r->rare != NULL && r->rare->sleep != 0 && l->on_sleep != NULL)
@@ -136,13 +171,26 @@ proxy_try(struct proxy *x)
 		proxy_route_rewrite(x, r);
 	x->timeout_ms =
 	    (r->timeout_s != 0 ? (int64_t)r->timeout_s : l->conf->request_timeout_s) * 1000;
-	while ((p = affinity_pick(x, r)) != NULL) {
+	limit = gate_limit(r);
+	if (limit != 0 && !is_next && gate_is_waited_for(r)) {
+		queue(x, r, false);
+		return;
+	}
+	while (misses < MISSES && (p = affinity_pick(x, r)) != NULL) {
 		bool must_live = !x->is_idempotent || !x->up_done;
 
-		if (x->tries != 0 && !may_try_again(l, affinity_part(r, p->ep))) {
+		if (x->tries != 0 && !is_paid && !may_try_again(l, affinity_part(r, p->ep))) {
 			proxy_fail_later(
 			    x, x->lost_status == 0 ? 502 : x->lost_status, over_budget, 1);
 			return;
+		}
+		is_paid = true;
+		if (limit != 0) {
+			if (!gate_enter(p->ep, limit)) { /* another lane was quicker */
+				misses++;
+				continue;
+			}
+			x->gate = route_options_ref(host_route_opts(r));
 		}
 		upstream_pool_take(p);
 		x->pool = p;
@@ -164,11 +212,15 @@ proxy_try(struct proxy *x)
 		}
 		upstream_pool_failed(p);
 		proxy_let_go(x, false);
+		is_paid = false;
 		if (x->tries == PROXY_TRIES)
 			break;
 		x->tried[x->tries++] = p->ep;
 	}
-	if (x->lost_why != NULL)
+	if (misses == MISSES ||
+	    (limit != 0 && x->tries < PROXY_TRIES && gate_is_full(r, x->tried, x->tries)))
+		queue(x, r, is_next);
+	else if (x->lost_why != NULL)
 		proxy_fail(x, x->lost_status, x->lost_why);
 	else
 		proxy_fail(x, 502, not_accepted);

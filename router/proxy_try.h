@@ -17,3 +17,5 @@ void proxy_try_answered(struct proxy *x, int status);
 void proxy_try_held_long(struct proxy *x);
 /* The application of a held exchange may take it now: for hold_new. */
 void proxy_unhold(struct hold_link *k);
+/* The same of one whose turn it is. */
+void proxy_unqueue(struct hold_link *k);

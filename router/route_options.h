@@ -1,5 +1,5 @@
-/* router/route_options.h: what an application's owner has set, ready for use. Immutable; all routes
- * with the same text share one. A route without any has NULL. */
+/* router/route_options.h: what an application's owner has set, ready for use. Immutable, but for
+ * its gate; all routes with the same text share one. A route without any has NULL. */
 #pragma once
 
 #include <stdatomic.h>
@@ -12,6 +12,12 @@
 
 struct map;
 
+/* Of its instances, where they take so many requests at once: see router/gate.h. */
+struct route_gate {
+	_Atomic uint64_t lanes; /* a bit for each where requests wait */
+	atomic_uint queued;     /* in all of them */
+};
+
 struct route_options {
 	atomic_uint refs; /* the table's one, and exchanges that need it to their end */
 	uint32_t routes;  /* control thread: that have it */
@@ -20,6 +26,7 @@ struct route_options {
 	char *hsts;       /* owned: the value of Strict-Transport-Security; NULL: not said */
 	struct wire_routing set;
 	struct cidr_list allow, maintenance_allow;
+	struct route_gate gate;
 	struct route_options *next; /* in a list of retired ones */
 };
 

@@ -121,5 +121,111 @@ def who_is_off_every_route_has_its_time(w):
     assert "path=/mute " in text
 
 
+class Slow:
+    """A handler that answers a path when it is told to; knows how many it has at once, and the order."""
+
+    def __init__(self):
+        self.cond, self.now, self.most, self.order, self.free = threading.Condition(), 0, 0, [], 0
+
+    def __call__(self, i, c, head, rest):
+        with self.cond:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.order.append(head.split()[1].decode())
+            self.cond.wait_for(lambda: self.free > 0, DEADLINE)
+            self.free -= 1
+            self.now -= 1
+            c.sendall(OK)
+        return True
+
+    def answer(self, n=1):
+        with self.cond:
+            self.free += n
+            self.cond.notify_all()
+
+
+def limited_router(w, options, *instances, **more):
+    with open(w.path("routes"), "w") as f:
+        f.write("shop.test" + "".join(f" {i.address}:{i.port}" for i in instances) + " " + options + "\n")
+    return w.router("--routes", w.path("routes"), "--access-log", w.path("access.log"), **more)
+
+
+def ask(r, path):
+    s = r.connect()
+    s.sendall(f"GET {path} HTTP/1.1\r\nHost: shop.test\r\n\r\n".encode())
+    return s, Answer(s)
+
+
+def requests_queue_in_order(w):
+    slow = Slow()
+    r = limited_router(w, "concurrency=2 queue=5 queue_s=20", w.instance("a", slow), threads=1)
+    asked = []
+    for n in range(7):
+        asked.append(ask(r, f"/{n}"))
+        wait_for(lambda: len(slow.order) == min(n + 1, 2), "the two")
+        time.sleep(0.02)  # the order of arrival is that of sending
+    full = r.get("shop.test")
+    assert full.status == 503 and full.headers["retry-after"] == "1" and b"as much to do" in full.body, full.body
+    for n in range(7):
+        slow.answer()
+        wait_for(lambda: len(slow.order) == min(n + 3, 7), "the next")
+    assert all(x[1].read().status == 200 for x in asked)
+    assert slow.order == [f"/{n}" for n in range(7)], slow.order
+    assert slow.most == 2, slow.most
+    wait_for(lambda: "queue_us=" in log_of(w), "the wait in the log")
+
+
+def the_queue_has_a_time(w):
+    slow = Slow()
+    r = limited_router(w, "concurrency=1 queue=5 queue_s=1", w.instance("a", slow))
+    first = ask(r, "/first")
+    wait_for(lambda: slow.now == 1, "the first")
+    late = r.get("shop.test")
+    assert late.status == 503 and late.headers["retry-after"] == "5" and b"had room in time" in late.body, late.body
+    slow.answer(2)
+    assert first[1].read().status == 200
+    assert r.get("shop.test").status == 200
+
+
+def all_lanes_keep_the_limit(w):
+    lock, now, most = threading.Lock(), [0, 0], [0, 0]
+
+    def count(at):
+        def handler(i, c, head, rest):
+            with lock:
+                now[at] += 1
+                most[at] = max(most[at], now[at])
+            time.sleep(0.002)
+            with lock:
+                now[at] -= 1
+            c.sendall(OK)
+            return True
+        return handler
+
+    r = limited_router(w, "concurrency=2 queue=100", w.instance("a", count(0)), w.instance("b", count(1)), threads=4)
+    load = Load(r, "shop.test", workers=24)
+    wait_for(lambda: load.count >= 1500, "1500 requests", 60)
+    load.stop()
+    assert not load.bad, load.bad[:5]
+    assert most == [2, 2], most
+
+
+def a_limit_that_goes_frees_the_queue(w):
+    slow, b = Slow(), w.broker()
+    a = w.instance("a", slow)
+    b.change([dict(route("shop.test", a), options={"concurrency": 1, "queue": 10})])
+    r = w.fed_router(b)
+    wait_for(lambda: r.get("none.test").status == 404, "the table")
+    asked = [ask(r, f"/{n}") for n in range(4)]
+    wait_for(lambda: slow.now == 1, "the first")
+    b.wait_applied(b.change([dict(route("shop.test", a), options={"concurrency": 3, "queue": 10})]))
+    wait_for(lambda: slow.now == 3, "three at once")
+    b.wait_applied(b.change([route("shop.test", a)]))
+    wait_for(lambda: slow.now == 4, "all at once")
+    slow.answer(4)
+    assert all(x[1].read().status == 200 for x in asked)
+
+
 run_tests([one_of_three_fails("refuses"), one_of_three_fails("closes"), errors_eject_the_one_that_has_them, tries_are_budgeted,
-           who_is_off_every_route_has_its_time])
+           who_is_off_every_route_has_its_time, requests_queue_in_order, the_queue_has_a_time, all_lanes_keep_the_limit,
+           a_limit_that_goes_frees_the_queue])
