@@ -30,6 +30,15 @@ is_closed(const struct client_conn *c)
 	return c->next == c;
 }
 
+static void
+drop_in(struct client_conn *c)
+{
+	if (c->in == NULL)
+		return;
+	buf_fini(c->in);
+	free(STEAL(c->in));
+}
+
 void
 client_conn_close(struct client_conn *take_c)
 {
@@ -42,7 +51,7 @@ client_conn_close(struct client_conn *take_c)
 	proxy_free(STEAL(c->x));
 	wheel_clear(&l->wheel, &c->timer.timer);
 	sock_close(&c->sock);
-	buf_fini(&c->in);
+	drop_in(c);
 	c->view_n = 0;
 	if (c->prev != NULL)
 		c->prev->next = c->next;
@@ -53,7 +62,8 @@ client_conn_close(struct client_conn *take_c)
 	c->next = c;
 	l->client_n -= !c->is_stream;
 	if (c->is_counted)
-		crowd_leave(l->crowd, &c->hop);
+		crowd_leave(l->crowd, client_conn_hop(c));
+	free(STEAL(c->hop));
 	lane_bury(l, &c->grave);
 }
 
@@ -88,7 +98,7 @@ client_conn_fill(struct client_conn *c, size_t max, bool *out_broken)
 	if (n <= 0)
 		return false;
 	c->view = l->scratch;
-	c->view_n = (size_t)n;
+	c->view_n = (uint32_t)n;
 	c->view_is_kept = false;
 	return true;
 }
@@ -97,9 +107,9 @@ void
 client_conn_consume(struct client_conn *c, size_t n)
 {
 	c->view += n;
-	c->view_n -= n;
+	c->view_n -= (uint32_t)n;
 	if (c->view_n == 0 && c->view_is_kept)
-		buf_fini(&c->in);
+		drop_in(c);
 }
 
 void
@@ -108,15 +118,17 @@ client_conn_park(struct client_conn *c)
 	if (c->view_n == 0)
 		return;
 	if (c->view_is_kept) {
-		if (c->view == c->in.p)
+		if (c->view == c->in->p)
 			return;
-		buf_drop(&c->in, (size_t)(c->view - c->in.p));
+		buf_drop(c->in, (size_t)(c->view - c->in->p));
 	} else {
-		buf_clear(&c->in);
-		buf_add(&c->in, c->view, c->view_n);
+		if (c->in == NULL)
+			c->in = xcalloc(1, sizeof *c->in);
+		buf_clear(c->in);
+		buf_add(c->in, c->view, c->view_n);
 	}
-	c->view = c->in.p;
-	c->view_n = c->in.n;
+	c->view = c->in->p;
+	c->view_n = (uint32_t)c->in->n;
 	c->view_is_kept = true;
 }
 
@@ -135,9 +147,9 @@ read_more(struct client_conn *c, bool *out_broken)
 		*out_broken = true;
 	if (n <= 0)
 		return false;
-	buf_add(&c->in, l->scratch, (size_t)n);
-	c->view = c->in.p;
-	c->view_n = c->in.n;
+	buf_add(c->in, l->scratch, (size_t)n);
+	c->view = c->in->p;
+	c->view_n = (uint32_t)c->in->n;
 	return true;
 }
 
@@ -151,7 +163,7 @@ linger(struct client_conn *c)
 	ssize_t n;
 
 	c->view_n = 0;
-	buf_fini(&c->in);
+	drop_in(c);
 	while ((n = sock_read_on(&c->sock, l->scratch, LANE_SCRATCH)) > 0) {
 		c->lingered += (uint32_t)n;
 		if (c->lingered > CLIENT_LINGER_MAX)
@@ -164,6 +176,7 @@ linger(struct client_conn *c)
 static void
 start_linger(struct client_conn *c)
 {
+	c->lingered = 0;
 	set_state(c, CLIENT_LINGER);
 	client_conn_deadline(c, CLIENT_LINGER_MS);
 	sock_shut(&c->sock);
@@ -274,7 +287,7 @@ next_request(struct client_conn *c)
 		if (c->state == CLIENT_IDLE)
 			client_conn_deadline(c, l->conf->head_timeout_s * 1000);
 		set_state(c, CLIENT_HEAD);
-		c->seen = (uint32_t)c->view_n;
+		c->seen = c->view_n;
 		return c->sock.can_read;
 	}
 	if (r == HTTP_HEAD_OK && h->size > CLIENT_HEAD_MAX)
@@ -308,12 +321,22 @@ is_admitted(struct client_conn *c)
 	struct lane *l = c->sock.lane;
 	enum shed_why why;
 
-	if (l->crowd == NULL || c->is_trusted || !crowd_holds(&c->hop))
+	if (l->crowd == NULL || c->is_trusted || !crowd_holds(client_conn_hop(c)))
 		return true;
-	c->is_counted = crowd_enter(l->crowd, &c->hop, l->now_ms, &why);
+	c->is_counted = crowd_enter(l->crowd, client_conn_hop(c), l->now_ms, &why);
 	if (!c->is_counted)
-		shed_refuse(l, c->entry->tls == NULL ? c->sock.fd : -1, &c->hop, why);
+		shed_refuse(l, c->entry->tls == NULL ? c->sock.fd : -1, client_conn_hop(c), why);
 	return c->is_counted;
+}
+
+/* The proxy's address stays, while each request may tell another client. */
+static void
+note_hop(struct client_conn *c)
+{
+	if (!c->is_trusted)
+		return;
+	c->hop = xmalloc(sizeof *c->hop);
+	*c->hop = c->peer;
 }
 
 /* Who it is, is known. false: c is gone. */
@@ -322,8 +345,9 @@ set_peer(struct client_conn *c, const struct peer *p)
 {
 	const struct entry *entry = c->entry;
 
-	c->hop = c->peer = *p;
+	c->peer = *p;
 	c->is_trusted = origin_is_trusted(entry->origin, p);
+	note_hop(c);
 	if (is_admitted(c) && (entry->tls == NULL || tls_conn_start(&c->sock, entry->tls) == 0))
 		return true;
 	client_conn_close(c);
@@ -470,18 +494,19 @@ struct client_conn *
 client_conn_start_stream(struct client_conn *c, const struct sock_layer *layer, void *over)
 {
 	struct lane *l = c->sock.lane;
-	bool is_counted = c->is_counted && crowd_join(l->crowd, &c->hop);
+	bool is_counted = c->is_counted && crowd_join(l->crowd, client_conn_hop(c));
 	struct client_conn *s;
 
 	if (c->is_counted && !is_counted) {
-		shed_refuse(l, -1, &c->hop, SHED_CROWD);
+		shed_refuse(l, -1, client_conn_hop(c), SHED_CROWD);
 		return NULL;
 	}
 	s = xcalloc(1, sizeof *s);
 	sock_start_layer(&s->sock, l, layer, over, on_sock);
 	s->entry = c->entry;
-	s->peer = s->hop = c->hop;
+	s->peer = *client_conn_hop(c);
 	s->is_trusted = c->is_trusted;
+	note_hop(s);
 	s->is_stream = true;
 	s->is_counted = is_counted;
 	link_conn(l, s);

@@ -49,23 +49,32 @@ struct client_conn {
 	const struct entry *entry;       /* borrowed: where it came in */
 	struct proxy *x;                 /* owned: the exchange under way */
 	struct h2_session *h2;           /* owned; NULL: HTTP/1.1 */
-	struct buf in;                   /* read, but not consumed in its callback */
-	const char *view;                /* not consumed: in the lane's scratch, or in `in` */
-	size_t view_n;
-	uint32_t seen; /* bytes of a head that were scanned */
-	uint32_t lingered;
-	struct peer peer;  /* of the request under way */
-	struct peer hop;   /* of the connection: the same, unless it is that of a trusted proxy */
-	uint8_t state;     /* enum client_state */
-	bool view_is_kept; /* view lies in `in` */
-	bool running;      /* run is on the stack */
-	bool closes;       /* CLIENT_FLUSH: then close at once */
-	bool may_be_h2;    /* it has not spoken yet */
-	bool is_stream;    /* of the connection of another */
-	bool is_large;     /* and its head does not fit */
-	bool is_trusted;   /* hop tells who the client is */
-	bool is_counted;   /* in the lane's crowd */
+	struct buf *in;   /* owned: read, but not consumed in its callback; NULL: nothing */
+	const char *view; /* not consumed: in the lane's scratch, or in `in` */
+	struct peer *hop; /* owned: of a trusted proxy; NULL: peer, see client_conn_hop */
+	uint32_t view_n;
+	union {
+		uint32_t seen;     /* bytes of a head that were scanned */
+		uint32_t lingered; /* CLIENT_LINGER: bytes thrown away */
+	};
+	struct peer peer;      /* of the request under way */
+	uint8_t state;         /* enum client_state */
+	bool view_is_kept : 1; /* view lies in `in` */
+	bool running : 1;      /* run is on the stack */
+	bool closes : 1;       /* CLIENT_FLUSH: then close at once */
+	bool may_be_h2 : 1;    /* it has not spoken yet */
+	bool is_stream : 1;    /* of the connection of another */
+	bool is_large : 1;     /* and its head does not fit */
+	bool is_trusted : 1;   /* hop tells who the client is */
+	bool is_counted : 1;   /* in the lane's crowd */
 };
+
+/* Who connected: not the client, if that is a trusted proxy. */
+static inline const struct peer *
+client_conn_hop(const struct client_conn *c)
+{
+	return c->hop != NULL ? c->hop : &c->peer;
+}
 
 /* Serves an accepted connection; takes fd. entry: borrowed, where it came in. */
 void client_conn_start(

@@ -811,7 +811,7 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 	                 h->length > l->conf->body_max;
 
 	note_request(x, h);
-	(void)peer_text(&c->hop, peer);
+	(void)peer_text(client_conn_hop(c), peer);
 	f = (struct proxy_head_facts){ .peer = peer,
 		.port = c->entry->port_text,
 		.proto = c->entry->proto,
@@ -820,7 +820,7 @@ proxy_start(struct client_conn *c, const struct http_head *h)
 		.start_us = x->start_unix_us,
 		.upgrade = x->upgrade };
 	if (c->is_trusted) {
-		origin_read(c->entry->origin, &c->hop, h, &origin);
+		origin_read(c->entry->origin, client_conn_hop(c), h, &origin);
 		c->peer = origin.client;
 		f.origin = &origin;
 	}
