@@ -11,6 +11,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "router/client_conn.h"
+#include "router/gate.h"
 #include "router/hold.h"
 #include "router/host_table.h"
 #include "router/lane.h"
@@ -108,7 +109,8 @@ router_lane_new(const char *routes, bool is_tls, bool greets, router_lane_fn *fn
 	must((l->lane = lane_new(0, &l->conf, &e)) != NULL);
 	l->lane->client_max = l->lane->fd_max = 1000;
 	l->lane->on_gone = on_gone;
-	l->lane->hold = hold_new(l->lane, &l->conf, 1, proxy_unhold);
+	l->lane->hold = hold_new(l->lane, &l->conf, 1, &hold_asleep, proxy_unhold);
+	l->lane->queue = hold_new(l->lane, &l->conf, 1, &gate_kind, proxy_unqueue);
 	l->table = host_table_new(1);
 	l->listener = listen_here(address);
 	fill_table(l, routes, address);
@@ -128,6 +130,7 @@ router_lane_free(struct router_lane *take_l)
 	router_lane_leave(l);
 	proxy_drop_spares(l->lane);
 	hold_free(l->lane->hold);
+	hold_free(l->lane->queue);
 	lane_free(l->lane);
 	host_table_free(l->table);
 	tls_ctx_free(l->tls);
