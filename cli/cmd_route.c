@@ -144,7 +144,7 @@ const struct cmd cmd_route_table[] = {
 	    "error_pages_for_app; paths ([{\"path\",\"app\",\"strips\"}]); weights\n"
 	    "([{\"app\",\"weight\"}]); compress; https (allow, redirect, require, off), hsts_s,\n"
 	    "hsts_subdomains, hsts_preload; sticky_cookie, sticky_s; concurrency, queue, queue_s;\n"
-	    "slow_start_s; retry_percent; hedge_ms; protocol (http1, h2c).\n\nsticky_cookie=GEAR "
+	    "slow_start_s; retry_percent; protocol (http1, h2c).\n\nsticky_cookie=GEAR "
 	    "keeps "
 	    "a client at its instance by a cookie of that name, for sticky_s\nseconds (the "
 	    "browser's "

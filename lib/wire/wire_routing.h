@@ -133,7 +133,6 @@ struct wire_routing {
 	int64_t queue;         /* that wait when all instances have so many */
 	int64_t queue_s;       /* so long; 0: the router's */
 	int64_t retry_percent; /* of the requests may be tried again; 0: the router's */
-	int64_t hedge_ms;      /* without an answer for so long: a second try beside; 0: never */
 	int https;             /* enum wire_routing_https */
 	int64_t hsts_s;        /* Strict-Transport-Security; 0: not said */
 	bool hsts_subdomains;
