@@ -9,7 +9,6 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/http/tls_cert.h"
-#include "lib/loop/worker.h"
 #include "lib/store/store.h"
 #include "lib/store/store_key.h"
 #include "test/lib/api_world.h"
@@ -213,17 +212,7 @@ setup(void **state)
 	struct api_world *w = *state;
 
 	w->b.conf.private_certs = true;
-	w->b.worker = worker_new(w->b.loop, 1);
 	return rc;
-}
-
-static int
-teardown(void **state)
-{
-	struct api_world *w = *state;
-
-	worker_free(w->b.worker);
-	return api_world_teardown(state);
 }
 
 static void
@@ -267,7 +256,7 @@ by_acme(void **state)
 	w->b.conf.acme_directory = NULL;
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, api_world_teardown)
 
 int
 main(void)
