@@ -19,7 +19,6 @@
 
 enum {
 	LOOK_MS = 100,
-	REST_MS = 1000, /* while there is no limit */
 	RESERVE = 2 * 1024 * 1024,
 	FILE_MAX = 64 * 1024,
 	PATH_LEN = 4096,
@@ -226,7 +225,7 @@ look(void *arg)
 	if (w->level != SHED_NONE)
 		(void)malloc_trim(0); /* what was given up lies in small pieces */
 	w->level = level;
-	loop_timer_again(w->timer, u.max == 0 ? REST_MS : LOOK_MS);
+	loop_timer_again(w->timer, LOOK_MS);
 }
 
 struct memory_watch *
