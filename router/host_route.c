@@ -123,7 +123,7 @@ mains_of(const struct wire_route *w)
 static struct wire_route
 canary_of(const struct wire_route *w)
 {
-	size_t n = count_mains(w);
+	size_t n = count_mains(w), left = w->endpoints.n - n;
 
 	return (struct wire_route){ .host = w->host,
 		.app_id = w->app_id,
@@ -133,7 +133,7 @@ canary_of(const struct wire_route *w)
 		.timeout_s = w->timeout_s,
 		.answer = w->answer,
 		.tls = w->tls,
-		.endpoints = { w->endpoints.v + n, w->endpoints.n - n } };
+		.endpoints = { left == 0 ? NULL : w->endpoints.v + n, left } };
 }
 
 /* --- making --- */
