@@ -8,10 +8,11 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
+#include "test/fuzz/h2_frames.h"
 #include "test/lib/router_lane.h"
 #include "test/lib/strict_app.h"
 
-enum { HEAD = 9, DATA = 0, HEADERS = 1, SETTINGS = 4, CONTINUATION = 9, END_STREAM = 1, ACK = 1 };
+enum { DATA = 0, HEADERS = 1, SETTINGS = 4, CONTINUATION = 9, END_STREAM = 1, ACK = 1 };
 enum { STREAMS = 1 << 16, FRAME_MAX = 16384 };
 
 static const size_t pieces[] = { 65536, 1, 7, 100 };
@@ -21,16 +22,7 @@ make_frames(struct buf *out, const uint8_t *p, size_t n)
 {
 	static const char start[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
 
-	buf_add(out, start, sizeof start - 1);
-	while (n >= 4) {
-		size_t len = p[3] < n - 4 ? p[3] : n - 4;
-		char head[HEAD] = { 0, 0, (char)len, (char)p[0], (char)p[1], 0, 0, 0, (char)p[2] };
-
-		buf_add(out, head, sizeof head);
-		buf_add(out, p + 4, len);
-		p += 4 + len;
-		n -= 4 + len;
-	}
+	h2_frames_make(out, start, sizeof start - 1, p, n);
 }
 
 static uint32_t
@@ -51,7 +43,7 @@ check_frames(const char *p, size_t n)
 	bool is_first = true;
 
 	memset(seen, 0, sizeof seen);
-	while (n >= HEAD) {
+	while (n >= H2_FRAMES_HEAD) {
 		size_t len = number(p, 3);
 		uint32_t id = number(p + 5, 4) % STREAMS;
 		int kind = p[3], flags = p[4];
@@ -64,10 +56,10 @@ check_frames(const char *p, size_t n)
 			check(kind == HEADERS || (seen[id] & 1) != 0);
 			seen[id] |= 1 | ((flags & END_STREAM) != 0 ? 2 : 0);
 		}
-		if (len > n - HEAD)
+		if (len > n - H2_FRAMES_HEAD)
 			break;
-		p += HEAD + len;
-		n -= HEAD + len;
+		p += H2_FRAMES_HEAD + len;
+		n -= H2_FRAMES_HEAD + len;
 	}
 }
 

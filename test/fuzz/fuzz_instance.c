@@ -9,9 +9,8 @@
 #include "lib/base/mem.h"
 #include "lib/http/http_body.h"
 #include "lib/http/http_head.h"
+#include "test/fuzz/h2_frames.h"
 #include "test/lib/router_lane.h"
-
-enum { HEAD = 9 };
 
 static const size_t pieces[] = { 65536, 1, 7, 100 };
 
@@ -43,16 +42,7 @@ make_frames(struct buf *out, const uint8_t *p, size_t n)
 {
 	static const char start[] = "\0\0\6\4\0\0\0\0\0\0\10\0\0\0\1"; /* with RFC 8441 */
 
-	buf_add(out, start, sizeof start - 1);
-	while (n >= 4) {
-		size_t len = p[3] < n - 4 ? p[3] : n - 4;
-		char head[HEAD] = { 0, 0, (char)len, (char)p[0], (char)p[1], 0, 0, 0, (char)p[2] };
-
-		buf_add(out, head, sizeof head);
-		buf_add(out, p + 4, len);
-		p += 4 + len;
-		n -= 4 + len;
-	}
+	h2_frames_make(out, start, sizeof start - 1, p, n);
 }
 
 static void
