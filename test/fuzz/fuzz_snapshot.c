@@ -25,6 +25,19 @@ remove_top(void)
 	(void)!file_remove_tree(top, &e);
 }
 
+/* Made once; the name that it gets may hold an X too. */
+static void
+prepare(void)
+{
+	static bool is_ready;
+
+	if (is_ready)
+		return;
+	check(mkdtemp(top) != NULL);
+	atexit(remove_top);
+	is_ready = true;
+}
+
 static bool
 is_known(const char *name)
 {
@@ -75,10 +88,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
 	if (n == 0 || n > INPUT_MAX)
 		return 0;
-	if (strchr(top, 'X') != NULL) {
-		check(mkdtemp(top) != NULL);
-		atexit(remove_top);
-	}
+	prepare();
 	for (size_t i = 0; i < ARRAY_LEN(renames); i++) {
 		if ((data[0] & 1u << i) != 0)
 			str_list_add(&transforms, renames[i]);
