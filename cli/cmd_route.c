@@ -7,6 +7,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
+#include "lib/codec/codec.h"
 
 enum { FILE_MAX = 256 * 1024 };
 
@@ -49,6 +50,20 @@ add_list(struct buf *b, struct str items)
 	buf_addc(b, ']');
 }
 
+/* It is looked at here, where it is known of which option it is. */
+static int
+add_json(struct buf *b, struct str name, struct str value, struct err *e)
+{
+	struct codec_value *v = codec_parse(value.p, value.n, e);
+	AUTO(free) char *field = xstrndup(name.p, name.n);
+
+	if (v == NULL)
+		return err_wrap(e, field);
+	codec_value_free(v);
+	buf_addstr(b, value);
+	return 0;
+}
+
 /* NAME=VALUE; VALUE @FILE: what is in the file; [ or {: JSON. The broker knows of what type it is.
  */
 static int
@@ -68,8 +83,8 @@ add_option(struct buf *b, const char *word, struct err *e)
 	buf_add_json_strn(b, name.p, name.n);
 	buf_addc(b, ':');
 	if (value.n != 0 && (*value.p == '[' || *value.p == '{'))
-		buf_addstr(b, value);
-	else if (str_eq(name, "allow") || str_eq(name, "maintenance_allow"))
+		return add_json(b, name, value, e);
+	if (str_eq(name, "allow") || str_eq(name, "maintenance_allow"))
 		add_list(b, value);
 	else
 		buf_add_json_strn(b, value.p, value.n);

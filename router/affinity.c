@@ -98,7 +98,9 @@ affinity_parse(const char *text, struct affinity *out)
 	if (strlen(text) != AFFINITY_TEXT - 1 || !read_hex(text, 16, &instance) ||
 	    text[16] != '-' || !read_hex(text + 17, 8, &client))
 		return false;
-	*out = (struct affinity){ instance, (uint32_t)client, true };
+	*out = (struct affinity){
+		.instance = instance, .client = (uint32_t)client, .has_cookie = true
+	};
 	return true;
 }
 
@@ -144,7 +146,7 @@ affinity_answer(const struct proxy *x, struct buf *head)
 	if (set->sticky_cookie == NULL || x->pool == NULL)
 		return;
 	a.instance = digest_of(lane_of(x), x->pool->ep);
-	if (a.has_cookie && a.instance == f->affinity.instance)
+	if (a.has_cookie && (a.instance == f->affinity.instance || f->affinity.is_busy))
 		return;
 	affinity_write(&a, value);
 	buf_addf(&cookie, "%s=%s; Path=%s; HttpOnly; SameSite=Lax", set->sticky_cookie, value,
@@ -176,9 +178,12 @@ pick(struct proxy *x, const struct host_route *r)
 	uint64_t wanted = x->filter == NULL ? 0 : x->filter->affinity.instance;
 
 	for (size_t i = 0; wanted != 0 && i < r->n; i++) {
-		if (digest_of(l, r->ep[i]) == wanted && !was_tried(x, r->ep[i]) &&
-		    balance_is_in(l, r->ep[i]) && gate_has_room(r->ep[i], gate_limit(r)))
+		if (digest_of(l, r->ep[i]) != wanted || was_tried(x, r->ep[i]) ||
+		    !balance_is_in(l, r->ep[i]))
+			continue;
+		if (gate_has_room(r->ep[i], gate_limit(r)))
 			return upstream_pool_of(l, r->ep[i]);
+		x->filter->affinity.is_busy = true;
 	}
 	return balance_pick(l, r, x->tried, x->tries);
 }
@@ -191,6 +196,8 @@ affinity_pick(struct proxy *x, const struct host_route *r)
 	uint32_t client;
 	bool is_in;
 
+	if (x->filter != NULL)
+		x->filter->affinity.is_busy = false;
 	if (canary == NULL)
 		return pick(x, r);
 	client = x->filter != NULL ? x->filter->affinity.client

@@ -6,7 +6,8 @@
  *
  * The cookie ("INSTANCE-NUMBER" in hex) names an instance as well, by a digest of its id (in a
  * static table of its address): that one is asked as long as it is in the client's share and works.
- * Else there is another choice, and a new cookie. The application does not see the cookie. */
+ * Else there is another choice, and a new cookie. Where it only has no room (router/gate.h) another
+ * one answers that request, and the cookie stays. The application does not see the cookie. */
 #pragma once
 
 #include <stdbool.h>
@@ -26,6 +27,7 @@ struct affinity {
 	uint64_t instance; /* that the cookie names; 0: none */
 	uint32_t client;   /* its number */
 	bool has_cookie;   /* and it is from there */
+	bool is_busy;      /* that instance works, but has no room for the request */
 };
 
 uint32_t affinity_client(const uint8_t address[16]);

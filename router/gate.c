@@ -19,22 +19,34 @@ gate_is_waited_for(const struct host_route *r)
 	return atomic_load(&gate_of(host_route_opts(r))->lanes) != 0;
 }
 
-bool
-gate_is_full(const struct host_route *r, struct host_endpoint *const *tried, size_t n)
+/* Of one part: whether there is any but those tried, and whether one of these has room. */
+static bool
+part_has_room(const struct host_route *r, uint32_t limit, struct host_endpoint *const *tried,
+    size_t n, bool *is_any)
 {
-	uint32_t limit = gate_limit(r);
-	bool is_full = false;
-
-	for (size_t i = 0; limit != 0 && i < r->n; i++) {
+	for (size_t i = 0; i < r->n; i++) {
 		bool was_tried = false;
 
 		for (size_t k = 0; k < n; k++)
 			was_tried = was_tried || tried[k] == r->ep[i];
 		if (!was_tried && gate_has_room(r->ep[i], limit))
-			return false;
-		is_full = is_full || !was_tried;
+			return true;
+		*is_any = *is_any || !was_tried;
 	}
-	return is_full;
+	return false;
+}
+
+bool
+gate_is_full(const struct host_route *r, struct host_endpoint *const *tried, size_t n)
+{
+	const struct host_route *canary = r->rare == NULL ? NULL : r->rare->canary;
+	uint32_t limit = gate_limit(r);
+	bool is_any = false;
+
+	if (limit == 0 || part_has_room(r, limit, tried, n, &is_any) ||
+	    (canary != NULL && part_has_room(canary, limit, tried, n, &is_any)))
+		return false;
+	return is_any;
 }
 
 bool

@@ -33,7 +33,7 @@ gate_has_room(const struct host_endpoint *ep, uint32_t limit)
 
 /* Whether requests wait, in any lane. */
 bool gate_is_waited_for(const struct host_route *r);
-/* Whether instances but tried[0..n) have no room. */
+/* Whether instances but tried[0..n), also those of a canary, have no room. */
 bool gate_is_full(const struct host_route *r, struct host_endpoint *const *tried, size_t n);
 /* Takes a place. false: there is none. Every place is left. */
 bool gate_enter(struct host_endpoint *ep, uint32_t limit);

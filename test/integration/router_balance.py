@@ -226,6 +226,22 @@ def a_limit_that_goes_frees_the_queue(w):
     assert all(x[1].read().status == 200 for x in asked)
 
 
+def a_place_of_either_part_frees_the_queue(w):
+    main, canary = Slow(), Slow()
+    a, b = w.instance("a", main), w.instance("b", canary)
+    r = limited_router(w, f"concurrency=1 queue=5 queue_s=20 canary=50 {b.address}:{b.port}", a, threads=1)
+    asked = [ask(r, f"/{n}") for n in range(2)]
+    wait_for(lambda: (main.now, canary.now) == (1, 1), "one at each")
+    asked += [ask(r, f"/{n}") for n in range(2, 4)]
+    time.sleep(0.02)  # they wait
+    for part in (canary, main):
+        part.answer()
+        wait_for(lambda: len(part.order) == 2, "the next")
+    main.answer()
+    canary.answer()
+    assert all(x[1].read().status == 200 for x in asked)
+
+
 run_tests([one_of_three_fails("refuses"), one_of_three_fails("closes"), errors_eject_the_one_that_has_them, tries_are_budgeted,
            who_is_off_every_route_has_its_time, requests_queue_in_order, the_queue_has_a_time, all_lanes_keep_the_limit,
-           a_limit_that_goes_frees_the_queue])
+           a_limit_that_goes_frees_the_queue, a_place_of_either_part_frees_the_queue])
