@@ -79,7 +79,10 @@ cookies_are_read_as_written(void **state)
 	static const char *const bad[] = { "", "x", "0123456789abcdef", "0123456789abcdef-0123456",
 		"0123456789abcdef-012345678", "0123456789ABCDEF-01234567",
 		"0123456789abcdef_01234567", "0123456789abcdeg-01234567" };
-	struct affinity a = { 0x0123456789abcdef, 0xfedc0001, true }, b = { 0 };
+	struct affinity a = { .instance = 0x0123456789abcdef,
+		.client = 0xfedc0001,
+		.has_cookie = true },
+	                b = { 0 };
 	char text[AFFINITY_TEXT];
 
 	(void)state;
