@@ -40,7 +40,7 @@ struct rollout_wait {
 
 /* What is kept in memory for an application: who waits, and a step under way. */
 struct ctl {
-	struct rollout *r; /* borrowed */
+	struct rollout *r; /* borrowed; NULL: it is gone */
 	char *id;
 	struct rollout_wait *waits; /* owned */
 	int64_t min_rev;            /* of our own last write */
@@ -56,7 +56,7 @@ struct ctl {
 	struct subscribe_order order;    /* of telling */
 	struct map *told;                /* see subscribe_plan; owned */
 	/* of the transaction under way: */
-	bool is_switch, is_app_gone;
+	bool is_storing, is_switch, is_app_gone;
 	char *failure; /* owned */
 	struct str_list tail, notes, messages;
 };
@@ -90,7 +90,10 @@ ctl_free(void *p)
 	str_list_fini(&c->notes);
 	str_list_fini(&c->messages);
 	free(c->id);
-	free(c);
+	if (c->is_storing)
+		c->r = NULL; /* on_stored frees it */
+	else
+		free(c);
 }
 
 static struct ctl *
@@ -214,8 +217,13 @@ on_stored(int64_t rev, const struct err *e, void *arg)
 {
 	struct ctl *c = arg;
 	struct rollout *r = c->r;
-	AUTO(free) char *failure = STEAL(c->failure);
 
+	c->is_storing = false;
+	if (r == NULL) {
+		free(c);
+		return;
+	}
+	AUTO(free) char *failure = STEAL(c->failure);
 	if (e != NULL) {
 		if (e->code != ERR_CONFLICT)
 			log_error("rollout_not_stored", LOG_STR("app", c->id), LOG_ERR(e));
@@ -302,6 +310,7 @@ submit(struct ctl *c, struct rollout_step *st)
 	c->messages = st->messages;
 	st->messages = (struct str_list){ 0 };
 	rollout_step_seal(st);
+	c->is_storing = true;
 	store_txn_submit(c->r->b->store, STEAL(st->t), on_stored, c);
 }
 
