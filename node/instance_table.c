@@ -420,7 +420,7 @@ find_unknown(const char *key, void *value, void *arg)
 	bool *are_known = arg;
 
 	(void)key;
-	*are_known = *are_known && !i->must_check;
+	*are_known = *are_known && !i->must_check && i->step != STEP_ADOPT;
 }
 
 bool
