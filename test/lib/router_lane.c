@@ -19,6 +19,7 @@
 #include "router/origin.h"
 #include "router/proxy.h"
 #include "router/proxy_try.h"
+#include "router/route_feed.h"
 #include "router/route_file.h"
 #include "router/router_conf.h"
 #include "router/tls_ctx.h"
@@ -32,11 +33,14 @@ struct router_lane {
 	struct entry entry;
 	struct lane *lane;
 	struct host_table *table;
+	struct route_feed feed;
+	struct host_gone *gone; /* owned: retired, nobody uses them */
+	size_t gone_n;          /* with those that are used */
 	struct tls_ctx *tls;
 	router_lane_fn *fn;
 	void *arg;
 	struct router_lane_app app[ROUTER_LANE_APPS];
-	int listener, client;
+	int listener, client, port;
 	struct buf got;
 	bool is_end;
 };
@@ -49,7 +53,7 @@ must(bool is_so)
 }
 
 static int
-listen_here(char address[32])
+listen_here(int *out_port)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t n = sizeof a;
@@ -57,17 +61,43 @@ listen_here(char address[32])
 
 	must(fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, 64) == 0 &&
 	     getsockname(fd, (struct sockaddr *)&a, &n) == 0);
-	(void)snprintf(address, 32, "127.0.0.1:%d", ntohs(a.sin_port));
+	*out_port = ntohs(a.sin_port);
 	return fd;
 }
 
+/* Of this one lane, so all is done at once that a fleet does by messages. */
 static void
-fill_table(struct router_lane *l, const char *routes, const char *address)
+publish(struct router_lane *l)
+{
+	struct host_publication *p = host_table_publish(l->table);
+	struct host_gone *next;
+
+	if (p == NULL)
+		return;
+	lane_begin(l->lane);
+	l->lane->root = p->root;
+	hold_changed(l->lane->hold);
+	hold_changed(l->lane->queue);
+	for (struct host_gone *g = p->gone; g != NULL; g = next) {
+		next = g->next;
+		l->gone_n++;
+		if (upstream_retire(l->lane, g->ep)) {
+			g->next = l->gone;
+			l->gone = g;
+		}
+	}
+	lane_end(l->lane);
+	host_publication_free(p);
+}
+
+static void
+fill_table(struct router_lane *l, const char *routes)
 {
 	AUTO_FINI(buf_fini) struct buf text = { 0 };
-	struct host_publication *p;
+	char address[32];
 	struct err e = { 0 };
 
+	(void)snprintf(address, sizeof address, "127.0.0.1:%d", l->port);
 	for (const char *c = routes; *c != '\0'; c++) {
 		if (*c == '%')
 			buf_adds(&text, address);
@@ -75,17 +105,29 @@ fill_table(struct router_lane *l, const char *routes, const char *address)
 			buf_addc(&text, *c);
 	}
 	must(route_file_apply(l->table, text.p, text.n, &e) == 0);
-	p = host_table_publish(l->table);
-	l->lane->root = p->root;
-	host_publication_free(p);
+	publish(l);
+}
+
+/* The lane of the exchange that is over may still look at it. */
+static void
+on_gone(struct lane *lane, struct host_endpoint *ep)
+{
+	struct router_lane *l = lane->sleep_arg;
+
+	ep->gone->next = l->gone;
+	l->gone = ep->gone;
 }
 
 static void
-on_gone(struct lane *l, struct host_endpoint *ep)
+free_gone(struct router_lane *l)
 {
-	(void)l;
-	(void)ep;
-	abort(); /* the table does not change */
+	while (l->gone != NULL) {
+		struct host_gone *g = l->gone;
+
+		l->gone = g->next;
+		l->gone_n--;
+		host_gone_free(g);
+	}
 }
 
 struct router_lane *
@@ -95,7 +137,6 @@ router_lane_new(const char *routes, bool is_tls, bool greets, router_lane_fn *fn
 	struct router_lane *l = xcalloc(1, sizeof *l);
 	struct str_list none = { 0 };
 	struct err e = { 0 };
-	char address[32];
 
 	must(router_conf_load(5, argv, &l->conf, &e) == 0);
 	must(origin_rules_init(&l->origin, &l->conf, &e) == 0);
@@ -109,11 +150,13 @@ router_lane_new(const char *routes, bool is_tls, bool greets, router_lane_fn *fn
 	must((l->lane = lane_new(0, &l->conf, &e)) != NULL);
 	l->lane->client_max = l->lane->fd_max = 1000;
 	l->lane->on_gone = on_gone;
+	l->lane->sleep_arg = l;
 	l->lane->hold = hold_new(l->lane, &l->conf, 1, &hold_asleep, proxy_unhold);
 	l->lane->queue = hold_new(l->lane, &l->conf, 1, &gate_kind, proxy_unqueue);
 	l->table = host_table_new(1);
-	l->listener = listen_here(address);
-	fill_table(l, routes, address);
+	l->feed.table = l->table;
+	l->listener = listen_here(&l->port);
+	fill_table(l, routes);
 	l->fn = fn;
 	l->arg = arg;
 	l->client = -1;
@@ -132,6 +175,7 @@ router_lane_free(struct router_lane *take_l)
 	hold_free(l->lane->hold);
 	hold_free(l->lane->queue);
 	lane_free(l->lane);
+	route_feed_fini(&l->feed);
 	host_table_free(l->table);
 	tls_ctx_free(l->tls);
 	origin_rules_fini(&l->origin);
@@ -209,6 +253,43 @@ turn(struct router_lane *l)
 		moved |= turn_apps(l);
 		quiet = moved ? 0 : quiet + 1;
 	}
+	free_gone(l);
+}
+
+enum route_feed_step
+router_lane_line(struct router_lane *l, struct str line, struct err *e)
+{
+	enum route_feed_step step = route_feed_line(&l->feed, line, e);
+
+	if (step == ROUTE_FEED_SYNC) {
+		publish(l);
+		turn(l);
+	}
+	return step;
+}
+
+void
+router_lane_begin(struct router_lane *l)
+{
+	route_feed_begin(&l->feed);
+}
+
+const struct host_table *
+router_lane_table(const struct router_lane *l)
+{
+	return l->table;
+}
+
+const struct host_root *
+router_lane_root(const struct router_lane *l)
+{
+	return l->lane->root;
+}
+
+int
+router_lane_port(const struct router_lane *l)
+{
+	return l->port;
 }
 
 /* --- the client --- */
@@ -275,7 +356,8 @@ router_lane_leave(struct router_lane *l)
 	turn(l);
 	for (int i = 0; i < ROUTER_LANE_APPS; i++)
 		router_lane_app_close(&l->app[i]);
-	must(l->lane->client_n == 0 && l->lane->upstream_n == 0 && hold_count(l->lane->hold) == 0);
+	must(l->lane->client_n == 0 && l->lane->upstream_n == 0 && hold_count(l->lane->hold) == 0 &&
+	     l->gone_n == 0);
 }
 
 /* --- the instance --- */

@@ -8,6 +8,12 @@
 #include <stdint.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/err.h"
+#include "lib/base/str.h"
+#include "router/route_feed.h"
+
+struct host_root;
+struct host_table;
 
 enum { ROUTER_LANE_APPS = 16 };
 
@@ -28,6 +34,13 @@ struct router_lane;
 struct router_lane *router_lane_new(
     const char *routes, bool is_tls, bool greets, router_lane_fn *fn, void *arg);
 void router_lane_free(struct router_lane *take_l);
+/* A line of the broker's feed; a sync makes the table the lane's. */
+enum route_feed_step router_lane_line(struct router_lane *l, struct str line, struct err *e);
+/* The broker connects anew. */
+void router_lane_begin(struct router_lane *l);
+const struct host_table *router_lane_table(const struct router_lane *l); /* control's view */
+const struct host_root *router_lane_root(const struct router_lane *l);   /* the lane's */
+int router_lane_port(const struct router_lane *l); /* of the instance, 127.0.0.1 */
 
 void router_lane_connect(struct router_lane *l);
 /* The client sends p[0..n), in pieces of at most `piece` bytes. */
