@@ -83,7 +83,7 @@ route_off
 check "three requests an hour" p route set web rate=3 rate_s=3600
 limited() { [[ $(status_of web / --interface 127.0.0.20) == 429 ]]; }
 check "then 429" until_true limited
-check "which says when" says "retry-after:" head_of web / --interface 127.0.0.20
+check "which says when" until_true says "retry-after:" head_of web / --interface 127.0.0.20
 check "another address has its own" is 200 status_of web / --interface 127.0.0.21
 route_off
 check "bodies of 1,000 bytes" p route set web body_max=1000
@@ -191,4 +191,46 @@ check "all is as before" is "$before" p route show web --json
 check "unknown to unset" fails_with 2 "nothing_such" p route unset web nothing_such
 route_off
 check "nothing is left" is '{}' eval 'p route show web --json | jq -c .'
+
+# --- an application of HTTP/2 ---
+check "one that speaks h2c" eval 'app rpc <<"JS"
+const waiting = {};
+const server = require("node:http2").createServer({ settings: { enableConnectProtocol: true } });
+server.on("stream", (s, h) => {
+	const [path, key] = h[":path"].split("?");
+	s.on("error", () => {});
+	if (path === "/rpc") {
+		let n = 0;
+		s.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+		s.on("wantTrailers", () => s.sendTrailers({ "grpc-status": "0", "x-count": String(n) }));
+		s.on("data", (d) => { n++; s.write("<" + d + ">"); }).on("end", () => s.end());
+	} else if (path === "/events") {
+		let n = 0;
+		s.respond({ ":status": 200, "content-type": "text/event-stream" });
+		(waiting[key] = () => s.write("data: " + n++ + "\n\n"))();
+	} else if (path === "/next") {
+		waiting[key]();
+		s.respond({ ":status": 200 }), s.end();
+	} else if (h[":protocol"] === "websocket") {
+		s.respond({ ":status": 200 });
+		s.write(h.cookie + "\n");
+		s.pipe(s);
+	} else {
+		s.respond({ ":status": 200 }), s.end("h2c " + path);
+	}
+});
+server.listen(process.env.PORT, process.env.HOST);
+JS'
+check "is told to the router" p route set rpc protocol=h2c
+check "it serves" until_true is "h2c /x" get rpc /x
+check "by HTTP/2 and TLS, too" is "h2c /x" by_https rpc /x --http2
+h2() { /usr/bin/python3 "$PINION_SRCDIR/test/lib/routes_h2.py" "${ROUTER##*:}" "$HTTPS_PORT" "$1-it.$DOMAIN" "$2"; }
+check "streams both ways at once, with trailers at the end" h2 rpc trailers
+check "events, one by one" h2 rpc events
+check "WebSockets of RFC 8441" h2 rpc websocket_2
+check "and of HTTP/1.1" h2 rpc websocket_1
+check "WebSockets of HTTP/1.1 to an application of it" h2 web websocket_1
+check "and of HTTP/2" h2 web websocket_2
+world_stop
+check "no sanitizer has a word to say" eval '! grep -A9 Sanitizer "$WORLD/up.log"'
 done_testing
