@@ -235,6 +235,11 @@ check "the daemon lives on" until_true serves held / "holder's page"
 check "an application of a cartridge that speaks TLS" p app create sealed sealer
 check "plain http is sent to https" sent_to_https sealed /x
 check "which reaches the instance by TLS, with the host's name" until_true eval '[[ $(by_https sealed /x) == "8443 TLSv1.3 sealed-it.$DOMAIN /x 1 https" ]]'
+check "a scalable one" p app create sealeds sealer --scale
+check "of two gears" p scale sealeds 2
+check "both are reached by TLS" until_true eval '[[ $(by_https sealeds /x) == "8443 TLSv1.3 sealeds-it.$DOMAIN /x 1 https" ]]'
+check "and by its paths" test "8444 TLSv1.3 sealeds-it.$DOMAIN /inner/y 1 https" = "$(by_https sealeds /implied/y)"
+check "it goes" p app delete sealeds --yes
 check "a path, where https is all that the endpoint speaks" test "8444 TLSv1.3 sealed-it.$DOMAIN /inner/y 1 https" = "$(by_https sealed /implied/y)"
 check "one beside it is plain" serves sealed /open/z "8080 plain None /open/z 1 http"
 check "of two options the first counts" test "8080 plain None /both 1 https" = "$(by_https sealed /both)"
