@@ -128,6 +128,18 @@ kill -CONT "$BROKER_PID"
 check "the broker learns of it" until_true is_level web awake
 check "it serves" serves web / "pid "
 
+for level in frozen stopped; do
+	check "$level, the broker is away, and the router is killed" p idle web --level "$level"
+	BROKER_PID=$(daemon pinion-broker) ROUTER_PID=$(daemon pinion-router)
+	kill -STOP "$BROKER_PID"
+	kill -KILL "$ROUTER_PID"
+	check "another router has its table from the disk, and wakes by itself" until_true serves web / "pid "
+	check "it is another" is_other pinion-router "$ROUTER_PID"
+	check "the broker has not run meanwhile" grep -q "^State:.T" "/proc/$BROKER_PID/status"
+	kill -CONT "$BROKER_PID"
+	check "and learns of it" until_true is_level web awake
+done
+
 check "frozen, and the node daemon is killed" p idle web
 NODE_PID=$(daemon pinion-node)
 kill -KILL "$NODE_PID"
