@@ -8,6 +8,7 @@
 #include "lib/base/mem.h"
 #include "router/crowd.h"
 #include "router/h2_session.h"
+#include "router/hedge.h"
 #include "router/listener.h"
 #include "router/origin.h"
 #include "router/proxy.h"
@@ -542,6 +543,10 @@ client_conn_cut(struct lane *l, const struct upstream_pool *p)
 
 	for (struct client_conn *c = l->clients; c != NULL; c = next) {
 		next = c->next;
+		if (c->x != NULL && hedge_is_at(c->x->hedge, p)) {
+			hedge_drop(STEAL(c->x->hedge));
+			continue;
+		}
 		if (c->x == NULL || c->x->pool != p)
 			continue;
 		proxy_cut(c->x);

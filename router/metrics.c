@@ -121,6 +121,10 @@ add_requests(struct buf *b, const struct stats_all *s)
 	add_one(b, "retries_total", "counter", "Tries of requests that failed.", s->retries);
 	add_one(b, "retries_denied_total", "counter",
 	    "Requests that failed because too many were tried again.", s->over_budget);
+	add_one(b, "hedges_total", "counter", "Requests that a second instance was asked, too.",
+	    s->hedges);
+	add_one(b, "hedges_won_total", "counter", "Of them, those that it answered first.",
+	    s->hedges_won);
 	add_one(
 	    b, "tunnels_total", "counter", "WebSockets and other upgrades that ended.", s->tunnels);
 	add_one(b, "received_bytes_total", "counter", "Bodies from clients.", s->bytes_in);

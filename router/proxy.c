@@ -9,6 +9,7 @@
 #include "router/compress.h"
 #include "router/filter.h"
 #include "router/gate.h"
+#include "router/hedge.h"
 #include "router/lane.h"
 #include "router/listener.h"
 #include "router/origin.h"
@@ -69,6 +70,8 @@ proxy_let_go(struct proxy *x, bool keep)
 	struct upstream_conn *u = STEAL(x->up);
 	struct upstream_pool *p = STEAL(x->pool);
 
+	if (x->hedge != NULL)
+		hedge_drop(STEAL(x->hedge));
 	if (u != NULL && keep)
 		upstream_keep(u, x->up_idle_ms);
 	else if (u != NULL)
@@ -573,8 +576,11 @@ take_answer(struct proxy *x, const char *p, size_t n)
 	ssize_t used;
 	bool ok;
 
-	if (!x->has_byte)
+	if (!x->has_byte) {
 		x->first_us = lane_monotonic_us();
+		if (x->hedge != NULL)
+			hedge_drop(STEAL(x->hedge));
+	}
 	x->has_byte = true;
 	if (x->has_answer) {
 		buf_clear(&l->out);
@@ -681,6 +687,19 @@ pump_down(struct proxy *x)
 		size_reads(x, to, (size_t)n);
 	}
 	return true;
+}
+
+void
+proxy_take_answer(struct proxy *x, const char *p, size_t n)
+{
+	if (!take_answer(x, p, n))
+		return;
+	if (x->down_done) {
+		proxy_finish(x);
+		return;
+	}
+	proxy_touch(x);
+	(void)pump_down(x);
 }
 
 void

@@ -14,6 +14,7 @@
 
 struct client_conn;
 struct filter;
+struct hedge;
 struct host_endpoint;
 struct lane;
 struct proxy_page;
@@ -35,6 +36,7 @@ struct proxy {
 	struct upstream_conn *up;         /* owned; NULL: none now */
 	struct upstream_pool *pool;       /* taken; NULL: none */
 	struct filter *filter;            /* owned: of a route with options; NULL: none */
+	struct hedge *hedge;              /* owned: a second instance is asked, or will be */
 	struct hold_link held;            /* it waits for its application, or for room there */
 	const struct route_options *gate; /* a reference: pool's instance has it among so many */
 	struct stats_app *app;            /* borrowed: counts it; NULL: it had no instance yet */
@@ -117,6 +119,8 @@ void proxy_fail_later(struct proxy *x, int status, const char *why, int retry_af
 void proxy_let_go(struct proxy *x, bool keep);
 /* Sends what there is of the request. false: x is gone. */
 bool proxy_send(struct proxy *x);
+/* The first bytes of an answer came from x->up. x may be gone. */
+void proxy_take_answer(struct proxy *x, const char *p, size_t n);
 /* Of the connection to the instance: an upstream_fn. */
 void proxy_on_up(struct upstream_conn *u, void *owner);
 void proxy_touch(struct proxy *x); /* bytes moved: the deadline starts anew */

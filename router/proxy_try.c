@@ -8,6 +8,7 @@
 #include "router/balance.h"
 #include "router/client_conn.h"
 #include "router/gate.h"
+#include "router/hedge.h"
 #include "router/host_table.h"
 #include "router/lane.h"
 #include "router/proxy.h"
@@ -39,6 +40,13 @@ note_choice(struct proxy *x, const struct host_route *r, const struct upstream_p
 	buf_truncate(&x->names, x->host_n + 1);
 	buf_add(&x->names, host_route_app(r), strlen(host_route_app(r)) + 1);
 	buf_add(&x->names, p->name, p->name_n + 1u);
+}
+
+void
+proxy_try_note(struct proxy *x)
+{
+	buf_truncate(&x->names, x->host_n + 1 + strlen(x->names.p + x->host_n + 1) + 1);
+	buf_add(&x->names, x->pool->name, x->pool->name_n + 1u);
 }
 
 /* Seconds until a browser gets a page instead; 0: it waits as others do. */
@@ -127,12 +135,14 @@ proxy_unqueue(struct hold_link *k)
 }
 
 /* Counts the requests of all its instances; the budget is at the first one's. */
-static bool
-may_try_again(struct lane *l, const struct host_route *r)
+bool
+proxy_try_pays(struct lane *l, const struct host_route *r)
 {
 	const struct route_options *o = host_route_opts(r);
 	int64_t percent = o == NULL ? 0 : o->set.retry_percent, requests = 0;
 
+	if (percent == WIRE_ROUTING_RETRY_NEVER)
+		return false;
 	for (size_t i = 0; i < r->n; i++) {
 		const struct host_use *u = host_endpoint_used(r->ep[i], l->index);
 
@@ -146,6 +156,27 @@ may_try_again(struct lane *l, const struct host_route *r)
 		return true;
 	l->stats->all.over_budget++;
 	return false;
+}
+
+struct upstream_conn *
+proxy_try_open(const struct proxy *x, const struct host_route *r, struct upstream_pool *p,
+    bool must_live, upstream_fn *fn, void *owner)
+{
+	if (route_options_h2c(host_route_opts(r)) && !p->ep->is_tls)
+		return upstream_open_h2c(p, fn, owner);
+	return upstream_open(p, x->names.p, x->fresh, must_live, fn, owner);
+}
+
+static void
+fail_unpaid(struct proxy *x, const struct host_route *r)
+{
+	const struct route_options *o = host_route_opts(r);
+	int status = x->lost_status == 0 ? 502 : x->lost_status;
+
+	if (o != NULL && o->set.retry_percent == WIRE_ROUTING_RETRY_NEVER)
+		proxy_fail(x, status, x->lost_why == NULL ? not_accepted : x->lost_why);
+	else
+		proxy_fail_later(x, status, over_budget, 1);
 }
 
 /* Picks an instance and sends the head, until it works or nothing is left. */
@@ -179,9 +210,8 @@ proxy_try(struct proxy *x)
 	while (misses < MISSES && (p = affinity_pick(x, r)) != NULL) {
 		bool must_live = !x->is_idempotent || !x->up_done;
 
-		if (x->tries != 0 && !is_paid && !may_try_again(l, affinity_part(r, p->ep))) {
-			proxy_fail_later(
-			    x, x->lost_status == 0 ? 502 : x->lost_status, over_budget, 1);
+		if (x->tries != 0 && !is_paid && !proxy_try_pays(l, affinity_part(r, p->ep))) {
+			fail_unpaid(x, r);
 			return;
 		}
 		is_paid = true;
@@ -196,13 +226,13 @@ proxy_try(struct proxy *x)
 		x->pool = p;
 		note_choice(x, r, p);
 		stats_take(x, p);
-		x->up = route_options_h2c(host_route_opts(r)) && !p->ep->is_tls
-		            ? upstream_open_h2c(p, proxy_on_up, x)
-		            : upstream_open(p, x->names.p, x->fresh, must_live, proxy_on_up, x);
+		x->up = proxy_try_open(x, r, p, must_live, proxy_on_up, x);
 		if (x->up != NULL) {
 			if (x->up->connecting)
 				proxy_log_mark(x);
 			proxy_touch(x);
+			if (host_route_opts(r) != NULL && host_route_opts(r)->set.hedge_ms != 0)
+				hedge_start(x, r);
 			(void)proxy_send(x);
 			return;
 		}
@@ -230,6 +260,7 @@ void
 proxy_lost(struct proxy *x)
 {
 	struct upstream_conn *u = x->up;
+	struct hedge *hedge = STEAL(x->hedge);
 	bool refused = u->connecting, stale = u->reused, late = u->timed_out;
 	const char *tls_why = tls_conn_why(&u->sock);
 	bool can_retry =
@@ -251,6 +282,8 @@ proxy_lost(struct proxy *x)
 	x->up_broken = false;
 	x->answer_seen = 0;
 	buf_clear(&x->answer);
+	if (hedge_take_over(x, hedge))
+		return;
 	x->lost_status = late ? 504 : 502;
 	if (late)
 		x->lost_why = "The application did not accept a connection in time.";

@@ -2,7 +2,12 @@
  * until the application serves. */
 #pragma once
 
+#include <stdbool.h>
+
+#include "router/upstream.h"
+
 struct hold_link;
+struct host_route;
 struct proxy;
 
 /* Picks an instance and sends the head, until it works or nothing is left. x may be gone. */
@@ -13,6 +18,13 @@ void proxy_lost(struct proxy *x);
  * 5xx, or after failures. */
 void proxy_try_failed(struct proxy *x);
 void proxy_try_answered(struct proxy *x, int status);
+/* Takes one try more from the budget of r (a route, or its canary). false: there is none. */
+bool proxy_try_pays(struct lane *l, const struct host_route *r);
+/* A connection for x's request to p, an instance of r. NULL: it cannot be made (errno). */
+struct upstream_conn *proxy_try_open(const struct proxy *x, const struct host_route *r,
+    struct upstream_pool *p, bool must_live, upstream_fn *fn, void *owner);
+/* x has another instance: for the log. */
+void proxy_try_note(struct proxy *x);
 /* A held exchange waits no longer. */
 void proxy_try_held_long(struct proxy *x);
 /* The application of a held exchange may take it now: for hold_new. */

@@ -88,8 +88,9 @@ static void
 add_option(struct buf *b, struct str w)
 {
 	struct str name, value = str_cut(w, '=', &name);
-	bool is_json = value.n != 0 && (strchr("[{\"0123456789", *value.p) != NULL ||
-	                                   str_eq(value, "true") || str_eq(value, "false"));
+	bool is_json =
+	    value.n != 0 && (strchr("[{\"0123456789", *value.p) != NULL || str_eq(value, "-1") ||
+	                        str_eq(value, "true") || str_eq(value, "false"));
 
 	buf_addc(b, b->n == 0 ? '{' : ',');
 	buf_add_json_strn(b, name.p, name.n);

@@ -33,8 +33,9 @@ struct stats_all {
 	uint64_t refused[SHED_WHYS];  /* of them, and streams */
 	uint64_t shed_clients, shed_upstreams, shed_answers;
 	uint64_t connects, connect_failures;
-	uint64_t ejections;   /* of instances that fail */
-	uint64_t over_budget; /* requests that were not tried again: too many were */
+	uint64_t ejections;          /* of instances that fail */
+	uint64_t over_budget;        /* requests that were not tried again: too many were */
+	uint64_t hedges, hedges_won; /* a second instance was asked; and answered first */
 	uint64_t handshakes, handshake_failures;
 	/* Where the time of requests went; tls: of handshakes. */
 	struct stats_times total, router, queue, connect, app, tls;

@@ -127,7 +127,9 @@ static const struct codec_field routing_fields[] = {
 	CODEC_INT(struct wire_routing, concurrency, 0, QUEUE_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_routing, queue, 0, QUEUE_MAX, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_routing, queue_s, 0, 300, CODEC_OMIT_NULL),
-	CODEC_INT(struct wire_routing, retry_percent, 0, 100, CODEC_OMIT_NULL),
+	CODEC_INT(
+	    struct wire_routing, retry_percent, WIRE_ROUTING_RETRY_NEVER, 100, CODEC_OMIT_NULL),
+	CODEC_INT(struct wire_routing, hedge_ms, 0, SECONDS_MAX, CODEC_OMIT_NULL),
 	CODEC_ENUM(struct wire_routing, https, wire_routing_https_names, CODEC_OMIT_NULL),
 	CODEC_INT(struct wire_routing, hsts_s, 0, 2 * YEAR_S, CODEC_OMIT_NULL),
 	CODEC_BOOL(struct wire_routing, hsts_subdomains, CODEC_OMIT_NULL),

@@ -18,6 +18,7 @@ enum {
 	WIRE_ROUTING_REDIRECTS_MAX = 100,
 	WIRE_ROUTING_PATH_MAX = 128,
 	WIRE_ROUTING_PASSWORD_MAX = 256,
+	WIRE_ROUTING_RETRY_NEVER = -1, /* as retry_percent */
 };
 
 /* What lies below a path is another application's. */
@@ -133,6 +134,7 @@ struct wire_routing {
 	int64_t queue;         /* that wait when all instances have so many */
 	int64_t queue_s;       /* so long; 0: the router's */
 	int64_t retry_percent; /* of the requests may be tried again; 0: the router's */
+	int64_t hedge_ms;      /* until a second instance is asked, too; 0: never */
 	int https;             /* enum wire_routing_https */
 	int64_t hsts_s;        /* Strict-Transport-Security; 0: not said */
 	bool hsts_subdomains;

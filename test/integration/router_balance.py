@@ -242,6 +242,69 @@ def a_place_of_either_part_frees_the_queue(w):
     assert all(x[1].read().status == 200 for x in asked)
 
 
+def a_second_instance_is_asked_when_the_first_is_late(w):
+    slow = Slow()
+    a, b = w.instance("a", slow), w.instance("b", slow)
+    r = limited_router(w, "hedge_ms=50", a, b, threads=1)
+    for path in ("/1", "/2", "/3"):
+        s, got = ask(r, path)
+        wait_for(lambda: slow.now == 2, "both are asked")
+        slow.answer(1)
+        got = got.read()
+        assert got.status == 200 and got.body == b"ok", got.body
+        wait_for(lambda: len(a.open) + len(b.open) == 1, "the other connection is closed")
+        slow.answer(1)
+        wait_for(lambda: slow.now == 0, "the other's end")
+    assert slow.order == ["/1"] * 2 + ["/2"] * 2 + ["/3"] * 2, slow.order
+    wait_for(lambda: all(log_of(w).count(f"path=/{n} ") == 1 for n in (1, 2, 3)), "a line each")
+
+
+def what_is_never_asked_twice(w):
+    slow = Slow()
+    a, b = w.instance("a", slow), w.instance("b", slow)
+    r = limited_router(w, "hedge_ms=20", a, b, threads=1)
+    s = r.connect()
+    s.sendall(b"POST /post HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 0\r\n\r\n")
+    wait_for(lambda: slow.now == 1, "the POST")
+    s2, got2 = ask(r, "/get")
+    wait_for(lambda: slow.now == 3, "the GET, at both")
+    assert slow.order == ["/post", "/get", "/get"], slow.order
+    slow.answer(3)
+    assert Answer(s).read().status == 200 and got2.read().status == 200
+
+
+def the_second_goes_on_when_the_first_fails(w):
+    late = threading.Event()
+    first, lock = [], threading.Lock()
+
+    def handler(i, c, head, rest):
+        with lock:
+            first.append(i)
+            is_first = len(first) % 2 == 1
+        if is_first:
+            late.wait(DEADLINE)
+            return False
+        wait_for(lambda: len(first) % 2 == 0, "both")
+        late.set()
+        time.sleep(0.05)
+        c.sendall(OK)
+        return True
+
+    r = limited_router(w, "hedge_ms=20", w.instance("a", handler), w.instance("b", handler), threads=1)
+    assert r.get("shop.test").body == b"ok"
+    assert len(first) == 2, "no third try"
+
+
+def tries_can_be_switched_off(w):
+    bad = [w.instance(n, closes) for n in "ab"]
+    r = limited_router(w, "retry_percent=-1", *bad, threads=1)
+    got = [r.get("shop.test") for _ in range(5)]
+    assert all(x.status == 502 and b"without an answer" in x.body for x in got), got[0].body
+    assert sum(i.requests for i in bad) == 5
+
+
 run_tests([one_of_three_fails("refuses"), one_of_three_fails("closes"), errors_eject_the_one_that_has_them, tries_are_budgeted,
            who_is_off_every_route_has_its_time, requests_queue_in_order, the_queue_has_a_time, all_lanes_keep_the_limit,
-           a_limit_that_goes_frees_the_queue, a_place_of_either_part_frees_the_queue])
+           a_limit_that_goes_frees_the_queue, a_place_of_either_part_frees_the_queue,
+           a_second_instance_is_asked_when_the_first_is_late, what_is_never_asked_twice, the_second_goes_on_when_the_first_fails,
+           tries_can_be_switched_off])
