@@ -92,6 +92,14 @@ lane_frames(struct lane *l)
 	return l->frames_in;
 }
 
+unsigned char *
+lane_records(struct lane *l)
+{
+	if (l->records_in == NULL)
+		l->records_in = xmalloc(LANE_SCRATCH);
+	return l->records_in;
+}
+
 void
 lane_begin(struct lane *l)
 {
@@ -299,6 +307,7 @@ lane_free(struct lane *take_l)
 	stats_free(l->stats);
 	buf_fini(&l->frames);
 	free(l->frames_in);
+	free(l->records_in);
 	buf_fini(&l->out);
 	buf_fini(&l->sealed);
 	free(l->scratch);

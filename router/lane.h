@@ -76,6 +76,7 @@ struct lane {
 	char *scratch;               /* owned: LANE_SCRATCH bytes, valid within one callback */
 	struct buf frames;           /* of HTTP/2, to be sent */
 	char *frames_in;             /* owned: read ones; NULL: never yet */
+	unsigned char *records_in;   /* owned: of TLS, sealed; NULL: never yet */
 	struct buf out;              /* a head or page being made */
 	struct buf sealed;           /* what a layer over a socket has to send */
 	struct http_head head;       /* the head being parsed */
@@ -128,6 +129,8 @@ void lane_bury(struct lane *l, struct lane_grave *take_p);
 
 /* LANE_FRAMES bytes for frames that are read, valid within one callback. */
 char *lane_frames(struct lane *l);
+/* LANE_SCRATCH bytes for what is read to be opened, valid within one callback. */
+unsigned char *lane_records(struct lane *l);
 
 uint64_t lane_random(struct lane *l);
 /* digits: a multiple of 16. */

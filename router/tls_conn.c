@@ -13,6 +13,8 @@
 #include "router/sock.h"
 #include "router/stats.h"
 #include "router/tls_ctx.h"
+#include "router/tls_light.h"
+#include "router/tls_record.h"
 
 enum {
 	SMALL = 4096,
@@ -25,6 +27,7 @@ struct tls_conn {
 		struct {                  /* of a client */
 			int64_t start_us; /* of the handshake; 0: it is over */
 			int64_t took_us;
+			struct tls_record *record; /* owned; NULL: goes on by OpenSSL */
 		};
 		struct {                 /* to an instance */
 			const char *why; /* the handshake failed; NULL: it did not */
@@ -93,7 +96,46 @@ tls_conn_method(void)
 	return m;
 }
 
+/* --- what OpenSSL tells of a client's handshake --- */
+
+static void
+on_secret(const SSL *ssl, const char *line)
+{
+	const struct sock *s = BIO_get_data(SSL_get_rbio(ssl));
+	const struct tls_conn *t = s->over;
+
+	if (t->record != NULL)
+		tls_record_secret(t->record, line);
+}
+
+/* arg: the connection's record. */
+static void
+on_message(int is_sent, int version, int type, const void *p, size_t n, SSL *ssl, void *arg)
+{
+	(void)version;
+	(void)p;
+	(void)n;
+	(void)ssl;
+	if (is_sent && type == SSL3_RT_HEADER)
+		tls_record_sent(arg);
+}
+
+void
+tls_conn_listen(struct ssl_ctx_st *s)
+{
+	SSL_CTX_set_keylog_callback(s, on_secret);
+	SSL_CTX_set_msg_callback(s, on_message);
+}
+
 /* --- the layer --- */
+
+static void
+free_conn(struct tls_conn *t)
+{
+	SSL_free(t->ssl);
+	free(t);
+	ERR_clear_error();
+}
 
 /* What a call of OpenSSL that did not succeed means, as of recv(2). */
 static ssize_t
@@ -114,14 +156,12 @@ failure(struct tls_conn *t, int rc)
 	return -1;
 }
 
-/* The handshake may just have ended. */
+/* The handshake has ended. */
 static void
 note_handshake(struct sock *s, struct tls_conn *t)
 {
 	struct stats *stats = s->lane->stats;
 
-	if (!SSL_is_init_finished(t->ssl))
-		return;
 	t->took_us = lane_monotonic_us() - t->start_us;
 	t->start_us = 0;
 	stats->all.handshakes++;
@@ -164,17 +204,42 @@ read_some(struct sock *s, void *p, size_t n, bool *out_more)
 	return (ssize_t)all;
 }
 
+/* OpenSSL has read the handshake's records and not a byte behind them. What it would do from here,
+ * but for the rare client that asked for short records, is done with less memory. */
+static bool
+become_light(struct sock *s, struct tls_conn *t)
+{
+	const SSL_SESSION *session = SSL_get_session(t->ssl);
+
+	if (SSL_version(t->ssl) != TLS1_3_VERSION || session == NULL ||
+	    SSL_SESSION_get_max_fragment_length(session) != TLSEXT_max_fragment_length_DISABLED ||
+	    !tls_record_start(
+	        t->record, SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(t->ssl))))
+		return false;
+	tls_light_start(s, STEAL(t->record), t->took_us);
+	free_conn(t);
+	return true;
+}
+
 static ssize_t
 tls_recv(struct sock *s, void *p, size_t n, bool *out_more)
 {
 	struct tls_conn *t = s->over;
-	ssize_t got = read_some(s, p, n, out_more);
-	int sys = errno;
+	int rc;
 
-	if (t->start_us != 0)
-		note_handshake(s, t);
-	errno = sys;
-	return got;
+	if (t->start_us == 0)
+		return read_some(s, p, n, out_more);
+	ERR_clear_error();
+	rc = SSL_do_handshake(t->ssl);
+	if (rc != 1)
+		return failure(t, rc);
+	note_handshake(s, t);
+	if (become_light(s, t))
+		return s->layer->recv(s, p, n, out_more);
+	SSL_set_read_ahead(t->ssl, 1); /* a record is read with one call */
+	SSL_set_msg_callback(t->ssl, NULL);
+	tls_record_free(STEAL(t->record));
+	return read_some(s, p, n, out_more);
 }
 
 static int
@@ -223,20 +288,13 @@ tls_shut(struct sock *s)
 }
 
 static void
-free_conn(struct tls_conn *t)
-{
-	SSL_free(t->ssl);
-	free(t);
-	ERR_clear_error();
-}
-
-static void
 tls_drop(struct sock *s, bool is_reset)
 {
 	struct tls_conn *t = s->over;
 
 	(void)is_reset;
 	s->lane->stats->all.handshake_failures += t->start_us != 0;
+	tls_record_free(t->record);
 	free_conn(t);
 }
 
@@ -273,6 +331,8 @@ tls_conn_start(struct sock *s, struct tls_ctx *ctx)
 	}
 	t = new_conn(s, ssl, b);
 	t->start_us = lane_monotonic_us();
+	t->record = tls_record_new(tls_ctx_kit(ctx));
+	SSL_set_msg_callback_arg(ssl, t->record);
 	SSL_set_accept_state(ssl);
 	sock_lay(s, &tls_layer, t);
 	return 0;
@@ -284,6 +344,8 @@ tls_conn_take_us(struct sock *s)
 	struct tls_conn *t = s->over;
 	int64_t us;
 
+	if (tls_light_is(s))
+		return tls_light_take_us(s);
 	if (s->layer != &tls_layer)
 		return 0;
 	us = t->took_us;

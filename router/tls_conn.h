@@ -1,6 +1,7 @@
 /* router/tls_conn.h: TLS over a socket (RFC 8446, RFC 5246), of a client or to an instance: the
  * layer between sock and the kernel. OpenSSL reads the socket itself; what it has to send is
- * gathered in lane->sealed, so that one write carries all of it. */
+ * gathered in lane->sealed, so that one write carries all of it. A client's connection of TLS 1.3
+ * becomes a tls_light when its handshake is over. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,11 +10,14 @@
 struct bio_method_st;
 struct bio_st;
 struct sock;
+struct ssl_ctx_st;
 struct ssl_st;
 struct tls_ctx;
 
 /* How OpenSSL reads and writes a sock; the caller's. NULL: out of memory. */
 struct bio_method_st *tls_conn_method(void);
+/* For the connections to be of s: they learn the secrets that a client's handshake ends with. */
+void tls_conn_listen(struct ssl_ctx_st *s);
 /* Lays TLS over s, as its server. -1: out of memory; s is as before. */
 int tls_conn_start(struct sock *s, struct tls_ctx *ctx);
 /* As a client that asks for host. Nothing is taken before the handshake has ended, which whoever

@@ -23,6 +23,7 @@
 #include "router/cert_table.h"
 #include "router/tls_conn.h"
 #include "router/tls_hello.h"
+#include "router/tls_record.h"
 
 /* Mozilla's "intermediate" suites; X25519 first: its exchange costs the least. */
 #define CIPHERS                                                                                    \
@@ -36,10 +37,11 @@
 enum { FILE_MAX = 128 * 1024, NAMES_MAX = 1000, KEY_NAME = 16, KEY_AES = 32, KEY_MAC = 32 };
 
 struct tls_ctx {
-	SSL_CTX *ssl;             /* owned: of all connections at first, and of sessions */
-	BIO_METHOD *method;       /* owned */
-	struct cert_table *certs; /* owned */
-	EVP_CIPHER *cipher;       /* owned: of tickets */
+	SSL_CTX *ssl;               /* owned: of all connections at first, and of sessions */
+	BIO_METHOD *method;         /* owned */
+	struct cert_table *certs;   /* owned */
+	EVP_CIPHER *cipher;         /* owned: of tickets */
+	struct tls_record_kit *kit; /* owned */
 	bool is_modern;
 };
 
@@ -214,10 +216,9 @@ base_new(struct tls_ctx *c)
 	(void)SSL_CTX_set_cipher_list(s, CIPHERS);
 	(void)SSL_CTX_set_ciphersuites(s, SUITES);
 	(void)SSL_CTX_set1_groups_list(s, GROUPS);
-	/* An idle connection holds no buffer; a record is read with one call. */
-	SSL_CTX_set_mode(s, SSL_MODE_RELEASE_BUFFERS);
-	SSL_CTX_clear_mode(s, SSL_MODE_AUTO_RETRY); /* tls_conn counts */
-	SSL_CTX_set_read_ahead(s, 1);
+	SSL_CTX_set_mode(s, SSL_MODE_RELEASE_BUFFERS); /* an idle connection holds none */
+	SSL_CTX_clear_mode(s, SSL_MODE_AUTO_RETRY);    /* tls_conn counts */
+	tls_conn_listen(s);
 	/* Sessions are the clients' to keep (RFC 5077, RFC 8446 4.6.1): one ticket each. */
 	SSL_CTX_set_session_cache_mode(s, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(s, 1);
@@ -409,7 +410,8 @@ tls_ctx_new(const struct str_list *pem, const char *profile, struct err *e)
 	c->ssl = base_new(c);
 	c->method = tls_conn_method();
 	c->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
-	if (c->ssl == NULL || c->method == NULL || c->cipher == NULL) {
+	c->kit = tls_record_kit_new();
+	if (c->ssl == NULL || c->method == NULL || c->cipher == NULL || c->kit == NULL) {
 		(void)err_set(e, ERR_SYSTEM, NULL, "OpenSSL cannot be set up");
 		tls_ctx_free(c);
 		return NULL;
@@ -432,6 +434,7 @@ tls_ctx_free(struct tls_ctx *take_c)
 	SSL_CTX_free(take_c->ssl);
 	BIO_meth_free(take_c->method);
 	EVP_CIPHER_free(take_c->cipher);
+	tls_record_kit_free(take_c->kit);
 	free(take_c);
 }
 
@@ -451,4 +454,10 @@ struct bio_st *
 tls_ctx_new_bio(struct tls_ctx *c)
 {
 	return BIO_new(c->method);
+}
+
+const struct tls_record_kit *
+tls_ctx_kit(const struct tls_ctx *c)
+{
+	return c->kit;
 }

@@ -14,6 +14,7 @@ struct cert_table;
 struct ssl_ctx_st;
 struct ssl_st;
 struct tls_ctx;
+struct tls_record_kit;
 
 /* pem: files with a certificate, its chain and its key each, or directories of such files (*.pem);
  * the first serves whoever names no host that another one is for. Empty: one is made. profile:
@@ -26,6 +27,7 @@ int tls_ctx_reload(struct tls_ctx *c, const struct str_list *pem, struct err *e)
 /* For one connection; the caller's. NULL: out of memory. */
 struct ssl_st *tls_ctx_new_ssl(struct tls_ctx *c);
 struct bio_st *tls_ctx_new_bio(struct tls_ctx *c);
+const struct tls_record_kit *tls_ctx_kit(const struct tls_ctx *c); /* borrowed */
 
 /* References to what is ready of one certificate. */
 struct ssl_ctx_st *tls_ctx_keep(struct ssl_ctx_st *s);

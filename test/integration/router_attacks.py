@@ -471,5 +471,5 @@ run_tests([attacked(slow_heads, BASE + 100), attacked(slow_bodies, BASE + 150), 
            attacked(giant_heads, BASE), attacked(unknown_hosts, BASE), attacked(half_handshakes, BASE + 250), attacked(handshakes, BASE), attacked(new_keys, BASE),
            attacked(garbage, BASE), attacked(liars, BASE), attacked(drinker, BASE), renegotiation_is_refused,
            short_of_files(idle_clients), short_of_files(slow_heads), descriptors_end, all_are_busy,
-           short_of_memory(idle_tls_clients, 40), short_of_memory(slow_readers, 40), own_limit_of_memory,
+           short_of_memory(idle_tls_clients, 10), short_of_memory(slow_readers, 40), own_limit_of_memory,
            connections_of_an_address, speed_of_an_address, no_limits_for_proxies])
