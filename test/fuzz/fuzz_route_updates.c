@@ -180,6 +180,8 @@ line(struct world *w, struct str s)
 	if (step == ROUTE_FEED_REFUSED || step == ROUTE_FEED_SKIPPED)
 		return;
 	check(codec_decode(&wire_feed_codec, s.p, s.n, &f, CODEC_IGNORE, &ignored) == 0);
+	if (step == ROUTE_FEED_CHANGE && strcmp(f.kind, "route") != 0) /* a challenge */
+		return;
 	w->is_synced = step == ROUTE_FEED_SYNC;
 	switch (step) {
 	case ROUTE_FEED_RESET:
@@ -237,8 +239,7 @@ static void
 put_options(struct world *w, struct str host, struct str options)
 {
 	AUTO(free)
-	char *name = xstrndup(host.p, host.n),
-	     *text = xstrndup(options.p, options.n), *json = NULL;
+	char *name = xstrndup(host.p, host.n), *text = xstrndup(options.p, options.n), *json = NULL;
 	struct wire_endpoint ep = {
 		.id = "i1", .address = "127.0.0.1", .port = router_lane_port(w->lane)
 	};
@@ -372,6 +373,8 @@ step(struct world *w, struct str s)
 {
 	struct str rest = { s.p + 1, s.n - 1 }, a, b;
 
+	while (rest.n != 0 && rest.p[0] == ' ')
+		rest = (struct str){ rest.p + 1, rest.n - 1 };
 	switch (s.p[0]) {
 	case '{':
 		line(w, s);

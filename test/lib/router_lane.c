@@ -10,6 +10,7 @@
 
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "router/challenge_table.h"
 #include "router/client_conn.h"
 #include "router/gate.h"
 #include "router/hold.h"
@@ -33,6 +34,7 @@ struct router_lane {
 	struct entry entry;
 	struct lane *lane;
 	struct host_table *table;
+	struct challenge_table *challenges;
 	struct route_feed feed;
 	struct host_gone *gone; /* owned: retired, nobody uses them */
 	size_t gone_n;          /* with those that are used */
@@ -154,7 +156,8 @@ router_lane_new(const char *routes, bool is_tls, bool greets, router_lane_fn *fn
 	l->lane->hold = hold_new(l->lane, &l->conf, 1, &hold_asleep, proxy_unhold);
 	l->lane->queue = hold_new(l->lane, &l->conf, 1, &gate_kind, proxy_unqueue);
 	l->table = host_table_new(1);
-	l->feed.table = l->table;
+	l->challenges = l->lane->challenges = challenge_table_new();
+	l->feed = (struct route_feed){ .table = l->table, .challenges = l->challenges };
 	l->listener = listen_here(&l->port);
 	fill_table(l, routes);
 	l->fn = fn;
@@ -177,6 +180,7 @@ router_lane_free(struct router_lane *take_l)
 	lane_free(l->lane);
 	route_feed_fini(&l->feed);
 	host_table_free(l->table);
+	challenge_table_free(l->challenges);
 	tls_ctx_free(l->tls);
 	origin_rules_fini(&l->origin);
 	router_conf_fini(&l->conf);
