@@ -3,8 +3,6 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/kdf.h>
-#include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <setjmp.h>
@@ -22,6 +20,7 @@
 #include "lib/base/str.h"
 #include "lib/http/tls_cert.h"
 #include "router/tls_record.h"
+#include "test/fuzz/tls_forge.h"
 
 enum { LARGE = 100000 };
 
@@ -282,55 +281,12 @@ test_changed(void **state)
 /* --- what OpenSSL as a client never sends --- */
 
 static void
-derive(const char *label, unsigned char *to, size_t n)
-{
-	unsigned char secret[32];
-	EVP_KDF *kdf = EVP_KDF_fetch(NULL, "TLS13-KDF", NULL);
-	EVP_KDF_CTX *c = EVP_KDF_CTX_new(kdf);
-	int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
-	OSSL_PARAM params[] = {
-		OSSL_PARAM_construct_int("mode", &mode),
-		OSSL_PARAM_construct_utf8_string("digest", (char *)(uintptr_t) "SHA256", 0),
-		OSSL_PARAM_construct_octet_string("key", secret, sizeof secret),
-		OSSL_PARAM_construct_octet_string("prefix", (char *)(uintptr_t) "tls13 ", 6),
-		OSSL_PARAM_construct_octet_string("label", (char *)(uintptr_t)label, strlen(label)),
-		OSSL_PARAM_construct_end(),
-	};
-
-	memset(secret, 0xab, sizeof secret);
-	assert_int_equal(EVP_KDF_derive(c, to, n, params), 1);
-	EVP_KDF_CTX_free(c);
-	EVP_KDF_free(kdf);
-}
-
-/* The first record of a client: p, whose last byte that is not 0 is its type. */
-static size_t
-forge(unsigned char *to, const char *p, size_t n)
-{
-	unsigned char key[16], iv[12], *head = to, *body = to + TLS_RECORD_HEAD;
-	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
-	int k;
-
-	derive("key", key, sizeof key);
-	derive("iv", iv, sizeof iv);
-	memcpy(head, "\x17\x03\x03", 3);
-	head[3] = (unsigned char)((n + 16) >> 8);
-	head[4] = (unsigned char)(n + 16);
-	assert_int_equal(EVP_EncryptInit_ex(c, EVP_aes_128_gcm(), NULL, key, iv), 1);
-	assert_int_equal(EVP_EncryptUpdate(c, NULL, &k, head, TLS_RECORD_HEAD), 1);
-	assert_int_equal(EVP_EncryptUpdate(c, body, &k, (const unsigned char *)p, (int)n), 1);
-	assert_int_equal(EVP_EncryptFinal_ex(c, body + n, &k), 1);
-	assert_int_equal(EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, 16, body + n), 1);
-	EVP_CIPHER_CTX_free(c);
-	return TLS_RECORD_HEAD + n + 16;
-}
-
-static void
 check(const char *p, size_t n, enum tls_record_got want, bool is_told)
 {
 	static const char ab[] = "abababababababababababababababababababababababababababababababab";
 	AUTO_FINI(buf_fini) struct buf answer = { 0 };
 	unsigned char sealed[TLS_RECORD_MAX + 100], to[TLS_RECORD_MAX];
+	struct tls_forge f = { 0 };
 	AUTO(free) char *client = xasprintf("CLIENT_TRAFFIC_SECRET_0 00 %s", ab);
 	AUTO(free) char *server = xasprintf("SERVER_TRAFFIC_SECRET_0 00 %s", ab);
 	size_t got;
@@ -339,7 +295,10 @@ check(const char *p, size_t n, enum tls_record_got want, bool is_told)
 	tls_record_secret(record, client);
 	tls_record_secret(record, server);
 	assert_true(tls_record_start(record, 0x1301));
-	n = forge(sealed, p, n);
+	memset(f.secret, 0xab, sizeof f.secret);
+	assert_true(tls_forge_start(&f));
+	n = tls_forge(&f, sealed, p, n);
+	assert_int_not_equal(n, 0);
 	assert_int_equal(tls_record_open(record, sealed, n, to, &got, &answer), want);
 	assert_int_equal(got, 0);
 	assert_int_equal(answer.n != 0, is_told);
