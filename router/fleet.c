@@ -393,6 +393,7 @@ add_member(struct fleet *f, const struct router_conf *conf, int lanes, struct ac
 	l->client_max = l->fd_max / 2; /* each may need one to an instance */
 	l->crowd = crowd_new(conf, lanes);
 	l->on_gone = on_gone;
+	l->trim = proxy_trim_spares;
 	l->log = log == NULL ? NULL : access_log_ring(log, l->index);
 	return 0;
 }

@@ -16,7 +16,7 @@
 #include "router/stats.h"
 #include "router/tls_out.h"
 
-enum { OFFSET_MS = 500 };
+enum { OFFSET_MS = 500, TRIM_TICKS = 8 };
 
 struct lane_mail {
 	struct lane_mail *next;
@@ -165,6 +165,8 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	lane_begin(l);
 	wheel_advance(&l->wheel, l->now_ms, on_timer);
+	if (++l->tick_n % TRIM_TICKS == 0 && l->trim != NULL)
+		l->trim(l);
 	if (l->wheel.n == 0) {
 		event_del(l->tick);
 		l->ticks = false;

@@ -62,7 +62,9 @@ struct lane {
 	struct challenge_table *challenges; /* borrowed */
 	void (*on_gone)(
 	    struct lane *l, struct host_endpoint *ep); /* a retired one has no users here */
-	void (*on_drained)(struct lane *l);            /* the last client left; called once */
+	/* About once a second while there are timers; NULL: nothing. */
+	void (*trim)(struct lane *l);
+	void (*on_drained)(struct lane *l); /* the last client left; called once */
 	void (*on_hold)(struct lane *l, const struct host_route *r);  /* the first request for r
 	                                                                 waits; NULL: nobody asks */
 	void (*on_sleep)(struct lane *l, const struct host_route *r); /* a request for one asleep */
@@ -85,15 +87,15 @@ struct lane {
 	int64_t offset_until_ms;     /* it is looked at again then */
 	struct wheel wheel;
 	struct lane_grave *graves;
-	struct rate *rates;      /* owned; NULL: no route asked for one yet */
-	struct basic_auth *auth; /* likewise */
-	struct tls_out *tls;     /* owned; NULL: no instance spoke it yet */
-	struct shed *shed;       /* owned: what is given up when there is too little */
-	struct crowd *crowd;     /* owned: clients by address; NULL: any may have all */
-	int64_t kept, kept_max;  /* bytes that peers did not take; beyond it reads are small */
-	int compressors;         /* at work */
-	struct proxy *spare;     /* owned: exchanges to use again */
-	int spare_n;
+	struct rate *rates;           /* owned; NULL: no route asked for one yet */
+	struct basic_auth *auth;      /* likewise */
+	struct tls_out *tls;          /* owned; NULL: no instance spoke it yet */
+	struct shed *shed;            /* owned: what is given up when there is too little */
+	struct crowd *crowd;          /* owned: clients by address; NULL: any may have all */
+	int64_t kept, kept_max;       /* bytes that peers did not take; beyond it reads are small */
+	int compressors;              /* at work */
+	struct proxy *spare;          /* owned: exchanges to use again */
+	int spare_n, spare_low;       /* how many, the fewest since the last trim */
 	struct client_conn *clients;  /* all of them */
 	int64_t client_n, client_max; /* more wait in the listener's queue */
 	int64_t fd_max;               /* of this lane: beyond it no idle connection is kept */
@@ -103,6 +105,7 @@ struct lane {
 	int index;
 	bool draining; /* no new requests */
 	int depth;
+	unsigned tick_n;           /* ticks that were */
 	bool ticks;                /* tick is set: only while there are timers */
 	struct event *tick;        /* owned */
 	struct event *mailev;      /* owned */

@@ -49,7 +49,8 @@ new_exchange(struct client_conn *c)
 		x = xcalloc(1, sizeof *x);
 	} else {
 		l->spare = x->next;
-		l->spare_n--;
+		if (--l->spare_n < l->spare_low)
+			l->spare_low = l->spare_n;
 	}
 	head = x->head;
 	answer = x->answer;
@@ -117,19 +118,32 @@ proxy_free(struct proxy *take_x)
 	free(x);
 }
 
-void
-proxy_drop_spares(struct lane *l)
+static void
+drop_spares(struct lane *l, int n)
 {
-	while (l->spare != NULL) {
+	for (; n > 0; n--) {
 		struct proxy *x = l->spare;
 
 		l->spare = x->next;
+		l->spare_n--;
 		buf_fini(&x->head);
 		buf_fini(&x->answer);
 		buf_fini(&x->names);
 		free(x);
 	}
-	l->spare_n = 0;
+}
+
+void
+proxy_trim_spares(struct lane *l)
+{
+	drop_spares(l, (l->spare_low + 1) / 2);
+	l->spare_low = l->spare_n;
+}
+
+void
+proxy_drop_spares(struct lane *l)
+{
+	drop_spares(l, l->spare_n);
 }
 
 void

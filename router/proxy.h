@@ -126,4 +126,6 @@ void proxy_on_up(struct upstream_conn *u, void *owner);
 void proxy_touch(struct proxy *x); /* bytes moved: the deadline starts anew */
 /* Closes what it holds, writes the log line. NULL is fine. */
 void proxy_free(struct proxy *take_x);
+/* Frees half of the spares that nobody needed since the last call; all. */
+void proxy_trim_spares(struct lane *l);
 void proxy_drop_spares(struct lane *l);
