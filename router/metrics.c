@@ -125,8 +125,13 @@ add_requests(struct buf *b, const struct stats_all *s)
 	    s->hedges);
 	add_one(b, "hedges_won_total", "counter", "Of them, those that it answered first.",
 	    s->hedges_won);
-	add_one(
-	    b, "tunnels_total", "counter", "WebSockets and other upgrades that ended.", s->tunnels);
+	add_head(b, "tunnel_duration_seconds", "summary",
+	    "Of WebSockets and other upgrades that ended, from their request to their end.");
+	buf_addf(b,
+	    "pinion_router_tunnel_duration_seconds_count %" PRIu64
+	    "\npinion_router_tunnel_duration_seconds_sum",
+	    s->tunnels);
+	add_seconds(b, s->tunnels_us);
 	add_one(b, "received_bytes_total", "counter", "Bodies from clients.", s->bytes_in);
 	add_one(b, "sent_bytes_total", "counter", "Bodies to clients.", s->bytes_out);
 }

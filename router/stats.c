@@ -156,11 +156,12 @@ end_app(struct stats *s, struct proxy *x, int64_t took_us)
 	if (a == NULL)
 		return;
 	a->requests[class_of(x->status)]++;
-	a->us += (uint64_t)took_us;
 	a->bytes += (uint64_t)(x->bytes + x->body_in);
 	a->retries += x->tries;
-	if (!x->tunnel) /* its time is no latency */
+	if (!x->tunnel) { /* its time is no latency */
+		a->us += (uint64_t)took_us;
 		a->took[wire_took_place(took_us)]++;
+	}
 	if (!had_instance)
 		return;
 	a->active--;
@@ -179,13 +180,14 @@ stats_end(struct proxy *x, int64_t took_us)
 	all->retries += x->tries;
 	all->bytes_in += (uint64_t)x->body_in;
 	all->bytes_out += (uint64_t)x->bytes;
-	all->tunnels += x->tunnel;
-	if (!x->tunnel) {
+	if (x->tunnel) {
+		all->tunnels++;
+		all->tunnels_us += (uint64_t)took_us;
+	} else
 		stats_time(&all->total, took_us);
-		stats_time(&all->router, t.router_us);
-		if (x->first_us != 0)
-			stats_time(&all->app, t.app_us);
-	}
+	stats_time(&all->router, t.router_us);
+	if (x->first_us != 0)
+		stats_time(&all->app, t.app_us);
 	if (t.queue_us != 0)
 		stats_time(&all->queue, t.queue_us);
 	if (t.connect_us != 0)

@@ -27,7 +27,7 @@ struct stats_times {
 /* All that happened in a lane. */
 struct stats_all {
 	uint64_t requests[STATS_CLASSES];
-	uint64_t retries, tunnels;
+	uint64_t retries, tunnels, tunnels_us;
 	uint64_t bytes_in, bytes_out; /* of bodies and tunnels */
 	uint64_t connections;         /* of clients */
 	uint64_t refused[SHED_WHYS];  /* of them, and streams */

@@ -161,7 +161,8 @@ def log_tells_of_tunnels(w):
     line = lines(w, 1)[0]
     assert " status=101 bytes=1000 in=1000 " in line, line
     m = metrics(w)
-    assert m["pinion_router_tunnels_total"] == 1 and m["pinion_router_request_duration_seconds_count"] == 0
+    assert m["pinion_router_tunnel_duration_seconds_count"] == 1 and m["pinion_router_tunnel_duration_seconds_sum"] > 0
+    assert m["pinion_router_request_duration_seconds_count"] == 0 and m["pinion_router_app_duration_seconds_count"] == 1
     wait_for(lambda: metrics(w).get('pinion_router_app_concurrency{app_id="a.test",app=""}') == 0, "its end")
 
 

@@ -231,6 +231,4 @@ check "WebSockets of RFC 8441" h2 rpc websocket_2
 check "and of HTTP/1.1" h2 rpc websocket_1
 check "WebSockets of HTTP/1.1 to an application of it" h2 web websocket_1
 check "and of HTTP/2" h2 web websocket_2
-world_stop
-check "no sanitizer has a word to say" eval '! grep -A9 Sanitizer "$WORLD/up.log"'
 done_testing

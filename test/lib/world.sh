@@ -27,7 +27,12 @@ check() {
 	return $status
 }
 
+# done_testing: also ends the world, so that what its daemons leak or break on their way out counts.
 done_testing() {
+	if [[ -n ${WORLD:-} && -f $WORLD/up.log ]]; then
+		world_stop
+		check "no sanitizer has a word to say" eval '! grep -aE -A12 "Sanitizer|runtime error:" "$WORLD/up.log"'
+	fi
 	echo "1..$tests"
 }
 
