@@ -104,7 +104,7 @@ signed inside 1003 127.0.0.2 V
 openssl ocsp -index "$A/index" -port "$OCSP_PORT" -rsigner "$A/ca.pem" -rkey "$A/ca.key" -CA "$A/ca.pem" -ndays 1 >"$A/ocsp.log" 2>&1 &
 OCSP=$!
 stapled() { openssl s_client -connect "127.0.0.1:$HTTPS_PORT" -servername "$1" -status </dev/null 2>/dev/null | grep -q "Cert Status: good"; }
-until_true grep -q "waiting for OCSP" "$A/ocsp.log"
+check "a responder of OCSP runs" until_true grep -q "waiting for OCSP" "$A/ocsp.log"
 check "a certificate that names a responder" p alias cert web plain.web.test --certificate "$A/plain.pem" --key "$A/plain.key"
 check "its answer is stapled" until_true stapled plain.web.test
 check "one that was revoked" p alias add web revoked.web.test --certificate "$A/revoked.pem" --key "$A/revoked.key"
