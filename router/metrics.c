@@ -292,7 +292,8 @@ add_apps(struct metrics *m, struct buf *b)
 			    b, ",code=\"%s\"} %" PRIu64 "\n", class_names[k], t.v[i].requests[k]);
 		}
 	}
-	add_head(b, "app_request_seconds_total", "counter", "Time of all requests together.");
+	add_head(b, "app_request_seconds_total", "counter",
+	    "Time of all requests together, without tunnels.");
 	for (size_t i = 0; i < t.n; i++) {
 		add_app_labels(b, "request_seconds_total", &t.v[i]);
 		buf_addc(b, '}');

@@ -37,7 +37,7 @@ struct stats_all {
 	uint64_t over_budget;        /* requests that were not tried again: too many were */
 	uint64_t hedges, hedges_won; /* a second instance was asked; and answered first */
 	uint64_t handshakes, handshake_failures;
-	/* Where the time of requests went; tls: of handshakes. */
+	/* Where the time of requests went; total: without tunnels; tls: of handshakes. */
 	struct stats_times total, router, queue, connect, app, tls;
 };
 

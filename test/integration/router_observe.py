@@ -164,6 +164,7 @@ def log_tells_of_tunnels(w):
     assert m["pinion_router_tunnel_duration_seconds_count"] == 1 and m["pinion_router_tunnel_duration_seconds_sum"] > 0
     assert m["pinion_router_request_duration_seconds_count"] == 0 and m["pinion_router_app_duration_seconds_count"] == 1
     wait_for(lambda: metrics(w).get('pinion_router_app_concurrency{app_id="a.test",app=""}') == 0, "its end")
+    assert metrics(w)['pinion_router_app_request_seconds_total{app_id="a.test",app=""}'] == 0  # no latency
 
 
 def combined_log(w):
