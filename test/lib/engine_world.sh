@@ -45,7 +45,6 @@ engine_router() {
 
 engine_up() {
 	world_new
-	trap engine_end EXIT
 	git config --global init.defaultBranch master
 	git config --global protocol.version 2
 	engine_conf
@@ -62,11 +61,13 @@ engine_kill() {
 	wait "$BROKER_PID" 2>/dev/null
 }
 
-engine_end() {
+# world_stop: instead of the one of world.sh.
+world_stop() {
 	local pid
 	[[ ! -s $WORLD/broker.pid ]] || { BROKER_PID=$(<"$WORLD/broker.pid"); kill "$BROKER_PID" && until_true eval '! kill -0 "$BROKER_PID"'; } 2>/dev/null
 	for pid in ${NODE_PID:-} ${ROUTER_PID:-}; do kill -9 "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; done
-	[[ -n ${KEEP_WORLD:-} ]] || rm -rf "$WORLD" "${FAULTS:-}"
+	rm -f "$WORLD/broker.pid"
+	NODE_PID= ROUTER_PID=
 }
 
 # api METHOD PATH [NAME=VALUE…]: the answer's JSON; fails unless 2xx.

@@ -31,7 +31,7 @@ check() {
 done_testing() {
 	if [[ -n ${WORLD:-} && -f $WORLD/up.log ]]; then
 		world_stop
-		check "no sanitizer has a word to say" eval '! grep -aE -A12 "Sanitizer|runtime error:" "$WORLD/up.log"'
+		check "no sanitizer has a word to say" eval '! grep -aE -A12 "Sanitizer|runtime error" "$WORLD/up.log"'
 	fi
 	echo "1..$tests"
 }
