@@ -1,10 +1,8 @@
 #include "lib/base/fd_packet.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,9 +10,13 @@
 
 #include <cmocka.h>
 
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "test/lib/tree.h"
+
 enum { SECONDS = 30 };
 
-static char dir[] = "/tmp/pinion-fd-packet.XXXXXX";
+static char *dir;
 
 static int
 accept_one(int listener, pid_t *out_pid)
@@ -40,13 +42,13 @@ text_and_descriptor_arrive_together(void **state)
 {
 	struct err e = { 0 };
 	struct stat st;
-	char path[64], text[64], byte = 0;
+	AUTO(free) char *path = file_join(dir, "a.sock");
+	char text[64], byte = 0;
 	int listener = fd_packet_listen(dir, "a.sock", &e), client, server, got, ends[2];
 	pid_t pid = 0;
 
 	(void)state;
 	assert_true(listener >= 0);
-	(void)snprintf(path, sizeof path, "%s/a.sock", dir);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	client = fd_packet_connect(dir, "a.sock", SECONDS, &e);
@@ -99,21 +101,16 @@ static int
 make_dir(void **state)
 {
 	(void)state;
-	return mkdtemp(dir) == NULL ? -1 : 0;
+	dir = tree_new();
+	return 0;
 }
 
 static int
 remove_dir(void **state)
 {
-	static const char *const names[] = { "a.sock", "b.sock" };
-	char path[64];
-
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
-		(void)snprintf(path, sizeof path, "%s/%s", dir, names[i]);
-		(void)unlink(path);
-	}
-	return rmdir(dir);
+	tree_remove(dir);
+	return 0;
 }
 
 int

@@ -2,42 +2,22 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "lib/base/file.h"
+#include "test/lib/tree.h"
 
 enum { MB = 1024 * 1024 };
 
-static char top[] = "/tmp/pinion-memory.XXXXXX";
-static char proc[64], root[64];
+static char *top, *proc, *root; /* owned */
 
 static void
-put(const char *dir, const char *name, const char *text)
+put(const char *path, const char *text)
 {
-	char path[256];
-	FILE *f;
-
-	(void)snprintf(path, sizeof path, "%s/%s", dir, name);
-	f = fopen(path, "w");
-	assert_non_null(f);
-	assert_true(fputs(text, f) >= 0);
-	assert_int_equal(fclose(f), 0);
-}
-
-static const char *
-group(const char *path)
-{
-	static char dir[128];
-
-	(void)snprintf(dir, sizeof dir, "%s%s", root, path);
-	(void)mkdir(dir, 0700);
-	return dir;
+	tree_put(top, path, text, 0);
 }
 
 static void
@@ -46,9 +26,8 @@ without_limits_there_is_no_level(void **state)
 	struct memory_use u;
 
 	(void)state;
-	put(proc, "statm", "100000 1000 10 1 0 1 0\n");
-	put(proc, "cgroup", "0::/a/b\n");
-	put(group("/a"), "memory.max", "max\n");
+	put("proc/cgroup", "0::/a/b\n");
+	put("cgroup/a/memory.max", "max\n");
 	u = memory_watch_look(proc, root, 0);
 	assert_int_equal(u.max, 0);
 	assert_int_equal(memory_watch_level(u, SHED_NONE), SHED_NONE);
@@ -60,12 +39,11 @@ the_closest_limit_counts(void **state)
 	struct memory_use u;
 
 	(void)state;
-	put(proc, "statm", "100000 1000 10 1 0 1 0\n");
-	put(proc, "cgroup", "0::/a/b\n");
-	put(group("/a"), "memory.max", "104857600\n");
-	put(group("/a"), "memory.current", "52428800\n");
-	put(group("/a/b"), "memory.max", "max\n");
-	put(group("/a/b"), "memory.current", "1048576\n");
+	put("proc/cgroup", "0::/a/b\n");
+	put("cgroup/a/memory.max", "104857600\n");
+	put("cgroup/a/memory.current", "52428800\n");
+	put("cgroup/a/b/memory.max", "max\n");
+	put("cgroup/a/b/memory.current", "1048576\n");
 	u = memory_watch_look(proc, root, 1000);
 	assert_int_equal(u.max, 100 * MB); /* of the group above */
 	assert_int_equal(u.used, 50 * MB);
@@ -80,10 +58,10 @@ copies_of_files_are_not_used(void **state)
 	struct memory_use u;
 
 	(void)state;
-	put(proc, "cgroup", "0::/c\n");
-	put(group("/c"), "memory.max", "104857600\n");
-	put(group("/c"), "memory.current", "99614720\n");
-	put(group("/c"), "memory.stat", "anon 1\ninactive_file 40000000\nactive_file 9614720\n");
+	put("proc/cgroup", "0::/c\n");
+	put("cgroup/c/memory.max", "104857600\n");
+	put("cgroup/c/memory.current", "99614720\n");
+	put("cgroup/c/memory.stat", "anon 1\ninactive_file 40000000\nactive_file 9614720\n");
 	u = memory_watch_look(proc, root, 0);
 	assert_int_equal(u.used, 50000000);
 }
@@ -94,10 +72,9 @@ groups_of_version_1_count(void **state)
 	struct memory_use u;
 
 	(void)state;
-	put(proc, "cgroup", "5:cpu:/x\n4:memory:/d\n");
-	(void)group("/memory");
-	put(group("/memory/d"), "memory.limit_in_bytes", "104857600\n");
-	put(group("/memory/d"), "memory.usage_in_bytes", "1048576\n");
+	put("proc/cgroup", "5:cpu:/x\n4:memory:/d\n");
+	put("cgroup/memory/d/memory.limit_in_bytes", "104857600\n");
+	put("cgroup/memory/d/memory.usage_in_bytes", "1048576\n");
 	u = memory_watch_look(proc, root, 0);
 	assert_int_equal(u.max, 100 * MB);
 	assert_int_equal(u.used, MB);
@@ -132,20 +109,21 @@ static int
 make_dirs(void **state)
 {
 	(void)state;
-	if (mkdtemp(top) == NULL)
-		return -1;
-	(void)snprintf(proc, sizeof proc, "%s/proc", top);
-	(void)snprintf(root, sizeof root, "%s/cgroup", top);
-	return mkdir(proc, 0700) < 0 || mkdir(root, 0700) < 0 ? -1 : 0;
+	top = tree_new();
+	proc = file_join(top, "proc");
+	root = file_join(top, "cgroup");
+	put("proc/statm", "100000 1000 10 1 0 1 0\n");
+	return 0;
 }
 
 static int
 remove_dirs(void **state)
 {
-	struct err e = { 0 };
-
 	(void)state;
-	return file_remove_tree(top, &e);
+	free(proc);
+	free(root);
+	tree_remove(top);
+	return 0;
 }
 
 int
